@@ -1,0 +1,2 @@
+export { EngineError, type ErrorCode, errorCode, toEngineError } from "./engine-error.ts";
+export { Errno, isErrno } from "./errno.ts";

@@ -1,0 +1,38 @@
+import type { Logger, LoggerOptions } from "pino";
+
+export type { Logger } from "pino";
+
+/** Levels of `--log-level`, as the originals name them. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "panic"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface LogOptions {
+  level?: LogLevel;
+  /** File descriptor to write to; stderr when left out. */
+  fd?: number;
+}
+
+/**
+ * The logger of a binary: JSON lines, or pretty when the destination is a terminal.
+ * pino is loaded here and not with the module, so that runc and the shim pay for it only when they log.
+ */
+export function createLogger(name: string, { level = "info", fd = 2 }: LogOptions = {}): Logger {
+  const { pino, destination } = require("pino") as typeof import("pino") & {
+    pino: typeof import("pino").pino;
+  };
+  const options: LoggerOptions = { name, level: level === "panic" ? "fatal" : level };
+  if (require("node:tty").isatty(fd)) {
+    const { PinoPretty } = require("pino-pretty") as typeof import("pino-pretty");
+    return pino(options, PinoPretty({ destination: fd, sync: true, colorize: true }));
+  }
+  return pino(options, destination({ dest: fd, sync: true }));
+}
+
+/** A logger that loads pino at its first message. */
+export function lazyLogger(name: string, options: LogOptions = {}): () => Logger {
+  let logger: Logger | undefined;
+  return () => {
+    logger ??= createLogger(name, options);
+    return logger;
+  };
+}

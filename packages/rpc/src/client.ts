@@ -1,0 +1,169 @@
+import {
+  Client,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import {
+  grpcMethod,
+  type MethodDefinition,
+  type RequestOf,
+  type ResponseOf,
+  type ServiceDefinition,
+} from "./definition.ts";
+import { fromGrpcError } from "./grpc-status.ts";
+
+export interface CallOptions {
+  signal?: AbortSignal;
+  /** A unary call without one fails after 60 s; a stream has none. */
+  timeoutMs?: number;
+  /** Sent as gRPC metadata, e.g. `{ "containerd-namespace": "moby" }`. */
+  metadata?: Record<string, string>;
+}
+
+/** A typed stub: unary methods are async functions, server streams async iterables, two-way streams take an iterable. */
+export type ClientOf<S extends ServiceDefinition> = {
+  readonly [K in keyof S["methods"]]: CallOf<S["methods"][K]>;
+};
+
+type CallOf<M extends MethodDefinition> = M["requestStream"] extends true
+  ? (requests: AsyncIterable<RequestOf<M>>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>
+  : M["responseStream"] extends true
+    ? (request: RequestOf<M>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>
+    : (request: RequestOf<M>, options?: CallOptions) => Promise<ResponseOf<M>>;
+
+const UNARY_TIMEOUT_MS = 60_000;
+
+/** A connection to a gRPC server at a unix socket path; shared by the clients made from it, closed by its owner. */
+export function channelTo(socketPath: string): Client {
+  return new Client(`unix:${socketPath}`, credentials.createInsecure(), {
+    "grpc.max_receive_message_length": -1,
+    "grpc.max_send_message_length": -1,
+    "grpc.default_authority": "localhost",
+    "grpc.initial_reconnect_backoff_ms": 50,
+    "grpc.max_reconnect_backoff_ms": 1000,
+  });
+}
+
+/** A stub for one generated service; every failure is an EngineError. */
+export function createClient<S extends ServiceDefinition>(
+  channel: Client,
+  service: S,
+  defaults: CallOptions = {},
+): ClientOf<S> {
+  const entries = Object.entries(service.methods).map(([key, method]) => [
+    key,
+    bindMethod(channel, service, method, defaults),
+  ]);
+  return Object.fromEntries(entries) as ClientOf<S>;
+}
+
+function bindMethod(
+  channel: Client,
+  service: ServiceDefinition,
+  method: MethodDefinition,
+  defaults: CallOptions,
+): unknown {
+  const { path, requestSerialize, responseDeserialize } = grpcMethod(service, method);
+  const settle = (options: CallOptions = {}) => ({
+    ...defaults,
+    ...options,
+    metadata: { ...defaults.metadata, ...options.metadata },
+  });
+  if (method.requestStream) {
+    return (requests: AsyncIterable<unknown>, options?: CallOptions) => {
+      const o = settle(options);
+      return readAll(() => {
+        const call = channel.makeBidiStreamRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          metadataOf(o),
+          {},
+        );
+        void writeAll(call, requests);
+        return call;
+      }, o.signal);
+    };
+  }
+  if (method.responseStream) {
+    return (request: unknown, options?: CallOptions) => {
+      const o = settle(options);
+      return readAll(
+        () =>
+          channel.makeServerStreamRequest(
+            path,
+            requestSerialize,
+            responseDeserialize,
+            request,
+            metadataOf(o),
+            {},
+          ),
+        o.signal,
+      );
+    };
+  }
+  return (request: unknown, options?: CallOptions) => {
+    const o = settle(options);
+    return new Promise((resolve, reject) => {
+      o.signal?.throwIfAborted();
+      const deadline = Date.now() + (o.timeoutMs ?? UNARY_TIMEOUT_MS);
+      const call = channel.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadataOf(o),
+        { deadline },
+        (error, response) => {
+          o.signal?.removeEventListener("abort", cancel);
+          if (error) reject(fromGrpcError(error));
+          else resolve(response);
+        },
+      );
+      const cancel = () => call.cancel();
+      o.signal?.addEventListener("abort", cancel, { once: true });
+    });
+  };
+}
+
+function metadataOf(options: CallOptions): Metadata {
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
+  return metadata;
+}
+
+async function* readAll(
+  open: () => ClientReadableStream<unknown>,
+  signal?: AbortSignal,
+): AsyncGenerator<unknown> {
+  signal?.throwIfAborted();
+  const call = open();
+  const cancel = () => call.cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    for await (const message of call) yield message;
+  } catch (error) {
+    throw fromGrpcError(error as ServiceError);
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+    call.cancel();
+  }
+}
+
+async function writeAll(
+  call: ClientDuplexStream<unknown, unknown>,
+  requests: AsyncIterable<unknown>,
+): Promise<void> {
+  try {
+    for await (const request of requests) {
+      if (!call.write(request))
+        await new Promise((resolve) => call.once("drain", resolve).once("close", resolve));
+    }
+    call.end();
+  } catch (error) {
+    call.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+}

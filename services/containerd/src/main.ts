@@ -1,0 +1,5 @@
+import { runMain } from "@longshore/cli";
+
+runMain("containerd", { help: "Usage: containerd" }, () => {
+  throw new Error("not built yet");
+});
