@@ -16,7 +16,9 @@ const mainOf = (binary: Binary) => path.join(repoRoot, "services", binary, "src/
  * component's modules out of the others' start-up.
  */
 function multicallEntry(): string {
-  const cases = binaries.map((name) => `  case ${JSON.stringify(name)}: require(${JSON.stringify(mainOf(name))}); break;`);
+  const cases = binaries.map(
+    (name) => `  case ${JSON.stringify(name)}: require(${JSON.stringify(mainOf(name))}); break;`,
+  );
   return [
     'const name = process.argv0.slice(process.argv0.lastIndexOf("/") + 1);',
     "switch (name) {",
@@ -29,7 +31,10 @@ function multicallEntry(): string {
 
 function commit(): string {
   try {
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: repoRoot, stdio: ["ignore", "pipe", "ignore"] })
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      cwd: repoRoot,
+      stdio: ["ignore", "pipe", "ignore"],
+    })
       .toString()
       .trim();
   } catch {
