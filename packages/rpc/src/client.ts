@@ -159,11 +159,22 @@ async function writeAll(
 ): Promise<void> {
   try {
     for await (const request of requests) {
-      if (!call.write(request))
-        await new Promise((resolve) => call.once("drain", resolve).once("close", resolve));
+      if (!call.write(request)) await drained(call);
     }
     call.end();
   } catch (error) {
     call.destroy(error instanceof Error ? error : new Error(String(error)));
   }
+}
+
+/** Until the stream takes more, or takes nothing any more. */
+function drained(call: ClientDuplexStream<unknown, unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ["drain", "close", "end", "error"];
+    const done = () => {
+      for (const event of events) call.off(event, done);
+      resolve();
+    };
+    for (const event of events) call.on(event, done);
+  });
 }

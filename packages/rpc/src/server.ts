@@ -90,8 +90,11 @@ type AnyHandler = (input: unknown, context: CallContext) => unknown;
 
 function adapt(method: MethodDefinition, handler: AnyHandler): UntypedHandleCall {
   if (method.requestStream) {
-    return (call: ServerDuplexStream<unknown, unknown>) =>
-      void pump(call, handler(call, contextOf(call)) as AsyncIterable<unknown>);
+    return (call: ServerDuplexStream<unknown, unknown>) => {
+      // A handler that stops reading must still be able to answer: leaving the loop may not destroy the call.
+      const requests = call.iterator({ destroyOnReturn: false });
+      void pump(call, handler(requests, contextOf(call)) as AsyncIterable<unknown>);
+    };
   }
   if (method.responseStream) {
     return (call: ServerWritableStream<unknown, unknown>) =>
@@ -123,16 +126,23 @@ async function pump(call: ServerStream, responses: AsyncIterable<unknown>): Prom
   try {
     for await (const response of responses) {
       if (call.cancelled) break;
-      if (!call.write(response)) {
-        await new Promise<void>((resolve) => {
-          call.once("drain", resolve);
-          call.once("cancelled", resolve);
-        });
-      }
+      if (!call.write(response)) await drained(call);
     }
     call.end();
   } catch (error) {
     const { code, details, metadata } = toGrpcError(error);
     call.emit("error", { code, details, metadata });
   }
+}
+
+function drained(call: ServerStream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      call.off("drain", done);
+      call.off("cancelled", done);
+      resolve();
+    };
+    call.on("drain", done);
+    call.on("cancelled", done);
+  });
 }
