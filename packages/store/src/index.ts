@@ -1,0 +1,3 @@
+export { type Collection, collection } from "./collection.ts";
+export { openStore } from "./open-store.ts";
+export type { Change, Condition, Entry, Store } from "./store.ts";

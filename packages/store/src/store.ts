@@ -1,0 +1,32 @@
+/** One record: a key and its JSON text. */
+export interface Entry {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** One write of a commit. Deleting what is not there is no error; add the condition `present` to make it one. */
+export type Change =
+  | { readonly op: "put"; readonly bucket: string; readonly key: string; readonly value: string }
+  | { readonly op: "delete"; readonly bucket: string; readonly key: string };
+
+/** What must hold for a commit to happen; checked in order, before any change. */
+export type Condition =
+  | { readonly is: "absent"; readonly bucket: string; readonly key: string }
+  | { readonly is: "present"; readonly bucket: string; readonly key: string }
+  | { readonly is: "equals"; readonly bucket: string; readonly key: string; readonly value: string };
+
+/**
+ * A durable map of (bucket, key) to JSON text. Keys sort by their UTF-8 bytes. Any number of processes may share a
+ * Redis store; an SQLite store belongs to one daemon.
+ */
+export interface Store extends AsyncDisposable {
+  get(bucket: string, key: string): Promise<string | undefined>;
+  /** All records of a bucket whose key starts with `prefix`, by key. */
+  list(bucket: string, prefix?: string): Promise<Entry[]>;
+  /**
+   * Make all changes or none; they are on disk when this resolves (with Redis: as durable as the server is set up to be).
+   *
+   * @throws EngineError `already_exists` where `absent` does not hold, `not_found` for `present`, `aborted` for `equals`
+   */
+  commit(changes: readonly Change[], conditions?: readonly Condition[]): Promise<void>;
+}
