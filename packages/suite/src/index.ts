@@ -1,0 +1,16 @@
+export { DaemonFailure } from "./daemon.ts";
+export { type BinDirOptions, findExecutable, mixedBinDir } from "./executables.ts";
+export { type SuitePaths, suitePaths } from "./paths.ts";
+export { realContainerd } from "./peers.ts";
+export { processIdentity, sameProcess } from "./process-identity.ts";
+export { AlreadyRunning, leftBehind, stopLeftBehind } from "./record.ts";
+export {
+  type Bridge,
+  type Component,
+  type ComponentName,
+  componentNames,
+  type Launch,
+  type Suite,
+  type SuiteOptions,
+  startSuite,
+} from "./suite.ts";
