@@ -1,0 +1,11 @@
+export {
+  chainId,
+  createHasher,
+  type Digest,
+  type DigestAlgorithm,
+  digestOf,
+  digestParts,
+  type Hasher,
+  isDigest,
+  parseDigest,
+} from "./digest.ts";
