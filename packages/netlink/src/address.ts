@@ -1,0 +1,133 @@
+import { parseAttributes } from "./attributes.ts";
+import {
+  type NetlinkRequest,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+} from "./message.ts";
+
+const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
+const RTM_GETADDR = 22;
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+
+const AF_UNSPEC = 0;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const IFADDR_BYTES = 8;
+const ROUTE_BYTES = 12;
+
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_BROADCAST = 4;
+
+const RT_TABLE_MAIN = 254;
+const RTPROT_BOOT = 3;
+const RT_SCOPE_UNIVERSE = 0;
+const RTN_UNICAST = 1;
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+
+/** An address of an interface; `address` has 4 or 16 bytes. */
+export interface LinkAddress {
+  readonly index: number;
+  readonly address: Uint8Array;
+  readonly prefixLength: number;
+}
+
+/** A unicast route of the main table; `destination` has 4 or 16 bytes, and none for the default route. */
+export interface Route {
+  readonly index: number | undefined;
+  readonly destination: Uint8Array;
+  readonly prefixLength: number;
+}
+
+const familyOf = (address: Uint8Array): number => (address.byteLength === 4 ? AF_INET : AF_INET6);
+
+/** Give an interface an address, or change the one it has. `broadcast` is for IPv4. */
+export function addAddress(options: {
+  index: number;
+  address: Uint8Array;
+  prefixLength: number;
+  broadcast?: Uint8Array;
+}): NetlinkRequest {
+  const { index, address, prefixLength, broadcast } = options;
+  return {
+    what: `add address to link ${index}`,
+    type: RTM_NEWADDR,
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+    body(writer) {
+      writer.u8(familyOf(address)).u8(prefixLength).u8(0).u8(RT_SCOPE_UNIVERSE).u32(index);
+      writer.attributeBytes(IFA_LOCAL, address).attributeBytes(IFA_ADDRESS, address);
+      if (broadcast) writer.attributeBytes(IFA_BROADCAST, broadcast);
+    },
+  };
+}
+
+export function deleteAddress({ index, address, prefixLength }: LinkAddress): NetlinkRequest {
+  return {
+    what: `delete address of link ${index}`,
+    type: RTM_DELADDR,
+    flags: NLM_F_ACK,
+    body(writer) {
+      writer.u8(familyOf(address)).u8(prefixLength).u8(0).u8(RT_SCOPE_UNIVERSE).u32(index);
+      writer.attributeBytes(IFA_LOCAL, address).attributeBytes(IFA_ADDRESS, address);
+    },
+  };
+}
+
+/** Addresses of all interfaces. */
+export const listAddresses: NetlinkRequest = {
+  what: "list addresses",
+  type: RTM_GETADDR,
+  flags: NLM_F_DUMP,
+  body: (writer) => writer.u8(AF_UNSPEC).u8(0).u8(0).u8(0).u32(0),
+};
+
+/** The body of an `RTM_NEWADDR` message, copied out of it. */
+export function parseAddress(body: Uint8Array): LinkAddress {
+  const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const attributes = parseAttributes(body.subarray(IFADDR_BYTES));
+  // IFA_ADDRESS is the other end's on a point-to-point link.
+  const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? new Uint8Array();
+  return { index: view.readUInt32LE(4), address: address.slice(), prefixLength: view.readUInt8(1) };
+}
+
+/** The default route, by a gateway that the interface reaches directly. */
+export function addDefaultRoute(index: number, gateway: Uint8Array): NetlinkRequest {
+  return {
+    what: `add default route to link ${index}`,
+    type: RTM_NEWROUTE,
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+    body(writer) {
+      writer.u8(familyOf(gateway)).u8(0).u8(0).u8(0);
+      writer.u8(RT_TABLE_MAIN).u8(RTPROT_BOOT).u8(RT_SCOPE_UNIVERSE).u8(RTN_UNICAST).u32(0);
+      writer.attributeBytes(RTA_GATEWAY, gateway).attributeU32(RTA_OIF, index);
+    },
+  };
+}
+
+/** Routes of all tables; `parseRoute` picks. */
+export const listRoutes: NetlinkRequest = {
+  what: "list routes",
+  type: RTM_GETROUTE,
+  flags: NLM_F_DUMP,
+  body: (writer) => writer.u32(0).u32(0).u32(0),
+};
+
+/** The body of an `RTM_NEWROUTE` message; undefined for what is no unicast route of the main table. */
+export function parseRoute(body: Uint8Array): Route | undefined {
+  const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  if (view.readUInt8(4) !== RT_TABLE_MAIN || view.readUInt8(7) !== RTN_UNICAST) return undefined;
+  const attributes = parseAttributes(body.subarray(ROUTE_BYTES));
+  const index = attributes.get(RTA_OIF);
+  return {
+    index: index && Buffer.from(index).readUInt32LE(0),
+    destination: (attributes.get(RTA_DST) ?? new Uint8Array()).slice(),
+    prefixLength: view.readUInt8(1),
+  };
+}
