@@ -1,0 +1,196 @@
+import fs from "node:fs";
+import { Request, Response } from "@longshore/api/ttrpc/request";
+import { EngineError, isErrno } from "@longshore/errors";
+import type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "./definition.ts";
+import { encodeFrame, type Frame, FrameDecoder, FrameFlag, FrameType, tooLong } from "./frame.ts";
+import { toRpcStatus } from "./rpc-status.ts";
+import { SocketWriter } from "./socket-writer.ts";
+
+/** What a handler knows of its call beside the request. */
+export interface TtrpcContext {
+  /** Aborted when the deadline passes or the client's connection ends. */
+  readonly signal: AbortSignal;
+  /** When the client gives up, in ms since the epoch; undefined when it named no timeout. */
+  readonly deadline: number | undefined;
+  /** The first value of a metadata key, e.g. `containerd-namespace-ttrpc`. */
+  metadata(key: string): string | undefined;
+}
+
+/** The handlers of a service, unary only. */
+export type TtrpcHandlers<S extends ServiceDefinition> = {
+  readonly [K in keyof S["methods"]]: (
+    request: RequestOf<S["methods"][K]>,
+    context: TtrpcContext,
+  ) => Promise<ResponseOf<S["methods"][K]>> | ResponseOf<S["methods"][K]>;
+};
+
+export interface TtrpcServer {
+  add<S extends ServiceDefinition>(service: S, handlers: TtrpcHandlers<S>): void;
+  /**
+   * Listen on a unix socket, mode 0600; a stale socket file is replaced. The directory must exist. With `fd`, on a
+   * listening socket that the parent process made and that stays the parent's to remove.
+   */
+  listen(on: string | { fd: number }): void;
+  /** Stop listening, remove the socket file if it was made here, end all connections. */
+  close(): void;
+}
+
+type AnyHandler = (request: unknown, context: TtrpcContext) => unknown;
+interface Route {
+  method: MethodDefinition;
+  handler: AnyHandler;
+}
+
+/** A ttrpc server for generated services. */
+export function serveTtrpc(): TtrpcServer {
+  const routes = new Map<string, Route>();
+  const sessions = new Set<Session>();
+  let listener: { stop(closeActiveConnections?: boolean): void } | undefined;
+  let path: string | undefined;
+  return {
+    add(service, handlers) {
+      for (const [key, method] of Object.entries(service.methods)) {
+        const handler = (handlers as Record<string, AnyHandler>)[key] as AnyHandler;
+        routes.set(`${service.fullName}/${method.name}`, { method, handler });
+      }
+    },
+    listen(on) {
+      if (typeof on === "string") remove(on);
+      const where = typeof on === "string" ? { unix: on } : on;
+      listener = Bun.listen<Session>({
+        // Bun takes a listening fd too, which its types don't say.
+        ...(where as { unix: string }),
+        socket: {
+          binaryType: "buffer",
+          open(socket) {
+            socket.data = new Session(socket, routes);
+            sessions.add(socket.data);
+          },
+          data: (socket, chunk) => socket.data.received(chunk),
+          drain: (socket) => socket.data.drained(),
+          close(socket) {
+            sessions.delete(socket.data);
+            socket.data.ended();
+          },
+          error: (socket) => socket.data?.ended(),
+        },
+      });
+      if (typeof on !== "string") return;
+      path = on;
+      fs.chmodSync(on, 0o600);
+    },
+    close() {
+      listener?.stop(true);
+      if (path !== undefined) remove(path);
+      path = undefined;
+      for (const session of sessions) session.ended();
+      sessions.clear();
+    },
+  };
+}
+
+function remove(path: string): void {
+  try {
+    fs.unlinkSync(path);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+}
+
+/** One client's connection: its frames in, the answers out in whatever order the handlers end. */
+class Session {
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #writer: SocketWriter;
+  readonly #running = new Set<AbortController>();
+  readonly #decoder = new FrameDecoder({
+    frame: (frame) => void this.#handle(frame),
+    oversized: (streamId, type, bytes) => {
+      if (type === FrameType.request) this.#respond(streamId, failed(tooLong(bytes)));
+    },
+  });
+
+  constructor(socket: Bun.Socket<Session>, routes: ReadonlyMap<string, Route>) {
+    this.#writer = new SocketWriter(socket);
+    this.#routes = routes;
+  }
+
+  received(chunk: Uint8Array): void {
+    this.#decoder.push(chunk);
+  }
+
+  drained(): void {
+    this.#writer.drained();
+  }
+
+  ended(): void {
+    for (const running of this.#running) running.abort(new EngineError("canceled", "the client has gone"));
+    this.#running.clear();
+  }
+
+  async #handle({ streamId, type, flags, body }: Frame): Promise<void> {
+    // Data belongs to streams, and none was accepted.
+    if (type !== FrameType.request) return;
+    let response: Response;
+    try {
+      if (streamId % 2 === 0) throw new EngineError("invalid_argument", "stream ids of a client are odd");
+      if (flags & FrameFlag.remoteOpen) {
+        throw new EngineError("unimplemented", "only unary calls are served");
+      }
+      response = { status: undefined, payload: await this.#call(decodeRequest(body)) };
+    } catch (error) {
+      response = failed(error);
+    }
+    this.#respond(streamId, response);
+  }
+
+  async #call(request: Request): Promise<Buffer> {
+    const route = this.#routes.get(`${request.service}/${request.method}`);
+    if (!route) {
+      throw new EngineError("unimplemented", `service ${request.service}, method ${request.method}`);
+    }
+    const abort = new AbortController();
+    const timeoutMs = request.timeoutNano > 0n ? Number(request.timeoutNano) / 1e6 : undefined;
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(
+            () => abort.abort(new EngineError("deadline_exceeded", "the deadline passed")),
+            timeoutMs,
+          );
+    this.#running.add(abort);
+    try {
+      const response = await route.handler(route.method.requestType.decode(request.payload), {
+        signal: abort.signal,
+        deadline: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
+        metadata: (key) => request.metadata.find((pair) => pair.key === key)?.value,
+      });
+      const bytes = route.method.responseType.encode(response).finish();
+      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(abort);
+    }
+  }
+
+  #respond(streamId: number, response: Response): void {
+    let frame: Buffer;
+    try {
+      frame = encodeFrame(streamId, FrameType.response, Response.encode(response).finish());
+    } catch (error) {
+      frame = encodeFrame(streamId, FrameType.response, Response.encode(failed(error)).finish());
+    }
+    this.#writer.write(frame);
+  }
+}
+
+function decodeRequest(body: Buffer): Request {
+  try {
+    return Request.decode(body);
+  } catch (cause) {
+    throw new EngineError("invalid_argument", "a ttrpc request that does not parse", { cause });
+  }
+}
+
+function failed(error: unknown): Response {
+  return { status: toRpcStatus(error), payload: Buffer.alloc(0) };
+}

@@ -1,0 +1,40 @@
+/** The part of a Bun socket that writing needs. */
+interface RawSocket {
+  write(data: Uint8Array): number;
+}
+
+/** Whole frames into a socket that may take only part of what it is given; `drained` is its `drain` callback. */
+export class SocketWriter {
+  readonly #socket: RawSocket;
+  readonly #queue: Uint8Array[] = [];
+
+  constructor(socket: RawSocket) {
+    this.#socket = socket;
+  }
+
+  write(data: Uint8Array): void {
+    if (this.#queue.length > 0) {
+      this.#queue.push(data);
+      return;
+    }
+    const rest = this.#some(data);
+    if (rest) this.#queue.push(rest);
+  }
+
+  drained(): void {
+    for (let head = this.#queue[0]; head; head = this.#queue[0]) {
+      const rest = this.#some(head);
+      if (rest) {
+        this.#queue[0] = rest;
+        return;
+      }
+      this.#queue.shift();
+    }
+  }
+
+  /** What the socket did not take. A closed socket takes nothing; its `close` callback tells the owner. */
+  #some(data: Uint8Array): Uint8Array | undefined {
+    const written = Math.max(0, this.#socket.write(data));
+    return written < data.length ? data.subarray(written) : undefined;
+  }
+}
