@@ -1,0 +1,10 @@
+export { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
+export * from "./constants.ts";
+export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
+export * from "./files.ts";
+export * from "./mount.ts";
+export { NR } from "./numbers.ts";
+export * from "./process.ts";
+export * from "./sockets.ts";
+export * from "./terminal.ts";
+export * from "./xattr.ts";
