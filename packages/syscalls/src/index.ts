@@ -2,6 +2,7 @@ export { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.t
 export * from "./constants.ts";
 export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
+export { tryLock } from "./lock.ts";
 export * from "./mount.ts";
 export { NR } from "./numbers.ts";
 export * from "./process.ts";

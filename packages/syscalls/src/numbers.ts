@@ -32,6 +32,7 @@ export const NR = {
   wait4: 61,
   kill: 62,
   fcntl: 72,
+  flock: 73,
   ftruncate: 77,
   getcwd: 79,
   chdir: 80,
