@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect, test } from "bun:test";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -8,6 +8,8 @@ const dir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-"));
 afterEach(() => {
   for (const file of fs.readdirSync(dir)) fs.rmSync(path.join(dir, file));
 });
+
+afterAll(() => fs.rmSync(dir, { recursive: true }));
 
 const ready = path.join(dir, "ready");
 

@@ -1,5 +1,14 @@
 export { DaemonFailure } from "./daemon.ts";
 export { type BinDirOptions, findExecutable, mixedBinDir } from "./executables.ts";
+export { type ImageServer, type ImageServerOptions, serveImages, writeOciLayout } from "./image-server.ts";
+export {
+  type Blob,
+  blobOf,
+  busyboxImage,
+  type ImageOptions,
+  type LocalImage,
+  makeImage,
+} from "./local-image.ts";
 export { type SuitePaths, suitePaths } from "./paths.ts";
 export { realContainerd } from "./peers.ts";
 export { processIdentity, sameProcess } from "./process-identity.ts";

@@ -30,6 +30,10 @@ test("stopLeftBehind() ends the recorded daemons, and no other process", async (
   const ended = new Promise((resolve) => child.once("exit", resolve));
   writeRecord(file, { thing: child.pid ?? 0 });
   expect(leftBehind(file)).toEqual([{ name: "thing", pid: child.pid ?? 0 }]);
+  const ownedByInit = JSON.parse(fs.readFileSync(file, "utf8"));
+  fs.writeFileSync(file, JSON.stringify({ ...ownedByInit, owner: processIdentity(1) }));
+  expect(stopLeftBehind(file)).rejects.toThrow(AlreadyRunning);
+  writeRecord(file, { thing: child.pid ?? 0 });
   expect(await stopLeftBehind(file)).toEqual(["thing"]);
   await ended;
   expect(fs.existsSync(file)).toBe(false);

@@ -52,8 +52,14 @@ export function leftBehind(file: string): { name: string; pid: number }[] {
   return daemons.filter(([, known]) => sameProcess(known)).map(([name, { pid }]) => ({ name, pid }));
 }
 
-/** Stop the daemons of an earlier start that was killed: SIGTERM, then SIGKILL after `graceMs`. */
+/**
+ * Stop the daemons of an earlier start that was killed: SIGTERM, then SIGKILL after `graceMs`.
+ *
+ * @returns their names
+ * @throws AlreadyRunning when that start still runs
+ */
 export async function stopLeftBehind(file: string, graceMs = 10_000): Promise<string[]> {
+  refuseSecondOwner(file);
   const names = leftBehind(file).map(({ name }) => name);
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     const deadline = Date.now() + graceMs;

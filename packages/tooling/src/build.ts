@@ -3,11 +3,14 @@ import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { generate } from "./generate.ts";
-import { type Binary, binaries, binDir, repoRoot } from "./paths.ts";
+import { type Binary, binaries, distDir, repoRoot } from "./paths.ts";
 
 const bun = path.join(repoRoot, "node_modules/.bin/bun");
-const genDir = path.join(repoRoot, "dist/gen");
+
+/** Packages that no executable is made from. */
+const NOT_COMPILED = ["node_modules", "gen", "test", "bench", "e2e", "suite", "testkit", "tooling"];
 
 const mainOf = (binary: Binary) => path.join(repoRoot, "services", binary, "src/main.ts");
 
@@ -43,9 +46,6 @@ function commit(): string {
 }
 
 function compile(entry: string, outfile: string): void {
-  fs.mkdirSync(path.dirname(outfile), { recursive: true });
-  // A running executable can't be written to, but it can be replaced.
-  const part = `${outfile}.part`;
   execFileSync(
     bun,
     [
@@ -60,18 +60,10 @@ function compile(entry: string, outfile: string): void {
       "--no-compile-autoload-bunfig",
       `--define=LONGSHORE_COMMIT=${JSON.stringify(commit())}`,
       entry,
-      `--outfile=${part}`,
+      `--outfile=${outfile}`,
     ],
     { cwd: repoRoot, stdio: ["ignore", "ignore", "inherit"] },
   );
-  fs.renameSync(part, outfile);
-}
-
-function link(target: string, name: string): void {
-  const part = `${name}.part`;
-  fs.rmSync(part, { force: true });
-  fs.linkSync(target, part);
-  fs.renameSync(part, name);
 }
 
 /** What the executables are made from, so that an unchanged tree is not built again. */
@@ -80,11 +72,12 @@ function fingerprint(separate: boolean): string {
   const visit = (file: string): void => {
     const stat = fs.statSync(file);
     if (!stat.isDirectory()) {
-      if (/\.(ts|json|proto|yaml)$/.test(file)) hash.update(`${file}\0${stat.mtimeMs}\0${stat.size}\n`);
+      if (/(?<!\.test)\.ts$|\.(json|proto|yaml)$/.test(file))
+        hash.update(`${file}\0${stat.mtimeMs}\0${stat.size}\n`);
       return;
     }
     for (const name of fs.readdirSync(file).sort()) {
-      if (!["node_modules", "gen", "test"].includes(name)) visit(path.join(file, name));
+      if (!NOT_COMPILED.includes(name)) visit(path.join(file, name));
     }
   };
   for (const top of ["packages", "services", "proto", "pnpm-lock.yaml"]) visit(path.join(repoRoot, top));
@@ -94,30 +87,46 @@ function fingerprint(separate: boolean): string {
 export interface BuildOptions {
   /** Each component an executable of its own, for shipping it alone; by default all are links of one. */
   separate?: boolean;
+  /** `dist` when left out; the executables are in its `bin`. */
+  outDir?: string;
+  progress?: (line: string) => void;
 }
 
-/** Build dist/bin, unless it is up to date. */
-export function build({ separate = false }: BuildOptions = {}): void {
+/**
+ * Build the executables, unless they are up to date. The old ones stay in place until all new ones are there, and
+ * running ones are never written to.
+ */
+export function build({ separate = false, outDir = distDir, progress }: BuildOptions = {}): void {
   generate();
-  const stamp = path.join(repoRoot, "dist/.stamp");
+  const bin = path.join(outDir, "bin");
+  const stamp = path.join(outDir, ".stamp");
   const print = fingerprint(separate);
-  const complete = binaries.every((name) => fs.existsSync(path.join(binDir, name)));
+  const complete = binaries.every((name) => fs.existsSync(path.join(bin, name)));
   if (complete && fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === print) return;
-  fs.rmSync(stamp, { force: true });
-  if (separate) {
-    for (const name of binaries) compile(mainOf(name), path.join(binDir, name));
-  } else {
-    fs.mkdirSync(genDir, { recursive: true });
-    const entry = path.join(genDir, "longshore.ts");
-    fs.writeFileSync(entry, multicallEntry());
-    const executable = path.join(repoRoot, "dist/longshore");
-    compile(entry, executable);
-    fs.mkdirSync(binDir, { recursive: true });
-    for (const name of binaries) link(executable, path.join(binDir, name));
+  progress?.(separate ? `build ${binaries.length} separate executables` : "build");
+  fs.mkdirSync(bin, { recursive: true });
+  const work = fs.mkdtempSync(path.join(outDir, "build-"));
+  try {
+    if (separate) {
+      for (const name of binaries) compile(mainOf(name), path.join(work, name));
+    } else {
+      const entry = path.join(work, "longshore.ts");
+      fs.writeFileSync(entry, multicallEntry());
+      compile(entry, path.join(work, "longshore"));
+      for (const name of binaries) fs.linkSync(path.join(work, "longshore"), path.join(work, name));
+    }
+    fs.rmSync(stamp, { force: true });
+    for (const name of binaries) fs.renameSync(path.join(work, name), path.join(bin, name));
+    fs.writeFileSync(stamp, print);
+  } finally {
+    fs.rmSync(work, { recursive: true });
   }
-  fs.writeFileSync(stamp, print);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  build({ separate: process.argv.includes("--separate") });
+  const { values } = parseArgs({ options: { separate: { type: "boolean" }, "out-dir": { type: "string" } } });
+  build({
+    separate: values.separate ?? false,
+    ...(values["out-dir"] !== undefined && { outDir: path.resolve(values["out-dir"]) }),
+  });
 }

@@ -4,8 +4,10 @@ import { fileURLToPath } from "node:url";
 /** The top of the checkout. */
 export const repoRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 
+export const distDir = path.join(repoRoot, "dist");
+
 /** Where `build` puts the executables. */
-export const binDir = path.join(repoRoot, "dist/bin");
+export const binDir = path.join(distDir, "bin");
 
 /** The executables of the suite, each a folder of services/. */
 export const binaries = [

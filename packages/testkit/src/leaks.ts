@@ -1,0 +1,107 @@
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { findExecutable } from "@longshore/suite";
+import { eventually } from "./eventually.ts";
+
+/** What the engine makes on a machine and must take away again, each as a line like `mount /run/x` or `link veth1`. */
+export type Traces = ReadonlySet<string>;
+
+export interface TraceOptions {
+  /** Processes count that run an executable from below one of these. */
+  binDirs: string[];
+}
+
+function read(file: string): string {
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function mounts(): string[] {
+  const lines = read("/proc/self/mountinfo").trim().split("\n");
+  return lines.map((line) => `mount ${line.split(" ")[4]}`);
+}
+
+/** cgroups outside those that systemd keeps for its own services and sessions. */
+function cgroups(): string[] {
+  const found = new Set<string>();
+  const visit = (root: string, group: string, depth: number): void => {
+    let entries: fs.Dirent[];
+    try {
+      entries = fs.readdirSync(path.join(root, group), { withFileTypes: true });
+    } catch {
+      return; // removed meanwhile
+    }
+    for (const entry of entries) {
+      if (!entry.isDirectory() || (depth === 0 && /\.(slice|scope|service|mount)$/.test(entry.name)))
+        continue;
+      const child = `${group}/${entry.name}`;
+      found.add(`cgroup ${child}`);
+      visit(root, child, depth + 1);
+    }
+  };
+  for (const line of read("/proc/self/mounts").split("\n")) {
+    const [, at = "", type] = line.split(" ");
+    if (type === "cgroup" || type === "cgroup2") visit(at, "", 0);
+  }
+  return [...found];
+}
+
+function tables(): string[] {
+  const nft = findExecutable("nft");
+  if (!nft) return [];
+  const { stdout } = spawnSync(nft, ["list", "tables"], { encoding: "utf8" });
+  return (stdout ?? "").split("\n").flatMap((line) => (line ? [`nftables ${line}`] : []));
+}
+
+function processes(binDirs: string[]): string[] {
+  const dirs = binDirs.map((dir) => `${dir}/`);
+  return fs.readdirSync("/proc").flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      const exe = fs.readlinkSync(`/proc/${pid}/exe`);
+      if (!dirs.some((dir) => exe.startsWith(dir))) return [];
+      return [`process ${pid} ${read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()}`];
+    } catch {
+      return []; // ended, or a kernel thread
+    }
+  });
+}
+
+/** Directories in the temporary directory that tests of this repository make. */
+function temporary(): string[] {
+  const dir = os.tmpdir();
+  return fs
+    .readdirSync(dir)
+    .flatMap((name) => (/^(longshore-|ls-)/.test(name) ? [`directory ${path.join(dir, name)}`] : []));
+}
+
+/** Everything of the kinds that the engine makes, whoever made it: compare with another moment of the same machine. */
+export function traces({ binDirs }: TraceOptions): Traces {
+  const links = fs.readdirSync("/sys/class/net").map((name) => `link ${name}`);
+  return new Set([...mounts(), ...cgroups(), ...links, ...tables(), ...processes(binDirs), ...temporary()]);
+}
+
+/**
+ * What is there now and was not before. Waits until that is nothing, at most `timeoutMs`: a kernel takes a cgroup or a veth
+ * pair away a moment after the process that it belonged to.
+ */
+export async function leaksSince(
+  before: Traces,
+  options: TraceOptions,
+  timeoutMs = 10_000,
+): Promise<string[]> {
+  let extra: string[] = [];
+  await eventually(
+    () => {
+      extra = [...traces(options)].filter((line) => !before.has(line));
+      return extra.length === 0;
+    },
+    { timeoutMs },
+  ).catch(() => {}); // the caller judges what is left
+  return extra;
+}
