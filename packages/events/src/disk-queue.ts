@@ -1,0 +1,98 @@
+import fs from "node:fs";
+import { isErrno } from "@longshore/errors";
+import type { OutgoingEvent } from "./envelope.ts";
+
+export interface DiskQueueOptions {
+  /** The file; its directory must exist. */
+  path: string;
+  /** How large the file may grow. Exits have eight times as much: their loss would be felt longest. */
+  limitBytes: number;
+}
+
+/**
+ * Events that wait for NATS, in order, in a file of JSON lines that outlives the process. A batch is taken with `peek`
+ * and given up with `drop` once it was delivered; after a crash between the two it is delivered again, and NATS knows it
+ * by its id.
+ */
+export class DiskQueue {
+  readonly #path: string;
+  readonly #limitBytes: number;
+  #offset = 0;
+  #size: number;
+  /** Events that were refused because the file was full. */
+  dropped = 0;
+
+  constructor({ path, limitBytes }: DiskQueueOptions) {
+    this.#path = path;
+    this.#limitBytes = limitBytes;
+    this.#size = sizeOf(path);
+  }
+
+  get isEmpty(): boolean {
+    return this.#offset >= this.#size;
+  }
+
+  /** Add an event; false when there is no room for it. */
+  push(event: OutgoingEvent): boolean {
+    const line = Buffer.from(`${JSON.stringify(event)}\n`);
+    const limit = event.payload.includes('"topic":"/tasks/exit"') ? this.#limitBytes * 8 : this.#limitBytes;
+    if (this.#size + line.length > limit) {
+      this.dropped++;
+      return false;
+    }
+    fs.appendFileSync(this.#path, line, { mode: 0o600 });
+    this.#size += line.length;
+    return true;
+  }
+
+  /** The oldest events, at most 64 KiB of them (or one), and the bytes that they take in the file. */
+  peek(): { events: OutgoingEvent[]; bytes: number } {
+    if (this.isEmpty) return { events: [], bytes: 0 };
+    let length = Math.min(65536, this.#size - this.#offset);
+    let chunk = this.#read(length);
+    while (!chunk.includes(10) && this.#offset + length < this.#size) {
+      length = Math.min(length * 4, this.#size - this.#offset);
+      chunk = this.#read(length);
+    }
+    const end = chunk.lastIndexOf(10) + 1;
+    const events = chunk.subarray(0, end).toString().split("\n").filter(Boolean).flatMap(parse);
+    // A last line without its end was torn by a crash: there is nothing after it, and nothing in it.
+    return { events, bytes: end || chunk.length };
+  }
+
+  /** Forget the first bytes of the file, as `peek` counted them. */
+  drop(bytes: number): void {
+    this.#offset += bytes;
+    if (!this.isEmpty) return;
+    fs.rmSync(this.#path, { force: true });
+    this.#offset = 0;
+    this.#size = 0;
+  }
+
+  #read(length: number): Buffer {
+    const fd = fs.openSync(this.#path, "r");
+    try {
+      const chunk = Buffer.alloc(length);
+      return chunk.subarray(0, fs.readSync(fd, chunk, 0, length, this.#offset));
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+}
+
+function sizeOf(path: string): number {
+  try {
+    return fs.statSync(path).size;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return 0;
+    throw error;
+  }
+}
+
+function parse(line: string): OutgoingEvent[] {
+  try {
+    return [JSON.parse(line) as OutgoingEvent];
+  } catch {
+    return []; // torn by a crash in the middle of an append
+  }
+}

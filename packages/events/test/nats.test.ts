@@ -1,0 +1,180 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { type EventBus, type EventEnvelope, openEventBus, outgoingEvent } from "../src/index.ts";
+import { EventPublisher } from "../src/publisher.ts";
+
+const natsServer = Bun.which("nats-server", { PATH: `${process.env.PATH}:/usr/sbin` });
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-nats-"));
+const tokenFile = path.join(dir, "token");
+fs.writeFileSync(tokenFile, "secret\n", { mode: 0o600 });
+const config = path.join(dir, "conf");
+const port = freePort();
+const url = `nats://127.0.0.1:${port}`;
+let server: Bun.Subprocess | undefined;
+const buses: EventBus[] = [];
+
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  probe.stop(true);
+  return probe.port;
+}
+
+async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (const end = Date.now() + 10_000; !(await condition()); await Bun.sleep(5)) {
+    if (Date.now() > end) throw new Error(`timed out: ${what}`);
+  }
+}
+
+async function startServer(): Promise<void> {
+  fs.writeFileSync(
+    config,
+    `listen: "127.0.0.1:${port}"\nauthorization { token: "secret" }\njetstream { store_dir: "${dir}/js" }\n`,
+  );
+  server = Bun.spawn([natsServer ?? "", "-c", config], { stdout: "ignore", stderr: "ignore" });
+  await until(
+    () =>
+      Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }).then(
+        (socket) => {
+          socket.terminate();
+          return true;
+        },
+        () => false,
+      ),
+    "nats-server",
+  );
+}
+
+async function stopServer(): Promise<void> {
+  server?.kill();
+  await server?.exited;
+  server = undefined;
+}
+
+afterAll(async () => {
+  for (const bus of buses) await bus.close();
+  await stopServer();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+
+const event = (id: string, pid: number) =>
+  outgoingEvent(
+    "/tasks/start",
+    { containerId: id, pid },
+    {
+      host: "h",
+      namespace: "moby",
+      source: "shim",
+      time: { seconds: 1n, nanos: 0 },
+    },
+  );
+
+function openBus(name: string): EventBus {
+  const bus = openEventBus({ url, tokenFile, queueFile: path.join(dir, `${name}.queue`), name });
+  buses.push(bus);
+  return bus;
+}
+
+const pidsOf = (events: EventEnvelope[]) => events.map((e) => Number(e.event.pid));
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe.skipIf(!natsServer)("with a nats-server", () => {
+  test("EventPublisher and EventBus deliver in order, once, across outages of the server", async () => {
+    const trouble: Error[] = [];
+    const publisher = new EventPublisher({
+      url,
+      tokenFile,
+      queueFile: path.join(dir, "shim.queue"),
+      idleMs: 20,
+      onTrouble: (error) => trouble.push(error),
+    });
+    const bus = openBus("bus");
+    // The server is not there yet: both queue on disk.
+    for (const pid of range(0, 5)) publisher.publish(event("shim", pid));
+    for (const pid of range(0, 5)) bus.publish(event("bus", pid));
+    await until(() => trouble.length === 1, "the publisher notices that NATS is away");
+    expect(publisher.isHealthy).toBe(false);
+    expect(fs.existsSync(path.join(dir, "shim.queue"))).toBe(true);
+
+    await startServer();
+    const abort = new AbortController();
+    const seen: EventEnvelope[] = [];
+    const subscribed = bus.subscribe(
+      { family: "tasks", namespace: "moby", since: new Date(0), signal: abort.signal },
+      (e) => {
+        seen.push(e);
+      },
+    );
+    expect(await publisher.flush(5000)).toBe(true);
+    expect(await bus.flush(5000)).toBe(true);
+    publisher.publish(event("shim", 4)); // a repeat
+    for (const pid of range(5, 10)) publisher.publish(event("shim", pid));
+    for (const pid of range(5, 10)) bus.publish(event("bus", pid));
+    await until(() => seen.length >= 20, "20 events");
+
+    await stopServer();
+    await until(() => !bus.isConnected, "the bus notices");
+    for (const pid of range(10, 15)) publisher.publish(event("shim", pid));
+    for (const pid of range(10, 15)) bus.publish(event("bus", pid));
+    await startServer();
+    expect(await publisher.flush(8000)).toBe(true);
+    await until(() => seen.length >= 30, "30 events");
+    for (const id of ["shim", "bus"]) {
+      expect(pidsOf(seen.filter((e) => e.event.container_id === id))).toEqual(range(0, 15));
+    }
+    expect(fs.existsSync(path.join(dir, "shim.queue"))).toBe(false);
+    abort.abort();
+    await subscribed;
+    publisher.close();
+  }, 30_000);
+
+  test("a durable subscription goes on where its last run ended", async () => {
+    if (!server) await startServer();
+    const bus = openBus("durable");
+    const run = async (expected: number) => {
+      const abort = new AbortController();
+      const seen: EventEnvelope[] = [];
+      const subscribed = bus.subscribe(
+        { durable: "d1", since: new Date(0), namespace: "moby", signal: abort.signal },
+        (e) => {
+          if (e.event.container_id === "dur") seen.push(e);
+        },
+      );
+      await until(() => seen.length >= expected, `${expected} events`);
+      abort.abort();
+      await subscribed;
+      return pidsOf(seen);
+    };
+    for (const pid of range(0, 3)) bus.publish(event("dur", pid));
+    expect(await run(3)).toEqual([0, 1, 2]);
+    for (const pid of range(3, 6)) bus.publish(event("dur", pid));
+    expect(await run(3)).toEqual([3, 4, 5]);
+  }, 30_000);
+
+  test("EventPublisher takes up the queue that an earlier process left", async () => {
+    if (!server) await startServer();
+    const queueFile = path.join(dir, "left.queue");
+    fs.writeFileSync(queueFile, `${JSON.stringify(event("left", 1))}\n`);
+    const publisher = new EventPublisher({ url, tokenFile, queueFile });
+    await until(() => !fs.existsSync(queueFile), "the queue to be sent");
+    publisher.close();
+  });
+
+  test("a wrong token is trouble, not a crash", async () => {
+    if (!server) await startServer();
+    const wrong = path.join(dir, "wrong");
+    fs.writeFileSync(wrong, "nope");
+    const trouble: Error[] = [];
+    const publisher = new EventPublisher({
+      url,
+      tokenFile: wrong,
+      queueFile: path.join(dir, "wrong.queue"),
+      onTrouble: (error) => trouble.push(error),
+    });
+    publisher.publish(event("w", 1));
+    await until(() => trouble.length > 0, "trouble");
+    expect(trouble[0]?.message).toContain("Authorization Violation");
+    publisher.close();
+  });
+});
