@@ -1,0 +1,134 @@
+import fs from "node:fs";
+import { EngineError } from "@longshore/errors";
+import {
+  addAddress,
+  createBridge,
+  createVeth,
+  deleteAddress,
+  deleteLink,
+  type Link,
+  type RouteSocket,
+  setBridgePort,
+  setLink,
+} from "@longshore/netlink";
+import { broadcastOf, type Ipv4, ipv4Bytes, type Subnet } from "./ipv4.ts";
+
+/** The wanted state of a bridge. */
+export interface BridgeSettings {
+  readonly name: string;
+  readonly mac: string;
+  readonly subnet: Subnet;
+  readonly gateway: Ipv4;
+  /** Bytes. */
+  readonly mtu: number;
+}
+
+/** Of a new MAC address, as the bridge's and its containers' start: locally administered. */
+export const MAC_PREFIX = "02:42";
+
+/** Docker's rule: the IPv4 address after the prefix. */
+export function macOf(address: Ipv4): string {
+  const octets = Array.from(ipv4Bytes(address), (octet) => octet.toString(16).padStart(2, "0"));
+  return `${MAC_PREFIX}:${octets.join(":")}`;
+}
+
+/**
+ * Make the bridge what it should be: new, or as it is found after a restart or a change of the address.
+ *
+ * @returns its index
+ * @throws EngineError `failed_precondition` when another kind of interface has the name
+ */
+export function ensureBridge(route: RouteSocket, settings: BridgeSettings): number {
+  const { name, mac, subnet, gateway, mtu } = settings;
+  const found = route.link(name);
+  if (found && found.kind !== "bridge")
+    throw new EngineError("failed_precondition", `interface ${name} exists and is not a bridge`);
+  if (!found) route.run(createBridge({ name, mac, mtu }));
+  const index = (found ?? requireLink(route, name)).index;
+
+  // Without IPv6 there is to be no link-local address either.
+  writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+  const address = ipv4Bytes(gateway);
+  for (const other of route.addresses())
+    if (other.index === index && other.address.byteLength === 4 && !isSame(other, address, subnet))
+      route.run(deleteAddress(other));
+  route.run(
+    addAddress({
+      index,
+      address,
+      prefixLength: subnet.prefixLength,
+      broadcast: ipv4Bytes(broadcastOf(subnet)),
+    }),
+    setLink({ index }, { up: true }),
+  );
+  return index;
+}
+
+/** Let the host forward IPv4. Returns whether it already did. */
+export function enableForwarding(): boolean {
+  const file = "/proc/sys/net/ipv4/ip_forward";
+  const was = fs.readFileSync(file, "utf8").trim() !== "0";
+  if (!was) fs.writeFileSync(file, "1");
+  return was;
+}
+
+/** A veth pair from a bridge into a network namespace. */
+export interface Attachment {
+  /** The host's end. */
+  readonly link: string;
+  readonly bridgeIndex: number;
+  readonly netns: number;
+  /** Name, MAC address and MTU of the other end. */
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  /** The port reaches no other isolated port: Docker's `icc=false`. */
+  readonly isolated?: boolean;
+}
+
+/** Make the pair, its inner end still down and without addresses. On failure nothing is left. */
+export function attach(route: RouteSocket, attachment: Attachment): void {
+  const { link, bridgeIndex, netns, name, mac, mtu, isolated = false } = attachment;
+  route.run(createVeth({ name: link, mtu, peer: { name, netns, mac } }));
+  try {
+    route.run(setLink({ name: link }, { up: true, master: bridgeIndex, ipv6Addresses: false }));
+    if (isolated)
+      route.run(setBridgePort(requireLink(route, link).index, { hairpin: false, isolated: true }));
+  } catch (error) {
+    detach(route, link);
+    throw error;
+  }
+}
+
+/** Remove a veth pair by the name of the host's end; none is no error. */
+export function detach(route: RouteSocket, link: string): void {
+  if (route.link(link)) route.run(deleteLink(link));
+}
+
+/** Bridges that a real Docker has made. */
+export function dockerBridges(links: readonly Link[], own: readonly string[]): string[] {
+  return links
+    .filter(({ kind, name }) => kind === "bridge" && /^(docker0|br-[0-9a-f]{12})$/.test(name))
+    .map(({ name }) => name)
+    .filter((name) => !own.includes(name));
+}
+
+export function requireLink(route: RouteSocket, name: string): Link {
+  const link = route.link(name);
+  if (!link) throw new EngineError("internal", `interface ${name} is gone`);
+  return link;
+}
+
+function isSame(
+  other: { address: Uint8Array; prefixLength: number },
+  address: Uint8Array,
+  subnet: Subnet,
+): boolean {
+  return other.prefixLength === subnet.prefixLength && Buffer.compare(other.address, address) === 0;
+}
+
+/** `net/ipv6/…`; a kernel without the setting is fine. */
+function writeSysctl(name: string, value: string): void {
+  const file = `/proc/sys/${name}`;
+  if (fs.existsSync(file)) fs.writeFileSync(file, value);
+}

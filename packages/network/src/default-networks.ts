@@ -1,0 +1,131 @@
+import { randomBytes } from "node:crypto";
+import { EngineError } from "@longshore/errors";
+import type { RouteSocket } from "@longshore/netlink";
+import { MAC_PREFIX } from "./bridge.ts";
+import type { EndpointNetwork } from "./endpoints.ts";
+import { newId } from "./ids.ts";
+import {
+  broadcastOf,
+  formatIpv4,
+  formatSubnet,
+  type Ipv4,
+  ipv4FromBytes,
+  overlap,
+  parseCidr,
+  parseIpv4,
+  type Subnet,
+  subnetOf,
+} from "./ipv4.ts";
+import { type NetworkRecord, networkRecords } from "./records.ts";
+import { readHostResolvConf } from "./resolv-conf.ts";
+import { chooseSubnet } from "./subnet-choice.ts";
+import type { NetworksOptions } from "./types.ts";
+
+/** The three networks that are always there. */
+export interface DefaultNetworks {
+  readonly bridge: EndpointNetwork & { readonly created: string; readonly mac: string };
+  readonly host: NetworkRecord;
+  readonly none: NetworkRecord;
+}
+
+interface BridgeAddress {
+  readonly subnet: Subnet;
+  readonly gateway: Ipv4;
+}
+
+/** Read the networks' records, or make them; the default bridge gets a subnet that the host does not use. */
+export async function loadDefaultNetworks(
+  options: NetworksOptions,
+  route: RouteSocket,
+): Promise<DefaultNetworks> {
+  const { store, bip, log } = options;
+  const { networks } = networkRecords(store);
+  const known = await networks.get("bridge");
+  const created = new Date().toISOString();
+  const host = (await networks.get("host")) ?? { id: newId(), driver: "host", created };
+  const none = (await networks.get("none")) ?? { id: newId(), driver: "null", created };
+
+  const address =
+    bip === undefined
+      ? (keptAddress(options, route, known) ?? newAddress(subnetsInUse(options, route)))
+      : givenAddress(bip);
+  const was = known?.bridge?.subnet;
+  const subnet = formatSubnet(address.subnet);
+  if (was !== undefined && was !== subnet) log.warn({ was, subnet }, "the default bridge has a new subnet");
+
+  const id = known?.id ?? newId();
+  const mac = known?.bridge?.mac ?? newMac();
+  const bridge: NetworkRecord = {
+    ...{ id, driver: "bridge", created: known?.created ?? created },
+    bridge: { subnet, gateway: formatIpv4(address.gateway), mac },
+  };
+  await store.commit([
+    networks.put("bridge", bridge),
+    networks.put("host", host),
+    networks.put("none", none),
+  ]);
+  return { bridge: { id, name: "bridge", created: bridge.created, mac, ...address }, host, none };
+}
+
+/** Docker's options of its default bridge. */
+export function defaultBridgeOptions(bridge: string, mtu: number): Record<string, string> {
+  return {
+    "com.docker.network.bridge.default_bridge": "true",
+    "com.docker.network.bridge.enable_icc": "true",
+    "com.docker.network.bridge.enable_ip_masquerade": "true",
+    "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+    "com.docker.network.bridge.name": bridge,
+    "com.docker.network.driver.mtu": String(mtu),
+  };
+}
+
+function givenAddress(bip: string): BridgeAddress {
+  const { address: gateway, subnet } = parseCidr(bip);
+  // A network of two or fewer addresses has none left for a container.
+  if (subnet.prefixLength > 29 || gateway === subnet.base || gateway === broadcastOf(subnet))
+    throw new EngineError("invalid_argument", `${bip} is no address of a host in a network with room`);
+  return { gateway, subnet };
+}
+
+/** The recorded address, unless the host has meanwhile begun to use its network for something else. */
+function keptAddress(
+  options: NetworksOptions,
+  route: RouteSocket,
+  known: NetworkRecord | undefined,
+): BridgeAddress | undefined {
+  const gateway = parseIpv4(known?.bridge?.gateway ?? "");
+  if (!known?.bridge || gateway === undefined) return undefined;
+  const { subnet } = parseCidr(known.bridge.subnet);
+  // Containers may be using it.
+  if (route.link(options.bridge)) return { gateway, subnet };
+  const taken = subnetsInUse(options, route).some((other) => overlap(other, subnet));
+  return taken ? undefined : { gateway, subnet };
+}
+
+function newAddress(inUse: readonly Subnet[]): BridgeAddress {
+  const subnet = chooseSubnet(inUse);
+  return { subnet, gateway: subnet.base + 1 };
+}
+
+/** Networks that the host reaches by other interfaces, or in which its name servers are. */
+function subnetsInUse({ bridge }: NetworksOptions, route: RouteSocket): Subnet[] {
+  const own = route.link(bridge)?.index;
+  const addresses = route
+    .addresses()
+    .filter(({ index, address }) => index !== own && address.byteLength === 4)
+    .map(({ address, prefixLength }) => subnetOf(ipv4FromBytes(address), prefixLength));
+  const routes = route
+    .routes()
+    .filter(({ index, destination }) => index !== own && destination.byteLength === 4)
+    .map(({ destination, prefixLength }) => subnetOf(ipv4FromBytes(destination), prefixLength));
+  const servers = readHostResolvConf()
+    .nameservers.flatMap((server) => parseIpv4(server) ?? [])
+    .map((server) => subnetOf(server, 32));
+  return [...addresses, ...routes, ...servers];
+}
+
+/** Locally administered, and kept: a bridge that changes its address is a new neighbour to everybody. */
+function newMac(): string {
+  const tail = Array.from(randomBytes(4), (byte) => byte.toString(16).padStart(2, "0"));
+  return `${MAC_PREFIX}:${tail.join(":")}`;
+}

@@ -1,0 +1,17 @@
+export { hostsFile } from "./hosts-file.ts";
+export { openNetworks } from "./networks.ts";
+export {
+  containerResolvConf,
+  type DnsSettings,
+  formatResolvConf,
+  parseResolvConf,
+  readHostResolvConf,
+} from "./resolv-conf.ts";
+export type {
+  Endpoint,
+  NetworkFacts,
+  Networks,
+  NetworksOptions,
+  Sandbox,
+  SandboxRequest,
+} from "./types.ts";

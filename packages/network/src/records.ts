@@ -1,0 +1,44 @@
+import { type Collection, collection, type Store } from "@longshore/store";
+
+/** A network as it is kept; key: its name. */
+export interface NetworkRecord {
+  /** 64 hexadecimal digits, the same for the network's whole life. */
+  readonly id: string;
+  readonly driver: "bridge" | "host" | "null";
+  /** RFC 3339. */
+  readonly created: string;
+  /** What only bridge networks have. */
+  readonly bridge?: {
+    /** `172.17.0.0/16` */
+    readonly subnet: string;
+    readonly gateway: string;
+    readonly mac: string;
+  };
+}
+
+/** An address in use and the interface that has it; key: `<network id>/<address>`, so that it can't be given twice. */
+export interface EndpointRecord {
+  readonly endpointId: string;
+  readonly networkId: string;
+  readonly sandboxId: string;
+  readonly containerId: string;
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly gateway: string;
+  readonly mac: string;
+  /** The host's end of the veth pair. */
+  readonly link: string;
+}
+
+export interface NetworkRecords {
+  readonly networks: Collection<NetworkRecord>;
+  readonly endpoints: Collection<EndpointRecord>;
+}
+
+export function networkRecords(store: Store): NetworkRecords {
+  return { networks: collection(store, "networks"), endpoints: collection(store, "endpoints") };
+}
+
+export function endpointKey({ networkId, address }: Pick<EndpointRecord, "networkId" | "address">): string {
+  return `${networkId}/${address}`;
+}

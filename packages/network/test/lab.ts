@@ -1,0 +1,121 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { createLogger } from "@longshore/log";
+import { addAddress, addDefaultRoute, createVeth, type Link, RouteSocket, setLink } from "@longshore/netlink";
+import { openStore, type Store } from "@longshore/store";
+import { createNetns, inNetns } from "@longshore/syscalls/netns";
+import { type Networks, type NetworksOptions, openNetworks } from "../src/index.ts";
+
+export const BRIDGE = "lab0";
+
+/** Networks in the calling thread's network namespace, with a store and directories of their own. */
+export interface Lab extends AsyncDisposable {
+  readonly stateDir: string;
+  readonly database: string;
+  readonly route: RouteSocket;
+  open(options?: Partial<NetworksOptions>): Promise<Networks>;
+}
+
+export function openLab(): Lab {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-network-"));
+  const database = path.join(directory, "engine.db");
+  const stateDir = path.join(directory, "state");
+  const route = new RouteSocket();
+  const stores: Store[] = [];
+  const open = async (options: Partial<NetworksOptions> = {}): Promise<Networks> => {
+    const store = openStore(`sqlite:${database}`);
+    stores.push(store);
+    const log = createLogger("network-test", { level: "fatal" });
+    return openNetworks({ stateDir, bridge: BRIDGE, store, log, ...options });
+  };
+  return {
+    ...{ stateDir, database, route, open },
+    async [Symbol.asyncDispose]() {
+      const networks = await open();
+      await networks.uninstall();
+      for (const store of stores) await store[Symbol.asyncDispose]();
+      route[Symbol.dispose]();
+      fs.rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** A request for a sandbox of this id. */
+export function sandboxRequest(sandboxId: string) {
+  const containerId = `container-${sandboxId}`;
+  return { sandboxId, containerId, mode: "bridge", hostname: sandboxId, aliases: [] } as const;
+}
+
+/** Run synchronous `work` in the network namespace at a path. */
+export function inSandbox<T>(netnsPath: string, work: () => T): T {
+  const fd = fs.openSync(netnsPath, "r");
+  try {
+    return inNetns(fd, work);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** A second host, 198.51.100.2, that our host, 198.51.100.1, has its default route to. */
+export function openOutside(route: RouteSocket): Disposable & { run<T>(work: () => T): T } {
+  const outside = createNetns((fd) => ({ fd, route: new RouteSocket() }));
+  const ours = Uint8Array.of(198, 51, 100, 1);
+  const theirs = Uint8Array.of(198, 51, 100, 2);
+  route.run(createVeth({ name: "uplink", peer: { name: "eth0", netns: outside.fd } }));
+  const up = (socket: RouteSocket, name: string, address: Uint8Array): Link => {
+    const link = socket.link(name);
+    if (!link) throw new Error(`no link ${name}`);
+    socket.run(
+      addAddress({ index: link.index, address, prefixLength: 24 }),
+      setLink({ index: link.index }, { up: true }),
+    );
+    return link;
+  };
+  const { index } = up(route, "uplink", ours);
+  const inner = up(outside.route, "eth0", theirs);
+  route.run(addDefaultRoute(index, theirs));
+  // Someone outside who knows the way to the containers.
+  outside.route.run(addDefaultRoute(inner.index, ours));
+  return {
+    run: (work) => inNetns(outside.fd, work),
+    [Symbol.dispose]() {
+      outside.route[Symbol.dispose]();
+      fs.closeSync(outside.fd);
+    },
+  };
+}
+
+/** A server that answers each connection with the address it sees and ends. */
+export function serveAddress(hostname: string, port: number) {
+  return Bun.listen({
+    ...{ hostname, port },
+    socket: { open: (socket) => void socket.end(socket.remoteAddress), data() {} },
+  });
+}
+
+/** Start to connect, and what the server says; undefined when nothing came of it within `timeoutMs`. */
+export function ask(hostname: string, port: number, timeoutMs = 2000): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  let answer = "";
+  const timer = setTimeout(() => resolve(undefined), timeoutMs);
+  Bun.connect({
+    ...{ hostname, port },
+    socket: {
+      data: (_, data) => {
+        answer += data.toString();
+      },
+      close: () => resolve(answer),
+    },
+  }).catch(() => resolve(undefined));
+  return promise.finally(() => clearTimeout(timer));
+}
+
+/** Wait until something holds. */
+export async function until(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+  const end = Date.now() + timeoutMs;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`not so after ${timeoutMs} ms: ${condition}`);
+    await Bun.sleep(10);
+  }
+}

@@ -1,0 +1,143 @@
+import { expect, test } from "bun:test";
+import fs from "node:fs";
+import path from "node:path";
+import { Nftables } from "@longshore/syscalls/nftables";
+import {
+  ask,
+  BRIDGE,
+  inSandbox,
+  type Lab,
+  openLab,
+  openOutside,
+  sandboxRequest,
+  serveAddress,
+  until,
+} from "./lab.ts";
+
+const PRIVATE = "LONGSHORE_TEST_PRIVATE_NETWORK";
+
+if (process.env[PRIVATE] === undefined) runInPrivateNetwork();
+else defineTests();
+
+/** These tests again, in a process with network and mount namespaces of its own. */
+function runInPrivateNetwork(): void {
+  const root = process.getuid?.() === 0;
+  test.skipIf(!root)(
+    "networks in a network namespace of the test",
+    async () => {
+      const inner = Bun.spawn(["unshare", "-n", "-m", process.execPath, "test", import.meta.path], {
+        env: { ...process.env, [PRIVATE]: "1" },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const output = await new Response(inner.stderr).text();
+      if ((await inner.exited) !== 0) throw new Error(output);
+    },
+    120_000,
+  );
+}
+
+function defineTests(): void {
+  /** Names of the containers' interfaces; those of other tests may still be on their way out. */
+  const veths = (lab: Lab): string[] =>
+    lab.route.links().flatMap(({ kind, name }) => (kind === "veth" && name !== "uplink" ? [name] : []));
+  const newVeths = (lab: Lab, before: readonly string[]): string[] =>
+    veths(lab).filter((name) => !before.includes(name));
+
+  test("openNetworks() makes the bridge, and the same one again after a restart", async () => {
+    await using lab = openLab();
+    const first = (await lab.open()).list();
+    expect(first.map(({ name, driver }) => [name, driver])).toEqual([
+      ["bridge", "bridge"],
+      ["host", "host"],
+      ["none", "null"],
+    ]);
+    const bridge = first[0];
+    expect(bridge?.ipam).toEqual([{ subnet: "172.17.0.0/16", gateway: "172.17.0.1" }]);
+    expect(bridge?.id).toMatch(/^[0-9a-f]{64}$/);
+    expect(lab.route.link(BRIDGE)).toMatchObject({ kind: "bridge", up: true, mtu: 1500 });
+    expect(fs.readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8")).toBe("1\n");
+
+    const again = await lab.open();
+    expect(again.list()).toEqual(first);
+    expect(again.inspect(bridge?.id.slice(0, 12) ?? "")).toEqual(again.inspect("bridge"));
+    expect(() => again.inspect("nowhere")).toThrow("network nowhere not found");
+  });
+
+  test("createSandbox() gives containers that reach each other, and the outside by the host's address", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const one = await networks.createSandbox(sandboxRequest("one"));
+    const two = await networks.createSandbox({ ...sandboxRequest("two"), aliases: ["second"] });
+    expect(one.endpoint).toMatchObject({
+      ...{ ipAddress: "172.17.0.2", prefixLen: 16, gateway: "172.17.0.1" },
+      ...{ macAddress: "02:42:ac:11:00:02", networkId: networks.inspect("bridge").id },
+    });
+    expect(two.hosts).toEndWith("172.17.0.3\ttwo second\n");
+    expect(networks.endpoint("two")).toEqual(two.endpoint);
+    expect(networks.inspect("bridge").containers["container-one"]?.ipv4Address).toBe("172.17.0.2/16");
+
+    using inOne = inSandbox(one.netnsPath, () => serveAddress("0.0.0.0", 80));
+    using inOutside = outside.run(() => serveAddress("198.51.100.2", 80));
+    expect([inOne.port, inOutside.port]).toEqual([80, 80]);
+    expect(await inSandbox(two.netnsPath, () => ask("172.17.0.2", 80))).toBe("172.17.0.3");
+    expect(await ask("172.17.0.2", 80)).toBe("172.17.0.1");
+    expect(await inSandbox(two.netnsPath, () => ask("198.51.100.2", 80))).toBe("198.51.100.1");
+    // Nothing is published: who comes from outside finds nobody.
+    expect(await outside.run(() => ask("172.17.0.2", 80, 300))).toBeUndefined();
+  });
+
+  test("createSandbox() in mode none has lo and nothing else", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const { netnsPath, endpoint, hosts } = await networks.createSandbox({
+      ...sandboxRequest("lonely"),
+      mode: "none",
+    });
+    expect(endpoint).toBeUndefined();
+    expect(hosts).not.toContain("lonely");
+    const links = inSandbox(netnsPath, () => fs.readFileSync("/proc/thread-self/net/dev", "utf8"));
+    expect(links.match(/\w+(?=:)/g)).toEqual(["lo"]);
+    using server = inSandbox(netnsPath, () => serveAddress("127.0.0.1", 80));
+    expect(server.port).toBe(80);
+    expect(await inSandbox(netnsPath, () => ask("127.0.0.1", 80))).toBe("127.0.0.1");
+  });
+
+  test("releaseSandbox() leaves nothing, twice or half-made", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const before = veths(lab);
+    await networks.createSandbox(sandboxRequest("short"));
+    await expect(networks.createSandbox(sandboxRequest("short"))).rejects.toThrow("already exists");
+    expect(newVeths(lab, before).length).toBe(1);
+    await networks.releaseSandbox("short");
+    await networks.releaseSandbox("short");
+    await until(() => newVeths(lab, before).length === 0);
+    expect(fs.readdirSync(path.join(lab.stateDir, "netns"))).toEqual([]);
+    expect(fs.readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(lab.stateDir);
+    expect(networks.inspect("bridge").containers).toEqual({});
+    const next = await networks.createSandbox(sandboxRequest("next"));
+    expect(next.endpoint?.ipAddress).not.toBe("172.17.0.2");
+  });
+
+  test("createSandbox() 50 times at once gives 50 addresses", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const ids = Array.from({ length: 50 }, (_, number) => `many-${number}`);
+    const sandboxes = await Promise.all(ids.map((id) => networks.createSandbox(sandboxRequest(id))));
+    expect(new Set(sandboxes.map(({ endpoint }) => endpoint?.ipAddress)).size).toBe(50);
+    await Promise.all(ids.map((id) => networks.releaseSandbox(id)));
+  });
+
+  test("uninstall() takes the bridge, the table and the sandboxes away", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const before = veths(lab);
+    await networks.createSandbox(sandboxRequest("left"));
+    await networks.uninstall();
+    expect(lab.route.link(BRIDGE)).toBeUndefined();
+    using nft = new Nftables();
+    expect(nft.run("list tables")).not.toContain(BRIDGE);
+    await until(() => newVeths(lab, before).length === 0);
+  });
+}
