@@ -55,9 +55,15 @@ export class Arena {
   readonly base: number;
   #used = 0;
 
-  constructor(size: number) {
+  /** @param base the address that the bytes will have where they are used, when that isn't here */
+  constructor(size: number, base?: number) {
     this.bytes = fixedBuffer(size);
-    this.base = ptr(this.bytes);
+    this.base = base ?? ptr(this.bytes);
+  }
+
+  /** How many bytes have been given out. */
+  get used(): number {
+    return this.#used;
   }
 
   /** Forget everything, so that the memory is used again. */

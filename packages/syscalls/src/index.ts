@@ -2,6 +2,18 @@ export { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.t
 export * from "./constants.ts";
 export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
+export {
+  type Argument,
+  type CallOptions,
+  CallTable,
+  callProgram,
+  Hand,
+  HandGone,
+  type HandOptions,
+  programFile,
+  programTable,
+  Slot,
+} from "./hand.ts";
 export { tryLock } from "./lock.ts";
 export * from "./mount.ts";
 export { NR } from "./numbers.ts";

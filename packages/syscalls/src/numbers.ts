@@ -6,6 +6,7 @@ export const NR = {
   poll: 7,
   lseek: 8,
   mmap: 9,
+  mprotect: 10,
   munmap: 11,
   rt_sigaction: 13,
   rt_sigprocmask: 14,

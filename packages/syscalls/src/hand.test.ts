@@ -1,0 +1,51 @@
+import { expect, test } from "bun:test";
+import { ELF_ENTRY, handCode } from "./hand-code.ts";
+import {
+  callProgram,
+  close,
+  fixedBuffer,
+  Hand,
+  pipe,
+  programFile,
+  programTable,
+  read,
+  waitPid,
+} from "./index.ts";
+
+test("handCode() has the length and entry point that its jumps were assembled for", () => {
+  expect(handCode().length).toBe(0x10e);
+  expect(handCode()[ELF_ENTRY]).toBe(0x41);
+});
+
+test("Hand makes calls in another process, with results of earlier ones as arguments", () => {
+  using hand = new Hand({ flags: 0 });
+  const pid = hand.call("getpid", []);
+  const missing = hand.call("openat", [-100, hand.text("/nonexistent"), 0], { skipOnError: 1 });
+  hand.call("exit_group", [9]);
+  const fd = hand.call("openat", [-100, hand.text("/dev/null"), 0]);
+  hand.call("close", [fd]);
+  hand.run();
+  expect(hand.result(pid)).toBe(hand.pid);
+  expect(hand.result(missing)).toBe(-2);
+  expect(hand.result(fd)).toBeGreaterThan(2);
+  hand.call("chdir", [hand.text("/nonexistent")], { about: "/nonexistent" });
+  expect(() => hand.run()).toThrow("chdir /nonexistent: ENOENT");
+});
+
+test("Hand becomes a small program that makes its own calls", () => {
+  const [readEnd, writeEnd] = pipe();
+  const hand = new Hand({ flags: 0 });
+  const table = programTable(8, 4096);
+  table.add("write", [writeEnd, table.arena.string("hello"), 5]);
+  table.add("exit_group", [42]);
+  const file = programFile(table);
+  hand.call("fcntl", [writeEnd, 2, 0]);
+  callProgram(hand, file, ["runc", "init"]);
+  hand.runToExec();
+  expect(waitPid(hand.pid)?.status).toBe(42);
+  close(writeEnd);
+  const into = fixedBuffer(16);
+  expect(into.toString("utf8", 0, read(readEnd, into))).toBe("hello");
+  close(readEnd);
+  close(file);
+});

@@ -1,0 +1,325 @@
+import { CFunction, FFIType, type Pointer, toArrayBuffer } from "bun:ffi";
+import { Errno } from "@longshore/errors";
+import { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
+import {
+  AT_EMPTY_PATH,
+  CLONE_CHILD_CLEARTID,
+  CLONE_FILES,
+  CLONE_VM,
+  F_ADD_SEALS,
+  PR_SET_NAME,
+  PR_SET_PDEATHSIG,
+} from "./constants.ts";
+import { errnoName } from "./errno-table.ts";
+import { ELF_ENTRY, ENTRY_BYTES, handCode } from "./hand-code.ts";
+import { NR } from "./numbers.ts";
+
+/** The result of an earlier call of the same table, used as an argument of a later one. */
+export class Slot {
+  readonly address: number;
+
+  constructor(address: number) {
+    this.address = address;
+  }
+}
+
+export type Argument = number | Slot;
+
+export interface CallOptions {
+  /** What the call is about, for the error. */
+  about?: string;
+  /** Calls to skip when it fails; left out, the table stops there. 0: a failure doesn't matter. */
+  skipOnError?: number;
+  /** Calls to skip when it succeeds. */
+  skipOnOk?: number;
+}
+
+interface Entry {
+  name: string;
+  about: string;
+}
+
+/** A table of system calls in memory; addresses in it are relative to `origin` when it is made for another address space. */
+export class CallTable {
+  readonly arena: Arena;
+  readonly #entries: Buffer;
+  readonly #entriesAddress: number;
+  readonly #meta: Entry[] = [];
+
+  /** @param addresses where entries and strings will be when it runs; left out: where they are here */
+  constructor({
+    maxCalls,
+    bytes,
+    entriesAddress,
+  }: { maxCalls: number; bytes: number; entriesAddress?: number }) {
+    this.#entries = fixedBuffer(maxCalls * ENTRY_BYTES);
+    this.#entriesAddress = entriesAddress ?? addressOf(this.#entries);
+    this.arena = new Arena(
+      bytes,
+      entriesAddress === undefined ? undefined : entriesAddress + this.#entries.length,
+    );
+  }
+
+  get length(): number {
+    return this.#meta.length;
+  }
+
+  addressOfEntry(index: number): number {
+    return this.#entriesAddress + index * ENTRY_BYTES;
+  }
+
+  /** What the table and its strings look like in memory, entries first. */
+  image(): Buffer {
+    return Buffer.concat([this.#entries, this.arena.bytes.subarray(0, this.arena.used)]);
+  }
+
+  /** Append a call. */
+  add(name: keyof typeof NR, args: readonly Argument[], options: CallOptions = {}): Slot {
+    const at = this.#meta.length * ENTRY_BYTES;
+    const entries = this.#entries;
+    if (at + ENTRY_BYTES > entries.length) throw new Error("too many calls for the table");
+    let indirect = 0;
+    for (const [index, argument] of args.entries()) {
+      if (argument instanceof Slot) indirect |= 1 << index;
+      const value = argument instanceof Slot ? argument.address : argument;
+      entries.writeBigInt64LE(BigInt(value), at + 16 + 8 * index);
+    }
+    entries.writeUInt32LE(NR[name], at);
+    entries.writeUInt32LE(indirect, at + 4);
+    entries.writeInt32LE(options.skipOnError ?? -1, at + 8);
+    entries.writeInt32LE(options.skipOnOk ?? 0, at + 12);
+    this.#meta.push({ name, about: options.about ?? "" });
+    return new Slot(this.addressOfEntry(this.#meta.length - 1) + 64);
+  }
+
+  /** What the call with this result returned; negative: minus the error's number. Zero before it ran. */
+  result(slot: Slot): number {
+    return Number(this.#entries.readBigInt64LE(slot.address - this.#entriesAddress));
+  }
+
+  /** The failure of an entry as an error. */
+  errorAt(index: number): Errno {
+    const errno = -Number(this.#entries.readBigInt64LE(index * ENTRY_BYTES + 64));
+    const entry = this.#meta[index];
+    return new Errno(errnoName(errno), errno, entry?.name ?? "call", entry?.about ?? "");
+  }
+}
+
+let spawnFunction: ((args: number, size: number, mailbox: number) => number) | undefined;
+
+/** The code, in executable memory that nobody can write any more. */
+function loadCode(): NonNullable<typeof spawnFunction> {
+  if (spawnFunction) return spawnFunction;
+  const code = handCode();
+  const page = check(syscall(NR.mmap, 0, 4096, 3, 0x22, -1, 0), "mmap"); // READ|WRITE, PRIVATE|ANONYMOUS
+  new Uint8Array(toArrayBuffer(page as Pointer, 0, code.length)).set(code);
+  check(syscall(NR.mprotect, page, 4096, 5), "mprotect"); // READ|EXEC
+  const { u64, i64_fast } = FFIType;
+  const call = CFunction({ ptr: page as Pointer, args: [u64, u64, u64], returns: i64_fast });
+  spawnFunction = (args, size, mailbox) => Number(call(args, size, mailbox));
+  return spawnFunction;
+}
+
+const IDLE = 1;
+const ASKED = 2;
+const STACK_BYTES = 16384;
+
+export interface HandOptions {
+  /** CLONE_NEW* and CLONE_PARENT. */
+  flags: number;
+  /** Directory of a cgroup v2 in which the child begins its life. */
+  cgroupFd?: number;
+}
+
+/** The child is no longer there: it was killed, or it has become another program. */
+export class HandGone extends Error {
+  override readonly name = "HandGone";
+}
+
+/**
+ * A child process that carries out system calls for this one, and at last becomes another program.
+ *
+ * It shares our memory and descriptors (CLONE_VM, CLONE_FILES; execve parts them), and runs no JavaScript, only a loop of machine code which waits for a table
+ * of calls, makes them and wakes us. So a container can be set up from inside its namespaces while all decisions stay
+ * here, and none of the dangers of forking a JavaScript engine (lost threads, garbage collection, copied pages) exist.
+ * Signals are blocked in it, its handlers would run on our memory, until it becomes a program. It dies with us.
+ */
+export class Hand implements Disposable {
+  readonly pid: number;
+  readonly calls = new CallTable({ maxCalls: 2048, bytes: 1 << 20 });
+  readonly #mailbox: Buffer;
+  readonly #address: number;
+  readonly #stack = fixedBuffer(STACK_BYTES);
+  #done = 0;
+  #gone = false;
+
+  constructor({ flags, cgroupFd }: HandOptions) {
+    const spawn = loadCode();
+    this.#mailbox = fixedBuffer(32);
+    this.#address = addressOf(this.#mailbox);
+    this.#mailbox.writeUInt32LE(IDLE, 0);
+    const arena = scratch();
+    const args = arena.room(88);
+    const put = (at: number, value: number) => arena.bytes.writeBigUInt64LE(BigInt(value), args + at);
+    put(
+      0,
+      flags + CLONE_VM + CLONE_FILES + CLONE_CHILD_CLEARTID + (cgroupFd === undefined ? 0 : 0x200000000),
+    );
+    put(16, this.#address);
+    put(32, 17); // SIGCHLD
+    put(40, addressOf(this.#stack));
+    put(48, STACK_BYTES);
+    put(80, cgroupFd ?? 0);
+    const all = arena.room(8);
+    const before = arena.room(8);
+    arena.bytes.fill(0xff, all, all + 8);
+    const mask = (set: number, old: number) => syscall(NR.rt_sigprocmask, 2, set, old, 8);
+    mask(arena.base + all, arena.base + before);
+    const pid = spawn(arena.base + args, 88, this.#address);
+    mask(arena.base + before, 0);
+    if (pid < 0) throw new Errno(errnoName(-pid), -pid, "clone3", `0x${flags.toString(16)}`);
+    this.pid = pid;
+    liveHands.add(this);
+    this.call("prctl", [PR_SET_PDEATHSIG, 9]);
+  }
+
+  /** Queue a call; it is made by the next {@link run}. */
+  call(name: keyof typeof NR, args: readonly Argument[], options: CallOptions = {}): Slot {
+    return this.calls.add(name, args, options);
+  }
+
+  /** Address of a string that the queued calls use. */
+  text(value: string): number {
+    return this.calls.arena.string(value);
+  }
+
+  result(slot: Slot): number {
+    return this.calls.result(slot);
+  }
+
+  /**
+   * Make the queued calls.
+   *
+   * @throws Errno of the first call that failed and must not; the rest of the queue is dropped
+   * @throws HandGone when the child has died
+   */
+  run(): void {
+    const failed = this.#ask();
+    if (failed !== undefined) throw this.calls.errorAt(failed);
+  }
+
+  /** Make the queued calls, the last of which is an execve that succeeds: afterwards the child is that program. */
+  runToExec(): void {
+    const failed = this.#ask(true);
+    if (failed !== undefined) throw this.calls.errorAt(failed);
+    if (!this.#gone) throw new Error("the last call was no execve");
+  }
+
+  #ask(mayGo = false): number | undefined {
+    if (this.#gone) throw new HandGone("the child is gone");
+    const end = this.calls.length;
+    this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(this.#done)), 8);
+    this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(end)), 16);
+    this.#done = end;
+    this.#mailbox.writeUInt32LE(ASKED, 0);
+    syscall(NR.futex, this.#address, 1, 1);
+    const arena = scratch();
+    const timeout = arena.room(16);
+    arena.bytes.writeBigInt64LE(100_000_000n, timeout + 8);
+    // Looked at again each 100 ms: a filter of system calls may keep the child from waking us.
+    while (this.#mailbox.readUInt32LE(0) === ASKED) {
+      syscall(NR.futex, this.#address, 0, ASKED, arena.base + timeout);
+    }
+    if (this.#mailbox.readUInt32LE(0) !== IDLE) {
+      this.#gone = true;
+      liveHands.delete(this);
+      if (mayGo) return undefined;
+      throw new HandGone("the child was killed");
+    }
+    const stopped = this.#mailbox.readBigUInt64LE(24);
+    const index = Number(stopped - BigInt(this.calls.addressOfEntry(0))) / ENTRY_BYTES;
+    return index >= end ? undefined : index;
+  }
+
+  /** Kill the child unless it has become another program; that one is nobody's business here. */
+  [Symbol.dispose](): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    liveHands.delete(this);
+    syscall(NR.kill, this.pid, 9);
+    syscall(NR.wait4, this.pid, 0, 0, 0);
+  }
+}
+
+// The child runs on memory that the collector must not take away.
+const liveHands = new Set<Hand>();
+
+const CODE_ADDRESS = 0x400000;
+const TABLE_ADDRESS = 0x500000;
+const PAGE = 4096;
+
+/**
+ * A program of its own, of some kilobytes, that makes the calls of a table built for {@link programTable} and ends. As it is all
+ * that /proc/self/exe leads to, our own executable can't be reached from inside a container (CVE-2019-5736).
+ *
+ * @returns a sealed memfd, close-on-exec, readable by nobody, so that what runs it can't be looked into either
+ */
+export function programFile(table: CallTable): number {
+  const code = handCode();
+  const image = table.image();
+  const file = Buffer.alloc(2 * PAGE + image.length);
+  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]); // ELF, 64 bit, little-endian
+  file.writeUInt16LE(2, 16); // executable
+  file.writeUInt16LE(62, 18); // x86-64
+  file.writeUInt32LE(1, 20);
+  file.writeBigUInt64LE(BigInt(CODE_ADDRESS + ELF_ENTRY), 24);
+  file.writeBigUInt64LE(64n, 32);
+  file.writeUInt16LE(64, 52);
+  file.writeUInt16LE(56, 54);
+  file.writeUInt16LE(3, 56);
+  const segment = (
+    index: number,
+    type: number,
+    flags: number,
+    offset: number,
+    address: number,
+    bytes: number,
+  ) => {
+    const at = 64 + 56 * index;
+    file.writeUInt32LE(type, at);
+    file.writeUInt32LE(flags, at + 4);
+    for (const [field, value] of [offset, address, address, bytes, bytes, PAGE].entries()) {
+      file.writeBigUInt64LE(BigInt(value), at + 8 + 8 * field);
+    }
+  };
+  segment(0, 1, 5, PAGE, CODE_ADDRESS, code.length); // PT_LOAD, read and execute
+  segment(1, 1, 6, 2 * PAGE, TABLE_ADDRESS, image.length); // PT_LOAD, read and write
+  segment(2, 0x6474e551, 6, 0, 0, 0); // PT_GNU_STACK, not executable
+  file.set(code, PAGE);
+  file.set(image, 2 * PAGE);
+  const name = () => scratch().string("init");
+  let fd = syscall(NR.memfd_create, name(), 0x13); // CLOEXEC, ALLOW_SEALING, EXEC (since 6.3)
+  if (fd < 0) fd = check(syscall(NR.memfd_create, name(), 3), "memfd_create");
+  const fixed = fixedBuffer(file.length);
+  fixed.set(file);
+  check(syscall(NR.write, fd, addressOf(fixed), fixed.length), "write", "memfd");
+  check(syscall(NR.fchmod, fd, 0o111), "fchmod", "memfd");
+  check(syscall(NR.fcntl, fd, F_ADD_SEALS, 15), "fcntl", "F_ADD_SEALS");
+  return fd;
+}
+
+/** An empty table for a {@link programFile}. `bytes`: room for its strings. */
+export function programTable(maxCalls: number, bytes: number): CallTable {
+  const table = new CallTable({ maxCalls, bytes, entriesAddress: TABLE_ADDRESS });
+  table.add("prctl", [PR_SET_NAME, table.arena.string("runc:[2:INIT]")], { skipOnError: 0 });
+  return table;
+}
+
+/** Queue what lets the child become a {@link programFile}; `argv` is what `ps` shows. */
+export function callProgram(hand: Hand, fd: number, argv: readonly string[]): void {
+  const arena = hand.calls.arena;
+  const none = arena.vector([]);
+  hand.call("execveat", [fd, arena.string(""), arena.vector(argv), none, AT_EMPTY_PATH], {
+    about: argv[0] ?? "",
+  });
+}
