@@ -1,5 +1,5 @@
 import { Errno } from "@longshore/errors";
-import { errnoCode, NetlinkSocket } from "@longshore/syscalls/netlink";
+import { errnoName } from "@longshore/syscalls";
 import {
   type LinkAddress,
   listAddresses,
@@ -11,6 +11,7 @@ import {
 import { NetlinkWriter } from "./attributes.ts";
 import { getLink, type Link, listLinks, parseLink, RTM_NEWLINK } from "./link.ts";
 import { type NetlinkReply, type NetlinkRequest, parseReplies, writeRequest } from "./message.ts";
+import { NetlinkSocket } from "./netlink-socket.ts";
 
 const NETLINK_ROUTE = 0;
 const ENODEV = 19;
@@ -107,5 +108,5 @@ export class RouteSocket implements Disposable {
 }
 
 function failure(request: NetlinkRequest, errno: number, reason = ""): Errno {
-  return new Errno(errnoCode(errno), errno, request.what, reason && `(${reason})`);
+  return new Errno(errnoName(errno), errno, request.what, reason && `(${reason})`);
 }

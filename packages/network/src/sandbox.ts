@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
 import { addAddress, addDefaultRoute, RouteSocket, setLink } from "@longshore/netlink";
-import { createNetns, pinNetns, unpinNetns } from "@longshore/syscalls/netns";
 import { requireLink } from "./bridge.ts";
 import { broadcastOf, type Ipv4, ipv4Bytes, type Subnet } from "./ipv4.ts";
+import { createNetns, pinNetns, unpinNetns } from "./netns.ts";
 
 /** A network namespace in the making; disposing of it lets it go, unless it was pinned. */
 export interface Netns extends Disposable {

@@ -4,8 +4,8 @@ import path from "node:path";
 import { createLogger } from "@longshore/log";
 import { addAddress, addDefaultRoute, createVeth, type Link, RouteSocket, setLink } from "@longshore/netlink";
 import { openStore, type Store } from "@longshore/store";
-import { createNetns, inNetns } from "@longshore/syscalls/netns";
 import { type Networks, type NetworksOptions, openNetworks } from "../src/index.ts";
+import { createNetns, inNetns } from "../src/netns.ts";
 
 export const BRIDGE = "lab0";
 
