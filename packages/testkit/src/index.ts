@@ -1,2 +1,15 @@
+export { type CommandOptions, type CommandResult, output, run } from "./command.ts";
+export { debianImage } from "./debian-image.ts";
+export { type Docker, type DockerCli, dockerClis, dockerFor, realDockerClis } from "./docker-cli.ts";
+export { type Engine, type EngineOptions, startEngine } from "./engine.ts";
 export { type EventuallyOptions, eventually } from "./eventually.ts";
-export { leaksSince, type TraceOptions, type Traces, traces } from "./leaks.ts";
+export {
+  type EngineScope,
+  engineTraces,
+  leaksSince,
+  type TraceOptions,
+  type Traces,
+  traces,
+} from "./leaks.ts";
+export { freePort, pushImage, type Registry, startRegistry } from "./registry.ts";
+export { mountsBelow, type TempDir, tempDir } from "./temp-dir.ts";

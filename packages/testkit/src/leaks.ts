@@ -58,14 +58,17 @@ function tables(): string[] {
   return (stdout ?? "").split("\n").flatMap((line) => (line ? [`nftables ${line}`] : []));
 }
 
-function processes(binDirs: string[]): string[] {
+function processes(binDirs: string[], inCommandLine?: string): string[] {
   const dirs = binDirs.map((dir) => `${dir}/`);
   return fs.readdirSync("/proc").flatMap((pid) => {
-    if (!/^\d+$/.test(pid)) return [];
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
     try {
       const exe = fs.readlinkSync(`/proc/${pid}/exe`);
-      if (!dirs.some((dir) => exe.startsWith(dir))) return [];
-      return [`process ${pid} ${read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()}`];
+      const commandLine = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+      const ours =
+        dirs.some((dir) => exe.startsWith(dir)) ||
+        (inCommandLine !== undefined && commandLine.includes(inCommandLine));
+      return ours ? [`process ${pid} ${commandLine}`] : [];
     } catch {
       return []; // ended, or a kernel thread
     }
@@ -86,19 +89,42 @@ export function traces({ binDirs }: TraceOptions): Traces {
   return new Set([...mounts(), ...cgroups(), ...links, ...tables(), ...processes(binDirs), ...temporary()]);
 }
 
+export interface EngineScope {
+  /** The engine's directory: everything of it has this in its path or command line. */
+  dir: string;
+  bridge: string;
+  cgroupParent: string;
+}
+
+/** What one engine's containers have on the machine, whatever else goes on there. */
+export function engineTraces({ dir, bridge, cgroupParent }: EngineScope): Traces {
+  const ports = `/sys/class/net/${bridge}/brif`;
+  const links = fs.existsSync(ports) ? fs.readdirSync(ports).map((name) => `link ${name}`) : [];
+  const groups = cgroups().filter((line) => line.startsWith(`cgroup ${cgroupParent}/`));
+  const own = mounts().filter((line) => line.includes(`${dir}/`));
+  const states = ["lib/dockerd/containers", "run/dockerd/netns", "run/dockerd/io", "run/dockerd/runc"];
+  const directories = [...states.map((name) => path.join(dir, name)), ...tasks, ...snapshotDirs(dir)].flatMap(
+    (parent) =>
+      fs.existsSync(parent)
+        ? fs.readdirSync(parent).map((name) => `directory ${path.join(parent, name)}`)
+        : [],
+  );
+  return new Set([...links, ...groups, ...own, ...directories, ...processes([], `${dir}/`)]);
+}
+
+function _entries(dir: string): string[] {
+  return fs.existsSync(dir) ? fs.readdirSync(dir).map((name) => path.join(dir, name)) : [];
+}
+
 /**
  * What is there now and was not before. Waits until that is nothing, at most `timeoutMs`: a kernel takes a cgroup or a veth
  * pair away a moment after the process that it belonged to.
  */
-export async function leaksSince(
-  before: Traces,
-  options: TraceOptions,
-  timeoutMs = 10_000,
-): Promise<string[]> {
+export async function leaksSince(before: Traces, now: () => Traces, timeoutMs = 10_000): Promise<string[]> {
   let extra: string[] = [];
   await eventually(
     () => {
-      extra = [...traces(options)].filter((line) => !before.has(line));
+      extra = [...now()].filter((line) => !before.has(line));
       return extra.length === 0;
     },
     { timeoutMs },

@@ -188,8 +188,8 @@ async function test(): Promise<number> {
 
   setup({ tests: true });
   const { leaksSince, traces } = await import("@longshore/testkit");
-  const where = { binDirs: [distDir] };
-  const before = traces(where);
+  const now = () => traces({ binDirs: [distDir] });
+  const before = now();
   const report = new Report();
   const reportDir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-junit-"));
   const pattern = values["test-name-pattern"];
@@ -211,7 +211,7 @@ async function test(): Promise<number> {
     fs.rmSync(reportDir, { recursive: true });
   }
   const began = Date.now();
-  const leaks = await leaksSince(before, where);
+  const leaks = await leaksSince(before, now);
   report.check("nothing is left behind", leaks.length === 0, (Date.now() - began) / 1000, leaks.join("\n"));
 
   const { total } = report;

@@ -1,0 +1,134 @@
+import { spawnSync } from "node:child_process";
+import crypto from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { findExecutable, type Suite, type SuiteOptions, startSuite } from "@longshore/suite";
+import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
+import { engineTraces, leaksSince } from "./leaks.ts";
+import { tempDir } from "./temp-dir.ts";
+
+export type EngineOptions = Pick<SuiteOptions, "components" | "logLevel" | "binDir"> & {
+  /** The client to clean up with: any that works. */
+  cli: DockerCli;
+};
+
+/** A private suite for tests: sockets, state, bridge and cgroups of its own. */
+export interface Engine extends AsyncDisposable {
+  readonly suite: Suite;
+  readonly dir: string;
+  readonly bridge: { name: string; cidr: string };
+  /** Parent of its containers' cgroups, `/longshore-<suffix>`. */
+  readonly cgroupParent: string;
+  docker(cli: DockerCli): Docker;
+  /** What is on the machine now and wasn't when the engine had started: for tests of "nothing is left behind". */
+  leaks(timeoutMs?: number): Promise<string[]>;
+  /** Take this moment as the new "before" of `leaks`. */
+  mark(): void;
+}
+
+/** A /24 of 10.128.0.0/9 that no interface of this machine is in. */
+function freeSubnet(): string {
+  const used = Object.values(os.networkInterfaces()).flatMap(
+    (addresses) => addresses?.map(({ address }) => address) ?? [],
+  );
+  for (;;) {
+    const prefix = `10.${crypto.randomInt(128, 255)}.${crypto.randomInt(0, 255)}.`;
+    if (!used.some((address) => address.startsWith(prefix))) return `${prefix}1/24`;
+  }
+}
+
+/**
+ * Start a private suite. Disposing it removes its containers, stops the daemons, takes away what an engine keeps by design (bridge,
+ * nftables table, empty cgroup parent), and throws when anything else is left behind.
+ */
+export async function startEngine({ cli, ...options }: EngineOptions): Promise<Engine> {
+  const temp = tempDir();
+  const suffix = crypto.randomBytes(3).toString("hex");
+  const bridge = { name: `lst${suffix}`, cidr: freeSubnet() };
+  const cgroupParent = `/longshore-${suffix}`;
+  let suite: Suite;
+  try {
+    suite = await startSuite({ logLevel: "debug", ...options, dir: temp.path, bridge, cgroupParent });
+  } catch (error) {
+    temp[Symbol.dispose]();
+    throw error;
+  }
+  const clientConfig = path.join(temp.path, "client");
+  fs.mkdirSync(clientConfig);
+  const now = () => engineTraces({ dir: temp.path, bridge: bridge.name, cgroupParent });
+  const started = now();
+  let marked = started;
+  const docker = (client: DockerCli) => dockerFor(client, suite.dockerHost, clientConfig);
+  return {
+    suite,
+    dir: temp.path,
+    bridge,
+    cgroupParent,
+    docker,
+    leaks: (timeoutMs) => leaksSince(marked, now, timeoutMs),
+    mark: () => {
+      marked = now();
+    },
+    async [Symbol.asyncDispose]() {
+      const problems: string[] = [];
+      try {
+        problems.push(...(await removeContainers(docker(cli))));
+      } catch (error) {
+        problems.push(`can't remove the containers: ${error instanceof Error ? error.message : error}`);
+      }
+      problems.push(...(await suite.stop()).map((name) => `${name} did not end on SIGTERM`));
+      if (process.env.LONGSHORE_TEST_KEEP_LOGS)
+        fs.cpSync(suite.paths.logs, process.env.LONGSHORE_TEST_KEEP_LOGS, { recursive: true });
+      problems.push(
+        ...(await leaksSince(started, now, 5000)).filter((line) => !line.includes("/snapshots/")),
+      );
+      removeOrphans(temp.path);
+      removeKept(bridge.name, cgroupParent);
+      try {
+        temp[Symbol.dispose]();
+      } catch (error) {
+        problems.push(error instanceof Error ? error.message : String(error));
+      }
+      if (problems.length > 0) throw new Error(`left behind:\n${problems.join("\n")}`);
+    },
+  };
+}
+
+async function removeContainers(docker: Docker): Promise<string[]> {
+  const listed = await docker.run(["ps", "-aq"], { timeoutMs: 20_000 });
+  const ids = listed.stdout.split("\n").filter(Boolean);
+  if (listed.status !== 0) return [`docker ps: ${listed.stderr.trim()}`];
+  if (ids.length === 0) return [];
+  const { status, stderr } = await docker.run(["rm", "-f", ...ids], { timeoutMs: 60_000 });
+  return status === 0 ? [] : [`docker rm: ${stderr.trim()}`];
+}
+
+/** What an engine leaves when it is stopped, as Docker does, because containers may run on. */
+function removeKept(bridge: string, cgroupParent: string): void {
+  spawnSync(findExecutable("ip") ?? "ip", ["link", "delete", bridge]);
+  spawnSync(findExecutable("nft") ?? "nft", ["delete", "table", "inet", bridge]);
+  for (const root of [
+    "/sys/fs/cgroup",
+    ...fs.readdirSync("/sys/fs/cgroup").map((name) => `/sys/fs/cgroup/${name}`),
+  ]) {
+    try {
+      fs.rmdirSync(path.join(root, cgroupParent));
+    } catch {
+      // not of this hierarchy, or not empty: then it is reported
+    }
+  }
+}
+
+/** End the shims and containers of a suite that did not clean up, by the directory in their environment or command line. */
+function removeOrphans(dir: string): void {
+  for (const pid of fs.readdirSync("/proc")) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    try {
+      const commandLine = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8");
+      if (commandLine.includes(`${dir}/`)) process.kill(Number(pid), "SIGKILL");
+    } catch {
+      // ended
+    }
+  }
+}
