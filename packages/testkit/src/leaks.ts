@@ -103,16 +103,17 @@ export function engineTraces({ dir, bridge, cgroupParent }: EngineScope): Traces
   const groups = cgroups().filter((line) => line.startsWith(`cgroup ${cgroupParent}/`));
   const own = mounts().filter((line) => line.includes(`${dir}/`));
   const states = ["lib/dockerd/containers", "run/dockerd/netns", "run/dockerd/io", "run/dockerd/runc"];
-  const directories = [...states.map((name) => path.join(dir, name)), ...tasks, ...snapshotDirs(dir)].flatMap(
-    (parent) =>
-      fs.existsSync(parent)
-        ? fs.readdirSync(parent).map((name) => `directory ${path.join(parent, name)}`)
-        : [],
-  );
+  const tasks = entries(path.join(dir, "run/containerd/io.containerd.runtime.v2.task"));
+  const snapshots = entries(path.join(dir, "lib/containerd"))
+    .filter((name) => name.includes("snapshotter"))
+    .map((name) => path.join(name, "snapshots"));
+  const directories = [...states.map((name) => path.join(dir, name)), ...tasks, ...snapshots]
+    .flatMap(entries)
+    .map((name) => `directory ${name}`);
   return new Set([...links, ...groups, ...own, ...directories, ...processes([], `${dir}/`)]);
 }
 
-function _entries(dir: string): string[] {
+function entries(dir: string): string[] {
   return fs.existsSync(dir) ? fs.readdirSync(dir).map((name) => path.join(dir, name)) : [];
 }
 
