@@ -1,0 +1,12 @@
+export { connectStdio, type StdioClient, type StdioClientHandlers } from "./client.ts";
+export {
+  encodeFrame,
+  FRAME_HEADER_BYTES,
+  frameHeader,
+  STDERR,
+  STDIN,
+  STDOUT,
+  StdioFrameDecoder,
+} from "./frame.ts";
+export { JsonFileWriter, type LogStream, MAX_LINE_BYTES } from "./json-file.ts";
+export { formatStdioUri, isStdioUri, type JsonFileLog, parseStdioUri, type StdioUri } from "./uri.ts";

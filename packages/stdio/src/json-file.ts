@@ -1,0 +1,214 @@
+import fs from "node:fs";
+import { isErrno } from "@longshore/errors";
+import type { JsonFileLog } from "./uri.ts";
+
+export type LogStream = "stdout" | "stderr";
+
+/** Docker cuts lines that are longer than this into several entries, of which only the last ends with a newline. */
+export const MAX_LINE_BYTES = 16384;
+
+const NEWLINE = 10;
+/** Room for entries that are not written yet; an entry needs at most six bytes for one, and its frame. */
+const OUT_BYTES = 256 << 10;
+const ENTRY_BYTES = MAX_LINE_BYTES * 6 + 128;
+
+/** What JSON (and Docker's writer) escapes among the bytes below 0x80; undefined is copied. */
+const ESCAPES: (Buffer | undefined)[] = Array.from({ length: 128 }, (_, byte) => {
+  if (byte === 10) return Buffer.from("\\n");
+  if (byte === 13) return Buffer.from("\\r");
+  if (byte === 9) return Buffer.from("\\t");
+  if (byte === 34 || byte === 92) return Buffer.from(`\\${String.fromCharCode(byte)}`);
+  const mustNot = byte < 32 || byte === 60 || byte === 62 || byte === 38;
+  return mustNot ? Buffer.from(`\\u${byte.toString(16).padStart(4, "0")}`) : undefined;
+});
+
+/** One for all logs of the process: it is empty between calls. */
+let out: Buffer | undefined;
+let outBytes = 0;
+
+interface Carry {
+  /** The line so far, without its end; grows as needed and is given back when empty. */
+  bytes: Buffer | undefined;
+  length: number;
+  /** When the first part of a cut line came; its other parts carry the same time. */
+  since: string | undefined;
+}
+
+/**
+ * Writes container output in the format of Docker's json-file driver, one entry a line, and rotates as it does: before
+ * an entry that finds the file at its limit. Entries are in the file when `write` returns. A failing disk loses entries,
+ * told once to `onError`, and never stops the caller.
+ */
+export class JsonFileWriter {
+  readonly #log: JsonFileLog;
+  readonly #onError: (error: unknown) => void;
+  readonly #carries: Record<LogStream, Carry> = {
+    stdout: { bytes: undefined, length: 0, since: undefined },
+    stderr: { bytes: undefined, length: 0, since: undefined },
+  };
+  #fd: number;
+  #size: number;
+  #failing = false;
+
+  /** Opens the file for appending, with mode 0640 if it is new. */
+  constructor(log: JsonFileLog, onError: (error: unknown) => void) {
+    this.#log = log;
+    this.#onError = onError;
+    this.#fd = fs.openSync(log.path, "a", 0o640);
+    this.#size = fs.fstatSync(this.#fd).size;
+  }
+
+  /** Add output. What follows the last newline waits for its line's end. */
+  write(stream: LogStream, chunk: Uint8Array): void {
+    const carry = this.#carries[stream];
+    const time = timeString();
+    let at = 0;
+    while (at < chunk.length) {
+      const newline = chunk.indexOf(NEWLINE, at);
+      const room = MAX_LINE_BYTES - carry.length;
+      const end = newline < 0 ? chunk.length : newline;
+      if (end - at > room) {
+        this.#emit(stream, carry, chunk.subarray(at, at + room), false, time);
+        at += room;
+      } else if (newline >= 0) {
+        this.#emit(stream, carry, chunk.subarray(at, end), true, time);
+        at = newline + 1;
+      } else {
+        keep(carry, chunk.subarray(at, end));
+        at = end;
+        if (carry.length === MAX_LINE_BYTES) this.#emit(stream, carry, chunk.subarray(0, 0), false, time);
+      }
+    }
+    this.#flush();
+  }
+
+  /** The stream has ended: its last line, if it had no newline, is written as it is. */
+  end(stream: LogStream): void {
+    const carry = this.#carries[stream];
+    if (carry.length > 0) this.#emit(stream, carry, new Uint8Array(0), false, timeString());
+    this.#flush();
+  }
+
+  close(): void {
+    this.end("stdout");
+    this.end("stderr");
+    if (this.#fd >= 0) fs.closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  /** One entry: what was carried, and the rest of it. */
+  #emit(stream: LogStream, carry: Carry, rest: Uint8Array, whole: boolean, now: string): void {
+    const { maxSizeBytes = Number.POSITIVE_INFINITY } = this.#log;
+    if (this.#size + outBytes >= maxSizeBytes) {
+      this.#flush();
+      this.#rotate();
+    }
+    if (outBytes + ENTRY_BYTES > OUT_BYTES) this.#flush();
+    const time = carry.since ?? now;
+    put('{"log":"');
+    if (carry.bytes && carry.length > 0) {
+      keep(carry, rest);
+      putEscaped(carry.bytes.subarray(0, carry.length));
+    } else {
+      putEscaped(rest);
+    }
+    put(`${whole ? "\\n" : ""}","stream":"${stream}","time":"${time}"}\n`);
+    carry.length = 0;
+    carry.bytes = undefined;
+    carry.since = whole ? undefined : time;
+  }
+
+  #flush(): void {
+    if (!out || outBytes === 0) return;
+    try {
+      for (let done = 0; done < outBytes; ) done += fs.writeSync(this.#fd, out, done, outBytes - done);
+      this.#size += outBytes;
+      this.#failing = false;
+    } catch (error) {
+      this.#failed(error);
+    }
+    outBytes = 0;
+  }
+
+  #rotate(): void {
+    const { path, maxFiles = 1 } = this.#log;
+    try {
+      if (maxFiles < 2) {
+        fs.ftruncateSync(this.#fd);
+      } else {
+        for (let n = maxFiles - 1; n > 1; n--) renameIfThere(`${path}.${n - 1}`, `${path}.${n}`);
+        renameIfThere(path, `${path}.1`);
+        const fresh = fs.openSync(path, "a", 0o640);
+        fs.closeSync(this.#fd);
+        this.#fd = fresh;
+      }
+      this.#size = 0;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (!this.#failing) this.#onError(error);
+    this.#failing = true;
+  }
+}
+
+function keep(carry: Carry, bytes: Uint8Array): void {
+  const length = carry.length + bytes.length;
+  if (!carry.bytes || carry.bytes.length < length) {
+    const grown = Buffer.allocUnsafe(Math.min(MAX_LINE_BYTES, Math.max(256, length * 2)));
+    if (carry.bytes) grown.set(carry.bytes.subarray(0, carry.length));
+    carry.bytes = grown;
+  }
+  carry.bytes.set(bytes, carry.length);
+  carry.length = length;
+}
+
+function buffer(): Buffer {
+  out ??= Buffer.allocUnsafeSlow(OUT_BYTES);
+  return out;
+}
+
+function put(text: string): void {
+  outBytes += buffer().write(text, outBytes, "latin1");
+}
+
+function putEscaped(line: Uint8Array): void {
+  const to = buffer();
+  const bytes = isUtf8(line) ? line : Buffer.from(Buffer.from(line).toString("utf8"));
+  let clean = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const escaped = ESCAPES[bytes[at] as number];
+    if (escaped === undefined) continue;
+    to.set(bytes.subarray(clean, at), outBytes);
+    outBytes += at - clean;
+    to.set(escaped, outBytes);
+    outBytes += escaped.length;
+    clean = at + 1;
+  }
+  to.set(clean === 0 ? bytes : bytes.subarray(clean), outBytes);
+  outBytes += bytes.length - clean;
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  const { isUtf8: check } = require("node:buffer") as typeof import("node:buffer");
+  return check(bytes);
+}
+
+function renameIfThere(from: string, to: string): void {
+  try {
+    fs.renameSync(from, to);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+}
+
+/** The time in RFC 3339 with nine digits and no trailing zeros, as Go prints it. */
+function timeString(): string {
+  const us = Math.round((performance.timeOrigin + performance.now()) * 1000);
+  const ms = Math.floor(us / 1000);
+  const date = new Date(ms).toISOString();
+  const fraction = `${date.slice(20, 23)}${String(us - ms * 1000).padStart(3, "0")}`.replace(/0+$/, "");
+  return `${date.slice(0, 19)}${fraction && `.${fraction}`}Z`;
+}

@@ -1,0 +1,76 @@
+import { EngineError } from "@longshore/errors";
+
+/** Where a container's output is kept besides being sent to whoever is attached. */
+export interface JsonFileLog {
+  path: string;
+  /** Rotate when the file has reached this size; never when left out. */
+  maxSizeBytes?: number;
+  /** How many files there may be, the current one included; 1 when left out. */
+  maxFiles?: number;
+}
+
+/** What a `longshore://` stdio URI says. */
+export interface StdioUri {
+  /** The unix socket at which the shim lets clients attach. */
+  socketPath: string;
+  log?: JsonFileLog;
+}
+
+const SCHEME = "longshore://";
+const PARAMETERS = new Set(["log", "log-path", "max-size", "max-file"]);
+
+/** Whether a stdio field of a task request is ours, and not a FIFO or another scheme of the original shim. */
+export function isStdioUri(text: string): boolean {
+  return text.startsWith(SCHEME);
+}
+
+/** `longshore://SOCKET_PATH?log=json-file&log-path=FILE&max-size=BYTES&max-file=N` */
+export function formatStdioUri({ socketPath, log }: StdioUri): string {
+  const query = new URLSearchParams();
+  if (log) {
+    query.set("log", "json-file");
+    query.set("log-path", log.path);
+    if (log.maxSizeBytes !== undefined) query.set("max-size", String(log.maxSizeBytes));
+    if (log.maxFiles !== undefined) query.set("max-file", String(log.maxFiles));
+  }
+  const path = socketPath.split("/").map(encodeURIComponent).join("/");
+  return `${SCHEME}${path}${log ? `?${query}` : ""}`;
+}
+
+/** @throws EngineError `invalid_argument` for a path that is not absolute, an unknown log driver, parameter or number */
+export function parseStdioUri(text: string): StdioUri {
+  const [path = "", search = ""] = text.slice(SCHEME.length).split("?");
+  const socketPath = decodeURIComponent(path);
+  const query = new URLSearchParams(search);
+  for (const name of query.keys()) {
+    if (!PARAMETERS.has(name)) throw invalid(text, `unknown parameter ${name}`);
+  }
+  if (!isStdioUri(text) || !socketPath.startsWith("/"))
+    throw invalid(text, "the socket path is not absolute");
+  const driver = query.get("log");
+  if (driver === null || driver === "none") return { socketPath };
+  if (driver !== "json-file") throw invalid(text, `unknown log driver ${driver}`);
+  const logPath = query.get("log-path");
+  if (!logPath?.startsWith("/")) throw invalid(text, "log-path is not absolute");
+  const maxSizeBytes = positive(text, query, "max-size");
+  const maxFiles = positive(text, query, "max-file");
+  return {
+    socketPath,
+    log: {
+      path: logPath,
+      ...(maxSizeBytes !== undefined && { maxSizeBytes }),
+      ...(maxFiles !== undefined && { maxFiles }),
+    },
+  };
+}
+
+function positive(uri: string, query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null) return undefined;
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw invalid(uri, `${name} is not a positive number`);
+  return Number(text);
+}
+
+function invalid(uri: string, why: string): EngineError {
+  return new EngineError("invalid_argument", `stdio ${uri}: ${why}`);
+}
