@@ -33,8 +33,23 @@ export interface ContainerdPlugin {
   readonly id: string;
   /** Types (`io.containerd.metadata.v1`) or whole ids (`io.containerd.metadata.v1.bolt`) that must have started before. */
   readonly requires: readonly string[];
+  /** Whether it is bound to this machine's platform, which is then listed beside it. */
+  readonly platformBound?: boolean;
+  /** What `ctr plugins ls -d` shows as capabilities. */
+  readonly capabilities?: readonly string[];
+  /** What `ctr plugins ls -d` shows as exports, e.g. its directory as `root`. */
+  exports?(context: PluginContext): Record<string, string>;
   /** Start it; what comes back is disposed of when the daemon ends, in reverse order. */
   start(context: PluginContext): Promise<AsyncDisposable | undefined>;
+}
+
+/** Thrown by a `start` that found that this machine can't have the plugin: no fault of anyone's, `ctr plugins ls` says "skip". */
+export class SkipPlugin extends Error {
+  override readonly name = "SkipPlugin";
+
+  constructor(reason: string) {
+    super(`${reason}: skip plugin`);
+  }
 }
 
 interface MessageEncoder<T> {

@@ -1,0 +1,60 @@
+import fs from "node:fs";
+import path from "node:path";
+import { COMMIT, VERSION } from "@longshore/cli";
+import { createLogger } from "@longshore/log";
+import { serve } from "@longshore/rpc";
+import { openStore } from "@longshore/store";
+import type { LoadedConfig } from "./config.ts";
+import { Exchange } from "./events/exchange.ts";
+import type { PluginContext } from "./plugin.ts";
+import { PluginRegistry } from "./plugin-registry.ts";
+import { lockDirectory } from "./root-lock.ts";
+import { runtimePlugins } from "./runtime-plugins.ts";
+
+/** Be the daemon until the signal is aborted. Running containers are left as they are. */
+export async function runDaemon(
+  { config, unknownKeys, file }: LoadedConfig,
+  signal: AbortSignal,
+): Promise<void> {
+  const log = createLogger("containerd", { level: config.logLevel });
+  for (const key of unknownKeys) log.warn({ file, key }, "Ignoring unknown key in TOML");
+  log.info({ version: VERSION, revision: COMMIT }, "starting containerd");
+  await using cleanup = new AsyncDisposableStack();
+
+  // Clients of remapped user namespaces pass through the state directory; nobody else has business in the root.
+  fs.mkdirSync(config.root, { recursive: true, mode: 0o700 });
+  fs.mkdirSync(config.state, { recursive: true, mode: 0o711 });
+  fs.chmodSync(config.root, 0o700);
+  cleanup.use(lockDirectory(config.root));
+  for (const socket of [config.address, config.ttrpcAddress]) {
+    fs.mkdirSync(path.dirname(socket), { recursive: true, mode: 0o711 });
+  }
+
+  const store = cleanup.use(openStore(`sqlite:${path.join(config.root, "meta.db")}`));
+  const exchange = new Exchange();
+  const server = serve();
+  const context: PluginContext = {
+    root: config.root,
+    state: config.state,
+    store,
+    publish: (namespace, topic, event) => exchange.publish(namespace, topic, event),
+    log,
+    signal,
+    server,
+  };
+  const registry = cleanup.use(new PluginRegistry());
+  const plugins = [...runtimePlugins(config, registry, exchange)];
+  const { disabledPlugins: disabled, requiredPlugins: required } = config;
+  await registry.start(plugins, context, { disabled, required });
+
+  await server.listen(config.address);
+  cleanup.defer(() => server.close());
+  log.info({ address: config.address, pid: process.pid, ms: Math.round(performance.now()) }, "serving");
+  await aborted(signal);
+  log.info({ reason: String(signal.reason) }, "stopping");
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

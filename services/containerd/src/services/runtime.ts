@@ -1,0 +1,59 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError, errorCode } from "@longshore/errors";
+import type { Exchange } from "../events/exchange.ts";
+import type { ContainerdPlugin } from "../plugin.ts";
+import { ExitReporter } from "../shims/exit-reporter.ts";
+import { loadTasks } from "../shims/load-tasks.ts";
+import { resolveRuntime } from "../shims/runtime-name.ts";
+import type { ShimSurroundings } from "../shims/shim-binary.ts";
+import { TaskManager } from "../shims/task-manager.ts";
+
+const TYPE = "io.containerd.runtime.v2";
+const ID = "task";
+
+/** The runtime as other plugins see it once it has started. */
+export interface Runtime {
+  readonly manager: TaskManager;
+  readonly exits: ExitReporter;
+  /** Settles when the tasks that an earlier daemon left have been found. */
+  readonly loaded: Promise<void>;
+}
+
+/** Shims: finds those of an earlier daemon, starts new ones. */
+export function runtimePlugin(
+  exchange: Exchange,
+  surroundings: ShimSurroundings,
+  onStart: (runtime: Runtime) => void,
+): ContainerdPlugin {
+  return {
+    type: TYPE,
+    id: ID,
+    requires: ["io.containerd.event.v1"],
+    platformBound: true,
+    async start({ root, state, log }) {
+      const dirs = { root: path.join(root, `${TYPE}.${ID}`), state: path.join(state, `${TYPE}.${ID}`) };
+      for (const directory of [dirs.root, dirs.state]) {
+        fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
+      }
+      const exits = new ExitReporter(exchange, (namespace, id) => manager.find(namespace, id)?.bundle);
+      const manager: TaskManager = new TaskManager({ dirs, surroundings, log }, exits);
+      onStart({ manager, exits, loaded: loadTasks({ dirs, manager, exits, log }) });
+      return manager;
+    },
+  };
+}
+
+/**
+ * The shim of a runtime, beside our own executable or on PATH.
+ * @throws EngineError `invalid_argument`, `not_found`
+ */
+export function shimOf(runtime: string): string {
+  try {
+    const beside = path.dirname(process.execPath);
+    return resolveRuntime(runtime, { beside, path: process.env.PATH ?? "" });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new EngineError(errorCode(error), `failed to resolve runtime path: ${message}`, { cause: error });
+  }
+}

@@ -1,0 +1,166 @@
+import {
+  BootstrapParams,
+  LogLevel as ProtoLogLevel,
+} from "@longshore/api/containerd/runtime/bootstrap/v1/bootstrap";
+import { DeleteResponse } from "@longshore/api/containerd/runtime/task/v2/shim";
+import { Any } from "@longshore/api/google/protobuf/any";
+import { VERSION } from "@longshore/cli";
+import { EngineError } from "@longshore/errors";
+import { type Bootstrap, parseBootstrapAnswer } from "./bootstrap.ts";
+import type { Bundle } from "./bundle.ts";
+
+/** What every shim is told of its daemon. */
+export interface ShimSurroundings {
+  /** gRPC socket. */
+  address: string;
+  ttrpcAddress: string;
+  debug: boolean;
+  natsUrl: string | undefined;
+  natsTokenFile: string | undefined;
+}
+
+/**
+ * The lean settings of the engine that our own binaries run on: one thread, little memory. They must be there before the process
+ * starts.
+ */
+const LEAN: Readonly<Record<string, string>> = {
+  BUN_JSC_useConcurrentJIT: "0",
+  BUN_JSC_numberOfGCMarkers: "1",
+  BUN_JSC_useConcurrentGC: "0",
+};
+
+/** Shims that refused the options on stdin as versions before 2.3 read them, by path. */
+const wantsBootstrapParams = new Set<string>();
+
+/**
+ * Run `<shim> start` in the bundle; the shim it leaves behind serves the container.
+ *
+ * @param options of the runtime, which the shim reads on stdin
+ * @throws EngineError `unknown` with what the shim printed when it fails
+ */
+export async function startShim(
+  binary: string,
+  bundle: Bundle,
+  options: Any | undefined,
+  surroundings: ShimSurroundings,
+  signal: AbortSignal,
+): Promise<Bootstrap> {
+  const run = (stdin: Uint8Array) =>
+    runShim(binary, bundle, ["start"], { surroundings, stdin, cwd: bundle.path, signal });
+  const anyBytes = options ? Any.encode(options).finish() : new Uint8Array();
+  const params = () => bootstrapParams(bundle, options, surroundings);
+  const first = await run(wantsBootstrapParams.has(binary) ? params() : anyBytes);
+  if (first.exitCode === 0) return parseBootstrapAnswer(first.stdout);
+  // A shim of 2.3 or later says that it was started through the old protocol. No flag tells which one a binary speaks.
+  if (!wantsBootstrapParams.has(binary) && /deprecated API/.test(first.stderr)) {
+    wantsBootstrapParams.add(binary);
+    const second = await run(params());
+    if (second.exitCode === 0) return parseBootstrapAnswer(second.stdout);
+    throw failed("start", second);
+  }
+  throw failed("start", first);
+}
+
+/** Run `<shim> delete`: clean up after a shim that is gone, its container included. */
+export async function deleteWithShim(
+  binary: string,
+  bundle: Bundle,
+  surroundings: ShimSurroundings,
+  signal: AbortSignal,
+): Promise<DeleteResponse> {
+  const args = ["-bundle", bundle.path, "delete"];
+  const ended = await runShim(binary, bundle, args, { surroundings, cwd: bundle.path, signal });
+  if (ended.exitCode !== 0) throw failed("delete", ended);
+  return DeleteResponse.decode(ended.stdout);
+}
+
+interface RunOptions {
+  surroundings: ShimSurroundings;
+  cwd: string;
+  stdin?: Uint8Array;
+  signal: AbortSignal;
+}
+
+interface Ended {
+  exitCode: number;
+  stdout: Uint8Array;
+  stderr: string;
+}
+
+async function runShim(
+  binary: string,
+  { namespace, id }: Bundle,
+  action: readonly string[],
+  { surroundings, cwd, stdin, signal }: RunOptions,
+): Promise<Ended> {
+  signal.throwIfAborted();
+  const { address, debug } = surroundings;
+  const identity = [
+    "-namespace",
+    namespace,
+    "-address",
+    address,
+    "-publish-binary",
+    process.execPath,
+    "-id",
+    id,
+  ];
+  const child = Bun.spawn([binary, ...identity, ...(debug ? ["-debug"] : []), ...action], {
+    cwd,
+    env: shimEnvironment(namespace, surroundings),
+    stdin: stdin && stdin.length > 0 ? stdin : "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    // A process group of its own: a signal to ours is not meant for shims.
+    detached: true,
+    signal,
+    killSignal: "SIGKILL",
+  });
+  const [stdout, exitCode] = await Promise.all([new Response(child.stdout).bytes(), child.exited]);
+  if (signal.aborted)
+    throw new EngineError("canceled", `${binary} ${action.at(-1)} was stopped`, { cause: signal.reason });
+  const stderr = exitCode === 0 ? "" : await new Response(child.stderr).text();
+  if (exitCode === 0) void child.stderr.cancel();
+  return { exitCode, stdout, stderr };
+}
+
+function shimEnvironment(
+  namespace: string,
+  surroundings: ShimSurroundings,
+): Record<string, string | undefined> {
+  const { address, ttrpcAddress, natsUrl, natsTokenFile } = surroundings;
+  return {
+    ...process.env,
+    ...LEAN,
+    GOMAXPROCS: "2",
+    MAX_SHIM_VERSION: "2",
+    TTRPC_ADDRESS: ttrpcAddress,
+    GRPC_ADDRESS: address,
+    NAMESPACE: namespace,
+    ...(natsUrl && { LONGSHORE_NATS_URL: natsUrl }),
+    ...(natsTokenFile && { LONGSHORE_NATS_TOKEN_FILE: natsTokenFile }),
+  };
+}
+
+function bootstrapParams(
+  { id, namespace }: Bundle,
+  options: Any | undefined,
+  { address, ttrpcAddress, debug }: ShimSurroundings,
+): Uint8Array {
+  return BootstrapParams.encode({
+    instanceId: id,
+    namespace,
+    logLevel: debug ? ProtoLogLevel.LOG_LEVEL_DEBUG : ProtoLogLevel.LOG_LEVEL_INFO,
+    containerdVersion: VERSION,
+    containerdTtrpcAddress: ttrpcAddress,
+    containerdGrpcAddress: address,
+    containerdBinary: process.execPath,
+    extensions: options ? [{ value: options }] : [],
+  }).finish();
+}
+
+function failed(action: string, { exitCode, stdout, stderr }: Ended): EngineError {
+  const said = `${stderr}${Buffer.from(stdout).toString()}`.trim();
+  const code = `exit status ${exitCode}`;
+  return new EngineError("unknown", `${action} failed: ${said ? `${said}: ${code}` : code}`);
+}

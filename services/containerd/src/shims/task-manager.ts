@@ -1,0 +1,336 @@
+import type { CreateTaskRequest } from "@longshore/api/containerd/runtime/task/v2/shim";
+import type { Any } from "@longshore/api/google/protobuf/any";
+import { EngineError, errorCode } from "@longshore/errors";
+import type { Logger } from "@longshore/log";
+import { KeyedLock } from "../keyed-lock.ts";
+import { timestampNow } from "../timestamp.ts";
+import { writeBootstrap } from "./bootstrap.ts";
+import { Bundle, type BundleDirs } from "./bundle.ts";
+import { type ProcessExit, readExitRecords, wasTold } from "./exit-record.ts";
+import type { ExitReporter } from "./exit-reporter.ts";
+import { deleteWithShim, type ShimSurroundings, startShim } from "./shim-binary.ts";
+import { connectShim, type ShimClient, type TaskClient } from "./shim-client.ts";
+import { followShimLog } from "./shim-log.ts";
+
+/** As the original: how long a shim may take to be cleaned up after, and to end. */
+const CLEANUP_TIMEOUT_MS = 5000;
+const SHUTDOWN_TIMEOUT_MS = 3000;
+
+/** A shim forwards its exits itself; only when it has not done so this long after the end is its answer to Wait published. */
+const EXIT_GRACE_MS = 500;
+
+/** Status of a container whose shim died and that nobody saw end: killed. */
+const KILLED = 137;
+
+/** What `create` hands to the shim, verbatim. */
+export type TaskInit = Pick<CreateTaskRequest, "rootfs" | "stdin" | "stdout" | "stderr" | "terminal">;
+
+export interface CreateOptions extends TaskInit {
+  /** Path of the shim. */
+  binary: string;
+  /** Of the runtime; both for the shim's start and for its Create. */
+  options: Any | undefined;
+  spec: Any | undefined;
+  signal: AbortSignal;
+}
+
+export interface TaskManagerDeps {
+  dirs: BundleDirs;
+  surroundings: ShimSurroundings;
+  log: Logger;
+}
+
+/** A container's task: its bundle and the shim that serves it. */
+export class Task {
+  readonly bundle: Bundle;
+  readonly binary: string;
+  readonly client: ShimClient;
+  readonly log: Disposable;
+  /** Of the init process; 0 until it is known. */
+  pid = 0;
+  shimPid = 0;
+  /** We end the connection ourselves: its end says nothing of the shim. */
+  leaving = false;
+  /** Set when the shim was lost; settles with the container's exit when everything of it was cleaned up. */
+  lost: Promise<ProcessExit> | undefined;
+
+  constructor(bundle: Bundle, binary: string, client: ShimClient, log: Disposable) {
+    this.bundle = bundle;
+    this.binary = binary;
+    this.client = client;
+    this.log = log;
+  }
+
+  get id(): string {
+    return this.bundle.id;
+  }
+
+  /** The shim's task service. */
+  get shim(): TaskClient {
+    return this.client.task;
+  }
+
+  /** End the connection; the shim goes on. */
+  leave(): void {
+    this.leaving = true;
+    this.client.close();
+    this.log[Symbol.dispose]();
+  }
+}
+
+/** All tasks: starts and ends their shims, and cleans up after those that die. */
+export class TaskManager implements AsyncDisposable {
+  readonly #deps: TaskManagerDeps;
+  readonly #tasks = new Map<string, Task>();
+  readonly #lock = new KeyedLock();
+  readonly #exits: ExitReporter;
+  #ending = false;
+
+  constructor(deps: TaskManagerDeps, exits: ExitReporter) {
+    this.#deps = deps;
+    this.#exits = exits;
+  }
+
+  find(namespace: string, id: string): Task | undefined {
+    return this.#tasks.get(keyOf(namespace, id));
+  }
+
+  list(namespace: string): Task[] {
+    return [...this.#tasks.values()].filter((task) => task.bundle.namespace === namespace);
+  }
+
+  /**
+   * Make the bundle, start the shim and let it create the container. On failure nothing of it remains.
+   * @throws EngineError `already_exists`, or what the shim answered
+   */
+  async create(namespace: string, id: string, options: CreateOptions): Promise<Task> {
+    using _ = await this.#lock.acquire(keyOf(namespace, id));
+    if (this.find(namespace, id)) throw new EngineError("already_exists", `task ${id}: already exists`);
+    await using undo = new AsyncDisposableStack();
+    const bundle = new Bundle(this.#deps.dirs, namespace, id);
+    bundle.create(options.spec);
+    undo.defer(() => this.#removeBundle(bundle));
+    const task = await this.#launch(bundle, options, undo);
+    const { binary: _binary, spec: _spec, signal, ...init } = options;
+    try {
+      const request = { id, bundle: bundle.path, checkpoint: "", parentCheckpoint: "", ...init };
+      task.pid = (await task.shim.create(request, { signal })).pid;
+    } catch (error) {
+      throw wrapped("failed to create shim task", error);
+    }
+    undo.move();
+    this.adopt(task);
+    return task;
+  }
+
+  /**
+   * Let the shim delete the container, then end the shim and remove the bundle.
+   * @throws EngineError what the shim answered, e.g. `failed_precondition` while the container runs
+   */
+  async delete(task: Task): Promise<ProcessExit> {
+    const { bundle } = task;
+    const lock = await this.#lock.acquire(keyOf(bundle.namespace, bundle.id));
+    try {
+      const { pid, exitStatus, exitedAt } = await task.shim.delete({ id: bundle.id, execId: "" });
+      task.leaving = true;
+      this.#forget(task);
+      await this.#shutDown(task);
+      this.#removeBundle(bundle);
+      return { execId: "", pid, exitStatus, exitedAt: exitedAt ?? timestampNow() };
+    } catch (error) {
+      lock[Symbol.dispose]();
+      const exit = await this.lostExit(task, "", error);
+      if (exit) return exit;
+      throw error;
+    } finally {
+      lock[Symbol.dispose]();
+    }
+  }
+
+  /** After a call failed: the exit of a process when that was because its shim is gone, as soon as that was cleaned up. */
+  async lostExit(task: Task, execId: string, error: unknown): Promise<ProcessExit | undefined> {
+    if (errorCode(error) !== "unavailable") return undefined;
+    // The failed call may be heard of before the closed connection is.
+    await Promise.race([task.client.closed, Bun.sleep(CLEANUP_TIMEOUT_MS)]);
+    await Bun.sleep(0);
+    const exit = await task.lost;
+    if (!exit || execId === "") return exit;
+    return (
+      readExitRecords(task.bundle.path).find((record) => record.execId === execId) ?? { ...exit, execId }
+    );
+  }
+
+  /** Take charge of a task: from now on the end of its connection is the end of its shim. */
+  adopt(task: Task): void {
+    const { namespace, id } = task.bundle;
+    this.#tasks.set(keyOf(namespace, id), task);
+    this.#learnShimPid(task);
+    void task.client.closed.then(() => {
+      if (task.leaving || this.#ending) return;
+      task.lost = this.#cleanUpLost(task);
+    });
+  }
+
+  #forget(task: Task): void {
+    const key = keyOf(task.bundle.namespace, task.bundle.id);
+    if (this.#tasks.get(key) === task) this.#tasks.delete(key);
+  }
+
+  async #launch(bundle: Bundle, options: CreateOptions, undo: AsyncDisposableStack): Promise<Task> {
+    const { binary, signal } = options;
+    const log = followShimLog(bundle.log, this.#logOf(bundle));
+    undo.use(log);
+    bundle.recordShim(binary);
+    try {
+      const bootstrap = await startShim(binary, bundle, options.options, this.#deps.surroundings, signal);
+      writeBootstrap(bundle.path, bootstrap);
+      const client = await connectShim(bootstrap);
+      const task = new Task(bundle, binary, client, log);
+      undo.defer(() => this.#discard(task));
+      return task;
+    } catch (error) {
+      throw wrapped("failed to start shim", error);
+    }
+  }
+
+  /** End a shim that has no container, and remove its bundle. */
+  async dismiss(task: Task): Promise<void> {
+    using _ = await this.#lock.acquire(keyOf(task.bundle.namespace, task.bundle.id));
+    await this.#discard(task);
+    this.#removeBundle(task.bundle);
+  }
+
+  /** Undo of a shim that could not create its container. */
+  async #discard(task: Task): Promise<void> {
+    task.leaving = true;
+    const { id } = task.bundle;
+    try {
+      await task.shim.delete({ id, execId: "" }, { timeoutMs: CLEANUP_TIMEOUT_MS });
+    } catch (error) {
+      this.#logOf(task.bundle).debug({ err: error }, "no task to delete");
+    }
+    await this.#shutDown(task);
+  }
+
+  async #shutDown(task: Task): Promise<void> {
+    const { id } = task.bundle;
+    try {
+      await task.shim.shutdown({ id, now: false }, { timeoutMs: SHUTDOWN_TIMEOUT_MS });
+    } catch (error) {
+      // A shim that ends at once may not have answered: that is what was asked of it.
+      if (errorCode(error) !== "unavailable") {
+        this.#logOf(task.bundle).error({ err: error }, "shim did not shut down");
+        killShim(task);
+      }
+    }
+    task.leave();
+  }
+
+  /** The connection of a shim in charge has ended: it is dead. */
+  async #cleanUpLost(task: Task): Promise<ProcessExit> {
+    const { bundle } = task;
+    const log = this.#logOf(bundle);
+    log.warn({ shimPid: task.shimPid }, "shim disconnected");
+    using _ = await this.#lock.acquire(keyOf(bundle.namespace, bundle.id));
+    task.leave();
+    const exit = await this.cleanUpDead(bundle, task.binary, task.pid);
+    this.#forget(task);
+    return exit;
+  }
+
+  /**
+   * Clean up after a dead shim by its own binary, tell of the exits, remove the bundle.
+   * @param options `unborn`: the container was never created, so that there is no exit to tell of
+   */
+  async cleanUpDead(
+    bundle: Bundle,
+    binary: string,
+    pid: number,
+    { replay = false, unborn = false }: { replay?: boolean; unborn?: boolean } = {},
+  ): Promise<ProcessExit> {
+    const log = this.#logOf(bundle);
+    const recorded = readExitRecords(bundle.path);
+    let answered: ProcessExit | undefined;
+    try {
+      const deadline = AbortSignal.timeout(CLEANUP_TIMEOUT_MS);
+      const response = await deleteWithShim(binary, bundle, this.#deps.surroundings, deadline);
+      const { exitStatus, exitedAt = timestampNow() } = response;
+      answered = { execId: "", pid: response.pid || pid, exitStatus, exitedAt };
+    } catch (error) {
+      log.warn({ err: error }, "failed to clean up after shim disconnected");
+    }
+    const exit = recorded.find(({ execId }) => execId === "") ??
+      answered ?? { execId: "", pid, exitStatus: KILLED, exitedAt: timestampNow() };
+    if (!unborn) this.#tellDeath(bundle, recorded, exit, replay);
+    this.#removeBundle(bundle);
+    return exit;
+  }
+
+  #tellDeath(bundle: Bundle, recorded: readonly ProcessExit[], init: ProcessExit, replay: boolean): void {
+    const execs = recorded.filter(({ execId }) => execId !== "");
+    for (const exit of [...execs, init]) {
+      if (!wasTold(bundle.path, exit.execId)) this.#exits.report(bundle, exit, { replay });
+    }
+    this.#exits.reportDelete(bundle, init, { replay });
+  }
+
+  /** Publish the init process's exit from the shim's answer to Wait, should the shim itself not tell. */
+  watchExit(task: Task): void {
+    const { bundle } = task;
+    void task.shim.wait({ id: bundle.id, execId: "" }).then(
+      async ({ exitStatus, exitedAt = timestampNow() }) => {
+        await Bun.sleep(EXIT_GRACE_MS);
+        if (this.#ending) return;
+        this.#exits.report(bundle, { execId: "", pid: task.pid, exitStatus, exitedAt });
+      },
+      (error: unknown) => this.#logOf(bundle).debug({ err: error }, "wait ended"),
+    );
+  }
+
+  /** To be able to kill a shim that hangs. */
+  #learnShimPid(task: Task): void {
+    task.shim.connect({ id: task.bundle.id }, { timeoutMs: CLEANUP_TIMEOUT_MS }).then(
+      ({ shimPid }) => {
+        task.shimPid = shimPid;
+      },
+      (error: unknown) => this.#logOf(task.bundle).debug({ err: error }, "shim did not tell its pid"),
+    );
+  }
+
+  #removeBundle(bundle: Bundle): void {
+    try {
+      bundle.remove();
+    } catch (error) {
+      this.#logOf(bundle).error({ err: error }, "failed to delete bundle");
+    }
+  }
+
+  #logOf({ namespace, id }: Bundle): Logger {
+    return this.#deps.log.child({ namespace, id });
+  }
+
+  /** Let go of all shims; they and their containers go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending = true;
+    for (const task of this.#tasks.values()) task.leave();
+  }
+}
+
+function keyOf(namespace: string, id: string): string {
+  return `${namespace}/${id}`;
+}
+
+function killShim({ shimPid }: Task): void {
+  if (shimPid <= 1) return;
+  try {
+    process.kill(shimPid, "SIGKILL");
+  } catch {
+    // It has ended after all.
+  }
+}
+
+/** The code of what happened below, and in front of its message what was being done. */
+function wrapped(what: string, error: unknown): EngineError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new EngineError(errorCode(error), `${what}: ${message}`, { cause: error });
+}
