@@ -90,6 +90,11 @@ export class IngestWriter implements AsyncDisposable {
     this.updatedAt = new Date();
   }
 
+  /** Have on disk what was written so far, so that a commit soon after is quick. */
+  async sync(): Promise<void> {
+    await fsync(this.openFd());
+  }
+
   /** Begin again at offset 0. */
   truncate(): void {
     fs.ftruncateSync(this.openFd(), 0);

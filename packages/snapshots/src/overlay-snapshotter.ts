@@ -71,33 +71,26 @@ export class OverlaySnapshotter implements Snapshotter {
     return this.create("view", key, parent, options);
   }
 
-  commit(name: string, key: string, options: SnapshotOptions & { parent?: string } = {}): Promise<void> {
-    return this.mutex.run(async () => {
-      this.requireAbsent(name);
-      const active = this.require(key);
-      if (active.kind !== "active") {
-        throw new EngineError(
-          "failed_precondition",
-          `snapshot ${quote(key)} is not active: failed precondition`,
-        );
-      }
-      if (options.parent && active.parent && options.parent !== active.parent) {
-        throw new EngineError(
-          "invalid_argument",
-          `cannot change parent of active snapshot ${quote(key)} on commit: invalid argument`,
-        );
-      }
-      const parent = active.parent || (options.parent ?? "");
-      if (parent) this.requireCommitted(parent);
+  async commit(
+    name: string,
+    key: string,
+    options: SnapshotOptions & { parent?: string } = {},
+  ): Promise<void> {
+    this.requireCommittable(name, key, options.parent);
+    // The long part, outside of the lock.
+    const usage = await diskUsage(this.upperPath(this.require(key).id));
+    await this.mutex.run(async () => {
+      const { id, parent } = this.requireCommittable(name, key, options.parent);
       const now = new Date().toISOString();
+      const labels = { ...options.labels };
       const record: SnapshotRecord = {
-        id: active.id,
+        id,
         kind: "committed",
         parent,
         createdAt: now,
         updatedAt: now,
-        labels: { ...options.labels },
-        usage: await diskUsage(this.upperPath(active.id)),
+        labels,
+        usage,
       };
       await this.store.commit([
         this.records.delete(key),
@@ -279,6 +272,24 @@ export class OverlaySnapshotter implements Snapshotter {
       "invalid_argument",
       `parent ${quote(name)} is not committed snapshot: invalid argument`,
     );
+  }
+
+  /** The number and the parent of an active snapshot that may become `name`. */
+  private requireCommittable(name: string, key: string, base = ""): { id: number; parent: string } {
+    this.requireAbsent(name);
+    const { id, kind, parent } = this.require(key);
+    if (kind !== "active") {
+      throw new EngineError(
+        "failed_precondition",
+        `snapshot ${quote(key)} is not active: failed precondition`,
+      );
+    }
+    if (base && parent && base !== parent) {
+      const what = `cannot change parent of active snapshot ${quote(key)} on commit`;
+      throw new EngineError("invalid_argument", `${what}: invalid argument`);
+    }
+    if (base) this.requireCommitted(base);
+    return { id, parent: parent || base };
   }
 
   private requireAbsent(key: string): void {

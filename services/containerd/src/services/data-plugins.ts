@@ -1,0 +1,139 @@
+import path from "node:path";
+import { ImageDelete } from "@longshore/api/containerd/events/image";
+import { SnapshotRemove } from "@longshore/api/containerd/events/snapshot";
+import { ContentDefinition } from "@longshore/api/containerd/services/content/v1/content";
+import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
+import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
+import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
+import { ContentStore } from "@longshore/content";
+import { OverlaySnapshotter, type Snapshotter } from "@longshore/snapshots";
+import { ContentMetadata } from "../metadata/content-metadata.ts";
+import { Database } from "../metadata/database.ts";
+import { GarbageCollector } from "../metadata/garbage-collector.ts";
+import { ImageMetadata } from "../metadata/image-metadata.ts";
+import { LeaseMetadata } from "../metadata/lease-metadata.ts";
+import { SnapshotMetadata } from "../metadata/snapshot-metadata.ts";
+import { type ContainerdPlugin, eventMessage, type PluginContext } from "../plugin.ts";
+import { contentHandlers } from "./content-service.ts";
+import { imagesHandlers } from "./images-service.ts";
+import { leasesHandlers } from "./leases-service.ts";
+import { snapshotsHandlers } from "./snapshots-service.ts";
+
+/** What the plugins below make for one another; the order of their start sees to it that it is there. */
+interface Shared {
+  contentStore?: ContentStore;
+  database?: Database;
+  content?: ContentMetadata;
+  collector?: GarbageCollector;
+  readonly snapshotters: Map<string, Snapshotter>;
+}
+
+const CONTENT = { type: "io.containerd.content.v1", id: "content" } as const;
+const OVERLAYFS = { type: "io.containerd.snapshotter.v1", id: "overlayfs" } as const;
+const METADATA = { type: "io.containerd.metadata.v1", id: "bolt" } as const;
+const GC = { type: "io.containerd.gc.v1", id: "scheduler" } as const;
+const GRPC = "io.containerd.grpc.v1";
+
+const directoryOf = ({ root }: PluginContext, { type, id }: { type: string; id: string }) =>
+  path.join(root, `${type}.${id}`);
+
+/** Content, images, snapshots, diffs and leases. Types and ids are containerd's, `bolt` included, so that its configuration fits. */
+export const dataPlugins: readonly ContainerdPlugin[] = createDataPlugins({ snapshotters: new Map() });
+
+function createDataPlugins(shared: Shared): ContainerdPlugin[] {
+  return [
+    {
+      ...CONTENT,
+      requires: [],
+      exports: (context) => ({ root: directoryOf(context, CONTENT) }),
+      async start(context) {
+        shared.contentStore = new ContentStore(directoryOf(context, CONTENT));
+        return undefined;
+      },
+    },
+    {
+      ...OVERLAYFS,
+      requires: [],
+      platformBound: true,
+      exports: (context) => ({ root: directoryOf(context, OVERLAYFS) }),
+      async start(context) {
+        const root = directoryOf(context, OVERLAYFS);
+        const snapshotter = await OverlaySnapshotter.open({ root, store: context.store });
+        shared.snapshotters.set(snapshotter.name, snapshotter);
+        // What a crash left behind; nobody needs to wait for it.
+        void snapshotter.cleanup();
+        return snapshotter;
+      },
+    },
+    {
+      ...METADATA,
+      requires: [CONTENT.type],
+      exports: () => ({ policy: "shared" }),
+      async start({ store }) {
+        shared.database = new Database(store);
+        shared.content = new ContentMetadata(shared.database, need(shared.contentStore));
+        return undefined;
+      },
+    },
+    {
+      ...GC,
+      requires: [METADATA.type],
+      async start({ log, publish }) {
+        shared.collector = new GarbageCollector({
+          database: need(shared.database),
+          backend: need(shared.contentStore),
+          snapshotters: shared.snapshotters,
+          log,
+          onImageDeleted: (namespace, name) =>
+            publish(namespace, "/images/delete", eventMessage("ImageDelete", ImageDelete, { name })),
+          onSnapshotRemoved: (namespace, snapshotter, key) => {
+            const event = eventMessage("SnapshotRemove", SnapshotRemove, { key, snapshotter });
+            publish(namespace, "/snapshot/remove", event);
+          },
+        });
+        return shared.collector;
+      },
+    },
+    grpcPlugin("content", ({ server, publish }) =>
+      server.add(ContentDefinition, contentHandlers(need(shared.content), publish)),
+    ),
+    grpcPlugin("images", ({ server, publish }) => {
+      const images = new ImageMetadata(need(shared.database));
+      server.add(
+        ImagesDefinition,
+        imagesHandlers(images, () => need(shared.collector).collect(), publish),
+      );
+    }),
+    grpcPlugin("leases", ({ server }) => {
+      const leases = new LeaseMetadata(need(shared.database));
+      server.add(
+        LeasesDefinition,
+        leasesHandlers(leases, () => need(shared.collector).collect()),
+      );
+    }),
+    grpcPlugin("snapshots", ({ server, publish }) => {
+      const database = need(shared.database);
+      const byName = [...shared.snapshotters].map(([name, snapshotter]) => {
+        return [name, new SnapshotMetadata(database, snapshotter)] as const;
+      });
+      server.add(SnapshotsDefinition, snapshotsHandlers(new Map(byName), publish));
+    }),
+  ];
+}
+
+function grpcPlugin(id: string, add: (context: PluginContext) => void): ContainerdPlugin {
+  return {
+    type: GRPC,
+    id,
+    requires: [METADATA.type, GC.type, ...(id === "snapshots" ? [OVERLAYFS.type] : [])],
+    async start(context) {
+      add(context);
+      return undefined;
+    },
+  };
+}
+
+function need<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("a plugin that this one requires has not started");
+  return value;
+}
