@@ -24,27 +24,32 @@ export class NetlinkWriter {
   }
 
   u8(value: number): this {
-    this.#buffer.writeUInt8(value, this.#take(1));
+    const start = this.#take(1);
+    this.#buffer.writeUInt8(value, start);
     return this;
   }
 
   u16(value: number): this {
-    this.#buffer.writeUInt16LE(value, this.#take(2));
+    const start = this.#take(2);
+    this.#buffer.writeUInt16LE(value, start);
     return this;
   }
 
   u32(value: number): this {
-    this.#buffer.writeUInt32LE(value >>> 0, this.#take(4));
+    const start = this.#take(4);
+    this.#buffer.writeUInt32LE(value >>> 0, start);
     return this;
   }
 
   i32(value: number): this {
-    this.#buffer.writeInt32LE(value, this.#take(4));
+    const start = this.#take(4);
+    this.#buffer.writeInt32LE(value, start);
     return this;
   }
 
   bytes(value: Uint8Array): this {
-    this.#buffer.set(value, this.#take(value.byteLength));
+    const start = this.#take(value.byteLength);
+    this.#buffer.set(value, start);
     return this;
   }
 
@@ -94,6 +99,7 @@ export class NetlinkWriter {
     return this.pad();
   }
 
+  /** Room at the end, its start. Call it before looking at the buffer, which it may replace. */
   #take(count: number): number {
     const start = this.#length;
     this.#length += count;

@@ -59,7 +59,8 @@ export function parseReplies(datagram: Uint8Array): NetlinkReply[] {
     const flags = view.readUInt16LE(offset + 6);
     const sequence = view.readUInt32LE(offset + 8);
     const body = view.subarray(offset + HEADER_BYTES, offset + length);
-    if (type === NLMSG_ERROR) replies.push(parseResult(body, flags, sequence));
+    if (type === NLMSG_ERROR && body.byteLength >= 4 + HEADER_BYTES)
+      replies.push(parseResult(body, flags, sequence));
     else if (type === NLMSG_DONE)
       replies.push({ is: "done", sequence, errno: body.byteLength >= 4 ? -body.readInt32LE(0) : 0 });
     else if (type >= NLMSG_MIN_TYPE) replies.push({ is: "data", sequence, type, body });

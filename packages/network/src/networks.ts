@@ -6,9 +6,10 @@ import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
 import { hostsFile } from "./hosts-file.ts";
 import { formatIpv4, formatSubnet, parseIpv4 } from "./ipv4.ts";
+import { NetnsPool } from "./netns-pool.ts";
 import type { EndpointRecord } from "./records.ts";
 import { containerResolvConf, formatResolvConf, readHostResolvConf } from "./resolv-conf.ts";
-import { configureInterface, newNetns, SandboxFiles } from "./sandbox.ts";
+import { configureInterface, SandboxFiles } from "./sandbox.ts";
 import type { Endpoint, NetworkFacts, Networks, NetworksOptions, Sandbox, SandboxRequest } from "./types.ts";
 
 /** Bytes; Docker's default. */
@@ -28,10 +29,11 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   using undo = new DisposableStack();
   const route = undo.use(new RouteSocket());
   const firewall = undo.use(new Firewall(options.bridge, options.log));
+  const pool = undo.use(new NetnsPool(options.log));
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
   const networks = await loadDefaultNetworks(options, route);
-  const engine = new EngineNetworks({ options, route, firewall, files, endpoints, networks });
+  const engine = new EngineNetworks({ options, route, firewall, pool, files, endpoints, networks });
   engine.start();
   undo.move();
   return engine;
@@ -41,6 +43,7 @@ interface Parts {
   readonly options: NetworksOptions;
   readonly route: RouteSocket;
   readonly firewall: Firewall;
+  readonly pool: NetnsPool;
   readonly files: SandboxFiles;
   readonly endpoints: Endpoints;
   readonly networks: DefaultNetworks;
@@ -50,6 +53,7 @@ class EngineNetworks implements Networks {
   readonly #options: NetworksOptions;
   readonly #route: RouteSocket;
   readonly #firewall: Firewall;
+  readonly #pool: NetnsPool;
   readonly #files: SandboxFiles;
   readonly #endpoints: Endpoints;
   readonly #networks: DefaultNetworks;
@@ -59,6 +63,7 @@ class EngineNetworks implements Networks {
     this.#options = parts.options;
     this.#route = parts.route;
     this.#firewall = parts.firewall;
+    this.#pool = parts.pool;
     this.#files = parts.files;
     this.#endpoints = parts.endpoints;
     this.#networks = parts.networks;
@@ -180,6 +185,7 @@ class EngineNetworks implements Networks {
   }
 
   async close(): Promise<void> {
+    this.#pool[Symbol.dispose]();
     this.#firewall[Symbol.dispose]();
     this.#route[Symbol.dispose]();
   }
@@ -194,7 +200,7 @@ class EngineNetworks implements Networks {
 
   /** The kernel's part of a sandbox, in one go; on failure nothing is left. */
   #build(sandboxId: string, endpoint?: EndpointRecord): void {
-    using netns = newNetns();
+    using netns = this.#pool.take();
     try {
       this.#files.pin(netns, sandboxId);
     } catch (error) {

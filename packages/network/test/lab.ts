@@ -2,7 +2,15 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createLogger } from "@longshore/log";
-import { addAddress, addDefaultRoute, createVeth, type Link, RouteSocket, setLink } from "@longshore/netlink";
+import {
+  addAddress,
+  addDefaultRoute,
+  createVeth,
+  deleteLink,
+  type Link,
+  RouteSocket,
+  setLink,
+} from "@longshore/netlink";
 import { openStore, type Store } from "@longshore/store";
 import { type Networks, type NetworksOptions, openNetworks } from "../src/index.ts";
 import { createNetns, inNetns } from "../src/netns.ts";
@@ -80,6 +88,7 @@ export function openOutside(route: RouteSocket): Disposable & { run<T>(work: () 
   return {
     run: (work) => inNetns(outside.fd, work),
     [Symbol.dispose]() {
+      route.run(deleteLink("uplink"));
       outside.route[Symbol.dispose]();
       fs.closeSync(outside.fd);
     },

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
+import { addAddress, createBridge, deleteLink, setLink } from "@longshore/netlink";
 import { Nftables } from "@longshore/syscalls/nftables";
 import {
   ask,
@@ -129,6 +130,94 @@ function defineTests(): void {
     await Promise.all(ids.map((id) => networks.releaseSandbox(id)));
   });
 
+  test("reconcile() after a kill in the middle of anything leaves what lives, and nothing else", async () => {
+    await using lab = openLab();
+    const before = veths(lab);
+    const first = await lab.open();
+    const { netnsPath } = await first.createSandbox(sandboxRequest("alive"));
+    using server = inSandbox(netnsPath, () => serveAddress("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    await first.close();
+
+    for (let round = 0; round < 8; round++) {
+      const churn = path.join(import.meta.dir, "churn.ts");
+      const child = Bun.spawn([process.execPath, churn, lab.database, lab.stateDir, String(round)], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      await child.stdout.getReader().read();
+      await Bun.sleep(Math.random() * 30);
+      child.kill("SIGKILL");
+      await child.exited;
+
+      const networks = await lab.open();
+      await networks.reconcile(["alive"]);
+      expect(Object.keys(networks.inspect("bridge").containers)).toEqual(["container-alive"]);
+      expect(fs.readdirSync(path.join(lab.stateDir, "netns"))).toEqual(["alive"]);
+      await until(() => newVeths(lab, before).length === 1);
+      expect(await ask(networks.endpoint("alive")?.ipAddress ?? "", 80)).toBe("172.17.0.1");
+      await networks.close();
+    }
+  }, 60_000);
+
+  test("reconcile() puts a live container back on a bridge that was made anew", async () => {
+    await using lab = openLab();
+    const first = await lab.open();
+    const { netnsPath } = await first.createSandbox(sandboxRequest("alive"));
+    using server = inSandbox(netnsPath, () => serveAddress("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    lab.route.run(deleteLink(BRIDGE));
+    const second = await lab.open();
+    await second.reconcile(["alive"]);
+    expect(await ask("172.17.0.2", 80)).toBe("172.17.0.1");
+  });
+
+  test("openNetworks() goes out of the way of the host's networks, unless told otherwise", async () => {
+    await using lab = openLab();
+    using other = temporaryBridge(lab, "docker0", Uint8Array.of(172, 17, 0, 1));
+    const subnet = async (options = {}) => (await lab.open(options)).inspect("bridge").ipam[0];
+    expect(await subnet()).toEqual({ subnet: "172.18.0.0/16", gateway: "172.18.0.1" });
+    expect(other.addresses()).toEqual(["172.17.0.1"]);
+    expect(await subnet({ bip: "10.9.8.1/24" })).toEqual({ subnet: "10.9.8.0/24", gateway: "10.9.8.1" });
+    await expect(subnet({ bip: "10.9.8.0/24" })).rejects.toThrow("10.9.8.0/24");
+    await expect(subnet({ bridge: "no spaces" })).rejects.toThrow("invalid bridge name");
+  });
+
+  test.skipIf(!Bun.which("iptables-nft"))("a real Docker's rules let us out, and keep us out", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    using docker = temporaryBridge(lab, "docker0", Uint8Array.of(172, 17, 0, 1));
+    expect(docker.addresses()).toEqual(["172.17.0.1"]);
+    const iptables = (...words: string[]): string => {
+      const result = Bun.spawnSync(["iptables-nft", ...words]);
+      if (!result.success) throw new Error(result.stderr.toString());
+      return result.stdout.toString();
+    };
+    iptables("-N", "DOCKER-USER");
+    iptables("-A", "DOCKER-USER", "-j", "RETURN");
+    iptables("-A", "FORWARD", "-j", "DOCKER-USER");
+    iptables("-P", "FORWARD", "DROP");
+    const untouched = iptables("-S");
+
+    const networks = await lab.open();
+    await lab.open();
+    const { netnsPath } = await networks.createSandbox(sandboxRequest("beside"));
+    using server = outside.run(() => serveAddress("198.51.100.2", 80));
+    expect(server.port).toBe(80);
+    expect(await inSandbox(netnsPath, () => ask("198.51.100.2", 80))).toBe("198.51.100.1");
+    expect(iptables("-S", "DOCKER-USER").split("\n")).toEqual([
+      "-N DOCKER-USER",
+      `-A DOCKER-USER -o ${BRIDGE} -j ACCEPT`,
+      `-A DOCKER-USER -i ${BRIDGE} -j ACCEPT`,
+      "-A DOCKER-USER -j RETURN",
+      "",
+    ]);
+    await networks.uninstall();
+    expect(iptables("-S")).toBe(untouched);
+    iptables("-P", "FORWARD", "ACCEPT");
+    iptables("-F");
+    iptables("-X");
+  });
+
   test("uninstall() takes the bridge, the table and the sandboxes away", async () => {
     await using lab = openLab();
     const networks = await lab.open();
@@ -140,4 +229,20 @@ function defineTests(): void {
     expect(nft.run("list tables")).not.toContain(BRIDGE);
     await until(() => newVeths(lab, before).length === 0);
   });
+
+  /** A bridge that is not ours. */
+  function temporaryBridge(lab: Lab, name: string, address: Uint8Array) {
+    lab.route.run(createBridge({ name }));
+    const index = lab.route.link(name)?.index ?? 0;
+    lab.route.run(addAddress({ index, address, prefixLength: 16 }), setLink({ index }, { up: true }));
+    return {
+      addresses: () =>
+        lab.route
+          .addresses()
+          .flatMap((found) =>
+            found.index === index && found.address.length === 4 ? found.address.join(".") : [],
+          ),
+      [Symbol.dispose]: () => lab.route.run(deleteLink(name)),
+    };
+  }
 }
