@@ -10,6 +10,7 @@ import type { PluginContext } from "./plugin.ts";
 import { PluginRegistry } from "./plugin-registry.ts";
 import { lockDirectory } from "./root-lock.ts";
 import { runtimePlugins } from "./runtime-plugins.ts";
+import { dataPlugins } from "./services/data-plugins.ts";
 
 /** Be the daemon until the signal is aborted. Running containers are left as they are. */
 export async function runDaemon(
@@ -38,12 +39,13 @@ export async function runDaemon(
     state: config.state,
     store,
     publish: (namespace, topic, event) => exchange.publish(namespace, topic, event),
+    listen: (listener) => exchange.listen(listener),
     log,
     signal,
     server,
   };
   const registry = cleanup.use(new PluginRegistry());
-  const plugins = [...runtimePlugins(config, registry, exchange)];
+  const plugins = [...dataPlugins, ...runtimePlugins(config, registry, exchange)];
   const { disabledPlugins: disabled, requiredPlugins: required } = config;
   await registry.start(plugins, context, { disabled, required });
 
