@@ -1,3 +1,4 @@
+export { findStaticBusybox } from "./busybox.ts";
 export { DaemonFailure } from "./daemon.ts";
 export { type BinDirOptions, findExecutable, mixedBinDir } from "./executables.ts";
 export { type ImageServer, type ImageServerOptions, serveImages, writeOciLayout } from "./image-server.ts";
@@ -10,7 +11,7 @@ export {
   makeImage,
 } from "./local-image.ts";
 export { type SuitePaths, suitePaths } from "./paths.ts";
-export { realContainerd } from "./peers.ts";
+export { realContainerd, realDockerd } from "./peers.ts";
 export { processIdentity, sameProcess } from "./process-identity.ts";
 export { AlreadyRunning, leftBehind, stopLeftBehind } from "./record.ts";
 export {

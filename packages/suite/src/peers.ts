@@ -26,3 +26,35 @@ export function realContainerd(shimDir?: string): Component | undefined {
     env: { PATH: [...(shimDir ? [shimDir] : []), "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"].join(":") },
   };
 }
+
+/** Keeps a dockerd from reading this machine's own `/etc/docker/daemon.json`. */
+function emptyConfig(dir: string): string {
+  const file = path.join(dir, "dockerd.json");
+  fs.writeFileSync(file, "{}\n");
+  return file;
+}
+
+/**
+ * The distribution's dockerd in place of ours, on the suite's containerd; undefined when it isn't installed. It pulls by itself, so it
+ * needs no registry-client, and its bridge must exist before it starts.
+ */
+export function realDockerd(): Component | undefined {
+  // Not findExecutable's first hit: that may be ours, on a PATH that a user of ours has set.
+  const file = ["/usr/sbin/dockerd", "/usr/bin/dockerd"].find((name) => fs.existsSync(name));
+  if (!file) return undefined;
+  return {
+    path: file,
+    args: (paths, { bridge, cgroupParent }) => [
+      ...["--config-file", emptyConfig(paths.run)],
+      ...["-H", `unix://${paths.dockerSocket}`],
+      ...["--data-root", paths.dockerdRoot],
+      ...["--exec-root", paths.dockerdExecRoot],
+      ...["--containerd", paths.containerdSocket],
+      ...["--pidfile", path.join(paths.run, "dockerd.pid")],
+      ...["--storage-driver", "overlay2"],
+      ...["--userland-proxy=false", "--iptables=false", "--ip6tables=false"],
+      ...(bridge ? ["--bridge", bridge.name] : []),
+      ...(cgroupParent ? ["--cgroup-parent", cgroupParent] : []),
+    ],
+  };
+}

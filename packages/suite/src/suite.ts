@@ -30,7 +30,7 @@ export interface Component {
   /** Another executable, e.g. `/usr/bin/containerd`. */
   path?: string;
   /** Its arguments, instead of ours. */
-  args?: (paths: SuitePaths) => string[];
+  args?: (paths: SuitePaths, options: SuiteOptions) => string[];
   /** Arguments beside ours. */
   extraArgs?: string[];
   env?: Record<string, string>;
@@ -50,6 +50,8 @@ export interface SuiteOptions {
   /** `host:port` of registries without TLS, beside loopback. */
   insecureRegistries?: string[];
   components?: Partial<Record<ComponentName, Component>>;
+  /** Not to be started: a real dockerd needs no registry-client. */
+  without?: readonly ComponentName[];
   startTimeoutMs?: number;
   /** Ends a start that isn't finished. */
   signal?: AbortSignal;
@@ -133,11 +135,12 @@ class RunningSuite implements Suite {
 
   async startAll(): Promise<void> {
     // dockerd asks containerd for the containers that ran on, so it comes after it; the others don't wait for each other.
-    const first = await Promise.allSettled(
-      (["nats-server", "containerd", "registry-client"] as const).map((name) => this.start(name)),
-    );
-    for (const result of first) if (result.status === "rejected") throw result.reason;
-    await this.start("dockerd");
+    const { without = [] } = this.#options;
+    const wanted = componentNames.filter((name) => !without.includes(name));
+    const first = wanted.filter((name) => name !== "dockerd").map((name) => this.start(name));
+    for (const result of await Promise.allSettled(first))
+      if (result.status === "rejected") throw result.reason;
+    if (wanted.includes("dockerd")) await this.start("dockerd");
   }
 
   async start(name: ComponentName): Promise<void> {
@@ -175,7 +178,7 @@ class RunningSuite implements Suite {
     const file =
       change.path ?? (name === "nats-server" ? findExecutable(name) : path.join(this.binDir, name));
     if (!file) throw new Error(`${name} is not installed`);
-    const args = change.args ? change.args(this.paths) : this.#arguments(name);
+    const args = change.args ? change.args(this.paths, this.#options) : this.#arguments(name);
     return { path: file, args: [...args, ...(change.extraArgs ?? [])], env: change.env ?? {} };
   }
 

@@ -4,13 +4,16 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { findExecutable, type Suite, type SuiteOptions, startSuite } from "@longshore/suite";
+import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
 import { tempDir } from "./temp-dir.ts";
 
-export type EngineOptions = Pick<SuiteOptions, "components" | "logLevel" | "binDir"> & {
+export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLevel" | "binDir"> & {
   /** The client to clean up with: any that works. */
   cli: DockerCli;
+  /** Make the bridge before the daemons start, which a real dockerd wants. */
+  bridgeFirst?: boolean;
 };
 
 /** A private suite for tests: sockets, state, bridge and cgroups of its own. */
@@ -42,15 +45,17 @@ function freeSubnet(): string {
  * Start a private suite. Disposing it removes its containers, stops the daemons, takes away what an engine keeps by design (bridge,
  * nftables table, empty cgroup parent), and throws when anything else is left behind.
  */
-export async function startEngine({ cli, ...options }: EngineOptions): Promise<Engine> {
+export async function startEngine({ cli, bridgeFirst = false, ...options }: EngineOptions): Promise<Engine> {
   const temp = tempDir();
   const suffix = crypto.randomBytes(3).toString("hex");
   const bridge = { name: `lst${suffix}`, cidr: freeSubnet() };
   const cgroupParent = `/longshore-${suffix}`;
+  if (bridgeFirst) await makeBridge(bridge);
   let suite: Suite;
   try {
     suite = await startSuite({ logLevel: "debug", ...options, dir: temp.path, bridge, cgroupParent });
   } catch (error) {
+    removeKept(bridge.name, cgroupParent);
     temp[Symbol.dispose]();
     throw error;
   }
@@ -93,6 +98,12 @@ export async function startEngine({ cli, ...options }: EngineOptions): Promise<E
       if (problems.length > 0) throw new Error(`left behind:\n${problems.join("\n")}`);
     },
   };
+}
+
+async function makeBridge({ name, cidr }: Engine["bridge"]): Promise<void> {
+  await output(["ip", "link", "add", name, "type", "bridge"]);
+  await output(["ip", "address", "add", cidr, "dev", name]);
+  await output(["ip", "link", "set", name, "up"]);
 }
 
 async function removeContainers(docker: Docker): Promise<string[]> {

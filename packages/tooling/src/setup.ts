@@ -1,15 +1,18 @@
 import { pathToFileURL } from "node:url";
 import { build } from "./build.ts";
-import { staticBusybox } from "./busybox.ts";
 import { checkMachine } from "./checks.ts";
 import { installPackages, RUNTIME_PACKAGES, TEST_PACKAGES } from "./debian-packages.ts";
 import { runScript } from "./refusal.ts";
+import { installStaticBusybox } from "./static-busybox.ts";
 import { installWorkspace } from "./workspace.ts";
 
 export interface SetupOptions {
   /** Also what the tests compare with. */
   tests?: boolean;
 }
+
+/** As packages/suite has it, which can't be imported before the workspace is installed. */
+const UNPACKED_BUSYBOX = "/var/cache/longshore/busybox-static";
 
 /** A line of progress, with the seconds since the script began. */
 export function progress(line: string): void {
@@ -21,13 +24,12 @@ export function progress(line: string): void {
  *
  * @throws Refusal with what is missing
  */
-export function setup({ tests = false }: SetupOptions = {}): { busybox: string } {
+export function setup({ tests = false }: SetupOptions = {}): void {
   checkMachine();
   installPackages(RUNTIME_PACKAGES, { optional: tests ? TEST_PACKAGES : [], progress });
-  const busybox = staticBusybox(progress);
+  installStaticBusybox(UNPACKED_BUSYBOX, progress);
   installWorkspace(progress);
   build({ progress });
-  return { busybox };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

@@ -26,8 +26,10 @@ async function docker(dockerHost: string, ...args: string[]): Promise<string> {
   }
 }
 
-async function ensureImage(suite: SuiteModule, dockerHost: string, busybox: string): Promise<void> {
+async function ensureImage(suite: SuiteModule, dockerHost: string): Promise<void> {
   if ((await docker(dockerHost, "images", "-q", IMAGE)) !== "") return;
+  const busybox = suite.findStaticBusybox();
+  if (!busybox) throw new Refusal("the package busybox-static has no static busybox");
   progress(`pull ${IMAGE}, made of this machine's ${busybox}`);
   const images = { "busybox:latest": suite.busyboxImage(busybox) };
   await using _server = await suite.serveImages({ images, port: IMAGE_PORT });
@@ -66,7 +68,7 @@ async function start(): Promise<number> {
     }
   });
 
-  const { busybox } = setup();
+  setup();
   const module: SuiteModule = await import("@longshore/suite");
   const { record } = module.suitePaths();
   const stopped = await module.stopLeftBehind(record).catch(asRefusal(module));
@@ -98,7 +100,7 @@ async function start(): Promise<number> {
     .catch(asRefusal(module));
 
   try {
-    await ensureImage(module, suite.dockerHost, busybox);
+    await ensureImage(module, suite.dockerHost);
     const command = ["run", "--rm", IMAGE, "echo", "hello from a container"];
     progress(`docker ${command.join(" ")}`);
     console.log(await docker(suite.dockerHost, ...command));

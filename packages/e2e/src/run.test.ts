@@ -1,0 +1,107 @@
+import { describe, expect, test } from "bun:test";
+import { clis, useWorld } from "./world.ts";
+
+const world = useWorld();
+
+describe.each(clis)("docker run by $name", (cli) => {
+  const docker = (...args: string[]) => world().docker(cli)(...args);
+  const run = (...args: string[]) =>
+    world()
+      .docker(cli)
+      .run(["run", "--rm", world().busybox, ...args]);
+
+  test("stdout, stderr and exit status are the command's", async () => {
+    expect(await run("sh", "-c", "echo out; echo err >&2; exit 42")).toEqual({
+      status: 42,
+      stdout: "out\n",
+      stderr: "err\n",
+    });
+    expect((await run("true")).status).toBe(0);
+    expect((await run("sh", "-c", "sh -c 'kill -9 $$'")).status).toBe(137);
+  });
+
+  test("much output arrives whole and in order", async () => {
+    const { status, stdout } = await run("seq", "1", "100000");
+    expect(status).toBe(0);
+    expect(stdout).toBe(Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join(""));
+  });
+
+  test("-i pipes stdin in, and its end reaches the command", async () => {
+    const { status, stdout } = await world()
+      .docker(cli)
+      .run(["run", "--rm", "-i", world().busybox, "wc", "-l"], { stdin: "one\ntwo\nthree\n" });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "3\n" });
+  });
+
+  test("a megabyte through -i comes back unchanged", async () => {
+    const stdin = Array.from({ length: 20_000 }, (_, index) => `line ${index} ${"x".repeat(40)}\n`).join("");
+    const { status, stdout } = await world()
+      .docker(cli)
+      .run(["run", "--rm", "-i", world().busybox, "cat"], { stdin });
+    expect(status).toBe(0);
+    expect(stdout === stdin).toBe(true);
+  });
+
+  test("without -i stdin is at its end", async () => {
+    expect(await run("cat")).toEqual({ status: 0, stdout: "", stderr: "" });
+  });
+
+  test("-t gives it a terminal, and its exit status comes back all the same", async () => {
+    const { status, stdout } = await world()
+      .docker(cli)
+      .run(["run", "--rm", "-t", world().busybox, "sh", "-c", "tty; exit 7"], {
+        terminal: true,
+      });
+    expect(stdout).toBe("/dev/pts/0\r\n");
+    expect(status).toBe(7);
+  });
+
+  test("-it is a session at a shell", async () => {
+    const { status, stdout } = await world().docker(cli).run(["run", "--rm", "-it", world().busybox, "sh"], {
+      terminal: true,
+      stdin: "echo a$((40 + 2))b\nexit 3\n",
+    });
+    expect(stdout).toContain("a42b");
+    expect(status).toBe(3);
+  });
+
+  test("-e, -w and --name", async () => {
+    const args = [
+      "run",
+      "--rm",
+      "--name",
+      "named",
+      "-e",
+      "COLOUR=sea blue",
+      "-w",
+      "/tmp/work",
+      world().busybox,
+    ];
+    expect(await docker(...args, "sh", "-c", 'echo "$COLOUR in $(pwd)"')).toBe("sea blue in /tmp/work");
+  });
+
+  test("the environment is Docker's: PATH, HOSTNAME, HOME, and TERM on a terminal", async () => {
+    const lines = (await docker("run", "--rm", world().busybox, "env")).split("\n").sort();
+    expect(lines).toEqual([
+      "HOME=/root",
+      expect.stringMatching(/^HOSTNAME=[0-9a-f]{12}$/),
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ]);
+    const { stdout } = await world()
+      .docker(cli)
+      .run(["run", "--rm", "-t", world().busybox, "sh", "-c", "echo $TERM"], { terminal: true });
+    expect(stdout.trim()).toBe("xterm");
+  });
+
+  test("-d prints the id and leaves it running; rm -f ends it", async () => {
+    const id = await docker("run", "-d", world().busybox, "sleep", "1000");
+    expect(id).toMatch(/^[0-9a-f]{64}$/);
+    expect(await docker("ps", "-q", "--no-trunc")).toBe(id);
+    expect(await docker("rm", "-f", id)).toBe(id);
+  });
+
+  test("nothing is left behind", async () => {
+    expect(await docker("ps", "-aq")).toBe("");
+    expect(await world().engine.leaks()).toEqual([]);
+  });
+});
