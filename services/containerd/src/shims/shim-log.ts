@@ -30,10 +30,7 @@ interface LineSource {
   read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
 }
 
-async function copyLines(
-  reader: LineSource,
-  log: Logger,
-): Promise<void> {
+async function copyLines(reader: LineSource, log: Logger): Promise<void> {
   let rest = "";
   try {
     for (;;) {
