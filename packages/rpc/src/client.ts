@@ -36,14 +36,21 @@ type CallOf<M extends MethodDefinition> = M["requestStream"] extends true
 
 const UNARY_TIMEOUT_MS = 60_000;
 
-/** A connection to a gRPC server at a unix socket path; shared by the clients made from it, closed by its owner. */
-export function channelTo(socketPath: string): Client {
+/**
+ * A connection to a gRPC server at a unix socket path; shared by the clients made from it, closed by its owner.
+ * Channels to one path share their connection, unless one asks for its own.
+ */
+export function channelTo(
+  socketPath: string,
+  { ownConnection = false }: { ownConnection?: boolean } = {},
+): Client {
   return new Client(`unix:${socketPath}`, credentials.createInsecure(), {
     "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
     "grpc.default_authority": "localhost",
     "grpc.initial_reconnect_backoff_ms": 50,
     "grpc.max_reconnect_backoff_ms": 1000,
+    ...(ownConnection && { "grpc.use_local_subchannel_pool": 1 }),
   });
 }
 

@@ -1,0 +1,101 @@
+import { EngineError } from "@longshore/errors";
+import type { IndexEntry } from "./manifest.ts";
+
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  /** Of the architecture, e.g. `v7`; empty for its default. */
+  readonly variant: string;
+}
+
+export function hostPlatform(): Platform {
+  return normalizePlatform({ os: "linux", architecture: process.arch, variant: "" });
+}
+
+const ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: "amd64",
+  x86_64: "amd64",
+  "x86-64": "amd64",
+  aarch64: "arm64",
+  ia32: "386",
+  i386: "386",
+  armhf: "arm",
+  armel: "arm",
+};
+
+/** One spelling for each platform, as containerd's `platforms.Normalize`. */
+export function normalizePlatform({ os, architecture, variant }: Platform): Platform {
+  const name = architecture.toLowerCase();
+  const arch = ARCHITECTURES[name] ?? name;
+  let v = variant.toLowerCase();
+  if (arch === "arm64" && (v === "8" || v === "v8")) v = "";
+  if (arch === "amd64" && v === "v1") v = "";
+  if (arch === "arm" && v === "") v = name === "armel" ? "v6" : "v7";
+  if (arch === "arm" && /^[5-8]$/.test(v)) v = `v${v}`;
+  return { os: os.toLowerCase(), architecture: arch, variant: v };
+}
+
+/** `linux/arm64/v8` → its parts. @throws EngineError `invalid_argument` */
+export function parsePlatform(text: string): Platform {
+  const parts = text.split("/");
+  const [os, architecture, variant = ""] = parts;
+  if (parts.length > 3 || !os || !architecture || !parts.every((part) => /^[A-Za-z0-9_.-]+$/.test(part))) {
+    throw new EngineError(
+      "invalid_argument",
+      `invalid platform ${JSON.stringify(text)}: use os/arch[/variant]`,
+    );
+  }
+  return normalizePlatform({ os, architecture, variant });
+}
+
+export function formatPlatform({ os, architecture, variant }: Platform): string {
+  return [os, architecture, variant].filter(Boolean).join("/");
+}
+
+/**
+ * What runs on a platform, best first: its own variant, then older ones, then the smaller architecture that it also runs.
+ * @see containerd/platforms, `compare.go`
+ */
+export function compatiblePlatforms(platform: Platform): Platform[] {
+  const { os, architecture, variant } = platform;
+  const of = (arch: string, v: string): Platform => ({ os, architecture: arch, variant: v });
+  const level = Number.parseInt(variant.slice(1), 10);
+  if (architecture === "amd64") {
+    const older = Array.from({ length: Math.max(0, (level || 1) - 2) }, (_, i) =>
+      of("amd64", `v${level - 1 - i}`),
+    );
+    return [platform, ...older, ...(level > 1 ? [of("amd64", "")] : []), of("386", "")];
+  }
+  if (architecture === "arm") {
+    return Array.from({ length: Math.max(1, level - 4) }, (_, i) => of("arm", `v${level - i}`));
+  }
+  if (architecture === "arm64") {
+    const own = variant ? [platform, of("arm64", "")] : [platform];
+    return [...own, ...["v8", "v7", "v6", "v5"].map((v) => of("arm", v))];
+  }
+  return [platform];
+}
+
+/**
+ * The entry of an index for a platform. Entries that name no platform are taken when nothing else fits and there is but one.
+ * @throws EngineError `not_found` in Docker's words
+ */
+export function choosePlatform(entries: readonly IndexEntry[], wanted: Platform): IndexEntry {
+  for (const candidate of compatiblePlatforms(wanted)) {
+    const found = entries.find(
+      ({ platform }) => platform && samePlatform(normalizePlatform(platform), candidate),
+    );
+    if (found) return found;
+  }
+  const unnamed = entries.filter(({ platform }) => platform === undefined);
+  const [only] = unnamed;
+  if (only && unnamed.length === 1) return only;
+  throw new EngineError(
+    "not_found",
+    `no matching manifest for ${formatPlatform(wanted)} in the manifest list entries`,
+  );
+}
+
+function samePlatform(a: Platform, b: Platform): boolean {
+  return a.os === b.os && a.architecture === b.architecture && a.variant === b.variant;
+}

@@ -1,0 +1,219 @@
+import { EngineError } from "@longshore/errors";
+import { familiarName, type Reference, withDefaultTag } from "@longshore/reference";
+import { AsyncQueue } from "./async-queue.ts";
+import type { BlobFetcher, BlobProgress } from "./blob-fetcher.ts";
+import type { ContentStore } from "./content-store.ts";
+import { gcLabels, sourceLabel } from "./labels.ts";
+import { type Descriptor, type ImageIndex, type ImageManifest, parseManifest } from "./manifest.ts";
+import { isConfig } from "./media-types.ts";
+import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "./platform.ts";
+import type { Credentials } from "./registry/authorizer.ts";
+import { MANIFEST_LIMIT_BYTES, type RegistryOptions, Repository } from "./registry/repository.ts";
+
+export interface Image {
+  /** What the name points to: a manifest or an index. */
+  readonly target: Descriptor;
+  /** The manifest for the platform; the same as `target` when that is a manifest. */
+  readonly manifest: Descriptor;
+  readonly config: Descriptor;
+  /** Bottom layer first. */
+  readonly layers: readonly Descriptor[];
+}
+
+export type PullEvent =
+  | { readonly kind: "resolved"; readonly image: Image }
+  | { readonly kind: "progress"; readonly progress: BlobProgress }
+  | { readonly kind: "done"; readonly target: Descriptor };
+
+export interface PullJob {
+  reference: Reference;
+  platform: Platform;
+  credentials: Credentials;
+  store: ContentStore;
+}
+
+export interface PullDeps {
+  blobs: BlobFetcher;
+  registry: RegistryOptions;
+}
+
+const INDEX_DEPTH = 3;
+const PROGRESS_MS = 100;
+/** Image configs that are no Docker or OCI ones, but that old tools gave images. */
+const OLD_CONFIG_TYPES = ["application/octet-stream", "application/json", ""];
+
+/**
+ * Fetch one platform of an image into the content store. The image is told as soon as it is known, progress of each blob at
+ * most every 100 ms and at each change of state.
+ */
+export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): AsyncGenerator<PullEvent> {
+  const repository = new Repository(job.reference, job.credentials, deps.registry);
+  const image = await resolveImage(job, repository, signal);
+  yield { kind: "resolved", image };
+
+  const events = new AsyncQueue<PullEvent>();
+  // The first failure stops the others, and so does a consumer that goes away.
+  const abort = new AbortController();
+  const onAbort = () => abort.abort(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  const report = rateLimited((progress) => events.push({ kind: "progress", progress }));
+  const blobs = [...new Map([image.config, ...image.layers].map((blob) => [blob.digest, blob])).values()];
+  for (const { digest, size } of blobs) report({ digest, state: "pending", offset: 0, total: size });
+  const all = Promise.all(
+    blobs.map(async (descriptor) => {
+      try {
+        await deps.blobs.fetch({ descriptor, repository, store: job.store, report }, abort.signal);
+      } catch (error) {
+        abort.abort(error);
+        throw error;
+      }
+    }),
+  ).then(
+    () => events.end(),
+    (error: unknown) => events.end(error),
+  );
+  try {
+    yield* events;
+  } finally {
+    abort.abort(new EngineError("canceled", "the pull was cancelled"));
+    signal.removeEventListener("abort", onAbort);
+    await all;
+  }
+  yield { kind: "done", target: image.target };
+}
+
+/** What a name points to in its registry; nothing is stored. */
+export async function resolve(
+  { reference, credentials }: Pick<PullJob, "reference" | "credentials">,
+  registry: RegistryOptions,
+  signal: AbortSignal,
+): Promise<{ target: Descriptor; bytes: Buffer; platforms: Platform[] }> {
+  const repository = new Repository(reference, credentials, registry);
+  const { descriptor, bytes, parsed } = await fetchManifest(repository, wantedOf(reference), signal);
+  const platforms =
+    parsed.kind === "index"
+      ? parsed.manifests.flatMap(({ platform }) => (platform ? [normalizePlatform(platform)] : []))
+      : [];
+  return { target: descriptor, bytes, platforms };
+}
+
+interface FetchedManifest {
+  descriptor: Descriptor;
+  bytes: Buffer;
+  parsed: ImageManifest | ImageIndex;
+}
+
+async function resolveImage(job: PullJob, repository: Repository, signal: AbortSignal): Promise<Image> {
+  const { reference, platform, store } = job;
+  const top = await storedManifest(repository, wantedOf(reference), store, signal);
+  let current = top;
+  for (let depth = 0; current.parsed.kind === "index"; depth += 1) {
+    if (depth >= INDEX_DEPTH)
+      throw new EngineError("invalid_argument", `indexes nested deeper than ${INDEX_DEPTH}`);
+    const entry = choosePlatform(current.parsed.manifests, platform);
+    current = await storedManifest(repository, entry.digest, store, signal);
+    if (current.descriptor.size !== entry.size) {
+      throw new EngineError(
+        "data_loss",
+        `manifest ${entry.digest} has ${current.descriptor.size} bytes, its index (for ${formatPlatform(platform)}) says ${entry.size}`,
+      );
+    }
+  }
+  const { config, layers } = current.parsed;
+  if (!isConfig(config.mediaType) && !OLD_CONFIG_TYPES.includes(config.mediaType)) {
+    throw new EngineError(
+      "invalid_argument",
+      `${familiarName(reference)} is not an image: encountered remote ${JSON.stringify(config.mediaType)} when fetching`,
+    );
+  }
+  return { target: top.descriptor, manifest: current.descriptor, config, layers };
+}
+
+/** A manifest from the store, or from the registry and then in the store, with its labels. */
+async function storedManifest(
+  repository: Repository,
+  wanted: string,
+  store: ContentStore,
+  signal: AbortSignal,
+): Promise<FetchedManifest> {
+  // By HEAD, which registries don't count as a pull, we learn whether the content store has it already.
+  const digest = (await repository.head(wanted, signal)) ?? "";
+  const { domain, path } = repository.reference;
+  if (digest && (await store.adopt(digest, (labels) => sourceLabel(domain, path, labels), signal))) {
+    const bytes = await store.read(digest, MANIFEST_LIMIT_BYTES, signal);
+    const fetched = verified(wanted, { bytes, contentType: "", digest });
+    const labels = gcLabels(fetched.parsed);
+    await store.adopt(digest, () => labels, signal);
+    return fetched;
+  }
+  const fetched = await fetchManifest(repository, wanted, signal);
+  const labels = { ...gcLabels(fetched.parsed), ...sourceLabel(domain, path) };
+  const ingest = await store.ingest(fetched.descriptor, signal);
+  if (ingest === "exists") {
+    await store.adopt(
+      fetched.descriptor.digest,
+      (held) => ({ ...labels, ...sourceLabel(domain, path, held) }),
+      signal,
+    );
+    return fetched;
+  }
+  try {
+    if (ingest.offset < fetched.bytes.length) await ingest.write(fetched.bytes.subarray(ingest.offset));
+    await ingest.commit(labels);
+  } catch (error) {
+    await ingest.close();
+    await store.abort(fetched.descriptor);
+    throw error;
+  } finally {
+    await ingest.close();
+  }
+  return fetched;
+}
+
+async function fetchManifest(
+  repository: Repository,
+  wanted: string,
+  signal: AbortSignal,
+): Promise<FetchedManifest> {
+  return verified(wanted, await repository.manifest(wanted, signal));
+}
+
+/** Check the digest that was asked for, or else the one that the registry claims. */
+function verified(
+  wanted: string,
+  { bytes, contentType, digest }: { bytes: Buffer; contentType: string; digest: string },
+): FetchedManifest {
+  const expected = wanted.includes(":") ? wanted : digest;
+  const algorithm = expected.startsWith("sha512:")
+    ? "sha512"
+    : expected.startsWith("sha384:")
+      ? "sha384"
+      : "sha256";
+  const actual = `${algorithm}:${new Bun.CryptoHasher(algorithm).update(bytes).digest("hex")}`;
+  if (expected && expected !== actual) {
+    throw new EngineError(
+      "data_loss",
+      `manifest verification failed for digest ${expected}: the registry sent ${actual}`,
+    );
+  }
+  const parsed = parseManifest(bytes, contentType);
+  return { descriptor: { mediaType: parsed.mediaType, digest: actual, size: bytes.length }, bytes, parsed };
+}
+
+function wantedOf(reference: Reference): string {
+  const { digest, tag } = withDefaultTag(reference);
+  return digest ?? tag ?? "latest";
+}
+
+function rateLimited(report: (progress: BlobProgress) => void): (progress: BlobProgress) => void {
+  const last = new Map<string, { state: string; at: number }>();
+  return (progress) => {
+    const { digest, state } = progress;
+    const before = last.get(digest);
+    const now = performance.now();
+    if (before?.state === state && (state !== "downloading" || now - before.at < PROGRESS_MS)) return;
+    last.set(digest, { state, at: now });
+    report(progress);
+  };
+}

@@ -1,0 +1,121 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+/** What a test started or made, undone in reverse order. */
+export class Stage implements AsyncDisposable {
+  readonly dir: string;
+  readonly #undo = new AsyncDisposableStack();
+
+  constructor() {
+    this.dir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-registry-"));
+    this.#undo.defer(() => fs.rmSync(this.dir, { recursive: true, force: true }));
+  }
+
+  defer(undo: () => void | Promise<void>): void {
+    this.#undo.defer(undo);
+  }
+
+  /** Start a process that is stopped, by SIGTERM and then SIGKILL, with the stage. */
+  spawn(command: string[], options: { env?: Record<string, string>; log: string }): Bun.Subprocess {
+    const log = fs.openSync(path.join(this.dir, options.log), "w");
+    const child = Bun.spawn(command, {
+      stdio: ["ignore", log, log],
+      env: { PATH: process.env.PATH ?? "", HOME: this.dir, ...options.env },
+    });
+    fs.closeSync(log);
+    this.#undo.defer(async () => {
+      child.kill("SIGTERM");
+      const hard = setTimeout(() => child.kill("SIGKILL"), 3000);
+      await child.exited;
+      clearTimeout(hard);
+    });
+    return child;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#undo.disposeAsync();
+  }
+}
+
+export function installed(...names: string[]): boolean {
+  return names.every((name) => Bun.which(name) !== null);
+}
+
+export async function run(command: string[], input?: string): Promise<string> {
+  const child = Bun.spawn(command, {
+    stdin: input === undefined ? "ignore" : Buffer.from(input),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [out, err, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  if (code !== 0) throw new Error(`${command.join(" ")}: exit ${code}: ${err}`);
+  return out;
+}
+
+/** Poll a condition until it holds. */
+export async function until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    if (await condition()) return;
+    if (Date.now() > deadline) throw new Error(`timed out waiting for ${what}`);
+    await Bun.sleep(20);
+  }
+}
+
+/** A TCP port on loopback that was free a moment ago. */
+export function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  const { port } = listener;
+  listener.stop(true);
+  return port;
+}
+
+/** Debian's docker-registry on loopback; gives its `host:port`. */
+export async function startRegistry(
+  stage: Stage,
+  htpasswd?: { user: string; password: string },
+): Promise<string> {
+  const port = freePort();
+  const root = path.join(stage.dir, `registry-${port}`);
+  fs.mkdirSync(root);
+  const auth = htpasswd ? `auth:\n  htpasswd:\n    realm: test\n    path: ${root}/htpasswd\n` : "";
+  if (htpasswd) {
+    const hash = await Bun.password.hash(htpasswd.password, { algorithm: "bcrypt", cost: 4 });
+    fs.writeFileSync(path.join(root, "htpasswd"), `${htpasswd.user}:${hash}\n`);
+  }
+  const config = path.join(root, "config.yml");
+  fs.writeFileSync(
+    config,
+    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${root}/data\nhttp:\n  addr: 127.0.0.1:${port}\n${auth}`,
+  );
+  stage.spawn(["docker-registry", "serve", config], { log: `registry-${port}.log` });
+  await until("docker-registry", () =>
+    fetch(`http://127.0.0.1:${port}/v2/`).then(
+      () => true,
+      () => false,
+    ),
+  );
+  return `127.0.0.1:${port}`;
+}
+
+/** Debian's containerd with its state in the stage; gives its socket. */
+export async function startContainerd(stage: Stage): Promise<string> {
+  const root = path.join(stage.dir, "containerd");
+  fs.mkdirSync(root);
+  const address = path.join(root, "c.sock");
+  const config = path.join(root, "config.toml");
+  fs.writeFileSync(
+    config,
+    `version = 2\nroot = "${root}/root"\nstate = "${root}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${address}"\n[ttrpc]\naddress = "${address}.ttrpc"\n`,
+  );
+  stage.spawn(["containerd", "--config", config, "--log-level", "warn"], { log: "containerd.log" });
+  const answers = async () => {
+    const child = Bun.spawn(["ctr", "--address", address, "version"], {
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    return (await child.exited) === 0;
+  };
+  await until("containerd", () => fs.existsSync(address) && answers());
+  return address;
+}
