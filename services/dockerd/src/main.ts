@@ -1,5 +1,10 @@
 import { runMain } from "@longshore/cli";
+import { createLogger } from "@longshore/log";
+import { runDaemon } from "./daemon.ts";
+import { HELP, parseFlags } from "./flags.ts";
 
-runMain("dockerd", { help: "Usage: dockerd" }, () => {
-  throw new Error("not built yet");
+runMain("dockerd", { help: HELP }, async (argv, signal) => {
+  const flags = parseFlags(argv);
+  await runDaemon(flags, createLogger("dockerd", { level: flags.logLevel }), signal);
+  return 0;
 });

@@ -1,0 +1,188 @@
+import { EngineError } from "@longshore/errors";
+import { z } from "zod";
+import { createRequestSchema, resourcesSchema } from "../containers/container-config.ts";
+import { createContainer } from "../containers/create-container.ts";
+import { inspectContainer } from "../containers/inspect-container.ts";
+import { killContainer } from "../containers/kill-container.ts";
+import { LIST_FILTERS, listContainers } from "../containers/list-containers.ts";
+import { pauseContainer, unpauseContainer } from "../containers/pause-container.ts";
+import { removeContainer } from "../containers/remove-container.ts";
+import { pruneContainers, renameContainer } from "../containers/rename-container.ts";
+import { restartContainer } from "../containers/restart-container.ts";
+import { startContainer } from "../containers/start-container.ts";
+import { stopContainer } from "../containers/stop-container.ts";
+import { resizeContainer, topContainer } from "../containers/top-container.ts";
+import { updateContainer } from "../containers/update-container.ts";
+import { parseWaitCondition, waitContainer } from "../containers/wait-container.ts";
+import type { Engine } from "../engine.ts";
+import { Filters } from "../http/filters.ts";
+import type { Route } from "../http/server.ts";
+
+/** Operations on containers, but for their streams. */
+export function containerRoutes(engine: Engine): Route[] {
+  const { containers } = engine;
+  return [
+    {
+      method: "GET",
+      path: "/containers/json",
+      handler: async (call) => {
+        if (call.flag("size"))
+          throw new EngineError("invalid_argument", "query parameter size is not supported");
+        const filters = Filters.parse(call.query.get("filters"), LIST_FILTERS);
+        const limit = call.integer("limit");
+        call.json(
+          200,
+          await listContainers(engine, { all: call.flag("all"), limit: positive(limit), filters }),
+        );
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/create",
+      handler: async (call) => {
+        const platform = call.query.get("platform") ?? "";
+        if (platform !== "" && !/^linux(\/amd64)?$/.test(platform)) {
+          throw new EngineError("invalid_argument", `platform ${platform} is not supported`);
+        }
+        const request = await call.body(createRequestSchema);
+        const name = call.query.get("name") || undefined;
+        const { container, warnings } = await createContainer(engine, request, name);
+        call.json(201, { Id: container.id, Warnings: warnings });
+      },
+    },
+    {
+      method: "GET",
+      path: "/containers/:id/json",
+      handler: (call) => {
+        if (call.flag("size"))
+          throw new EngineError("invalid_argument", "query parameter size is not supported");
+        call.json(200, inspectContainer(engine, containers.find(call.param("id"))));
+      },
+    },
+    {
+      method: "GET",
+      path: "/containers/:id/top",
+      handler: async (call) => {
+        const container = containers.find(call.param("id"));
+        call.json(200, await topContainer(engine, container, call.query.get("ps_args") || "-ef"));
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/start",
+      handler: async (call) => {
+        const started = await startContainer(engine, containers.find(call.param("id")));
+        call.empty(started ? 204 : 304);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/stop",
+      handler: async (call) => {
+        const options = { seconds: call.integer("t"), signal: call.query.get("signal") ?? undefined };
+        const stopped = await stopContainer(engine, containers.find(call.param("id")), options);
+        call.empty(stopped ? 204 : 304);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/restart",
+      handler: async (call) => {
+        const options = { seconds: call.integer("t"), signal: call.query.get("signal") ?? undefined };
+        await restartContainer(engine, containers.find(call.param("id")), options);
+        call.empty(204);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/kill",
+      handler: async (call) => {
+        await killContainer(engine, containers.find(call.param("id")), call.query.get("signal") ?? "");
+        call.empty(204);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/pause",
+      handler: async (call) => {
+        await pauseContainer(engine, containers.find(call.param("id")));
+        call.empty(204);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/unpause",
+      handler: async (call) => {
+        await unpauseContainer(engine, containers.find(call.param("id")));
+        call.empty(204);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/rename",
+      handler: async (call) => {
+        await renameContainer(engine, containers.find(call.param("id")), call.query.get("name") ?? "");
+        call.empty(204);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/resize",
+      handler: async (call) => {
+        const size = { height: call.integer("h") ?? 0, width: call.integer("w") ?? 0 };
+        await resizeContainer(engine, containers.find(call.param("id")), size);
+        call.empty(200);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/update",
+      handler: async (call) => {
+        const container = containers.find(call.param("id"));
+        const body = await call.body(updateSchema);
+        await updateContainer(engine, container, body, body.RestartPolicy?.Name ?? "");
+        call.json(200, { Warnings: [] });
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/:id/wait",
+      handler: async (call) => {
+        const container = containers.find(call.param("id"));
+        const condition = parseWaitCondition(call.query.get("condition"));
+        const exit = waitContainer(container, condition, call.signal);
+        exit.catch(() => {}); // the client went away
+        const body = call.stream("application/json"); // the client starts the container once it sees the headers
+        const { exitCode, error } = await exit;
+        const failure = error === "" ? {} : { Error: { Message: error } };
+        body.end(`${JSON.stringify({ StatusCode: exitCode, ...failure })}\n`);
+      },
+    },
+    {
+      method: "DELETE",
+      path: "/containers/:id",
+      handler: async (call) => {
+        if (call.flag("link"))
+          throw new EngineError("invalid_argument", "query parameter link is not supported");
+        await removeContainer(engine, containers.find(call.param("id")), { force: call.flag("force") });
+        call.empty(204);
+      },
+    },
+    {
+      method: "POST",
+      path: "/containers/prune",
+      handler: async (call) => {
+        const filters = Filters.parse(call.query.get("filters"), ["label", "label!", "until"]);
+        call.json(200, await pruneContainers(engine, filters));
+      },
+    },
+  ];
+}
+
+const updateSchema = resourcesSchema.extend({
+  RestartPolicy: z.object({ Name: z.string().nullish() }).nullish(),
+});
+
+function positive(value: number | undefined): number | undefined {
+  return value !== undefined && value > 0 ? value : undefined;
+}

@@ -1,0 +1,104 @@
+import type { Duplex } from "node:stream";
+import { EngineError } from "@longshore/errors";
+import type { Engine } from "../engine.ts";
+import type { Exec } from "../execs/exec.ts";
+import { execConfigSchema, execStartSchema } from "../execs/exec-config.ts";
+import { createExec, startExec } from "../execs/run-exec.ts";
+import type { ApiCall } from "../http/call.ts";
+import type { Route } from "../http/server.ts";
+import { attach } from "../streams/attach.ts";
+import { DEFAULT_DETACH_KEYS, parseDetachKeys } from "../streams/detach-keys.ts";
+import { streamType } from "./stream-routes.ts";
+
+/** How long the end of the output waits for the exit status, so that a client that asks next is told. */
+const EXIT_WAIT_MS = 5000;
+
+/** Operations on execs. */
+export function execRoutes(engine: Engine): Route[] {
+  return [
+    {
+      method: "POST",
+      path: "/containers/:id/exec",
+      handler: async (call) => {
+        const container = engine.containers.find(call.param("id"));
+        const exec = createExec(engine, container, await call.body(execConfigSchema));
+        call.json(201, { Id: exec.id });
+      },
+    },
+    {
+      method: "POST",
+      path: "/exec/:id/start",
+      handler: (call) => start(engine, call, engine.execs.find(call.param("id"))),
+    },
+    {
+      method: "POST",
+      path: "/exec/:id/resize",
+      handler: async (call) => {
+        const exec = engine.execs.find(call.param("id"));
+        if (exec.status !== "running") throw new EngineError("conflict", `exec ${exec.id} is not running`);
+        await engine.containerd.tasks.resizePty({
+          containerId: exec.container.id,
+          execId: exec.id,
+          height: call.integer("h") ?? 0,
+          width: call.integer("w") ?? 0,
+        });
+        call.empty(200);
+      },
+    },
+    {
+      method: "GET",
+      path: "/exec/:id/json",
+      handler: (call) => call.json(200, inspect(engine.execs.find(call.param("id")))),
+    },
+  ];
+}
+
+async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
+  const { Detach, ConsoleSize } = await call.body(execStartSchema);
+  const { config } = exec;
+  if (Detach) {
+    await startExec(engine, exec, ConsoleSize ?? undefined, async () => {});
+    call.empty(200);
+    return;
+  }
+  const detachKeys = config.DetachKeys === "" ? DEFAULT_DETACH_KEYS : parseDetachKeys(config.DetachKeys);
+  let process: Duplex | undefined;
+  await startExec(engine, exec, ConsoleSize ?? undefined, async (stdio) => {
+    process = await stdio.connect();
+  });
+  if (!process) throw new EngineError("internal", `exec ${exec.id} has no output`);
+  const options = {
+    stdin: config.AttachStdin,
+    stdout: config.AttachStdout,
+    stderr: config.AttachStderr,
+    terminal: config.Tty,
+    closeStdin: true,
+    detachKeys,
+  };
+  // The client asks for the exit status as soon as the stream ends.
+  const settled = () => Promise.race([exec.ended, Bun.sleep(EXIT_WAIT_MS)]);
+  await attach(process, call.hijack(streamType(call, config.Tty)), options, settled);
+}
+
+function inspect({ id, config, container, exitCode, pid, status }: Exec): object {
+  const [entrypoint = "", ...args] = config.Cmd;
+  return {
+    ID: id,
+    Running: status === "running",
+    ExitCode: exitCode,
+    ProcessConfig: {
+      tty: config.Tty,
+      entrypoint,
+      arguments: args,
+      privileged: config.Privileged,
+      ...(config.User !== "" && { user: config.User }),
+    },
+    OpenStdin: config.AttachStdin,
+    OpenStderr: config.AttachStderr,
+    OpenStdout: config.AttachStdout,
+    CanRemove: status === "ended",
+    ContainerID: container.id,
+    DetachKeys: "",
+    Pid: pid,
+  };
+}

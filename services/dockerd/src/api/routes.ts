@@ -1,0 +1,20 @@
+import type { Engine } from "../engine.ts";
+import type { Route } from "../http/server.ts";
+import { containerRoutes } from "./container-routes.ts";
+import { execRoutes } from "./exec-routes.ts";
+import { imageRoutes } from "./image-routes.ts";
+import { networkRoutes } from "./network-routes.ts";
+import { streamRoutes } from "./stream-routes.ts";
+import { systemRoutes } from "./system-routes.ts";
+
+/** Every operation that is served. */
+export function allRoutes(engine: Engine): Route[] {
+  return [
+    ...systemRoutes(engine),
+    ...containerRoutes(engine),
+    ...streamRoutes(engine),
+    ...execRoutes(engine),
+    ...imageRoutes(engine),
+    ...networkRoutes(engine),
+  ];
+}

@@ -1,0 +1,188 @@
+import { EngineError } from "@longshore/errors";
+import type { Container } from "../containers/container.ts";
+import { emitContainerEvent } from "../containers/container-events.ts";
+import { isRunning } from "../containers/container-status.ts";
+import { containerStdio } from "../containers/start-container.ts";
+import { type Engine, logPath } from "../engine.ts";
+import type { ApiCall, Hijacked } from "../http/call.ts";
+import type { Route } from "../http/server.ts";
+import { parseTime } from "../http/time.ts";
+import { fullPrecision, type LogEntry } from "../logs/log-entry.ts";
+import { readLog } from "../logs/read-log.ts";
+import { attach } from "../streams/attach.ts";
+import { DEFAULT_DETACH_KEYS, parseDetachKeys } from "../streams/detach-keys.ts";
+import { encodeFrame, STDERR, STDOUT } from "../streams/frames.ts";
+import type { ProcessStdio } from "../streams/process-stdio.ts";
+
+/** Attach and logs. */
+export function streamRoutes(engine: Engine): Route[] {
+  return [
+    {
+      method: "POST",
+      path: "/containers/:id/attach",
+      handler: (call) => attachContainer(engine, call, engine.containers.find(call.param("id"))),
+    },
+    {
+      method: "GET",
+      path: "/containers/:id/logs",
+      handler: (call) => sendLogs(engine, call, engine.containers.find(call.param("id"))),
+    },
+  ];
+}
+
+/** Media type of a process's stream; older clients know only one. */
+export function streamType(call: ApiCall, terminal: boolean): string {
+  if (terminal || !call.atLeast("1.42")) return "application/vnd.docker.raw-stream";
+  return "application/vnd.docker.multiplexed-stream";
+}
+
+async function attachContainer(engine: Engine, call: ApiCall, container: Container): Promise<void> {
+  const { config, hostConfig, state } = container.record;
+  const stream = call.flag("stream");
+  const stdout = call.flag("stdout");
+  const stderr = call.flag("stderr");
+  const keys = call.query.get("detachKeys");
+  const detachKeys = keys ? parseDetachKeys(keys) : DEFAULT_DETACH_KEYS;
+  if (state.status === "paused") {
+    throw new EngineError(
+      "conflict",
+      `container ${container.id} is paused, unpause the container before attach`,
+    );
+  }
+  if (call.flag("logs") && hostConfig.LogConfig.Type === "none") {
+    throw new EngineError("invalid_argument", "configured logging driver does not support reading");
+  }
+  // Before the answer: once the client has seen it, it may start the container.
+  const stdio = stream ? nextStdio(engine, container, call.signal) : undefined;
+  const client = call.hijack(streamType(call, config.Tty));
+  if (call.flag("logs")) {
+    const entries = readLog(logPath(engine, container.id), { signal: call.signal });
+    await writeLog(client, entries, { terminal: config.Tty, stdout, stderr, timestamps: false });
+  }
+  emitContainerEvent(engine, container, "attach");
+  const connected = await stdio;
+  if (!connected) {
+    client.output.end();
+    return;
+  }
+  const end = await attach(connected, client, {
+    stdin: call.flag("stdin") && config.OpenStdin,
+    stdout,
+    stderr,
+    terminal: config.Tty,
+    closeStdin: config.StdinOnce,
+    detachKeys,
+  });
+  if (end === "detached") emitContainerEvent(engine, container, "detach");
+}
+
+/** A connection to the process that runs, or to the next that starts; undefined when there is none and won't be. */
+async function nextStdio(engine: Engine, container: Container, signal: AbortSignal) {
+  if (isRunning(container.record.state.status)) {
+    const { stdio: kind } = container.record;
+    if (kind !== "") container.stdio ??= containerStdio(engine, container.record, kind);
+    return container.stdio ? connect(container.stdio) : undefined;
+  }
+  return new Promise<Awaited<ReturnType<ProcessStdio["connect"]>> | undefined>((resolve, reject) => {
+    const waiter = async (stdio: ProcessStdio | undefined) => {
+      signal.removeEventListener("abort", gone);
+      if (!stdio) return resolve(undefined);
+      try {
+        resolve(await connect(stdio));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const gone = () => {
+      container.startWaiters.delete(waiter);
+      resolve(undefined);
+    };
+    container.startWaiters.add(waiter);
+    signal.addEventListener("abort", gone, { once: true });
+  });
+}
+
+async function connect(stdio: ProcessStdio) {
+  try {
+    return await stdio.connect();
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "not_found") return undefined; // its output has ended
+    throw error;
+  }
+}
+
+async function sendLogs(engine: Engine, call: ApiCall, container: Container): Promise<void> {
+  const { config, hostConfig } = container.record;
+  const stdout = call.flag("stdout");
+  const stderr = call.flag("stderr");
+  if (!stdout && !stderr) {
+    throw new EngineError("invalid_argument", "Bad parameters: you must choose at least one stream");
+  }
+  if (call.flag("details"))
+    throw new EngineError("invalid_argument", "query parameter details is not supported");
+  if (hostConfig.LogConfig.Type === "none") {
+    throw new EngineError("invalid_argument", "configured logging driver does not support reading");
+  }
+  const since = call.query.get("since") ?? "";
+  const until = call.query.get("until") ?? "";
+  const options = {
+    tail: parseTail(call.query.get("tail")),
+    sinceNano: since === "" || since === "0" ? undefined : parseTime(since),
+    untilNano: until === "" || until === "0" ? undefined : parseTime(until),
+    signal: call.signal,
+    ...(call.flag("follow") && { follow: followOf(container) }),
+  };
+  const output = call.stream(streamType(call, config.Tty));
+  const client = { input: call.request, output };
+  const shown = { terminal: config.Tty, stdout, stderr, timestamps: call.flag("timestamps") };
+  await writeLog(client, readLog(logPath(engine, container.id), options), shown);
+  if (!call.signal.aborted) output.end();
+}
+
+/** Following ends when the process does. */
+function followOf(container: Container) {
+  return {
+    ended: () => !isRunning(container.record.state.status),
+    wake: (listener: () => void) => {
+      container.exitWaiters.add(listener);
+      return () => container.exitWaiters.delete(listener);
+    },
+  };
+}
+
+interface ShownLog {
+  terminal: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  timestamps: boolean;
+}
+
+async function writeLog(
+  { output }: Hijacked,
+  entries: AsyncIterable<LogEntry>,
+  { terminal, stdout, stderr, timestamps }: ShownLog,
+): Promise<void> {
+  for await (const { stream, text, time } of entries) {
+    if (stream === "stdout" ? !stdout : !stderr) continue;
+    const bytes = Buffer.from(timestamps ? `${fullPrecision(time)} ${text}` : text);
+    const frame = terminal ? bytes : encodeFrame(stream === "stdout" ? STDOUT : STDERR, bytes);
+    if (!output.write(frame)) await drained(output);
+  }
+}
+
+async function drained(output: Hijacked["output"]): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      output.off("drain", done);
+      output.off("close", done);
+      resolve();
+    };
+    output.once("drain", done);
+    output.once("close", done);
+  });
+}
+
+/** `all`, or what isn't a number, is everything. */
+function parseTail(text: string | null): number | undefined {
+  return text !== null && /^[0-9]+$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,227 @@
+import { z } from "zod";
+
+/*
+ * What a client sends to create a container, in Docker's spelling. Go clients send `null` for what they leave
+ * out; here every field is present after parsing, with Docker's zero value.
+ */
+const string = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? "");
+const integer = z
+  .number()
+  .int()
+  .nullish()
+  .transform((value) => value ?? 0);
+const boolean = z
+  .boolean()
+  .nullish()
+  .transform((value) => value ?? false);
+const strings = z
+  .array(z.string())
+  .nullish()
+  .transform((value) => value ?? []);
+const stringMap = z
+  .record(z.string(), z.string())
+  .nullish()
+  .transform((value) => value ?? {});
+const keySet = z
+  .record(z.string(), z.unknown())
+  .nullish()
+  .transform((value) => Object.keys(value ?? {}));
+/** A list, or one string that stands for a list of one; null means "as the image has it". */
+const stringSlice = z
+  .union([z.array(z.string()), z.string().transform((value) => [value])])
+  .nullish()
+  .transform((value) => value ?? null);
+
+const ulimit = z.object({ Name: z.string(), Soft: integer, Hard: integer });
+const device = z.object({ PathOnHost: string, PathInContainer: string, CgroupPermissions: string });
+const throttle = z.object({ Path: string, Rate: integer });
+const weight = z.object({ Path: string, Weight: integer });
+
+function listOf<T extends z.ZodType>(schema: T) {
+  return z
+    .array(schema)
+    .nullish()
+    .transform((value) => value ?? []);
+}
+
+export const resourcesSchema = z.object({
+  CpuShares: integer,
+  Memory: integer,
+  NanoCpus: integer,
+  CgroupParent: string,
+  BlkioWeight: integer,
+  BlkioWeightDevice: listOf(weight),
+  BlkioDeviceReadBps: listOf(throttle),
+  BlkioDeviceWriteBps: listOf(throttle),
+  BlkioDeviceReadIOps: listOf(throttle),
+  BlkioDeviceWriteIOps: listOf(throttle),
+  CpuPeriod: integer,
+  CpuQuota: integer,
+  CpuRealtimePeriod: integer,
+  CpuRealtimeRuntime: integer,
+  CpusetCpus: string,
+  CpusetMems: string,
+  Devices: listOf(device),
+  DeviceCgroupRules: strings,
+  DeviceRequests: listOf(z.unknown()),
+  MemoryReservation: integer,
+  MemorySwap: integer,
+  MemorySwappiness: z
+    .number()
+    .int()
+    .nullish()
+    .transform((value) => value ?? -1),
+  OomKillDisable: boolean,
+  Init: z
+    .boolean()
+    .nullish()
+    .transform((value) => value ?? null),
+  PidsLimit: z
+    .number()
+    .int()
+    .nullish()
+    .transform((value) => value ?? null),
+  Ulimits: listOf(ulimit),
+  CpuCount: integer,
+  CpuPercent: integer,
+  IOMaximumIOps: integer,
+  IOMaximumBandwidth: integer,
+});
+export type Resources = z.output<typeof resourcesSchema>;
+
+const restartPolicy = z
+  .object({ Name: string, MaximumRetryCount: integer })
+  .nullish()
+  .transform((value) => value ?? { Name: "", MaximumRetryCount: 0 });
+
+export const hostConfigSchema = resourcesSchema.extend({
+  Binds: strings,
+  ContainerIDFile: string,
+  LogConfig: z
+    .object({ Type: string, Config: stringMap })
+    .nullish()
+    .transform((value) => value ?? { Type: "", Config: {} }),
+  NetworkMode: string,
+  PortBindings: z
+    .record(z.string(), z.array(z.object({ HostIp: string, HostPort: string })).nullish())
+    .nullish()
+    .transform((value) => value ?? {}),
+  RestartPolicy: restartPolicy,
+  AutoRemove: boolean,
+  VolumeDriver: string,
+  VolumesFrom: strings,
+  Mounts: listOf(z.unknown()),
+  ConsoleSize: z
+    .tuple([z.number(), z.number()])
+    .nullish()
+    .transform((value): [number, number] => value ?? [0, 0]),
+  Annotations: stringMap,
+  CapAdd: strings,
+  CapDrop: strings,
+  CgroupnsMode: string,
+  Dns: strings,
+  DnsOptions: strings,
+  DnsSearch: strings,
+  ExtraHosts: strings,
+  GroupAdd: strings,
+  IpcMode: string,
+  Cgroup: string,
+  Links: strings,
+  OomScoreAdj: integer,
+  PidMode: string,
+  Privileged: boolean,
+  PublishAllPorts: boolean,
+  ReadonlyRootfs: boolean,
+  SecurityOpt: strings,
+  StorageOpt: stringMap,
+  Tmpfs: stringMap,
+  UTSMode: string,
+  UsernsMode: string,
+  ShmSize: integer,
+  Sysctls: stringMap,
+  Runtime: string,
+  Isolation: string,
+  MaskedPaths: z
+    .array(z.string())
+    .nullish()
+    .transform((value) => value ?? null),
+  ReadonlyPaths: z
+    .array(z.string())
+    .nullish()
+    .transform((value) => value ?? null),
+});
+export type HostConfig = z.output<typeof hostConfigSchema>;
+
+const healthcheck = z
+  .object({
+    Test: strings,
+    Interval: integer,
+    Timeout: integer,
+    StartPeriod: integer,
+    StartInterval: integer,
+    Retries: integer,
+  })
+  .nullish()
+  .transform((value) => value ?? null);
+
+export const containerConfigSchema = z.object({
+  Hostname: string,
+  Domainname: string,
+  User: string,
+  AttachStdin: boolean,
+  AttachStdout: boolean,
+  AttachStderr: boolean,
+  ExposedPorts: keySet,
+  Tty: boolean,
+  OpenStdin: boolean,
+  StdinOnce: boolean,
+  Env: strings,
+  Cmd: stringSlice,
+  Healthcheck: healthcheck,
+  ArgsEscaped: boolean,
+  Image: string,
+  Volumes: keySet,
+  WorkingDir: string,
+  Entrypoint: stringSlice,
+  NetworkDisabled: boolean,
+  MacAddress: string,
+  OnBuild: strings,
+  Labels: stringMap,
+  StopSignal: string,
+  StopTimeout: z
+    .number()
+    .int()
+    .nullish()
+    .transform((value) => value ?? null),
+  Shell: strings,
+});
+export type ContainerConfig = z.output<typeof containerConfigSchema>;
+
+const endpoint = z.object({
+  IPAMConfig: z
+    .object({ IPv4Address: string, IPv6Address: string, LinkLocalIPs: strings })
+    .nullish()
+    .transform((value) => value ?? { IPv4Address: "", IPv6Address: "", LinkLocalIPs: [] }),
+  Links: strings,
+  Aliases: strings,
+  MacAddress: string,
+  DriverOpts: stringMap,
+});
+export type EndpointRequest = z.output<typeof endpoint>;
+
+export const createRequestSchema = containerConfigSchema.extend({
+  HostConfig: hostConfigSchema.nullish().transform((value) => value ?? hostConfigSchema.parse({})),
+  NetworkingConfig: z
+    .object({
+      EndpointsConfig: z
+        .record(z.string(), endpoint.nullish())
+        .nullish()
+        .transform((value) => value ?? {}),
+    })
+    .nullish()
+    .transform((value) => value ?? { EndpointsConfig: {} }),
+});
+export type CreateRequest = z.output<typeof createRequestSchema>;

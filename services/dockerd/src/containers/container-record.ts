@@ -1,0 +1,18 @@
+import type { Engine } from "../engine.ts";
+import type { Container, ContainerRecord, ContainerState } from "./container.ts";
+
+/** Change a container's state (and what belongs to it), in memory and in the store. */
+export async function updateState(
+  engine: Engine,
+  container: Container,
+  state: Partial<ContainerState>,
+  rest: Partial<ContainerRecord> = {},
+): Promise<void> {
+  const { record } = container;
+  container.record = { ...record, ...rest, state: { ...record.state, ...state } };
+  await saveRecord(engine, container);
+}
+
+export async function saveRecord(engine: Engine, container: Container): Promise<void> {
+  await engine.store.commit([engine.records.put(container.id, container.record)]);
+}

@@ -1,0 +1,50 @@
+import { EngineError } from "@longshore/errors";
+
+/** A container's status, as `State.Status` of the API. */
+export type ContainerStatus =
+  | "created"
+  | "running"
+  | "paused"
+  | "restarting"
+  | "exited"
+  | "removing"
+  | "dead";
+
+/** What can happen to a container. `removeFailed` leaves it dead: only removing it again is possible. */
+export type ContainerEvent =
+  | "start"
+  | "startFailed"
+  | "exit"
+  | "pause"
+  | "unpause"
+  | "restart"
+  | "remove"
+  | "removeFailed";
+
+/** Legal moves; a missing pair is refused. The graph is Docker's. */
+const NEXT: Record<ContainerStatus, Partial<Record<ContainerEvent, ContainerStatus>>> = {
+  created: { start: "running", startFailed: "created", remove: "removing" },
+  running: { pause: "paused", exit: "exited", restart: "restarting" },
+  paused: { unpause: "running", exit: "exited" },
+  restarting: { start: "running", startFailed: "exited", exit: "exited", remove: "removing" },
+  exited: { start: "running", startFailed: "exited", remove: "removing" },
+  removing: { removeFailed: "dead" },
+  dead: { remove: "removing" },
+};
+
+/** @throws EngineError `conflict` for a move that the table doesn't have */
+export function nextStatus(from: ContainerStatus, event: ContainerEvent): ContainerStatus {
+  const to = NEXT[from][event];
+  if (to) return to;
+  throw new EngineError("conflict", `cannot ${event} a container that is ${from}`);
+}
+
+/** Whether a task runs in this status. */
+export function isRunning(status: ContainerStatus): boolean {
+  return status === "running" || status === "paused" || status === "restarting";
+}
+
+/** @throws EngineError `conflict` in Docker's words unless a process runs */
+export function requireRunning(id: string, status: ContainerStatus): void {
+  if (!isRunning(status)) throw new EngineError("conflict", `container ${id} is not running`);
+}

@@ -1,0 +1,113 @@
+import type { Mount } from "@longshore/api/containerd/types/mount";
+import type { ProcessStdio } from "../streams/process-stdio.ts";
+import type { ContainerConfig, HostConfig } from "./container-config.ts";
+import type { ContainerStatus } from "./container-status.ts";
+import { Mutex } from "./mutex.ts";
+
+/** Docker's "never" in time stamps. */
+export const ZERO_TIME = "0001-01-01T00:00:00Z";
+
+export interface ContainerState {
+  status: ContainerStatus;
+  /** Process id on the host; 0 when nothing runs. */
+  pid: number;
+  exitCode: number;
+  /** Why the last start failed; empty when it did not. */
+  error: string;
+  oomKilled: boolean;
+  startedAt: string;
+  finishedAt: string;
+}
+
+/** Where a container is on its network. */
+export interface EndpointRecord {
+  networkId: string;
+  endpointId: string;
+  ipAddress: string;
+  prefixLen: number;
+  gateway: string;
+  macAddress: string;
+}
+
+/** A container as it is stored. */
+export interface ContainerRecord {
+  id: string;
+  /** Without the slash. */
+  name: string;
+  created: string;
+  /** Image id: digest of the image's config. */
+  imageId: string;
+  /** Digest of the manifest that the container was made from. */
+  manifestDigest: string;
+  /** Top layer's chain id: parent of the container's snapshot. */
+  chainId: string;
+  /** As the client sent it, merged with the image's defaults. */
+  config: ContainerConfig;
+  hostConfig: HostConfig;
+  /** Names by which others on its network may reach it. */
+  aliases: string[];
+  macAddress: string;
+  /** The first word of the command, and the rest. */
+  path: string;
+  args: string[];
+  runtime: string;
+  state: ContainerState;
+  /** How stdio of the running task is reached. */
+  stdio: "longshore" | "fifo" | "";
+  sandboxId: string;
+  endpoint: EndpointRecord | null;
+}
+
+/** A process's exit, as told to those who wait. */
+export interface ExitStatus {
+  exitCode: number;
+  error: string;
+}
+
+/** A container in memory: its record, and what lives only as long as this daemon. */
+export class Container {
+  record: ContainerRecord;
+  /** Serializes what changes the container; reading its record needs no lock. */
+  readonly lock = new Mutex();
+  /** Root filesystem mounts of its snapshot, once asked for. */
+  rootfs: Mount[] | undefined;
+  stdio: ProcessStdio | undefined;
+  /** Ids of its execs, also ended ones. */
+  readonly execs = new Set<string>();
+  /** Streams that wait for the start: each is called with the stdio before the process runs, or with undefined when it won't. */
+  readonly startWaiters = new Set<(stdio: ProcessStdio | undefined) => Promise<void> | void>();
+  readonly exitWaiters = new Set<(exit: ExitStatus) => void>();
+  readonly removeWaiters = new Set<(exit: ExitStatus) => void>();
+  /** A stop was asked for: the exit that follows is wanted. */
+  stopRequested = false;
+
+  constructor(record: ContainerRecord) {
+    this.record = record;
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get shortId(): string {
+    return this.record.id.slice(0, 12);
+  }
+
+  get exit(): ExitStatus {
+    return { exitCode: this.record.state.exitCode, error: this.record.state.error };
+  }
+
+  tellExit(): void {
+    tell(this.exitWaiters, this.exit);
+  }
+
+  tellRemoved(): void {
+    tell(this.removeWaiters, this.exit);
+  }
+}
+
+function tell(waiters: Set<(exit: ExitStatus) => void>, exit: ExitStatus): void {
+  const called = [...waiters];
+  waiters.clear();
+  for (const waiter of called) waiter(exit);
+}

@@ -1,0 +1,188 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError } from "@longshore/errors";
+import { SNAPSHOTTER } from "../containerd/client.ts";
+import { containerDir, type Engine, logPath } from "../engine.ts";
+import type { Image } from "../images/image.ts";
+import { capabilitiesOf } from "../spec/capabilities.ts";
+import { mergeEnv } from "../spec/environment.ts";
+import { checkModes } from "../spec/generate-spec.ts";
+import { makeBindSources, parseBind } from "../spec/mounts.ts";
+import { checkResources } from "../spec/resources.ts";
+import { parseSecurityOptions } from "../spec/security-options.ts";
+import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
+import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
+import { emitContainerEvent } from "./container-events.ts";
+import { logOptionsOf } from "./log-options.ts";
+import { checkName, newId, randomName } from "./names.ts";
+import { refuseUnsupported } from "./refuse-unsupported.ts";
+import { parseSignal } from "./signals.ts";
+
+const NAME_ATTEMPTS = 16;
+const NETWORK_MODES = ["", "default", "bridge", "none", "host"];
+
+/**
+ * Make a container: its record, its directory and its snapshot.
+ *
+ * @param name as given by the client; one is made up when it is undefined
+ * @throws EngineError `invalid_argument` for a request that makes no sense or isn't supported, `not_found` for the
+ *   image, `conflict` for the name
+ */
+export async function createContainer(
+  engine: Engine,
+  request: CreateRequest,
+  name: string | undefined,
+): Promise<{ container: Container; warnings: string[] }> {
+  const id = newId();
+  const reserved = reserveName(engine, id, name);
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => engine.containers.release(reserved, id));
+
+  refuseUnsupported(request);
+  const hostConfig = checkHostConfig(engine, request.HostConfig);
+  if (request.Image === "")
+    throw new EngineError("invalid_argument", "no image specified: Config.Image is empty");
+  const { image } = await engine.images.find(request.Image);
+  const config = mergeConfig(request, image, id);
+  const [first, ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
+  if (first === undefined || first === "") throw new EngineError("invalid_argument", "no command specified");
+
+  await engine.unpacker.ensure(image);
+  const chainId = image.chainIds.at(-1) ?? "";
+  undo.defer(() => engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id }).then(() => {}));
+  const { mounts } = await engine.containerd.snapshots.prepare({
+    snapshotter: SNAPSHOTTER,
+    key: id,
+    parent: chainId,
+    // Until it has started, no container of containerd's keeps the snapshot.
+    labels: { "containerd.io/gc.root": new Date().toISOString() },
+  });
+
+  const endpoint = Object.values(request.NetworkingConfig.EndpointsConfig)[0];
+  const container = new Container({
+    id,
+    name: reserved,
+    created: new Date().toISOString(),
+    imageId: image.id,
+    manifestDigest: image.manifestDigest,
+    chainId,
+    config,
+    hostConfig,
+    aliases: endpoint?.Aliases ?? [],
+    macAddress: endpoint?.MacAddress || request.MacAddress,
+    path: first,
+    args,
+    runtime: hostConfig.Runtime,
+    state: {
+      status: "created",
+      pid: 0,
+      exitCode: 0,
+      error: "",
+      oomKilled: false,
+      startedAt: ZERO_TIME,
+      finishedAt: ZERO_TIME,
+    },
+    stdio: "",
+    sandboxId: "",
+    endpoint: null,
+  } satisfies ContainerRecord);
+  container.rootfs = mounts;
+  undo.defer(() => fs.rmSync(containerDir(engine, id), { recursive: true, force: true }));
+  makeDirectory(engine, container);
+  await engine.store.commit([engine.records.put(id, container.record)], [engine.records.absent(id)]);
+  undo.move();
+  engine.containers.add(container);
+  emitContainerEvent(engine, container, "create");
+  return { container, warnings: [] };
+}
+
+function reserveName(engine: Engine, id: string, given: string | undefined): string {
+  if (given !== undefined) {
+    const name = checkName(given);
+    engine.containers.reserve(name, id);
+    return name;
+  }
+  for (let attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
+    const name = randomName(attempt);
+    if (!engine.containers.isNameFree(name)) continue;
+    engine.containers.reserve(name, id);
+    return name;
+  }
+  const name = id.slice(0, 12);
+  engine.containers.reserve(name, id);
+  return name;
+}
+
+function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
+  checkModes(host);
+  parseSecurityOptions(host.SecurityOpt);
+  capabilitiesOf({ add: host.CapAdd, drop: host.CapDrop, privileged: host.Privileged });
+  logOptionsOf(host);
+  for (const bind of host.Binds) parseBind(bind);
+  makeBindSources(host.Binds);
+  if (!NETWORK_MODES.includes(host.NetworkMode)) {
+    const joins = host.NetworkMode.startsWith("container:");
+    if (joins)
+      throw new EngineError("invalid_argument", "HostConfig.NetworkMode container:… is not supported");
+    const { driver } = engine.networks.inspect(host.NetworkMode); // throws for one that isn't there
+    if (driver !== "bridge")
+      throw new EngineError("invalid_argument", `network driver ${driver} is not supported here`);
+  }
+  const runtime = host.Runtime || engine.flags.defaultRuntime;
+  if (!engine.flags.runtimes.has(runtime)) {
+    throw new EngineError("invalid_argument", `unknown or invalid runtime name: ${runtime}`);
+  }
+  if (host.AutoRemove && !["", "no"].includes(host.RestartPolicy.Name)) {
+    throw new EngineError("invalid_argument", "can't create 'AutoRemove' container with restart policy");
+  }
+  return {
+    ...host,
+    ...checkResources(host),
+    Runtime: runtime,
+    NetworkMode: host.NetworkMode === "" ? "default" : host.NetworkMode,
+    IpcMode: host.IpcMode === "" ? "private" : host.IpcMode,
+    CgroupnsMode: host.CgroupnsMode === "" ? "private" : host.CgroupnsMode,
+    LogConfig: { Type: host.LogConfig.Type || "json-file", Config: host.LogConfig.Config },
+    ShmSize: host.ShmSize || 64 * 1024 * 1024,
+  };
+}
+
+/** What the client asked for, completed from the image as Docker does: a given entrypoint drops the image's command. */
+export function mergeConfig(
+  request: CreateRequest,
+  { config: { config } }: Image,
+  id: string,
+): ContainerConfig {
+  const { HostConfig: host, NetworkingConfig: _, ...own } = request;
+  const entrypoint = own.Entrypoint;
+  // `--entrypoint ""` arrives as [""] and takes the image's away.
+  const cleared = entrypoint?.length === 1 && entrypoint[0] === "";
+  const takesImageCommand = entrypoint === null || entrypoint.length === 0;
+  if (own.StopSignal !== "") parseSignal(own.StopSignal);
+  return {
+    ...own,
+    Hostname:
+      own.Hostname || (host.UTSMode === "host" || host.NetworkMode === "host" ? hostName() : id.slice(0, 12)),
+    User: own.User || (config?.User ?? ""),
+    Env: mergeEnv(config?.Env ?? [], own.Env),
+    Entrypoint: takesImageCommand ? (config?.Entrypoint ?? null) : cleared ? null : entrypoint,
+    Cmd: own.Cmd?.length ? own.Cmd : takesImageCommand ? (config?.Cmd ?? null) : own.Cmd,
+    WorkingDir: own.WorkingDir || (config?.WorkingDir ?? ""),
+    Labels: { ...config?.Labels, ...own.Labels },
+    ExposedPorts: [...new Set([...Object.keys(config?.ExposedPorts ?? {}), ...own.ExposedPorts])],
+    Volumes: [...new Set([...Object.keys(config?.Volumes ?? {}), ...own.Volumes])],
+    StopSignal: own.StopSignal || (config?.StopSignal ?? ""),
+    OnBuild: [],
+  };
+}
+
+function hostName(): string {
+  return fs.readFileSync("/proc/sys/kernel/hostname", "utf8").trim();
+}
+
+function makeDirectory(engine: Engine, container: Container): void {
+  const directory = containerDir(engine, container.id);
+  fs.mkdirSync(directory, { recursive: true, mode: 0o710 });
+  fs.writeFileSync(path.join(directory, "hostname"), `${container.record.config.Hostname}\n`);
+  fs.writeFileSync(logPath(engine, container.id), "", { mode: 0o640 });
+}

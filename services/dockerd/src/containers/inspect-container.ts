@@ -1,0 +1,179 @@
+import path from "node:path";
+import { containerDir, type Engine, logPath } from "../engine.ts";
+import { parseBind } from "../spec/mounts.ts";
+import type { Container, ContainerRecord } from "./container.ts";
+import { isRunning } from "./container-status.ts";
+
+/** The whole truth about a container, as `GET /containers/{id}/json`. */
+export function inspectContainer(engine: Engine, { record, execs }: Container): object {
+  const { id, state, hostConfig } = record;
+  const directory = containerDir(engine, id);
+  return {
+    Id: id,
+    Created: record.created,
+    Path: record.path,
+    Args: record.args,
+    State: {
+      Status: state.status,
+      Running: isRunning(state.status),
+      Paused: state.status === "paused",
+      Restarting: state.status === "restarting",
+      OOMKilled: state.oomKilled,
+      Dead: state.status === "dead",
+      Pid: state.pid,
+      ExitCode: state.exitCode,
+      Error: state.error,
+      StartedAt: state.startedAt,
+      FinishedAt: state.finishedAt,
+    },
+    Image: record.imageId,
+    ResolvConfPath: path.join(directory, "resolv.conf"),
+    HostnamePath: path.join(directory, "hostname"),
+    HostsPath: path.join(directory, "hosts"),
+    LogPath: hostConfig.LogConfig.Type === "none" ? "" : logPath(engine, id),
+    Name: `/${record.name}`,
+    RestartCount: 0,
+    Driver: "overlayfs",
+    Platform: "linux",
+    MountLabel: "",
+    ProcessLabel: "",
+    AppArmorProfile: "",
+    ExecIDs: execs.size > 0 ? [...execs] : null,
+    HostConfig: showHostConfig(record),
+    GraphDriver: { Data: null, Name: "overlayfs" },
+    Mounts: showMounts(record),
+    Config: showConfig(record),
+    NetworkSettings: showNetworkSettings(engine, record),
+  };
+}
+
+function showHostConfig({ hostConfig }: ContainerRecord): object {
+  const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, ...rest } = hostConfig;
+  const orMissing = (name: string, map: object) => (Object.keys(map).length > 0 ? { [name]: map } : {});
+  return {
+    ...rest,
+    RestartPolicy: { ...RestartPolicy, Name: RestartPolicy.Name || "no" },
+    ...orMissing("Tmpfs", Tmpfs),
+    ...orMissing("Sysctls", Sysctls),
+    ...orMissing("StorageOpt", StorageOpt),
+    ...orMissing("Annotations", Annotations),
+    Binds: orNull(rest.Binds),
+    CapAdd: orNull(rest.CapAdd),
+    CapDrop: orNull(rest.CapDrop),
+    GroupAdd: orNull(rest.GroupAdd),
+    ExtraHosts: orNull(rest.ExtraHosts),
+    SecurityOpt: orNull(rest.SecurityOpt),
+    Links: orNull(rest.Links),
+    VolumesFrom: orNull(rest.VolumesFrom),
+    MemorySwappiness: rest.MemorySwappiness < 0 ? null : rest.MemorySwappiness,
+  };
+}
+
+function showConfig({ config }: ContainerRecord): object {
+  const {
+    ExposedPorts,
+    Volumes,
+    Healthcheck,
+    StopTimeout,
+    StopSignal,
+    MacAddress,
+    Shell,
+    ArgsEscaped,
+    ...rest
+  } = config;
+  return {
+    ...rest,
+    ...(ExposedPorts.length > 0 && { ExposedPorts: keySet(ExposedPorts) }),
+    Volumes: Volumes.length > 0 ? keySet(Volumes) : null,
+    OnBuild: null,
+    ...(ArgsEscaped && { ArgsEscaped }),
+    ...(Healthcheck && { Healthcheck }),
+    ...(StopSignal !== "" && { StopSignal }),
+    ...(StopTimeout !== null && { StopTimeout }),
+    ...(MacAddress !== "" && { MacAddress }),
+    ...(Shell.length > 0 && { Shell }),
+  };
+}
+
+function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
+  const { endpoint, sandboxId } = record;
+  return {
+    Bridge: "",
+    SandboxID: sandboxId,
+    SandboxKey: sandboxId === "" ? "" : path.join(engine.flags.execRoot, "netns", sandboxId),
+    Ports: {},
+    HairpinMode: false,
+    LinkLocalIPv6Address: "",
+    LinkLocalIPv6PrefixLen: 0,
+    SecondaryIPAddresses: null,
+    SecondaryIPv6Addresses: null,
+    EndpointID: endpoint?.endpointId ?? "",
+    Gateway: endpoint?.gateway ?? "",
+    GlobalIPv6Address: "",
+    GlobalIPv6PrefixLen: 0,
+    IPAddress: endpoint?.ipAddress ?? "",
+    IPPrefixLen: endpoint?.prefixLen ?? 0,
+    IPv6Gateway: "",
+    MacAddress: endpoint?.macAddress ?? "",
+    Networks: showNetworks(engine, record),
+  };
+}
+
+/** A container's networks by name, each with its endpoint's facts. */
+export function showNetworks(engine: Engine, record: ContainerRecord): Record<string, object> {
+  const { endpoint, config } = record;
+  if (config.NetworkDisabled) return {};
+  const name = networkName(record);
+  return {
+    [name]: {
+      IPAMConfig: null,
+      Links: null,
+      Aliases: record.aliases.length > 0 ? record.aliases : null,
+      MacAddress: endpoint?.macAddress ?? "",
+      DriverOpts: null,
+      NetworkID: endpoint?.networkId ?? networkId(engine, name),
+      EndpointID: endpoint?.endpointId ?? "",
+      Gateway: endpoint?.gateway ?? "",
+      IPAddress: endpoint?.ipAddress ?? "",
+      IPPrefixLen: endpoint?.prefixLen ?? 0,
+      IPv6Gateway: "",
+      GlobalIPv6Address: "",
+      GlobalIPv6PrefixLen: 0,
+      DNSNames: null,
+    },
+  };
+}
+
+/** The network that a mode means. */
+export function networkName({ hostConfig: { NetworkMode } }: ContainerRecord): string {
+  return NetworkMode === "default" ? "bridge" : NetworkMode;
+}
+
+function networkId(engine: Engine, name: string): string {
+  return engine.networks.list().find((network) => network.name === name)?.id ?? "";
+}
+
+/** A container's bind and tmpfs mounts, as the API lists them. */
+export function showMounts({ hostConfig }: ContainerRecord): object[] {
+  const binds = hostConfig.Binds.map((spec) => {
+    const { source, target, readonly, propagation } = parseBind(spec);
+    const mode = spec.split(":")[2] ?? "";
+    return {
+      Type: "bind",
+      Source: source,
+      Destination: target,
+      Mode: mode,
+      RW: !readonly,
+      Propagation: propagation,
+    };
+  });
+  return binds;
+}
+
+function keySet(keys: readonly string[]): Record<string, object> {
+  return Object.fromEntries(keys.map((key) => [key, {}]));
+}
+
+function orNull<T>(list: readonly T[]): readonly T[] | null {
+  return list.length > 0 ? list : null;
+}

@@ -1,0 +1,75 @@
+import { EngineError, errorCode } from "@longshore/errors";
+import type { Engine } from "../engine.ts";
+import type { Container } from "./container.ts";
+import { emitContainerEvent } from "./container-events.ts";
+import { updateState } from "./container-record.ts";
+import { isRunning, nextStatus } from "./container-status.ts";
+import { parseSignal } from "./signals.ts";
+
+const KILL_TIMEOUT_MS = 10_000;
+const SIGKILL = 9;
+
+/**
+ * Send a signal; SIGKILL waits until the process is gone.
+ * @throws EngineError `conflict` when it isn't running
+ */
+export async function killContainer(engine: Engine, container: Container, signalName: string): Promise<void> {
+  const signal = parseSignal(signalName || "SIGKILL");
+  if (!isRunning(container.record.state.status)) {
+    throw new EngineError(
+      "conflict",
+      `cannot kill container: ${container.id}: container ${container.id} is not running`,
+    );
+  }
+  if (signal === SIGKILL) await killAndWait(engine, container);
+  else await sendSignal(engine, container, signal);
+  emitContainerEvent(engine, container, "kill", { signal: String(signal) });
+}
+
+/** SIGKILL, and wait until the exit is taken in. */
+export async function killAndWait(engine: Engine, container: Container): Promise<void> {
+  container.stopRequested = true;
+  const exited = waitForExit(container);
+  await sendSignal(engine, container, SIGKILL);
+  if (await within(exited, KILL_TIMEOUT_MS)) return;
+  throw new EngineError(
+    "deadline_exceeded",
+    `tried to kill container ${container.id}, but did not receive an exit event`,
+  );
+}
+
+/** Send a signal to the init process; one that has just ended is fine. */
+export async function sendSignal(engine: Engine, container: Container, signal: number): Promise<void> {
+  try {
+    await engine.containerd.tasks.kill({ containerId: container.id, execId: "", signal, all: false });
+    if (signal === SIGKILL && container.record.state.status === "paused") await thaw(engine, container);
+  } catch (error) {
+    if (errorCode(error) !== "not_found") throw error; // it has just ended
+  }
+}
+
+/** Resolves when the running container has ended; at once when it has already. */
+export function waitForExit(container: Container): Promise<void> {
+  if (!isRunning(container.record.state.status)) return Promise.resolve();
+  return new Promise((resolve) => container.exitWaiters.add(() => resolve()));
+}
+
+/** Whether it resolves in time. */
+export async function within(work: Promise<void>, ms: number | undefined): Promise<boolean> {
+  if (ms === undefined) return work.then(() => true);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Let a paused container go on. */
+export async function thaw(engine: Engine, container: Container): Promise<void> {
+  await engine.containerd.tasks.resume({ containerId: container.id });
+  await updateState(engine, container, { status: nextStatus(container.record.state.status, "unpause") });
+}

@@ -1,0 +1,125 @@
+import { EngineError } from "@longshore/errors";
+import type { Engine } from "../engine.ts";
+import type { Filters } from "../http/filters.ts";
+import type { Container } from "./container.ts";
+import { isRunning } from "./container-status.ts";
+import { describeStatus } from "./describe-status.ts";
+import { networkName, showMounts, showNetworks } from "./inspect-container.ts";
+
+export const LIST_FILTERS = [
+  "ancestor",
+  "before",
+  "exited",
+  "id",
+  "label",
+  "name",
+  "network",
+  "since",
+  "status",
+  "volume",
+] as const;
+
+const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+export interface ListOptions {
+  all: boolean;
+  /** The newest so many, whatever their state. */
+  limit: number | undefined;
+  filters: Filters;
+}
+
+/** Containers as `GET /containers/json`, newest first. */
+export async function listContainers(
+  engine: Engine,
+  { all, limit, filters }: ListOptions,
+): Promise<object[]> {
+  filters.checkValues("status", STATUSES);
+  const everything = all || limit !== undefined || filters.has("status") || filters.has("exited");
+  const ancestors = await resolveAncestors(engine, filters);
+  const before = filters.get("before").map((name) => engine.containers.find(name).record.created)[0];
+  const since = filters.get("since").map((name) => engine.containers.find(name).record.created)[0];
+  const chosen = engine.containers.list().filter(({ record }) => {
+    if (!everything && before === undefined && since === undefined && !isRunning(record.state.status))
+      return false;
+    return (
+      (before === undefined || record.created < before) &&
+      (since === undefined || record.created > since) &&
+      filters.match("id", (id) => record.id.startsWith(id)) &&
+      filters.match("name", (name) => matchesName(record.name, name)) &&
+      filters.match("status", (status) => record.state.status === status) &&
+      filters.match("exited", (code) => matchesExit(record.state, code)) &&
+      filters.match("network", (name) => matchesNetwork(engine, record, name)) &&
+      filters.match("volume", (value) => matchesVolume(record, value)) &&
+      filters.matchLabels(record.config.Labels) &&
+      (ancestors === undefined || ancestors.has(record.imageId))
+    );
+  });
+  return chosen
+    .slice(0, limit !== undefined && limit > 0 ? limit : undefined)
+    .map((one) => summary(engine, one));
+}
+
+function summary(engine: Engine, { record }: Container): object {
+  return {
+    Id: record.id,
+    Names: [`/${record.name}`],
+    Image: record.config.Image,
+    ImageID: record.imageId,
+    Command: [record.path, ...record.args].map(quoteWord).join(" "),
+    Created: Math.floor(Date.parse(record.created) / 1000),
+    Ports: [],
+    Labels: record.config.Labels,
+    State: record.state.status,
+    Status: describeStatus(record.state, new Date()),
+    HostConfig: { NetworkMode: record.hostConfig.NetworkMode },
+    NetworkSettings: { Networks: showNetworks(engine, record) },
+    Mounts: showMounts(record),
+  };
+}
+
+/** Docker shows a word with blanks in quotes. */
+function quoteWord(word: string): string {
+  return word.includes(" ") ? `'${word}'` : word;
+}
+
+function matchesName(name: string, pattern: string): boolean {
+  let expression: RegExp;
+  try {
+    expression = new RegExp(pattern);
+  } catch (error) {
+    throw new EngineError("invalid_argument", `invalid filter 'name=${pattern}'`, { cause: error });
+  }
+  return expression.test(name) || expression.test(`/${name}`);
+}
+
+function matchesExit({ status, exitCode }: Container["record"]["state"], code: string): boolean {
+  if (!/^[0-9]+$/.test(code)) throw new EngineError("invalid_argument", `invalid filter 'exited=${code}'`);
+  return status === "exited" && exitCode === Number(code);
+}
+
+function matchesNetwork(engine: Engine, record: Container["record"], nameOrId: string): boolean {
+  const name = networkName(record);
+  const id = engine.networks.list().find((network) => network.name === name)?.id ?? "";
+  return nameOrId === name || (nameOrId.length >= 12 && id.startsWith(nameOrId));
+}
+
+function matchesVolume(record: Container["record"], value: string): boolean {
+  return record.hostConfig.Binds.some((bind) => bind.split(":").slice(0, 2).includes(value));
+}
+
+/** Ids of the images that `ancestor` names, and of those made from them. */
+async function resolveAncestors(engine: Engine, filters: Filters): Promise<Set<string> | undefined> {
+  if (!filters.has("ancestor")) return undefined;
+  const all = await engine.images.list();
+  const found = new Set<string>();
+  for (const name of filters.get("ancestor")) {
+    const image = await engine.images.find(name).then(
+      (match) => match.image,
+      () => undefined,
+    );
+    const top = image?.chainIds.at(-1);
+    if (!image || top === undefined) continue;
+    for (const other of all) if (other.image.chainIds.includes(top)) found.add(other.image.id);
+  }
+  return found;
+}

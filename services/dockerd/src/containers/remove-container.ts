@@ -1,0 +1,79 @@
+import fs from "node:fs";
+import { EngineError, errorCode } from "@longshore/errors";
+import { SNAPSHOTTER } from "../containerd/client.ts";
+import { containerDir, type Engine, ioDir } from "../engine.ts";
+import type { Container } from "./container.ts";
+import { emitContainerEvent } from "./container-events.ts";
+import { isRunning, nextStatus } from "./container-status.ts";
+import { killAndWait } from "./kill-container.ts";
+
+export interface RemoveOptions {
+  /** Kill it when it runs. */
+  force?: boolean;
+  /** The caller holds the container's lock. */
+  locked?: boolean;
+}
+
+/**
+ * Remove a container with its snapshot, directory and record.
+ * @throws EngineError `conflict` in Docker's words while it runs and force isn't set
+ */
+export async function removeContainer(
+  engine: Engine,
+  container: Container,
+  { force = false, locked = false }: RemoveOptions = {},
+): Promise<void> {
+  if (isRunning(container.record.state.status)) {
+    if (!force) throw new EngineError("conflict", stillRunning(container));
+    await killAndWait(engine, container);
+  }
+  await (locked ? remove(engine, container) : container.lock.run(() => remove(engine, container)));
+}
+
+async function remove(engine: Engine, container: Container): Promise<void> {
+  const { id } = container;
+  if (engine.containers.get(id) !== container) return; // someone else was faster
+  const { record } = container;
+  container.record = {
+    ...record,
+    state: { ...record.state, status: nextStatus(record.state.status, "remove") },
+  };
+  for (const waiter of container.startWaiters) void waiter(undefined);
+  container.startWaiters.clear();
+  try {
+    await Promise.all([
+      ignoreMissing(engine.containerd.containers.delete({ id })),
+      ignoreMissing(engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id })),
+    ]);
+    fs.rmSync(containerDir(engine, id), { recursive: true, force: true });
+    fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
+    await engine.store.commit([engine.records.delete(id)]);
+  } catch (error) {
+    const { state } = container.record;
+    const why = error instanceof Error ? error.message : String(error);
+    const status = nextStatus(state.status, "removeFailed");
+    container.record = { ...container.record, state: { ...state, status, error: why } };
+    throw error;
+  }
+  engine.containers.delete(container);
+  engine.execs.forget(container);
+  emitContainerEvent(engine, container, "destroy");
+  container.tellExit();
+  container.tellRemoved();
+}
+
+function stillRunning({ record }: Container): string {
+  const shown = `cannot remove container "${record.name}"`;
+  if (record.state.status === "paused") {
+    return `${shown}: container is paused and must be unpaused first`;
+  }
+  return `${shown}: container is running: stop the container before removing or force remove`;
+}
+
+async function ignoreMissing(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (errorCode(error) !== "not_found") throw error;
+  }
+}

@@ -1,0 +1,28 @@
+import os from "node:os";
+import { EngineError } from "@longshore/errors";
+
+const REALTIME_MIN = 34;
+const REALTIME_MAX = 64;
+
+/**
+ * A signal's number from what users write: `KILL`, `SIGKILL`, `9`, `RTMIN+3`.
+ * @throws EngineError `invalid_argument` in Docker's words
+ */
+export function parseSignal(text: string): number {
+  if (/^[0-9]+$/.test(text)) {
+    const number = Number(text);
+    if (number >= 1 && number <= REALTIME_MAX) return number;
+    throw invalid(text);
+  }
+  const name = text.toUpperCase().replace(/^SIG/, "");
+  const known = os.constants.signals[`SIG${name}` as NodeJS.Signals];
+  if (known !== undefined) return known;
+  const [, edge, offset = "0"] = /^RT(MIN|MAX)(?:[+-]([0-9]+))?$/.exec(name) ?? [];
+  if (edge === "MIN") return REALTIME_MIN + Number(offset);
+  if (edge === "MAX") return REALTIME_MAX - Number(offset);
+  throw invalid(text);
+}
+
+function invalid(text: string): EngineError {
+  return new EngineError("invalid_argument", `invalid signal: ${text}`);
+}

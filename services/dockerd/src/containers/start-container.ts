@@ -1,0 +1,297 @@
+import fs from "node:fs";
+import path from "node:path";
+import { Options } from "@longshore/api/containerd/types/runc/options/oci";
+import type { Any } from "@longshore/api/google/protobuf/any";
+import { EngineError, errorCode } from "@longshore/errors";
+import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
+import { SNAPSHOTTER } from "../containerd/client.ts";
+import { toTimestamp } from "../containerd/timestamp.ts";
+import { containerDir, type Engine, ioDir, logPath } from "../engine.ts";
+import { generateSpec } from "../spec/generate-spec.ts";
+import { layersOf, readUserFiles } from "../spec/layered-root.ts";
+import { makeBindSources } from "../spec/mounts.ts";
+import { fifoStdio } from "../streams/fifo-stdio.ts";
+import type { ProcessStdio } from "../streams/process-stdio.ts";
+import { type LogTarget, socketStdio } from "../streams/socket-stdio.ts";
+import type { Container, ContainerRecord, EndpointRecord } from "./container.ts";
+import { emitContainerEvent } from "./container-events.ts";
+import { updateState } from "./container-record.ts";
+import { nextStatus } from "./container-status.ts";
+import { logOptionsOf } from "./log-options.ts";
+import { newId } from "./names.ts";
+import { removeContainer } from "./remove-container.ts";
+import { explainStartFailure } from "./start-failure.ts";
+
+const RUNTIME = "io.containerd.runc.v2";
+const OPTIONS_TYPE = "containerd.runc.v1.Options";
+
+/**
+ * Start a container: its network, containerd's container and task, then the process itself. Streams that wait for the
+ * start are connected before the process runs.
+ *
+ * @returns false when it runs already
+ * @throws EngineError as Docker tells of it; nothing of the task is left then, and a `--rm` container is removed
+ */
+export function startContainer(engine: Engine, container: Container): Promise<boolean> {
+  return container.lock.run(async () => {
+    const { status } = container.record.state;
+    if (status === "running") return false;
+    if (status === "paused")
+      throw new EngineError("conflict", "cannot start a paused container, try unpause instead");
+    nextStatus(status, "start");
+    try {
+      await launch(engine, container);
+      return true;
+    } catch (error) {
+      const { exitCode, failure } = explainStartFailure(error);
+      await updateState(engine, container, {
+        status: nextStatus(container.record.state.status, "startFailed"),
+        exitCode,
+        error: failure.message,
+      });
+      await dropStartWaiters(container);
+      emitContainerEvent(engine, container, "die", { exitCode: String(exitCode), execDuration: "0" });
+      container.tellExit();
+      if (container.record.hostConfig.AutoRemove) await removeContainer(engine, container, { locked: true });
+      throw failure;
+    }
+  });
+}
+
+async function launch(engine: Engine, container: Container): Promise<void> {
+  const { containerd } = engine;
+  const { id } = container;
+  await using undo = new AsyncDisposableStack();
+  const network = planNetwork(engine, container.record);
+  const rootfs =
+    container.rootfs ?? (await containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: id })).mounts;
+  container.rootfs = rootfs;
+  makeBindSources(container.record.hostConfig.Binds);
+  const spec = generateSpec(container.record, {
+    cgroupParent: engine.flags.cgroupParent,
+    etc: etcFiles(engine, id),
+    netns: network?.netnsPath,
+    userFiles: readUserFiles(layersOf(rootfs)),
+  });
+
+  undo.defer(() => quiet(containerd.containers.delete({ id })));
+  if (network) undo.defer(() => engine.networks.releaseSandbox(network.sandboxId));
+  const [endpoint] = await settle([
+    joinNetwork(engine, container.record, network),
+    createContainerdContainer(engine, container.record, jsonAny(SPEC_TYPE, spec)),
+  ]);
+
+  const io = undo.use(await createTask(engine, container));
+  undo.defer(() => quiet(killTask(engine, id)));
+  container.stdio = io;
+  for (const waiter of container.startWaiters) await waiter(io);
+  container.startWaiters.clear();
+  container.stopRequested = false;
+  const { pid } = await containerd.tasks.start({ containerId: id, execId: "" });
+  await updateState(
+    engine,
+    container,
+    {
+      status: nextStatus(container.record.state.status, "start"),
+      pid,
+      exitCode: 0,
+      error: "",
+      oomKilled: false,
+      startedAt: new Date().toISOString(),
+    },
+    { stdio: io.kind, sandboxId: network?.sandboxId ?? "", endpoint: endpoint ?? null },
+  );
+  undo.move();
+  emitContainerEvent(engine, container, "start");
+}
+
+interface NetworkPlan {
+  sandboxId: string;
+  netnsPath: string;
+  mode: "bridge" | "none";
+}
+
+function planNetwork(engine: Engine, { config, hostConfig }: ContainerRecord): NetworkPlan | undefined {
+  if (hostConfig.NetworkMode === "host") return undefined;
+  const sandboxId = newId();
+  return {
+    sandboxId,
+    netnsPath: path.join(engine.flags.execRoot, "netns", sandboxId),
+    mode: config.NetworkDisabled || hostConfig.NetworkMode === "none" ? "none" : "bridge",
+  };
+}
+
+/** Make the container's network and write its /etc files. */
+async function joinNetwork(
+  engine: Engine,
+  record: ContainerRecord,
+  plan: NetworkPlan | undefined,
+): Promise<EndpointRecord | undefined> {
+  const { hosts, resolvConf } = etcFiles(engine, record.id);
+  if (!plan) {
+    fs.writeFileSync(hosts, hostsFile(fs.readFileSync("/etc/hosts", "utf8"), record));
+    fs.copyFileSync("/etc/resolv.conf", resolvConf);
+    return undefined;
+  }
+  const sandbox = await engine.networks.createSandbox({
+    sandboxId: plan.sandboxId,
+    containerId: record.id,
+    mode: plan.mode,
+    hostname: record.config.Hostname,
+    aliases: record.aliases,
+    ...(record.macAddress !== "" && { mac: record.macAddress }),
+  });
+  fs.writeFileSync(hosts, hostsFile(sandbox.hosts, record));
+  fs.writeFileSync(resolvConf, sandbox.resolvConf);
+  return sandbox.endpoint;
+}
+
+function hostsFile(text: string, { hostConfig }: ContainerRecord): string {
+  const extra = hostConfig.ExtraHosts.map((entry) => {
+    const at = entry.indexOf(":");
+    return `${entry.slice(at + 1)}\t${entry.slice(0, at)}\n`;
+  });
+  return text + extra.join("");
+}
+
+function etcFiles(engine: Engine, id: string) {
+  const directory = containerDir(engine, id);
+  return {
+    hosts: path.join(directory, "hosts"),
+    hostname: path.join(directory, "hostname"),
+    resolvConf: path.join(directory, "resolv.conf"),
+  };
+}
+
+async function createContainerdContainer(engine: Engine, record: ContainerRecord, spec: Any): Promise<void> {
+  const create = () =>
+    engine.containerd.containers.create({
+      container: {
+        id: record.id,
+        labels: {},
+        image: "",
+        runtime: { name: RUNTIME, options: runtimeOptions(engine, record) },
+        spec,
+        snapshotter: SNAPSHOTTER,
+        snapshotKey: record.id,
+        createdAt: toTimestamp(new Date()),
+        updatedAt: undefined,
+        extensions: {},
+        sandbox: "",
+      },
+    });
+  try {
+    await create();
+  } catch (error) {
+    if (errorCode(error) !== "already_exists") throw error;
+    // Left behind by a start that this daemon, or the one before it, could not finish.
+    await killTask(engine, record.id);
+    await engine.containerd.containers.delete({ id: record.id });
+    await create();
+  }
+}
+
+function runtimeOptions(engine: Engine, { runtime }: ContainerRecord): Any {
+  const options = Options.fromPartial({
+    binaryName: engine.flags.runtimes.get(runtime) ?? "",
+    root: path.join(engine.flags.execRoot, "runc"),
+  });
+  return { typeUrl: OPTIONS_TYPE, value: Buffer.from(Options.encode(options).finish()) };
+}
+
+/** Create the task with the stdio that its shim understands: ours first, FIFOs for a real containerd's. */
+async function createTask(engine: Engine, container: Container): Promise<ProcessStdio> {
+  const { runtime } = container.record;
+  if (!engine.fifoRuntimes.has(runtime)) {
+    const io = containerStdio(engine, container.record, "longshore");
+    try {
+      await requestTask(engine, container, io);
+      return io;
+    } catch (error) {
+      await io[Symbol.asyncDispose]();
+      if (!refusesScheme(error)) throw error;
+      engine.log.info({ runtime }, "the shim doesn't know longshore:// stdio, using FIFOs");
+      engine.fifoRuntimes.add(runtime);
+    }
+  }
+  const io = containerStdio(engine, container.record, "fifo");
+  try {
+    await requestTask(engine, container, io);
+    return io;
+  } catch (error) {
+    await io[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The stdio of a container's init process; also of one that runs since before this daemon did. */
+export function containerStdio(
+  engine: Engine,
+  record: ContainerRecord,
+  kind: "longshore" | "fifo",
+): ProcessStdio {
+  const { id, config, hostConfig } = record;
+  const options = logOptionsOf(hostConfig);
+  const log: LogTarget | undefined = options && { file: logPath(engine, id), ...options };
+  const shared = { stdin: config.OpenStdin, terminal: config.Tty, log };
+  const directory = ioDir(engine, id);
+  if (kind === "fifo") return fifoStdio({ ...shared, directory, name: "init" });
+  return socketStdio({ ...shared, socketPath: path.join(directory, "init") });
+}
+
+/** A real shim's answer to a stdio scheme that it doesn't know; no code tells it apart. */
+function refusesScheme(error: unknown): boolean {
+  return error instanceof Error && /unknown STDIO scheme|unsupported stdio scheme/i.test(error.message);
+}
+
+async function requestTask(engine: Engine, container: Container, io: ProcessStdio): Promise<void> {
+  await engine.containerd.tasks.create({
+    containerId: container.id,
+    rootfs: container.rootfs ?? [],
+    ...io.uris,
+    terminal: container.record.config.Tty,
+    checkpoint: undefined,
+    options: runtimeOptions(engine, container.record),
+    runtimePath: "",
+    taskApiAddress: "",
+    taskApiVersion: 0,
+  });
+}
+
+/** Kill and delete a task, whatever its state; none is fine too. */
+export async function killTask(engine: Engine, id: string): Promise<void> {
+  const { tasks } = engine.containerd;
+  await quiet(tasks.kill({ containerId: id, execId: "", signal: 9, all: true }));
+  for (let attempt = 0; attempt < 50; attempt++) {
+    try {
+      await tasks.delete({ containerId: id });
+      return;
+    } catch (error) {
+      if (errorCode(error) === "not_found") return;
+      if (errorCode(error) !== "failed_precondition") throw error; // it hasn't exited yet
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new EngineError("deadline_exceeded", `the task of container ${id} doesn't end`);
+}
+
+/** Tell streams that wait for the start that there will be none. */
+export async function dropStartWaiters(container: Container): Promise<void> {
+  const waiters = [...container.startWaiters];
+  container.startWaiters.clear();
+  for (const waiter of waiters) await waiter(undefined);
+}
+
+/** Wait for all, then throw the first failure: nothing may still be under way when the undo begins. */
+async function settle<A, B>(work: [Promise<A>, Promise<B>]): Promise<[A, B]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}
+
+async function quiet(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (errorCode(error) !== "not_found") return; // the step is one of an undo: the first error is what counts
+  }
+}

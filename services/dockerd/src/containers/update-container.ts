@@ -1,0 +1,64 @@
+import { EngineError } from "@longshore/errors";
+import { jsonAny, RESOURCES_TYPE } from "../containerd/any.ts";
+import type { Engine } from "../engine.ts";
+import { checkResources, toLinuxResources } from "../spec/resources.ts";
+import type { Container } from "./container.ts";
+import type { Resources } from "./container-config.ts";
+import { emitContainerEvent } from "./container-events.ts";
+import { saveRecord } from "./container-record.ts";
+import { isRunning } from "./container-status.ts";
+import { refuseUnsupportedUpdate } from "./refuse-unsupported.ts";
+
+/** What an update may change. */
+const UPDATABLE = [
+  "BlkioWeight",
+  "CpuPeriod",
+  "CpuQuota",
+  "CpuShares",
+  "CpusetCpus",
+  "CpusetMems",
+  "Memory",
+  "MemoryReservation",
+  "MemorySwap",
+  "NanoCpus",
+  "PidsLimit",
+] as const;
+
+/**
+ * Change a container's limits, those of its running task too. Fields with Docker's zero value stay as they are.
+ * @throws EngineError `invalid_argument` for limits that make no sense or aren't supported
+ */
+export function updateContainer(
+  engine: Engine,
+  container: Container,
+  resources: Resources,
+  restartPolicy: string,
+): Promise<void> {
+  return container.lock.run(async () => {
+    if (!["", "no"].includes(restartPolicy)) {
+      throw new EngineError("invalid_argument", "update.RestartPolicy is not supported");
+    }
+    refuseUnsupportedUpdate(resources);
+    const { hostConfig, state } = container.record;
+    const changes = Object.fromEntries(
+      UPDATABLE.filter((field) => !["", 0, null].includes(resources[field])).map((field) => [
+        field,
+        resources[field],
+      ]),
+    );
+    // A new memory limit moves a swap limit that was only derived from the old one.
+    const derived = hostConfig.Memory > 0 && hostConfig.MemorySwap === hostConfig.Memory * 2;
+    const base = derived && "Memory" in changes ? { ...hostConfig, MemorySwap: 0 } : hostConfig;
+    const updated = { ...base, ...checkResources({ ...base, ...changes }) };
+    if (isRunning(state.status)) {
+      await engine.containerd.tasks.update({
+        containerId: container.id,
+        resources: jsonAny(RESOURCES_TYPE, toLinuxResources(updated)),
+        annotations: {},
+      });
+    }
+    container.record = { ...container.record, hostConfig: updated };
+    await saveRecord(engine, container);
+    emitContainerEvent(engine, container, "update");
+  });
+}

@@ -1,0 +1,157 @@
+import crypto from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { RegistryDefinition } from "@longshore/api/longshore/registry/v1/registry";
+import { errorCode } from "@longshore/errors";
+import { openEventBus } from "@longshore/events";
+import type { Logger } from "@longshore/log";
+import { openNetworks } from "@longshore/network";
+import { channelTo, createClient } from "@longshore/rpc";
+import { collection, openStore } from "@longshore/store";
+import { allRoutes } from "./api/routes.ts";
+import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
+import type { ContainerRecord } from "./containers/container.ts";
+import { ContainerIndex } from "./containers/container-index.ts";
+import { loadContainers, reconcileContainers, removeLeftovers } from "./containers/reconcile.ts";
+import { takeExit, watchContainerd } from "./containers/watch-exits.ts";
+import type { Engine } from "./engine.ts";
+import { EngineEvents } from "./events/engine-events.ts";
+import { ExecIndex } from "./execs/exec-index.ts";
+import type { DaemonFlags } from "./flags.ts";
+import { ApiServer } from "./http/server.ts";
+import { ImageStore } from "./images/image-store.ts";
+import { PullService } from "./images/pull.ts";
+import { Unpacker } from "./images/unpack.ts";
+
+const CONTAINERD_WAIT_MS = 30_000;
+
+/** Serve the Engine API until the signal aborts. Containers go on running. */
+export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSignal): Promise<void> {
+  await using resources = new AsyncDisposableStack();
+  for (const directory of [flags.dataRoot, flags.execRoot])
+    fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
+  const store = resources.use(openStore(`sqlite:${path.join(flags.dataRoot, "engine.db")}`));
+  const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace));
+  const registry = channelTo(flags.registrySocket);
+  resources.defer(() => registry.close());
+  await waitForContainerd(containerd, log, signal);
+  await ensureNamespace(containerd);
+
+  const networks = await openNetworks({
+    stateDir: flags.execRoot,
+    bridge: flags.bridge,
+    ...(flags.bip !== undefined && { bip: flags.bip }),
+    store,
+    log,
+  });
+  resources.defer(() => networks.close());
+  const images = new ImageStore(containerd);
+  const unpacker = new Unpacker(containerd);
+  const engine: Engine = {
+    flags,
+    log,
+    id: engineId(flags.dataRoot),
+    containerd,
+    store,
+    records: collection<ContainerRecord>(store, "containers"),
+    containers: new ContainerIndex(),
+    execs: new ExecIndex(),
+    images,
+    unpacker,
+    pulls: new PullService({
+      containerd,
+      registry: createClient(registry, RegistryDefinition),
+      images,
+      unpacker,
+    }),
+    networks,
+    events: new EngineEvents(),
+    fifoRuntimes: new Set(),
+    startedAt: new Date(),
+  };
+
+  await loadContainers(engine);
+  await removeLeftovers(engine);
+  const watching = watchContainerd(engine, signal);
+  watchNats(engine, resources, signal);
+  await reconcileContainers(engine);
+  await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
+
+  const server = new ApiServer(log);
+  server.add(allRoutes(engine));
+  for (const host of flags.hosts) await server.listen(host.slice("unix://".length));
+  if (flags.pidfile !== undefined) {
+    const { pidfile } = flags;
+    fs.writeFileSync(pidfile, `${process.pid}\n`);
+    resources.defer(() => fs.rmSync(pidfile, { force: true }));
+  }
+  log.info({ hosts: flags.hosts, containers: engine.containers.list().length }, "serving");
+  await new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+  });
+  log.info("stopping; containers go on running");
+  server.close();
+  await watching;
+}
+
+/** Exits that shims tell of over NATS, often a little earlier than containerd. */
+function watchNats(engine: Engine, resources: AsyncDisposableStack, signal: AbortSignal): void {
+  const { natsUrl, natsTokenFile, execRoot } = engine.flags;
+  if (natsUrl === undefined) return;
+  const bus = openEventBus({
+    url: natsUrl,
+    tokenFile: natsTokenFile,
+    queueFile: path.join(execRoot, "events.queue"),
+    name: "dockerd",
+    log: () => engine.log,
+  });
+  resources.defer(() => bus.close());
+  const options = { namespace: engine.containerd.namespace, family: "tasks", signal };
+  void bus.subscribe(options, ({ topic, event, time }) => {
+    if (topic !== "/tasks/exit") return;
+    const { container_id: containerId, id, pid, exit_status: exitCode, exited_at: exitedAt } = event;
+    if (typeof containerId !== "string" || typeof exitCode !== "number") return;
+    takeExit(engine, {
+      containerId,
+      execId: typeof id === "string" && id !== containerId ? id : "",
+      pid: typeof pid === "number" ? pid : 0,
+      exitCode,
+      exitedAt: typeof exitedAt === "string" ? exitedAt : time,
+    });
+  });
+}
+
+async function waitForContainerd(
+  containerd: ContainerdClient,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = Date.now() + CONTAINERD_WAIT_MS;
+  for (let told = false; ; told = true) {
+    try {
+      await containerd.version.version({}, { timeoutMs: 2000, signal });
+      return;
+    } catch (error) {
+      if (signal.aborted || Date.now() > deadline) throw error;
+      if (!told) log.info("waiting for containerd");
+    }
+    await Bun.sleep(100);
+  }
+}
+
+async function ensureNamespace({ namespaces, namespace }: ContainerdClient): Promise<void> {
+  try {
+    await namespaces.create({ namespace: { name: namespace, labels: {} } });
+  } catch (error) {
+    if (errorCode(error) !== "already_exists") throw error;
+  }
+}
+
+function engineId(dataRoot: string): string {
+  const file = path.join(dataRoot, "engine-id");
+  if (fs.existsSync(file)) return fs.readFileSync(file, "utf8").trim();
+  const id = crypto.randomUUID();
+  fs.writeFileSync(file, `${id}\n`);
+  return id;
+}

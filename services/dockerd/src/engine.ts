@@ -1,0 +1,48 @@
+import path from "node:path";
+import type { Logger } from "@longshore/log";
+import type { Networks } from "@longshore/network";
+import type { Collection, Store } from "@longshore/store";
+import type { ContainerdClient } from "./containerd/client.ts";
+import type { ContainerRecord } from "./containers/container.ts";
+import type { ContainerIndex } from "./containers/container-index.ts";
+import type { EngineEvents } from "./events/engine-events.ts";
+import type { ExecIndex } from "./execs/exec-index.ts";
+import type { DaemonFlags } from "./flags.ts";
+import type { ImageStore } from "./images/image-store.ts";
+import type { PullService } from "./images/pull.ts";
+import type { Unpacker } from "./images/unpack.ts";
+
+/** What the operations of the API work on: one per daemon. */
+export interface Engine {
+  flags: DaemonFlags;
+  log: Logger;
+  /** Random, kept in the data root. */
+  id: string;
+  containerd: ContainerdClient;
+  store: Store;
+  records: Collection<ContainerRecord>;
+  containers: ContainerIndex;
+  execs: ExecIndex;
+  images: ImageStore;
+  unpacker: Unpacker;
+  pulls: PullService;
+  networks: Networks;
+  events: EngineEvents;
+  /** Runtimes whose shim was found not to know the `longshore://` scheme. */
+  fifoRuntimes: Set<string>;
+  startedAt: Date;
+}
+
+/** The directory with a container's log and /etc files. */
+export function containerDir(engine: Engine, id: string): string {
+  return path.join(engine.flags.dataRoot, "containers", id);
+}
+
+export function logPath(engine: Engine, id: string): string {
+  return path.join(containerDir(engine, id), `${id}-json.log`);
+}
+
+/** The directory with the stdio sockets or FIFOs of a container's processes. */
+export function ioDir(engine: Engine, id: string): string {
+  return path.join(engine.flags.execRoot, "io", id);
+}

@@ -1,0 +1,46 @@
+import { EngineError } from "@longshore/errors";
+import type { Container } from "../containers/container.ts";
+import type { Exec } from "./exec.ts";
+
+const KILLED = 137;
+
+/** All execs of all containers, ended ones included until their container has stopped. */
+export class ExecIndex {
+  private readonly byId = new Map<string, Exec>();
+
+  add(exec: Exec): void {
+    this.byId.set(exec.id, exec);
+    exec.container.execs.add(exec.id);
+  }
+
+  get(id: string): Exec | undefined {
+    return this.byId.get(id);
+  }
+
+  /** @throws EngineError `not_found` in Docker's words */
+  find(id: string): Exec {
+    const exec = this.byId.get(id);
+    if (!exec) throw new EngineError("not_found", `No such exec instance: ${id}`);
+    return exec;
+  }
+
+  /** Execs whose process runs. */
+  running(container: Container): Exec[] {
+    return [...container.execs]
+      .flatMap((id) => this.byId.get(id) ?? [])
+      .filter(({ status }) => status === "running");
+  }
+
+  /** The container's init process is gone, and every other process with it. */
+  endAll(container: Container): void {
+    for (const exec of this.running(container)) {
+      exec.end(KILLED);
+      void exec.stdio?.[Symbol.asyncDispose]();
+    }
+  }
+
+  forget(container: Container): void {
+    for (const id of container.execs) this.byId.delete(id);
+    container.execs.clear();
+  }
+}

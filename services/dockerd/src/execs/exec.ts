@@ -1,0 +1,35 @@
+import type { Container } from "../containers/container.ts";
+import type { ProcessStdio } from "../streams/process-stdio.ts";
+import type { ExecConfig } from "./exec-config.ts";
+
+/** A process added to a running container; known only as long as this daemon and its container live. */
+export class Exec {
+  readonly id: string;
+  readonly container: Container;
+  readonly config: ExecConfig;
+  status: "created" | "running" | "ended" = "created";
+  pid = 0;
+  /** Null until it has ended. */
+  exitCode: number | null = null;
+  stdio: ProcessStdio | undefined;
+  readonly ended: Promise<void>;
+  private tellEnded: () => void = () => {};
+
+  constructor(id: string, container: Container, config: ExecConfig) {
+    this.id = id;
+    this.container = container;
+    this.config = config;
+    this.ended = new Promise((resolve) => {
+      this.tellEnded = resolve;
+    });
+  }
+
+  /** Note the end; the first one counts. */
+  end(exitCode: number): boolean {
+    if (this.status === "ended") return false;
+    this.status = "ended";
+    this.exitCode = exitCode;
+    this.tellEnded();
+    return true;
+  }
+}

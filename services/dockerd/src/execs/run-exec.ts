@@ -1,0 +1,154 @@
+import path from "node:path";
+import { EngineError, errorCode } from "@longshore/errors";
+import type { Process } from "@longshore/oci";
+import { jsonAny, PROCESS_TYPE } from "../containerd/any.ts";
+import { SNAPSHOTTER } from "../containerd/client.ts";
+import type { Container } from "../containers/container.ts";
+import { emitContainerEvent } from "../containers/container-events.ts";
+import { requireRunning } from "../containers/container-status.ts";
+import { newId } from "../containers/names.ts";
+import { explainStartFailure } from "../containers/start-failure.ts";
+import { type Engine, ioDir } from "../engine.ts";
+import { capabilitiesOf } from "../spec/capabilities.ts";
+import { mergeEnv, processEnv } from "../spec/environment.ts";
+import { layersOf, readUserFiles } from "../spec/layered-root.ts";
+import { parseSecurityOptions } from "../spec/security-options.ts";
+import { resolveUser } from "../spec/user.ts";
+import { fifoStdio } from "../streams/fifo-stdio.ts";
+import type { ProcessStdio } from "../streams/process-stdio.ts";
+import { socketStdio } from "../streams/socket-stdio.ts";
+import { Exec } from "./exec.ts";
+import type { ExecConfig } from "./exec-config.ts";
+
+/**
+ * @throws EngineError `conflict` unless the container runs, `invalid_argument` without a command
+ */
+export function createExec(engine: Engine, container: Container, config: ExecConfig): Exec {
+  if (config.Cmd.length === 0) throw new EngineError("invalid_argument", "No exec command specified");
+  requireRunning(container.id, container.record.state.status);
+  if (container.record.state.status === "paused") {
+    throw new EngineError(
+      "conflict",
+      `Container ${container.id} is paused, unpause the container before exec`,
+    );
+  }
+  const exec = new Exec(newId(), container, config);
+  engine.execs.add(exec);
+  emitContainerEvent(engine, container, `exec_create: ${config.Cmd.join(" ")}`, { execID: exec.id });
+  return exec;
+}
+
+/**
+ * Start an exec's process.
+ * @param connect is given the stdio after it exists and before the process runs
+ * @throws EngineError `conflict` when it was started before, or its container has stopped; as Docker tells of a command
+ *   that can't be run
+ */
+export async function startExec(
+  engine: Engine,
+  exec: Exec,
+  consoleSize: readonly [number, number] | undefined,
+  connect: (stdio: ProcessStdio) => Promise<void>,
+): Promise<void> {
+  const { container } = exec;
+  const { tasks } = engine.containerd;
+  if (exec.status === "ended") {
+    throw new EngineError("conflict", `Error: Exec command ${exec.id} has already run`);
+  }
+  if (exec.status === "running")
+    throw new EngineError("conflict", `Error: Exec command ${exec.id} is already running`);
+  requireRunning(container.id, container.record.state.status);
+  exec.status = "running";
+  emitContainerEvent(engine, container, `exec_start: ${exec.config.Cmd.join(" ")}`, { execID: exec.id });
+
+  await using undo = new AsyncDisposableStack();
+  const stdio = undo.use(execStdio(engine, exec));
+  const ids = { containerId: container.id, execId: exec.id };
+  try {
+    const spec = await processSpec(engine, exec, consoleSize);
+    await tasks.exec({ ...ids, ...stdio.uris, terminal: exec.config.Tty, spec: jsonAny(PROCESS_TYPE, spec) });
+    undo.defer(() => tasks.deleteProcess(ids).then(noop, noop));
+    await connect(stdio);
+    exec.stdio = stdio;
+    const { pid } = await tasks.start(ids);
+    exec.pid = pid;
+    undo.move();
+  } catch (error) {
+    const { exitCode, failure } = explainStartFailure(error);
+    exec.end(exitCode);
+    throw failure;
+  }
+}
+
+/** Take in that an exec's process has ended; told twice, the second time does nothing. */
+export async function handleExecExit(engine: Engine, exec: Exec, exitCode: number): Promise<void> {
+  if (!exec.end(exitCode)) return;
+  const { container } = exec;
+  emitContainerEvent(engine, container, "exec_die", { execID: exec.id, exitCode: String(exitCode) });
+  try {
+    await engine.containerd.tasks.deleteProcess({ containerId: container.id, execId: exec.id });
+  } catch (error) {
+    if (errorCode(error) !== "not_found")
+      engine.log.warn({ id: exec.id, err: error }, "deleting the exec process");
+  }
+  await exec.stdio?.[Symbol.asyncDispose]();
+}
+
+function execStdio(engine: Engine, { id, config, container }: Exec): ProcessStdio {
+  const directory = ioDir(engine, container.id);
+  // The whole id would make the socket's path too long.
+  const name = id.slice(0, 16);
+  const shared = { stdin: config.AttachStdin, terminal: config.Tty, log: undefined };
+  if (container.record.stdio === "fifo") return fifoStdio({ ...shared, directory, name });
+  return socketStdio({ ...shared, socketPath: path.join(directory, name) });
+}
+
+async function processSpec(
+  engine: Engine,
+  { config, container }: Exec,
+  consoleSize: readonly [number, number] | undefined,
+): Promise<Process> {
+  const { record } = container;
+  const { CapAdd, CapDrop, Privileged, GroupAdd, SecurityOpt } = record.hostConfig;
+  container.rootfs ??= (
+    await engine.containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: container.id })
+  ).mounts;
+  const user = resolveUser(
+    config.User || record.config.User,
+    readUserFiles(layersOf(container.rootfs)),
+    GroupAdd,
+  );
+  const capabilities = capabilitiesOf({
+    add: CapAdd,
+    drop: CapDrop,
+    privileged: Privileged || config.Privileged,
+  });
+  const [height, width] = consoleSize ?? config.ConsoleSize ?? [0, 0];
+  return {
+    terminal: config.Tty,
+    ...(config.Tty && height > 0 && width > 0 && { consoleSize: { height, width } }),
+    user,
+    args: config.Cmd,
+    env: processEnv({
+      env: mergeEnv(record.config.Env, config.Env),
+      hostname: record.config.Hostname,
+      terminal: config.Tty,
+    }),
+    cwd: config.WorkingDir || record.config.WorkingDir || "/",
+    capabilities: {
+      bounding: capabilities,
+      permitted: capabilities,
+      effective: capabilities,
+      inheritable: [],
+      ambient: [],
+    },
+    rlimits: record.hostConfig.Ulimits.map(({ Name, Soft, Hard }) => ({
+      type: `RLIMIT_${Name.toUpperCase()}`,
+      soft: Soft,
+      hard: Hard,
+    })),
+    noNewPrivileges: parseSecurityOptions(SecurityOpt).noNewPrivileges,
+  };
+}
+
+function noop(): void {}

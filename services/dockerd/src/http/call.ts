@@ -1,0 +1,193 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import type { Readable, Writable } from "node:stream";
+import { EngineError } from "@longshore/errors";
+import type { z } from "zod";
+import { API_VERSION, compareVersions } from "./api-version.ts";
+import { parseJson, readBody } from "./body.ts";
+import { toHttpError } from "./http-status.ts";
+
+const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
+
+/** Headers of every answer, as Docker's. */
+export const COMMON_HEADERS: Record<string, string> = {
+  "Api-Version": API_VERSION,
+  "Docker-Experimental": "false",
+  Ostype: "linux",
+  Server: "Longshore (linux)",
+};
+
+/** Where an answer goes: node's response, or the bare socket of a request with `Connection: Upgrade`. */
+export type Transport =
+  | { kind: "response"; response: ServerResponse }
+  | { kind: "socket"; socket: Socket; rest: Buffer };
+
+/** Both directions of a connection that was taken over. */
+export interface Hijacked {
+  input: Readable;
+  output: Writable;
+}
+
+/** One API request with the means to answer it. */
+export class ApiCall {
+  readonly request: IncomingMessage;
+  /** API version of the path, e.g. `1.41`. */
+  readonly version: string;
+  readonly query: URLSearchParams;
+  /** Aborted when the client goes away before its answer is complete. */
+  readonly signal: AbortSignal;
+  params: Record<string, string> = {};
+  private readonly transport: Transport;
+  private readonly abort = new AbortController();
+  private answered = false;
+
+  constructor(request: IncomingMessage, transport: Transport, version: string, query: URLSearchParams) {
+    this.request = request;
+    this.transport = transport;
+    this.version = version;
+    this.query = query;
+    this.signal = this.abort.signal;
+    const stream = transport.kind === "response" ? transport.response : transport.socket;
+    stream.once("close", () => this.abort.abort(new EngineError("canceled", "the client went away")));
+    stream.on("error", () => {}); // a broken connection shows as `close`
+  }
+
+  /** Whether the request's API version is at least this one. */
+  atLeast(version: string): boolean {
+    return compareVersions(this.version, version) >= 0;
+  }
+
+  /** A path parameter that the route declares. */
+  param(name: string): string {
+    return this.params[name] ?? "";
+  }
+
+  /** A boolean query parameter, read as Docker does: absent, empty, `0`, `no`, `false` and `none` are false. */
+  flag(name: string): boolean {
+    const value = this.query.get(name)?.trim().toLowerCase() ?? "";
+    return !["", "0", "no", "false", "none"].includes(value);
+  }
+
+  /** A whole-number query parameter. */
+  integer(name: string): number | undefined {
+    const text = this.query.get(name);
+    if (text === null || text === "") return undefined;
+    if (!/^-?[0-9]+$/.test(text)) {
+      throw new EngineError(
+        "invalid_argument",
+        `strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`,
+      );
+    }
+    return Number(text);
+  }
+
+  /**
+   * The JSON body, checked.
+   * @throws EngineError `invalid_argument` for another type, bad JSON or a field of the wrong type
+   */
+  async body<T>(schema: z.ZodType<T>): Promise<T> {
+    const text = (await readBody(this.request, BODY_LIMIT_BYTES)).toString();
+    const type = this.request.headers["content-type"] ?? "";
+    if (text !== "" && !/^application\/json\b/i.test(type)) {
+      throw new EngineError(
+        "invalid_argument",
+        `unsupported Content-Type header (${type}): must be 'application/json'`,
+      );
+    }
+    return parseJson(text, schema);
+  }
+
+  /** The body, when there may be none. */
+  async optionalBody<T>(schema: z.ZodType<T>): Promise<T | undefined> {
+    const length = this.request.headers["content-length"];
+    const chunked = this.request.headers["transfer-encoding"] !== undefined;
+    return chunked || Number(length ?? 0) > 0 ? this.body(schema) : undefined;
+  }
+
+  json(status: number, value: unknown): void {
+    this.send(status, "application/json", `${JSON.stringify(value)}\n`);
+  }
+
+  text(status: number, value: string, headers: Record<string, string> = {}): void {
+    this.send(status, "text/plain; charset=utf-8", value, headers);
+  }
+
+  empty(status: number): void {
+    this.send(status, undefined, "");
+  }
+
+  /** Answer with the error, if the answer hasn't begun. */
+  error(error: unknown): void {
+    if (this.answered) {
+      this.cut();
+      return;
+    }
+    const { status, message } = toHttpError(error);
+    this.json(status, { message });
+  }
+
+  /** Begin a streamed 200 answer; its headers go out at once. */
+  stream(contentType: string): Writable {
+    this.answered = true;
+    if (this.transport.kind === "socket") {
+      this.transport.socket.write(
+        head(200, { ...COMMON_HEADERS, "Content-Type": contentType, Connection: "close" }),
+      );
+      return this.transport.socket;
+    }
+    const { response } = this.transport;
+    response.writeHead(200, { ...COMMON_HEADERS, "Content-Type": contentType });
+    response.flushHeaders();
+    return response;
+  }
+
+  /**
+   * Take the connection over for raw bytes both ways. With `Upgrade` the answer is 101; without it the stream is the
+   * body of a 200, and what the client sends is the body of its request.
+   */
+  hijack(contentType: string): Hijacked {
+    if (this.transport.kind === "response") {
+      return { input: this.request, output: this.stream(contentType) };
+    }
+    this.answered = true;
+    const { socket, rest } = this.transport;
+    socket.setNoDelay?.(true);
+    socket.write(head(101, { "Content-Type": contentType, Connection: "Upgrade", Upgrade: "tcp" }));
+    if (rest.length > 0) socket.unshift(rest);
+    return { input: socket, output: socket };
+  }
+
+  private send(
+    status: number,
+    contentType: string | undefined,
+    body: string,
+    headers: Record<string, string> = {},
+  ): void {
+    this.answered = true;
+    const bytes = Buffer.from(body);
+    const all: Record<string, string> = {
+      ...COMMON_HEADERS,
+      ...headers,
+      ...(contentType !== undefined && { "Content-Type": contentType }),
+    };
+    if (this.transport.kind === "response") {
+      const { response } = this.transport;
+      if (status !== 204 && status !== 304) all["Content-Length"] ??= String(bytes.length);
+      response.writeHead(status, all);
+      response.end(this.request.method === "HEAD" ? undefined : bytes);
+      return;
+    }
+    all["Content-Length"] = String(bytes.length);
+    this.transport.socket.end(head(status, { ...all, Connection: "close" }) + body);
+  }
+
+  private cut(): void {
+    if (this.transport.kind === "response") this.transport.response.destroy();
+    else this.transport.socket.destroy();
+  }
+}
+
+function head(status: number, headers: Record<string, string>): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} ${status === 101 ? "UPGRADED" : (STATUS_CODES[status] ?? "")}\r\n${lines.join("")}\r\n`;
+}

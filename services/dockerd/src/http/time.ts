@@ -1,0 +1,23 @@
+import { EngineError } from "@longshore/errors";
+
+const UNIT_SECONDS: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 };
+
+/**
+ * Nanoseconds since 1970 of what clients send as a time: seconds with a fraction (`1700000000.25`), RFC 3339, or a length
+ * of time before now (`10m`, `1h30m`).
+ * @throws EngineError `invalid_argument`
+ */
+export function parseTime(text: string): bigint {
+  const [, seconds, fraction = ""] = /^(-?[0-9]+)(?:\.([0-9]{1,9}))?$/.exec(text) ?? [];
+  if (seconds !== undefined) return BigInt(seconds) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
+  if (/^([0-9]+(ms|h|m|s))+$/.test(text)) {
+    const ago = [...text.matchAll(/([0-9]+)(ms|h|m|s)/g)].reduce(
+      (sum, [, number, unit = "s"]) => sum + Number(number) * (UNIT_SECONDS[unit] ?? 1),
+      0,
+    );
+    return BigInt(Math.round(Date.now() - ago * 1000)) * 1_000_000n;
+  }
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw new EngineError("invalid_argument", `invalid time: ${JSON.stringify(text)}`);
+  return BigInt(ms) * 1_000_000n;
+}

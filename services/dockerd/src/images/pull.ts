@@ -1,0 +1,265 @@
+import crypto from "node:crypto";
+import {
+  type BlobProgress,
+  BlobProgress_State,
+  type Credentials,
+  type RegistryDefinition,
+  type Resolved,
+} from "@longshore/api/longshore/registry/v1/registry";
+import { EngineError, toEngineError } from "@longshore/errors";
+import { canonicalString, familiarName, familiarString, type Reference } from "@longshore/reference";
+import type { ClientOf } from "@longshore/rpc";
+import type { ContainerdClient } from "../containerd/client.ts";
+import { toTimestamp } from "../containerd/timestamp.ts";
+import type { Image } from "./image.ts";
+import { DANGLING_PREFIX, type ImageStore } from "./image-store.ts";
+import { type ProgressLine, PullProgress } from "./pull-progress.ts";
+import type { Unpacker } from "./unpack.ts";
+
+export interface PullOptions {
+  /** With tag or digest. */
+  reference: Reference;
+  credentials: Credentials | undefined;
+  signal: AbortSignal;
+  /** Called with each progress line, in order. */
+  progress: (line: ProgressLine) => void;
+}
+
+interface PullDeps {
+  containerd: ContainerdClient;
+  registry: ClientOf<typeof RegistryDefinition>;
+  images: ImageStore;
+  unpacker: Unpacker;
+}
+
+/** A pull under way: everyone who asks for the same image meanwhile watches this one. */
+interface SharedPull {
+  history: ProgressLine[];
+  watchers: Set<(line: ProgressLine) => void>;
+  abort: AbortController;
+  done: Promise<Image>;
+}
+
+/** Fetches images: registry-client brings the blobs, containerd unpacks them, and a name is given at the end. */
+export class PullService {
+  private readonly deps: PullDeps;
+  private readonly running = new Map<string, SharedPull>();
+
+  constructor(deps: PullDeps) {
+    this.deps = deps;
+  }
+
+  /**
+   * Pull an image, or join the pull of it that is under way. It is given up when all who watch have gone.
+   * @throws EngineError of the registry, `canceled`, or of a blob or layer that isn't what it should be
+   */
+  async pull({ reference, credentials, signal, progress }: PullOptions): Promise<Image> {
+    const key = JSON.stringify([canonicalString(reference), credentials ?? null]);
+    const shared = this.running.get(key) ?? this.begin(key, reference, credentials);
+    for (const line of shared.history) progress(line);
+    shared.watchers.add(progress);
+    const leave = () => {
+      shared.watchers.delete(progress);
+      if (shared.watchers.size === 0)
+        shared.abort.abort(new EngineError("canceled", "the pull was given up"));
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
+    try {
+      return await shared.done;
+    } finally {
+      signal.removeEventListener("abort", leave);
+      shared.watchers.delete(progress);
+    }
+  }
+
+  private begin(key: string, reference: Reference, credentials: Credentials | undefined): SharedPull {
+    const abort = new AbortController();
+    const history: ProgressLine[] = [];
+    const watchers = new Set<(line: ProgressLine) => void>();
+    const tell = (line: ProgressLine) => {
+      // Who joins late is told how far it has come, not every step on the way.
+      if (line.status === "Downloading") {
+        const last = history.findIndex(({ id, status }) => id === line.id && status === line.status);
+        if (last >= 0) history.splice(last, 1);
+      }
+      history.push(line);
+      for (const watcher of watchers) watcher(line);
+    };
+    const done = this.run(reference, credentials, abort.signal, tell).finally(() => this.running.delete(key));
+    const shared = { history, watchers, abort, done };
+    this.running.set(key, shared);
+    return shared;
+  }
+
+  private async run(
+    reference: Reference,
+    credentials: Credentials | undefined,
+    signal: AbortSignal,
+    tell: (line: ProgressLine) => void,
+  ): Promise<Image> {
+    const { containerd, images } = this.deps;
+    const tag = reference.digest ?? reference.tag ?? "latest";
+    tell({ status: `Pulling from ${familiarName(reference)}`, id: tag });
+    const name = canonicalString(reference);
+    const lease = `pull-${crypto.randomUUID()}`;
+    await containerd.leases.create({
+      id: lease,
+      labels: { "containerd.io/gc.expire": new Date(Date.now() + 24 * 3600_000).toISOString() },
+    });
+    try {
+      const { image, target, isNew } = await this.fetch({
+        reference: name,
+        credentials,
+        lease,
+        signal,
+        tell,
+      });
+      const before = await images.get(name);
+      await this.deps.unpacker.protect(image);
+      await giveName(containerd, name, target);
+      if (before?.target && before.target.digest !== target.digest) await this.keepDangling(before.target);
+      tell({ status: `Digest: ${target.digest}` });
+      const newer = isNew || before?.target?.digest !== target.digest;
+      const shown = familiarString(reference);
+      tell({ status: `Status: ${newer ? "Downloaded newer image" : "Image is up to date"} for ${shown}` });
+      return image;
+    } finally {
+      await containerd.leases.delete({ id: lease, sync: false });
+    }
+  }
+
+  private async fetch({ reference, credentials, lease, signal, tell }: FetchOptions) {
+    const blobs = new BlobTracker();
+    const stop = new AbortController();
+    const both = AbortSignal.any([signal, stop.signal]);
+    const events = this.deps.registry.pull(
+      { reference, platform: undefined, credentials, namespace: this.deps.containerd.namespace, lease },
+      { signal: both },
+    );
+    let unpacked: Promise<Image> | undefined;
+    let progress: PullProgress | undefined;
+    let resolved: Resolved | undefined;
+    let isNew = false;
+    try {
+      for await (const { event } of events) {
+        if (event?.$case === "resolved") {
+          resolved = event.value;
+          progress = new PullProgress(resolved.layers);
+          for (const line of progress.start()) tell(line);
+          unpacked = this.unpack(resolved, blobs, progress, lease, tell);
+          unpacked.catch((error: unknown) => stop.abort(error)); // no use in fetching the rest
+        } else if (event?.$case === "progress") {
+          if (event.value.state !== BlobProgress_State.EXISTS) isNew = true;
+          for (const line of progress?.blob(event.value) ?? []) tell(line);
+          blobs.note(event.value);
+        }
+      }
+    } catch (error) {
+      blobs.fail(error);
+      await unpacked?.catch(() => {}); // nothing may still be unpacking when the lease goes
+      if (stop.signal.aborted) throw stop.signal.reason;
+      throw signal.aborted ? signal.reason : error;
+    }
+    if (!unpacked || !resolved?.target) {
+      throw new EngineError("internal", "registry-client ended the pull without resolving it");
+    }
+    blobs.allPresent();
+    return { image: await unpacked, target: resolved.target, isNew };
+  }
+
+  private async unpack(
+    resolved: Resolved,
+    blobs: BlobTracker,
+    progress: PullProgress,
+    lease: string,
+    tell: (line: ProgressLine) => void,
+  ): Promise<Image> {
+    const target = resolved.target?.digest ?? "";
+    await Promise.all([
+      blobs.present(resolved.config?.digest ?? ""),
+      blobs.present(resolved.manifest?.digest ?? ""),
+    ]);
+    const image = await this.deps.images.read(target);
+    await this.deps.unpacker.unpack(image, {
+      lease,
+      layerReady: (index) => blobs.present(image.layers[index]?.digest ?? ""),
+      onLayer: (index, state) => {
+        const layer = image.layers[index];
+        if (layer) for (const line of progress.layer(layer.digest, state, Number(layer.size))) tell(line);
+      },
+    });
+    return image;
+  }
+
+  /** What a name pointed to before stays, without a name, as long as nothing else names it. */
+  private async keepDangling(target: NonNullable<Resolved["target"]>): Promise<void> {
+    const named = await this.deps.images.list();
+    if (named.some(({ targets }) => targets.includes(target.digest))) return;
+    await giveName(this.deps.containerd, `${DANGLING_PREFIX}${target.digest}`, target);
+  }
+}
+
+interface FetchOptions {
+  reference: string;
+  credentials: Credentials | undefined;
+  lease: string;
+  signal: AbortSignal;
+  tell: (line: ProgressLine) => void;
+}
+
+/** Make a name point to a manifest or index, whatever it pointed to before. */
+export async function giveName(
+  containerd: ContainerdClient,
+  name: string,
+  target: NonNullable<Resolved["target"]>,
+): Promise<void> {
+  const image = {
+    name,
+    labels: {},
+    target,
+    createdAt: toTimestamp(new Date()),
+    updatedAt: toTimestamp(new Date()),
+  };
+  try {
+    await containerd.images.create({ image, sourceDateEpoch: undefined });
+  } catch (error) {
+    if (toEngineError(error).code !== "already_exists") throw error;
+    await containerd.images.update({ image, updateMask: ["target"], sourceDateEpoch: undefined });
+  }
+}
+
+/** Which blobs are in the content store, for those who wait for one. */
+class BlobTracker {
+  private readonly here = new Set<string>();
+  private readonly waiting = new Map<string, { resolve: () => void; reject: (error: unknown) => void }[]>();
+  private complete = false;
+  private failure: { error: unknown } | undefined;
+
+  note({ digest, state }: BlobProgress): void {
+    if (state !== BlobProgress_State.COMPLETE && state !== BlobProgress_State.EXISTS) return;
+    this.here.add(digest);
+    for (const { resolve } of this.waiting.get(digest) ?? []) resolve();
+    this.waiting.delete(digest);
+  }
+
+  present(digest: string): Promise<void> {
+    if (this.complete || this.here.has(digest)) return Promise.resolve();
+    if (this.failure) return Promise.reject(this.failure.error);
+    return new Promise((resolve, reject) => {
+      this.waiting.set(digest, [...(this.waiting.get(digest) ?? []), { resolve, reject }]);
+    });
+  }
+
+  allPresent(): void {
+    this.complete = true;
+    for (const { resolve } of [...this.waiting.values()].flat()) resolve();
+    this.waiting.clear();
+  }
+
+  fail(error: unknown): void {
+    this.failure = { error };
+    for (const { reject } of [...this.waiting.values()].flat()) reject(error);
+    this.waiting.clear();
+  }
+}

@@ -1,0 +1,33 @@
+import { EngineError } from "@longshore/errors";
+import {
+  canonicalString,
+  familiarString,
+  parseReference,
+  withDefaultTag,
+  withTag,
+} from "@longshore/reference";
+import type { Engine } from "../engine.ts";
+import { DANGLING_PREFIX } from "./image-store.ts";
+import { findNamed } from "./inspect-image.ts";
+import { giveName } from "./pull.ts";
+
+/**
+ * Give an image one more name; a name that another image had moves.
+ * @throws EngineError `not_found` for the image, `invalid_argument` for the name
+ */
+export async function tagImage(engine: Engine, source: string, repo: string, tag: string): Promise<void> {
+  if (repo === "") throw new EngineError("invalid_argument", "repository name is required");
+  const named = parseReference(repo);
+  if (named.digest !== undefined) {
+    throw new EngineError("invalid_argument", "refusing to create a tag with a digest reference");
+  }
+  const reference = withDefaultTag(tag === "" ? named : withTag(named, tag));
+  const { image, names } = await findNamed(engine, source);
+  const record = await engine.images.get(names[0] ?? "");
+  if (!record?.target) throw new EngineError("not_found", `No such image: ${source}`);
+  await giveName(engine.containerd, canonicalString(reference), record.target);
+  for (const name of names.filter((one) => one.startsWith(DANGLING_PREFIX))) {
+    await engine.containerd.images.delete({ name, sync: false });
+  }
+  engine.events.emit("image", "tag", image.id, { name: familiarString(reference) });
+}

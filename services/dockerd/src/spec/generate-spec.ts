@@ -1,0 +1,140 @@
+import { EngineError } from "@longshore/errors";
+import type { Linux, Namespace, Spec } from "@longshore/oci";
+import type { ContainerRecord } from "../containers/container.ts";
+import type { HostConfig } from "../containers/container-config.ts";
+import { capabilitiesOf } from "./capabilities.ts";
+import { devicesOf } from "./devices.ts";
+import { processEnv } from "./environment.ts";
+import { type EtcFiles, mountsOf } from "./mounts.ts";
+import { toLinuxResources } from "./resources.ts";
+import { defaultSeccomp } from "./seccomp.ts";
+import { parseSecurityOptions } from "./security-options.ts";
+import { resolveUser, type UserFiles } from "./user.ts";
+
+const OCI_VERSION = "1.0.2";
+const MASKED_PATHS = [
+  "/proc/acpi",
+  "/proc/asound",
+  "/proc/interrupts",
+  "/proc/kcore",
+  "/proc/keys",
+  "/proc/latency_stats",
+  "/proc/sched_debug",
+  "/proc/scsi",
+  "/proc/timer_list",
+  "/proc/timer_stats",
+  "/sys/devices/virtual/powercap",
+  "/sys/firmware",
+];
+const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+export interface SpecInputs {
+  cgroupParent: string;
+  etc: EtcFiles;
+  /** Path of the network namespace to join; undefined for the host's. */
+  netns: string | undefined;
+  userFiles: UserFiles;
+}
+
+/**
+ * The OCI spec of a container, with Docker's defaults.
+ * @throws EngineError `invalid_argument` for a user, capability, device or option that makes no sense
+ */
+export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
+  const { config, hostConfig } = record;
+  const security = parseSecurityOptions(hostConfig.SecurityOpt);
+  const { add, drop } = { add: hostConfig.CapAdd, drop: hostConfig.CapDrop };
+  const capabilities = capabilitiesOf({ add, drop, privileged: hostConfig.Privileged });
+  const user = resolveUser(config.User, inputs.userFiles, hostConfig.GroupAdd);
+  const privateUts = hostConfig.UTSMode !== "host";
+  const [height, width] = hostConfig.ConsoleSize;
+  return {
+    ociVersion: OCI_VERSION,
+    ...(privateUts && { hostname: config.Hostname }),
+    ...(privateUts && config.Domainname !== "" && { domainname: config.Domainname }),
+    process: {
+      terminal: config.Tty,
+      ...(config.Tty && height > 0 && width > 0 && { consoleSize: { height, width } }),
+      user,
+      args: [record.path, ...record.args],
+      env: processEnv({ env: config.Env, hostname: config.Hostname, terminal: config.Tty }),
+      cwd: config.WorkingDir || "/",
+      capabilities: {
+        bounding: capabilities,
+        permitted: capabilities,
+        effective: capabilities,
+        inheritable: [],
+        ambient: [],
+      },
+      rlimits: hostConfig.Ulimits.map(({ Name, Soft, Hard }) => ({
+        type: `RLIMIT_${Name.toUpperCase()}`,
+        soft: Soft,
+        hard: Hard,
+      })),
+      noNewPrivileges: security.noNewPrivileges,
+      oomScoreAdj: hostConfig.OomScoreAdj,
+    },
+    root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs },
+    mounts: mountsOf(hostConfig, inputs.etc),
+    annotations: hostConfig.Annotations,
+    linux: linux(record, inputs, capabilities, security),
+  };
+}
+
+function linux(
+  { id, hostConfig }: ContainerRecord,
+  { cgroupParent, netns }: SpecInputs,
+  capabilities: string[],
+  security: ReturnType<typeof parseSecurityOptions>,
+): Linux {
+  const { devices, rules } = devicesOf(hostConfig);
+  const open = hostConfig.Privileged || security.unconfinedSystemPaths;
+  const seccomp =
+    hostConfig.Privileged || security.seccomp === "unconfined" ? undefined : defaultSeccomp(capabilities);
+  return {
+    namespaces: namespaces(hostConfig, netns),
+    devices,
+    cgroupsPath: `${cgroupParent}/${id}`,
+    resources: { devices: rules, ...toLinuxResources(hostConfig) },
+    sysctl: hostConfig.Sysctls,
+    maskedPaths: open ? [] : (hostConfig.MaskedPaths ?? MASKED_PATHS),
+    readonlyPaths: open ? [] : (hostConfig.ReadonlyPaths ?? READONLY_PATHS),
+    ...(hasSharedBind(hostConfig) && { rootfsPropagation: "rslave" }),
+    ...(seccomp && { seccomp }),
+  };
+}
+
+function namespaces(host: HostConfig, netns: string | undefined): Namespace[] {
+  const own: Namespace[] = [{ type: "mount" }];
+  if (netns !== undefined) own.push({ type: "network", path: netns });
+  if (host.UTSMode !== "host") own.push({ type: "uts" });
+  if (host.PidMode !== "host") own.push({ type: "pid" });
+  if (host.IpcMode !== "host") own.push({ type: "ipc" });
+  if (host.CgroupnsMode !== "host") own.push({ type: "cgroup" });
+  return own;
+}
+
+function hasSharedBind(host: HostConfig): boolean {
+  return host.Binds.some((spec) => /:(.*,)?r?(shared|slave)(,|$)/.test(spec));
+}
+
+/**
+ * Refuse namespace modes that aren't carried out.
+ * @throws EngineError `invalid_argument`
+ */
+export function checkModes(host: HostConfig): void {
+  const allowed: [keyof HostConfig & ("IpcMode" | "PidMode" | "UTSMode" | "CgroupnsMode"), string[]][] = [
+    ["IpcMode", ["", "none", "private", "shareable", "host"]],
+    ["PidMode", ["", "host"]],
+    ["UTSMode", ["", "host"]],
+    ["CgroupnsMode", ["", "private", "host"]],
+  ];
+  for (const [field, values] of allowed) {
+    if (!values.includes(host[field])) {
+      throw new EngineError(
+        "invalid_argument",
+        `HostConfig.${field} ${JSON.stringify(host[field])} is not supported`,
+      );
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import { EngineError } from "@longshore/errors";
+import type { Resources as LinuxResources } from "@longshore/oci";
+import type { Resources } from "../containers/container-config.ts";
+
+const CPU_PERIOD_US = 100_000;
+const MEMORY_MIN_BYTES = 6 * 1024 * 1024;
+
+/**
+ * Check limits, and complete them as Docker does: a memory limit alone allows as much swap again.
+ * @throws EngineError `invalid_argument` in Docker's words
+ */
+export function checkResources(resources: Resources): Resources {
+  const { Memory, MemorySwap, MemoryReservation, NanoCpus, CpuPeriod, CpuQuota, MemorySwappiness } =
+    resources;
+  if (Memory < 0) throw invalid("Invalid memory limit");
+  if (Memory > 0 && Memory < MEMORY_MIN_BYTES) throw invalid("Minimum memory limit allowed is 6MB");
+  if (Memory > 0 && MemorySwap > 0 && MemorySwap < Memory) {
+    throw invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
+  }
+  if (Memory === 0 && MemorySwap > 0) {
+    throw invalid("You should always set the Memory limit when using Memoryswap limit, see usage");
+  }
+  if (Memory > 0 && MemoryReservation > Memory) {
+    throw invalid("Minimum memory limit can not be less than memory reservation limit, see usage");
+  }
+  if (MemorySwappiness < -1 || MemorySwappiness > 100) {
+    throw invalid(`Invalid value: ${MemorySwappiness}, valid memory swappiness range is 0-100`);
+  }
+  if (NanoCpus > 0 && (CpuPeriod > 0 || CpuQuota > 0)) {
+    throw invalid("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set");
+  }
+  if (NanoCpus < 0) throw invalid("Invalid value for NanoCPUs: must be positive");
+  if (CpuPeriod !== 0 && (CpuPeriod < 1000 || CpuPeriod > 1_000_000)) {
+    throw invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+  }
+  if (CpuQuota > 0 && CpuQuota < 1000) throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  if (resources.BlkioWeight !== 0 && (resources.BlkioWeight < 10 || resources.BlkioWeight > 1000)) {
+    throw invalid("Range of blkio weight is from 10 to 1000");
+  }
+  return { ...resources, MemorySwap: Memory > 0 && MemorySwap === 0 ? Memory * 2 : MemorySwap };
+}
+
+/** Limits as the runtime takes them; what isn't set is left out. Memory and swap are bytes, times microseconds. */
+export function toLinuxResources(resources: Resources): LinuxResources {
+  const memory = compact({
+    limit: positive(resources.Memory),
+    reservation: positive(resources.MemoryReservation),
+    swap: resources.MemorySwap === 0 ? undefined : resources.MemorySwap,
+    swappiness: resources.MemorySwappiness < 0 ? undefined : resources.MemorySwappiness,
+    disableOOMKiller: resources.OomKillDisable || undefined,
+  });
+  const byNanoCpus = resources.NanoCpus > 0;
+  const cpu = compact({
+    shares: positive(resources.CpuShares),
+    quota: byNanoCpus
+      ? Math.round((resources.NanoCpus * CPU_PERIOD_US) / 1e9)
+      : resources.CpuQuota || undefined,
+    period: byNanoCpus ? CPU_PERIOD_US : positive(resources.CpuPeriod),
+    cpus: resources.CpusetCpus || undefined,
+    mems: resources.CpusetMems || undefined,
+  });
+  const pids = resources.PidsLimit ?? 0;
+  return compact({
+    memory,
+    cpu,
+    pids: pids === 0 ? undefined : { limit: pids },
+    blockIO: resources.BlkioWeight === 0 ? undefined : { weight: resources.BlkioWeight },
+  });
+}
+
+type Compact<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function compact<T extends object>(value: T): Compact<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as Compact<T>;
+}
+
+function positive(value: number): number | undefined {
+  return value > 0 ? value : undefined;
+}
+
+function invalid(message: string): EngineError {
+  return new EngineError("invalid_argument", message);
+}

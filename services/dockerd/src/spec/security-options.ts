@@ -1,0 +1,36 @@
+import { EngineError } from "@longshore/errors";
+
+/** What `--security-opt` asks for. */
+export interface SecurityOptions {
+  noNewPrivileges: boolean;
+  seccomp: "default" | "unconfined";
+  /** /proc and /sys without masked and read-only paths. */
+  unconfinedSystemPaths: boolean;
+}
+
+/**
+ * @throws EngineError `invalid_argument` for an option that is unknown or not carried out
+ */
+export function parseSecurityOptions(options: readonly string[]): SecurityOptions {
+  const parsed: SecurityOptions = {
+    noNewPrivileges: false,
+    seccomp: "default",
+    unconfinedSystemPaths: false,
+  };
+  for (const option of options) {
+    const [, key = option, value = ""] = /^([a-z-]+)[=:](.*)$/s.exec(option) ?? [];
+    if (key === "no-new-privileges") parsed.noNewPrivileges = value !== "false";
+    else if (key === "seccomp" && (value === "unconfined" || value === "builtin")) {
+      parsed.seccomp = value === "unconfined" ? "unconfined" : "default";
+    } else if (key === "systempaths" && value === "unconfined") parsed.unconfinedSystemPaths = true;
+    else if ((key === "apparmor" && value === "unconfined") || (key === "label" && value === "disable"))
+      continue;
+    else if (["seccomp", "apparmor", "label", "systempaths"].includes(key)) {
+      throw new EngineError(
+        "invalid_argument",
+        `HostConfig.SecurityOpt ${key}=… is not supported with this value`,
+      );
+    } else throw new EngineError("invalid_argument", `invalid --security-opt: ${JSON.stringify(option)}`);
+  }
+  return parsed;
+}

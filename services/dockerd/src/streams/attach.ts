@@ -1,0 +1,74 @@
+import type { Duplex, Readable, Writable } from "node:stream";
+import { DetachScanner } from "./detach-keys.ts";
+import { encodeFrame, FrameDecoder, STDERR, STDIN, STDOUT } from "./frames.ts";
+
+export interface AttachOptions {
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** A terminal's output goes to the client bare, anything else in frames. */
+  terminal: boolean;
+  /** Whether the end of the client's input closes the process's stdin. */
+  closeStdin: boolean;
+  /** Typed by the client of a terminal, they end the attachment. */
+  detachKeys: Buffer;
+}
+
+/** How an attachment ended. */
+export type AttachEnd = "ended" | "detached" | "gone";
+
+/**
+ * Carry bytes between a client and a process until the process's output ends, the client goes away or detaches. Each
+ * direction waits for its reader, so nothing piles up here. Both connections are closed when this resolves, the client's
+ * after all output is handed to it.
+ */
+export async function attach(
+  process: Duplex,
+  client: { input: Readable; output: Writable },
+  options: AttachOptions,
+  beforeClose: () => Promise<void> | void = () => {},
+): Promise<AttachEnd> {
+  const end = await new Promise<AttachEnd>((resolve) => {
+    pumpOutput(process, client.output, options);
+    process.once("end", () => resolve("ended"));
+    process.once("close", () => resolve("ended"));
+    process.on("error", () => resolve("ended"));
+    client.output.once("close", () => resolve("gone"));
+    if (options.stdin) pumpInput(client.input, process, options, () => resolve("detached"));
+    else client.input.resume(); // so that its end is noticed
+  });
+  process.destroy();
+  if (end === "ended") await beforeClose();
+  if (end !== "gone") client.output.end();
+  return end;
+}
+
+function pumpOutput(process: Duplex, output: Writable, options: AttachOptions): void {
+  const { terminal, stdout, stderr } = options;
+  const write = (bytes: Buffer) => {
+    if (!output.write(bytes)) process.pause();
+  };
+  output.on("drain", () => process.resume());
+  if (!terminal && stdout && stderr) {
+    process.on("data", write); // the same framing on both sides
+    return;
+  }
+  const wanted = (stream: number) => (stream === STDOUT && stdout) || (stream === STDERR && stderr);
+  const decoder = new FrameDecoder((stream, payload) => {
+    if (wanted(stream)) write(terminal ? payload : encodeFrame(stream, payload));
+  });
+  process.on("data", (chunk: Buffer) => decoder.push(chunk));
+}
+
+function pumpInput(input: Readable, process: Duplex, options: AttachOptions, detach: () => void): void {
+  const scanner = new DetachScanner(options.terminal ? options.detachKeys : Buffer.alloc(0));
+  input.on("data", (chunk: Buffer) => {
+    const { output, detached } = scanner.push(chunk);
+    if (output.length > 0 && !process.write(encodeFrame(STDIN, output))) input.pause();
+    if (detached) detach();
+  });
+  process.on("drain", () => input.resume());
+  input.once("end", () => {
+    if (options.closeStdin && !options.terminal) process.write(encodeFrame(STDIN, Buffer.alloc(0)));
+  });
+}

@@ -1,0 +1,151 @@
+import fs from "node:fs";
+import path from "node:path";
+import { Duplex } from "node:stream";
+import { EngineError } from "@longshore/errors";
+import { encodeFrame, FrameDecoder, STDERR, STDIN, STDOUT } from "./frames.ts";
+import { JsonFileLog } from "./json-file-log.ts";
+import type { ProcessStdio } from "./process-stdio.ts";
+import type { LogTarget } from "./socket-stdio.ts";
+
+export interface FifoStdioOptions {
+  directory: string;
+  /** `init` or the exec's id. */
+  name: string;
+  stdin: boolean;
+  terminal: boolean;
+  log: LogTarget | undefined;
+}
+
+const { O_RDONLY, O_RDWR, O_NONBLOCK } = fs.constants;
+
+/**
+ * Stdio over FIFOs, for a shim that doesn't know `longshore://`: here this daemon copies the output to the log and to
+ * its clients, so what is written while it is away waits in the pipe, and a full pipe stops the process.
+ */
+export function fifoStdio(options: FifoStdioOptions): ProcessStdio {
+  return new FifoStdio(options);
+}
+
+class FifoStdio implements ProcessStdio {
+  readonly kind = "fifo";
+  readonly uris: { stdin: string; stdout: string; stderr: string };
+  private readonly clients = new Set<Client>();
+  private readonly log: JsonFileLog | undefined;
+  private readonly stdinFd: number | undefined;
+  private open = 0;
+  private stdinOpen: boolean;
+
+  constructor({ directory, name, stdin, terminal, log }: FifoStdioOptions) {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const fifo = (stream: string) => path.join(directory, `${name}-${stream}`);
+    this.uris = {
+      stdin: stdin ? fifo("stdin") : "",
+      stdout: fifo("stdout"),
+      stderr: terminal ? "" : fifo("stderr"),
+    };
+    const files = Object.values(this.uris).filter((file) => file !== "");
+    const missing = files.filter((file) => !fs.existsSync(file));
+    if (missing.length > 0) makeFifos(missing);
+    this.log = log && new JsonFileLog(log);
+    this.stdinOpen = stdin;
+    // Held open both ways, so that neither side has to wait for the other.
+    if (stdin) this.stdinFd = fs.openSync(this.uris.stdin, O_RDWR | O_NONBLOCK);
+    this.copy(this.uris.stdout, STDOUT);
+    if (this.uris.stderr !== "") this.copy(this.uris.stderr, STDERR);
+  }
+
+  async connect(): Promise<Duplex> {
+    if (this.open === 0) throw new EngineError("not_found", "the process's output has ended");
+    const client = new Client((chunk) => this.writeStdin(chunk));
+    this.clients.add(client);
+    client.once("close", () => this.clients.delete(client));
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closeStdin();
+    for (const file of Object.values(this.uris)) if (file !== "") fs.rmSync(file, { force: true });
+  }
+
+  private copy(file: string, stream: number): void {
+    const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK);
+    this.open++;
+    const done = () => {
+      fs.closeSync(fd);
+      this.open--;
+      this.log?.end(stream);
+      if (this.open === 0) for (const client of this.clients) client.push(null);
+    };
+    void this.pump(fd, stream).then(done, done);
+  }
+
+  private async pump(fd: number, stream: number): Promise<void> {
+    for await (const chunk of Bun.file(fd).stream()) {
+      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+      this.log?.write(stream, bytes);
+      const frame = encodeFrame(stream, bytes);
+      await Promise.all([...this.clients].map((client) => client.send(frame)));
+    }
+  }
+
+  private writeStdin(chunk: Buffer): Promise<void> {
+    if (!this.stdinOpen || this.stdinFd === undefined) return Promise.resolve();
+    if (chunk.length === 0) {
+      this.closeStdin();
+      return Promise.resolve();
+    }
+    return writeAll(this.stdinFd, chunk);
+  }
+
+  /** Closing both our ends leaves the process with the end of its input. */
+  private closeStdin(): void {
+    if (!this.stdinOpen || this.stdinFd === undefined) return;
+    this.stdinOpen = false;
+    fs.closeSync(this.stdinFd);
+  }
+}
+
+/** One attached client: frames both ways. */
+class Client extends Duplex {
+  private readonly decoder: FrameDecoder;
+  private pending: Promise<void> = Promise.resolve();
+  private wake: (() => void) | undefined;
+
+  constructor(stdin: (chunk: Buffer) => Promise<void>) {
+    super({ allowHalfOpen: true });
+    this.decoder = new FrameDecoder((stream, payload) => {
+      if (stream !== STDIN) return;
+      const copy = Buffer.from(payload);
+      this.pending = this.pending.then(() => stdin(copy));
+    });
+  }
+
+  send(frame: Buffer): Promise<void> | void {
+    if (this.destroyed || this.push(frame)) return;
+    return new Promise((resolve) => {
+      this.wake = resolve;
+      this.once("close", resolve);
+    });
+  }
+
+  override _read(): void {
+    this.wake?.();
+    this.wake = undefined;
+  }
+
+  override _write(chunk: Buffer, _encoding: string, callback: (error?: Error) => void): void {
+    this.decoder.push(chunk);
+    this.pending.then(() => callback(), callback);
+  }
+}
+
+async function writeAll(fd: number, bytes: Buffer): Promise<void> {
+  const writer = Bun.file(fd).writer();
+  writer.write(bytes);
+  await writer.flush();
+}
+
+function makeFifos(files: string[]): void {
+  const { success, stderr } = Bun.spawnSync(["mkfifo", "-m", "600", ...files]);
+  if (!success) throw new EngineError("internal", `making FIFOs: ${stderr.toString().trim()}`);
+}

@@ -1,0 +1,55 @@
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import type { Duplex } from "node:stream";
+import { EngineError, isErrno } from "@longshore/errors";
+import type { ProcessStdio } from "./process-stdio.ts";
+
+/** A json-file log written by the shim. */
+export interface LogTarget {
+  file: string;
+  maxSizeBytes: number | undefined;
+  maxFiles: number | undefined;
+}
+
+export interface SocketStdioOptions {
+  /** At most 107 bytes, as any unix socket. */
+  socketPath: string;
+  stdin: boolean;
+  terminal: boolean;
+  log: LogTarget | undefined;
+}
+
+/** Stdio that the shim serves on a socket of its own: the `longshore://` scheme. */
+export function socketStdio({ socketPath, stdin, terminal, log }: SocketStdioOptions): ProcessStdio {
+  fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
+  const uri = stdioUri(socketPath, log);
+  return {
+    kind: "longshore",
+    uris: { stdin: stdin ? uri : "", stdout: uri, stderr: terminal ? "" : uri },
+    connect: () => connect(socketPath),
+    async [Symbol.asyncDispose]() {
+      fs.rmSync(socketPath, { force: true });
+    },
+  };
+}
+
+/** `longshore://SOCKET_PATH?log=json-file&log-path=FILE&…`; without a log none is written. */
+export function stdioUri(socketPath: string, log: LogTarget | undefined): string {
+  if (!log) return `longshore://${socketPath}`;
+  const query = new URLSearchParams({ log: "json-file", "log-path": log.file });
+  if (log.maxSizeBytes !== undefined) query.set("max-size", String(log.maxSizeBytes));
+  if (log.maxFiles !== undefined) query.set("max-file", String(log.maxFiles));
+  return `longshore://${socketPath}?${query}`;
+}
+
+function connect(socketPath: string): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ path: socketPath, allowHalfOpen: true });
+    socket.once("connect", () => resolve(socket));
+    socket.once("error", (error) => {
+      const gone = isErrno(error, "ENOENT", "ECONNREFUSED");
+      reject(gone ? new EngineError("not_found", "the process's output has ended", { cause: error }) : error);
+    });
+  });
+}

@@ -1,0 +1,99 @@
+import fs from "node:fs";
+import os from "node:os";
+import { VERSION } from "@longshore/cli";
+import type { Engine } from "../engine.ts";
+import type { ApiCall } from "../http/call.ts";
+import { cgroupVersion, kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
+
+/** What the daemon and its host are, as `GET /info`. */
+export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object> {
+  const [images, containerd] = await Promise.all([
+    engine.images.list(),
+    engine.containerd.version.version({}),
+  ]);
+  const count = (status: string) =>
+    engine.containers.list().filter(({ record }) => record.state.status === status).length;
+  const total = engine.containers.list().length;
+  const { name, version } = operatingSystem();
+  const { flags } = engine;
+  return {
+    ID: engine.id,
+    Containers: total,
+    ContainersRunning: count("running"),
+    ContainersPaused: count("paused"),
+    ContainersStopped: total - count("running") - count("paused"),
+    Images: images.length,
+    Driver: "overlayfs",
+    DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]],
+    Plugins: {
+      Volume: [],
+      Network: ["bridge", "host", "null"],
+      Authorization: null,
+      Log: ["json-file", "none"],
+    },
+    MemoryLimit: true,
+    SwapLimit: true,
+    CpuCfsPeriod: true,
+    CpuCfsQuota: true,
+    CPUShares: true,
+    CPUSet: true,
+    PidsLimit: true,
+    OomKillDisable: cgroupVersion() === "1",
+    IPv4Forwarding: readOr("/proc/sys/net/ipv4/ip_forward", "0").trim() === "1",
+    BridgeNfIptables: false,
+    BridgeNfIp6tables: false,
+    Debug: flags.debug,
+    NFd: fs.readdirSync("/proc/self/fd").length,
+    NGoroutines: 0,
+    SystemTime: new Date().toISOString(),
+    LoggingDriver: "json-file",
+    CgroupDriver: "cgroupfs",
+    CgroupVersion: cgroupVersion(),
+    NEventsListener: engine.events.listenerCount,
+    KernelVersion: kernelVersion(),
+    OperatingSystem: name,
+    OSVersion: version,
+    OSType: "linux",
+    Architecture: os.machine(),
+    IndexServerAddress: "https://index.docker.io/v1/",
+    RegistryConfig: {
+      AllowNondistributableArtifactsCIDRs: null,
+      AllowNondistributableArtifactsHostnames: null,
+      InsecureRegistryCIDRs: [],
+      IndexConfigs: {},
+      Mirrors: null,
+    },
+    NCPU: os.cpus().length,
+    MemTotal: os.totalmem(),
+    GenericResources: null,
+    DockerRootDir: flags.dataRoot,
+    HttpProxy: "",
+    HttpsProxy: "",
+    NoProxy: "",
+    Name: os.hostname(),
+    Labels: [],
+    ExperimentalBuild: false,
+    ServerVersion: VERSION,
+    Runtimes: Object.fromEntries([...flags.runtimes].map(([key, file]) => [key, { path: file || "runc" }])),
+    DefaultRuntime: flags.defaultRuntime,
+    Swarm: {
+      NodeID: "",
+      NodeAddr: "",
+      LocalNodeState: "inactive",
+      ControlAvailable: false,
+      Error: "",
+      RemoteManagers: null,
+    },
+    LiveRestoreEnabled: true,
+    Isolation: "",
+    InitBinary: "",
+    ContainerdCommit: {
+      ID: containerd.revision || containerd.version,
+      ...(!call.atLeast("1.48") && { Expected: containerd.revision || containerd.version }),
+    },
+    RuncCommit: { ID: "", Expected: "" },
+    InitCommit: { ID: "", Expected: "" },
+    SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"],
+    Warnings: null,
+  };
+}
