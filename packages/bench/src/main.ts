@@ -1,0 +1,137 @@
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { busyboxImage, findExecutable, findStaticBusybox, type Suite, serveImages } from "@longshore/suite";
+import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
+import { type Flags, parseFlags, USAGE } from "./flags.ts";
+import { type Benchmark, type BenchmarkResult, type Contender, measure } from "./measure.ts";
+import { measureMemory } from "./memory.ts";
+import { cgroupParentOf, insideDirectory, runInside } from "./namespaces.ts";
+import { failures, textTable, toJson, withFigures } from "./report.ts";
+import { runcCycle } from "./runc-cycle.ts";
+import { prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
+
+const REPOSITORY = path.resolve(import.meta.dirname, "../../..");
+const BIN_DIR = path.join(REPOSITORY, "dist/bin");
+const MEMORY = "private memory";
+
+async function main(): Promise<number> {
+  const flags = parseFlags(process.argv.slice(2));
+  if (flags === "help") {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const busybox = findStaticBusybox();
+  if (process.getuid?.() !== 0) throw new Error("bench needs root");
+  if (!fs.existsSync(path.join(BIN_DIR, "dockerd")))
+    throw new Error("dist/bin is missing: run `npm run build`");
+  if (!busybox) throw new Error("a static busybox is missing: install busybox-static");
+  const dir = insideDirectory();
+  if (dir === undefined) return runInside();
+
+  const abort = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => abort.abort());
+  const results: BenchmarkResult[] = [];
+  const problems: string[] = [];
+  try {
+    await runAll({ flags, busybox, dir, results, signal: abort.signal });
+  } catch (error) {
+    // What was measured so far is shown all the same.
+    problems.push(error instanceof Error ? error.message : String(error));
+  }
+  problems.push(...failures(results));
+  const machine = describeMachine();
+  process.stdout.write(`\n${textTable(results)}\n${machine}\n`);
+  if (flags.json !== undefined) fs.writeFileSync(flags.json, toJson(results, machine));
+  if (flags.readme && problems.length === 0) {
+    const file = path.join(REPOSITORY, "README.md");
+    fs.writeFileSync(file, withFigures(fs.readFileSync(file, "utf8"), results, machine));
+  }
+  for (const problem of problems) process.stderr.write(`bench: ${problem}\n`);
+  return problems.length > 0 ? 1 : 0;
+}
+
+interface Run {
+  readonly flags: Flags;
+  readonly busybox: string;
+  readonly dir: string;
+  /** Filled as it goes. */
+  readonly results: BenchmarkResult[];
+  readonly signal: AbortSignal;
+}
+
+/** Everything the flags ask for. */
+async function runAll({ flags, busybox, dir, results, signal }: Run): Promise<void> {
+  const cgroupParent = cgroupParentOf(dir);
+  const wanted = (name: string) => name.includes(flags.filter);
+  const rounds = flags.short ? { rounds: 5, warmUp: 1 } : { rounds: 41, warmUp: 3 };
+  const run = async (benchmark: Benchmark): Promise<void> => {
+    if (!wanted(benchmark.name)) return;
+    process.stderr.write(`${benchmark.name} …\n`);
+    results.push(await measure(benchmark, { ...rounds, signal }));
+  };
+
+  const runtimes = new Map<Contender, string>([["ours", path.join(BIN_DIR, "runc")]]);
+  const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
+  if (realRunc) runtimes.set("real", realRunc);
+  await run(runcCycle({ dir: path.join(dir, "runc"), busybox, cgroupParent, runtimes }));
+
+  // Without engines they have their names only.
+  if (![...dockerBenchmarks([]).map(({ name }) => name), MEMORY].some(wanted)) return;
+  await withStacks({ dir, busybox, cgroupParent, signal }, async (stacks) => {
+    for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
+    if (!wanted(MEMORY)) return;
+    for (const stack of stacks) await removeContainers(stack);
+    process.stderr.write(`${MEMORY} …\n`);
+    results.push(...(await measureMemory(stacks, flags.short ? 1 : 5)));
+  });
+}
+
+async function withStacks(
+  options: { dir: string; busybox: string; cgroupParent: string; signal: AbortSignal },
+  work: (stacks: readonly Stack[]) => Promise<void>,
+): Promise<void> {
+  const { dir, busybox, signal } = options;
+  const suites: Suite[] = [];
+  const images = await serveImages({ images: { "busybox:bench": busyboxImage(busybox) } });
+  let stacks: Stack[] = [];
+  try {
+    const start = { binDir: BIN_DIR, cgroupParent: options.cgroupParent };
+    const ours = await startOurs({ ...start, dir: path.join(dir, "ours") });
+    suites.push(ours);
+    const real = await startReal({ ...start, dir: path.join(dir, "real") });
+    if (real) suites.push(real);
+    signal.throwIfAborted();
+    stacks = await prepareStacks({ ours, real, images, dir });
+    await work(stacks);
+  } finally {
+    for (const stack of stacks)
+      await removeContainers(stack).catch((error) => process.stderr.write(`bench: ${error.message}\n`));
+    for (const suite of suites) await suite.stop();
+    await images[Symbol.asyncDispose]();
+  }
+}
+
+/** What the figures hold for. */
+function describeMachine(): string {
+  const version = (name: string): string[] => {
+    const file = findExecutable(name);
+    const line = file && spawnSync(file, ["--version"], { encoding: "utf8" }).stdout?.split("\n")[0];
+    const number = /\d+\.\d+\.\d+/.exec(line ?? "")?.[0];
+    return number === undefined ? [] : [`${name} ${number}`];
+  };
+  const peers = ["dockerd", "containerd", "runc"].flatMap(version).join(", ");
+  const { length: cores } = os.cpus();
+  return `Medians on ${cores} cores, Linux ${os.release()}${peers && `; real: ${peers}`}`;
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = 1;
+  },
+);

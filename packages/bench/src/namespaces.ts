@@ -1,0 +1,57 @@
+import { spawn, spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { removeCgroups } from "./cgroups.ts";
+
+const INSIDE = "LONGSHORE_BENCH_INSIDE";
+
+/**
+ * The directory that was made for this run, when this process is in namespaces of its own. All that the daemons make (bridges,
+ * firewall rules, mounts, processes that outlive their parents) ends with these, however the run ends.
+ */
+export function insideDirectory(): string | undefined {
+  const dir = process.env[INSIDE];
+  if (dir === undefined) return undefined;
+  const { status, stderr } = spawnSync("ip", ["link", "set", "lo", "up"], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`ip link set lo up: ${stderr}`);
+  return dir;
+}
+
+/** The cgroup of everything that a run starts. */
+export function cgroupParentOf(dir: string): string {
+  return `/longshore-${path.basename(dir)}`;
+}
+
+/** Run this program again in network, mount and process namespaces of its own; returns its exit code. */
+export async function runInside(): Promise<number> {
+  // Short, because the paths of unix sockets must be.
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ls-bench-"));
+  // The other process gets it from the terminal as well, and ends in order; this one stays to clean up.
+  process.on("SIGINT", () => {});
+  try {
+    return await spawnInside(dir);
+  } finally {
+    // Only now: what was mounted below is gone with the namespace.
+    fs.rmSync(dir, { recursive: true, force: true });
+    await removeCgroups(cgroupParentOf(dir));
+  }
+}
+
+function spawnInside(dir: string): Promise<number> {
+  // The shell is process 1, which has to reap what loses its parent.
+  const child = spawn(
+    "unshare",
+    [
+      ...["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"],
+      ...["sh", "-c", '"$@"; exit $?', "sh"],
+      ...[process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    ],
+    { stdio: "inherit", env: { ...process.env, [INSIDE]: dir } },
+  );
+  process.once("SIGTERM", () => child.kill("SIGKILL"));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+}

@@ -1,0 +1,99 @@
+import type { BenchmarkResult, Contender, Summary } from "./measure.ts";
+
+const HEADERS = ["measurement", "ours", "real", "ratio", "bar", ""] as const;
+
+type Row = [string, string, string, string, string, string];
+
+/** A line for each contender of ours, beside the real one. */
+export function rows(results: readonly BenchmarkResult[]): Row[] {
+  return results.flatMap((result) => {
+    const ours = [...result.summaries].filter(([contender]) => contender !== "real");
+    const real = result.summaries.get("real");
+    if (ours.length === 0) return [[result.name, "–", show(real, result.unit), "", "", ""] satisfies Row];
+    return ours.map(([contender, summary]) => row(result, contender, summary, real));
+  });
+}
+
+function row(
+  { name, unit, bar, limit }: BenchmarkResult,
+  contender: Contender,
+  ours: Summary | Error,
+  real: Summary | Error | undefined,
+): Row {
+  const ratio = isSummary(ours) && isSummary(real) ? ours.median / real.median : undefined;
+  const passes =
+    limit !== undefined
+      ? isSummary(ours) && ours.median <= limit
+      : bar !== undefined && ratio !== undefined && ratio <= bar;
+  const judged = limit !== undefined ? isSummary(ours) : bar !== undefined && ratio !== undefined;
+  return [
+    contender === "ours" ? name : `${name} (${contender.replace("ours, ", "")})`,
+    show(ours, unit),
+    show(real, unit),
+    ratio === undefined ? "" : ratio.toFixed(2),
+    limit !== undefined ? `≤ ${limit} ${unit}` : bar !== undefined ? `≤ ${bar.toFixed(1)}` : "",
+    judged ? (passes ? "pass" : "miss") : "",
+  ];
+}
+
+const isSummary = (summary: Summary | Error | undefined): summary is Summary =>
+  summary !== undefined && !(summary instanceof Error);
+
+function show(summary: Summary | Error | undefined, unit: string): string {
+  if (summary === undefined) return "–";
+  return summary instanceof Error ? "failed" : `${summary.median.toFixed(1)} ${unit}`;
+}
+
+/** A table for people: columns three spaces apart. */
+export function textTable(results: readonly BenchmarkResult[]): string {
+  const lines: string[][] = [HEADERS.map((header) => header.toUpperCase()), ...rows(results)];
+  const widths = HEADERS.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  return lines
+    .map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   "))
+    .map((line) => `${line.trimEnd()}\n`)
+    .join("");
+}
+
+export function markdownTable(results: readonly BenchmarkResult[]): string {
+  const rule = HEADERS.map((_, column) => (column === 0 ? "---" : "---:"));
+  const lines: string[][] = [[...HEADERS], rule, ...rows(results)];
+  return lines.map((line) => `| ${line.join(" | ")} |\n`).join("");
+}
+
+/** Why contenders failed, one line each. */
+export function failures(results: readonly BenchmarkResult[]): string[] {
+  return results.flatMap(({ name, summaries }) =>
+    [...summaries].flatMap(([contender, summary]) =>
+      summary instanceof Error ? [`${name} (${contender}): ${summary.message}`] : [],
+    ),
+  );
+}
+
+export function toJson(results: readonly BenchmarkResult[], machine: string): string {
+  const plain = results.map(({ summaries, ...result }) => ({
+    ...result,
+    contenders: Object.fromEntries(
+      [...summaries].map(([contender, summary]) => [
+        contender,
+        summary instanceof Error ? { error: summary.message } : summary,
+      ]),
+    ),
+  }));
+  return `${JSON.stringify({ machine, results: plain }, null, 2)}\n`;
+}
+
+const START = "<!-- bench -->";
+const END = "<!-- /bench -->";
+
+/**
+ * A README with everything between the markers replaced.
+ *
+ * @throws Error without the markers
+ */
+export function withFigures(readme: string, results: readonly BenchmarkResult[], machine: string): string {
+  const start = readme.indexOf(START);
+  const end = readme.indexOf(END);
+  if (start < 0 || end < start) throw new Error(`README.md has no ${START} … ${END}`);
+  const figures = `\n${markdownTable(results)}\n${machine}. Reproduce with \`npm run bench\`.\n`;
+  return `${readme.slice(0, start + START.length)}\n${figures}\n${readme.slice(end)}`;
+}
