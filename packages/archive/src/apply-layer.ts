@@ -1,0 +1,38 @@
+import { createHasher, type Digest } from "@longshore/digest";
+import { type Compression, readDecompressed } from "./decompress.ts";
+import { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
+import { TarReader } from "./tar-reader.ts";
+
+export interface AppliedLayer {
+  /** Of the uncompressed tar: the layer's diff id. */
+  readonly digest: Digest;
+  /** Bytes of the uncompressed tar. */
+  readonly size: number;
+}
+
+/**
+ * Unpack a layer into a directory. It blocks its thread for as long as it writes files: a daemon has it done by another process.
+ *
+ * @param file the layer's blob
+ * @param root existing directory
+ * @throws EngineError `invalid_argument` for a broken archive; what was unpacked until then stays
+ */
+export async function applyLayer(
+  file: string,
+  compression: Compression,
+  root: string,
+  options: ApplyOptions,
+): Promise<AppliedLayer> {
+  using applier = new LayerApplier(root, options);
+  const reader = new TarReader(applier);
+  const hasher = createHasher();
+  let size = 0;
+  for await (const chunk of readDecompressed(file, compression)) {
+    hasher.update(chunk);
+    size += chunk.length;
+    reader.feed(chunk);
+  }
+  reader.end();
+  applier.finish();
+  return { digest: hasher.digest(), size };
+}

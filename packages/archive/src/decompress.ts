@@ -1,0 +1,114 @@
+import fs from "node:fs";
+import zlib from "node:zlib";
+import { EngineError } from "@longshore/errors";
+
+/** `detect`: whatever the bytes themselves say. */
+export type Compression = "none" | "gzip" | "zstd" | "detect";
+
+const CHUNK_BYTES = 256 << 10;
+
+/** Up to this, the whole blob is unpacked in one call: setting up a stream would take longer. */
+const SMALL_BYTES = 1 << 20;
+const SMALL_OUTPUT_BYTES = 32 << 20;
+
+/**
+ * OCI's layer types. Docker's say `tar.gzip`, but have not always told the truth: there the bytes decide, as in containerd. Layers that
+ * may not be distributed ("foreign") are layers all the same.
+ */
+const OCI_LAYER = /^application\/vnd\.oci\.image\.layer(?:\.nondistributable)?\.v1\.tar(?:\+(gzip|zstd))?$/;
+const DOCKER_LAYER =
+  /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:[.+](?:gzip|zstd))?$/;
+
+/**
+ * How a layer of this media type is compressed.
+ *
+ * @throws EngineError `unimplemented` for a media type that is no layer
+ */
+export function compressionOf(mediaType: string): Compression {
+  const oci = OCI_LAYER.exec(mediaType);
+  if (oci) return (oci[1] ?? "none") as Compression;
+  if (DOCKER_LAYER.test(mediaType)) return "detect";
+  throw new EngineError(
+    "unimplemented",
+    `no processor for media-type: ${JSON.stringify(mediaType)}: not implemented`,
+  );
+}
+
+/** What the first bytes say, for archives that come without a media type. */
+export function detectCompression(start: Uint8Array): "none" | "gzip" | "zstd" {
+  const startsWith = (...magic: number[]) => magic.every((byte, i) => start[i] === byte);
+  if (startsWith(0x1f, 0x8b, 0x08)) return "gzip";
+  if (startsWith(0x28, 0xb5, 0x2f, 0xfd)) return "zstd";
+  return "none";
+}
+
+/**
+ * The bytes of a file, decompressed, in chunks that are only valid until the next one is asked for.
+ *
+ * @throws EngineError `invalid_argument` for what can't be decompressed
+ */
+export async function* readDecompressed(file: string, declared: Compression): AsyncGenerator<Buffer> {
+  const compression = declared === "detect" ? detectCompression(firstBytes(file)) : declared;
+  if (compression === "none") {
+    yield* readChunks(file);
+    return;
+  }
+  const whole = decompressSmall(file, compression);
+  if (whole) {
+    yield whole;
+    return;
+  }
+  const options = { chunkSize: CHUNK_BYTES };
+  const decompressor =
+    compression === "gzip" ? zlib.createGunzip(options) : zlib.createZstdDecompress(options);
+  const source = fs.createReadStream(file, { highWaterMark: CHUNK_BYTES });
+  source.on("error", (error) => decompressor.destroy(error));
+  try {
+    for await (const chunk of source.pipe(decompressor)) yield chunk as Buffer;
+  } catch (error) {
+    throw asCorrupt(error, compression);
+  } finally {
+    source.destroy();
+    decompressor.destroy();
+  }
+}
+
+function firstBytes(file: string): Buffer {
+  const fd = fs.openSync(file, "r");
+  try {
+    const bytes = Buffer.alloc(4);
+    fs.readSync(fd, bytes);
+    return bytes;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function* readChunks(file: string): Generator<Buffer> {
+  const fd = fs.openSync(file, "r");
+  try {
+    const buffer = Buffer.allocUnsafeSlow(4 * CHUNK_BYTES);
+    for (let n = fs.readSync(fd, buffer); n > 0; n = fs.readSync(fd, buffer)) yield buffer.subarray(0, n);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Undefined when the blob is large, packed or unpacked. */
+function decompressSmall(file: string, compression: "gzip" | "zstd"): Buffer | undefined {
+  if (fs.statSync(file).size > SMALL_BYTES) return undefined;
+  const bytes = fs.readFileSync(file);
+  const options = { maxOutputLength: SMALL_OUTPUT_BYTES };
+  try {
+    return compression === "gzip" ? zlib.gunzipSync(bytes, options) : zlib.zstdDecompressSync(bytes, options);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw asCorrupt(error, compression);
+  }
+}
+
+function asCorrupt(error: unknown, compression: Compression): unknown {
+  if (!(error instanceof Error) || !("code" in error) || !/^(Z_|ERR_|ZSTD_)/.test(String(error.code)))
+    return error;
+  return new EngineError("invalid_argument", `${compression}: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,295 @@
+import fs from "node:fs";
+import { EngineError, isErrno } from "@longshore/errors";
+import { makedev, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "@longshore/syscalls";
+import { cleanPath, type Place, RootedTree, splitPath } from "./rooted-tree.ts";
+import type { TarEntry } from "./tar-header.ts";
+import type { TarSink } from "./tar-reader.ts";
+
+const WHITEOUT = ".wh.";
+const WHITEOUT_META = ".wh..wh.";
+const OPAQUE = ".wh..wh..opq";
+const OPAQUE_XATTR = "trusted.overlay.opaque";
+
+export interface ApplyOptions {
+  /**
+   * How deletions are recorded: `remove` deletes what is there; `overlay` leaves what an overlayfs upper directory needs, devices 0:0 and
+   * the attribute `trusted.overlay.opaque`.
+   */
+  whiteouts: "remove" | "overlay";
+  /**
+   * Lower directories of an overlay, nearest first: a directory that the layer has entries in but no entry of its own gets owner,
+   * permissions and attributes from there.
+   */
+  lowers?: readonly string[];
+}
+
+/** A directory's times: set last, since every entry made in it changes them. */
+interface DirectoryTimes {
+  path: string;
+  atimeNs: bigint;
+  mtimeNs: bigint;
+}
+
+/**
+ * Makes a layer's entries in a directory. The rules are those of the OCI image specification (layer.md, "Applying Changesets")
+ * as containerd's `pkg/archive` has them; nothing leaves the directory, whatever names and links the layer brings. An entry for the root
+ * itself is ignored, as there.
+ *
+ * @throws EngineError `invalid_argument` for names that make no sense; Errno from the file system
+ */
+export class LayerApplier implements TarSink, Disposable {
+  private readonly tree: RootedTree;
+  private readonly lowers: RootedTree[];
+  private readonly overlay: boolean;
+  /** What this layer has made: not subject to its own whiteouts. */
+  private readonly unpacked = new Set<string>();
+  private readonly directories: DirectoryTimes[] = [];
+  private file: { fd: number; entry: TarEntry; written: number } | undefined;
+
+  constructor(root: string, { whiteouts, lowers = [] }: ApplyOptions) {
+    this.overlay = whiteouts === "overlay";
+    using stack = new DisposableStack();
+    this.tree = stack.use(new RootedTree(root));
+    this.lowers = lowers.map((lower) => stack.use(new RootedTree(lower)));
+    stack.move();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.file) fs.closeSync(this.file.fd);
+    this.file = undefined;
+    this.tree[Symbol.dispose]();
+    for (const lower of this.lowers) lower[Symbol.dispose]();
+  }
+
+  entry(entry: TarEntry): void {
+    const path = cleanPath(entry.name);
+    if (path === "") return;
+    const { parent, base } = splitPath(path);
+    if (base.startsWith(WHITEOUT)) this.whiteout(entry, parent, base);
+    else this.make(entry, path, this.place(parent, base));
+  }
+
+  data(bytes: Buffer): void {
+    const { file } = this;
+    if (!file) return;
+    for (let done = 0; done < bytes.length; ) {
+      done += fs.writeSync(file.fd, bytes, done, bytes.length - done, file.written + done);
+    }
+    file.written += bytes.length;
+  }
+
+  entryEnd(): void {
+    if (!this.file) return;
+    const { fd, entry } = this.file;
+    this.file = undefined;
+    try {
+      this.tree.fchown(fd, entry.uid, entry.gid);
+      // After the owner: changing that clears the set-id bits and the capabilities.
+      this.tree.fchmod(fd, entry.mode);
+      for (const [name, value] of entry.xattrs) this.setXattr(() => this.tree.setXattrOf(fd, name, value));
+      this.tree.futimes(fd, entry.atimeNs, entry.mtimeNs);
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** All entries are there: set the directories' times. */
+  finish(): void {
+    for (const { path, atimeNs, mtimeNs } of this.directories) {
+      const fd = this.tree.openDirectory(path);
+      if (fd === undefined) continue; // replaced by a later entry
+      try {
+        this.tree.futimes(fd, atimeNs, mtimeNs);
+      } finally {
+        fs.closeSync(fd);
+      }
+    }
+  }
+
+  private make(entry: TarEntry, path: string, place: Place): void {
+    const { tree } = this;
+    this.unpacked.add(path);
+    if (entry.type === "file") {
+      const fd = this.replacing(path, place, (at) => tree.create(at, 0o600));
+      this.file = { fd, entry, written: 0 };
+      return;
+    }
+    if (entry.type === "directory") {
+      this.makeDirectory(entry, path, place);
+      return;
+    }
+    const at = this.replacing(path, place, (to) => {
+      this.makeSpecial(entry, to);
+      return to;
+    });
+    // A hard link has its target's everything.
+    if (entry.type !== "hardlink") this.setMetadata(entry, at);
+  }
+
+  private makeSpecial(entry: TarEntry, place: Place): void {
+    const { tree } = this;
+    if (entry.type === "symlink") tree.symlink(entry.linkName, place);
+    else if (entry.type === "hardlink") tree.link(this.linkSource(entry), place);
+    else if (entry.type === "fifo") tree.mknod(place, S_IFIFO | 0o600, 0);
+    else {
+      const type = entry.type === "block" ? S_IFBLK : S_IFCHR;
+      tree.mknod(place, type | 0o600, makedev(entry.major, entry.minor));
+    }
+  }
+
+  private linkSource(entry: TarEntry): Place {
+    const { parent, base } = splitPath(cleanPath(entry.linkName));
+    const dirfd = this.tree.directory(parent);
+    if (dirfd !== undefined && base !== "") return { dirfd, base };
+    throw new EngineError(
+      "invalid_argument",
+      `hard link ${entry.name} to ${entry.linkName}: no such file in the layer`,
+    );
+  }
+
+  /** A directory that is there already is merged with: only its metadata change. */
+  private makeDirectory(entry: TarEntry, path: string, place: Place): void {
+    const { tree } = this;
+    let at = place;
+    const there = tree.lstat(place);
+    if (!there || (there.mode & S_IFMT) !== S_IFDIR) {
+      const wasWhiteout = there !== undefined && isWhiteoutDevice(there);
+      at = this.replacing(path, place, (to) => {
+        tree.mkdir(to, 0o700);
+        return to;
+      });
+      // It replaces a directory below rather than adding to it.
+      if (wasWhiteout && this.overlay) tree.setXattr(at, OPAQUE_XATTR, "y");
+    }
+    this.setMetadata(entry, at);
+    this.directories.push({ path, atimeNs: entry.atimeNs, mtimeNs: entry.mtimeNs });
+  }
+
+  private setMetadata(entry: TarEntry, place: Place): void {
+    const { tree } = this;
+    tree.chown(place, entry.uid, entry.gid);
+    if (entry.type !== "symlink") tree.chmod(place, entry.mode);
+    for (const [name, value] of entry.xattrs) this.setXattr(() => tree.setXattr(place, name, value));
+    if (entry.type !== "directory") tree.utimes(place, entry.atimeNs, entry.mtimeNs);
+  }
+
+  /** What the file system, or the kind of file, can't hold is left out, as containerd does. */
+  private setXattr(set: () => void): void {
+    try {
+      set();
+    } catch (error) {
+      if (!isErrno(error, "EOPNOTSUPP", "ENOTSUP", "EPERM")) throw error;
+    }
+  }
+
+  private whiteout(entry: TarEntry, parent: string, base: string): void {
+    if (base === OPAQUE) {
+      this.makeOpaque(parent);
+      return;
+    }
+    // AUFS kept its own state under such names; it has no meaning elsewhere.
+    if (base.startsWith(WHITEOUT_META)) return;
+    const hidden = base.slice(WHITEOUT.length);
+    if (hidden === "" || hidden === "." || hidden === "..") {
+      throw new EngineError("invalid_argument", `invalid whiteout name: ${entry.name}`);
+    }
+    const place = this.place(parent, hidden);
+    const there = this.tree.lstat(place);
+    if (this.unpacked.has(parent === "" ? hidden : `${parent}/${hidden}`)) {
+      // Whiteouts are about the layers below; what this layer has put there stays.
+      const isDirectory = there !== undefined && (there.mode & S_IFMT) === S_IFDIR;
+      if (this.overlay && isDirectory) this.tree.setXattr(place, OPAQUE_XATTR, "y");
+      return;
+    }
+    if (there) this.tree.remove(place);
+    if (!this.overlay) return;
+    const at = this.place(parent, hidden);
+    this.tree.mknod(at, S_IFCHR, 0);
+    this.tree.chown(at, entry.uid, entry.gid);
+  }
+
+  private makeOpaque(path: string): void {
+    const { dirfd } = this.place(path, "");
+    if (this.overlay) {
+      this.tree.setXattrOf(dirfd, OPAQUE_XATTR, "y");
+      return;
+    }
+    this.removeForeign(path);
+  }
+
+  /** Remove what this layer has not put there. */
+  private removeForeign(path: string): void {
+    const fd = this.tree.openDirectory(path);
+    if (fd === undefined) return;
+    try {
+      for (const base of this.tree.names(fd)) {
+        const child = path === "" ? base : `${path}/${base}`;
+        if (!this.unpacked.has(child)) this.tree.remove({ dirfd: fd, base });
+        else if (((this.tree.lstat({ dirfd: fd, base })?.mode ?? 0) & S_IFMT) === S_IFDIR)
+          this.removeForeign(child);
+      }
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** Do what makes a name; when it is taken, remove what has it first. */
+  private replacing<T>(path: string, place: Place, make: (place: Place) => T): T {
+    try {
+      return make(place);
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+    }
+    this.tree.remove(place);
+    const { parent, base } = splitPath(path);
+    return make(this.place(parent, base));
+  }
+
+  /** A name in a directory that is made when missing. */
+  private place(parent: string, base: string): Place {
+    const dirfd = this.tree.directory(parent) ?? this.makeParents(parent);
+    return { dirfd, base };
+  }
+
+  private makeParents(path: string): number {
+    const parts = this.tree.resolve(path);
+    for (let n = 1; n <= parts.length; n++) {
+      const below = parts.slice(0, n).join("/");
+      if (this.tree.directory(below) !== undefined) continue;
+      this.makeParent(below);
+    }
+    const dirfd = this.tree.directory(parts.join("/"));
+    if (dirfd === undefined) throw new Error(`${path} is not there after it was made`);
+    return dirfd;
+  }
+
+  private makeParent(path: string): void {
+    const { parent, base } = splitPath(path);
+    const dirfd = this.tree.directory(parent);
+    if (dirfd === undefined) throw new Error(`${parent} is not there`);
+    const place = { dirfd, base };
+    this.tree.mkdir(place, 0o755);
+    this.tree.chmod(place, 0o755);
+    for (const lower of this.lowers) {
+      const fd = lower.openDirectory(path);
+      if (fd === undefined) continue;
+      try {
+        const { uid, gid, mode } = lower.fstat(fd);
+        this.tree.chown(place, uid, gid);
+        this.tree.chmod(place, mode & 0o7777);
+        for (const [name, value] of lower.xattrs(fd)) {
+          if (!name.startsWith("trusted.overlay.")) this.tree.setXattr(place, name, value);
+        }
+        const { atimeNs, mtimeNs } = fs.fstatSync(fd, { bigint: true });
+        this.directories.push({ path, atimeNs, mtimeNs });
+      } finally {
+        fs.closeSync(fd);
+      }
+      return;
+    }
+  }
+}
+
+function isWhiteoutDevice({ mode, rdev }: { mode: number; rdev: number }): boolean {
+  return (mode & S_IFMT) === S_IFCHR && rdev === 0;
+}

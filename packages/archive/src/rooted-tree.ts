@@ -1,0 +1,363 @@
+import fs from "node:fs";
+import { Errno } from "@longshore/errors";
+import {
+  Arena,
+  AT_EMPTY_PATH,
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
+  addressOf,
+  check,
+  type FileStatus,
+  fixedBuffer,
+  NR,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  O_WRONLY,
+  parseStat,
+  RESOLVE_IN_ROOT,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  syscall,
+} from "@longshore/syscalls";
+
+const ENOENT = -2;
+const EAGAIN = -11;
+
+/** As many directories are kept open; the entries of a tar mostly share a few. */
+const MAX_OPEN_DIRECTORIES = 128;
+
+/** As the kernel: so many links are followed in one path. */
+const MAX_SYMLINKS = 40;
+
+const XATTR_BYTES = 65536;
+
+/** A place in a tree: an open directory and one name in it, which is never followed. */
+export interface Place {
+  readonly dirfd: number;
+  readonly base: string;
+}
+
+/**
+ * A directory tree that nothing done through it leaves: each path is resolved by the kernel with the directory as its root
+ * (openat2, RESOLVE_IN_ROOT), and operations work on one name in a directory opened that way. Paths are byte strings (latin1), relative,
+ * without `.`, `..` and empty components, as `cleanPath` makes them. Everything is synchronous.
+ */
+export class RootedTree implements Disposable {
+  private readonly arena = new Arena(65536);
+  private readonly xattrValue = fixedBuffer(XATTR_BYTES);
+  private readonly directories = new Map<string, number>();
+  readonly rootFd: number;
+
+  /** @param root an existing directory, itself trusted */
+  constructor(root: string) {
+    this.rootFd = fs.openSync(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }
+
+  [Symbol.dispose](): void {
+    this.forgetDirectories();
+    fs.closeSync(this.rootFd);
+  }
+
+  /** Open a directory; a link in the path, also the last one, is followed within the root. @returns undefined when it is not there */
+  directory(path: string): number | undefined {
+    if (path === "") return this.rootFd;
+    const known = this.directories.get(path);
+    if (known !== undefined) {
+      // Back to the end: the first one is the one to be closed next.
+      this.directories.delete(path);
+      this.directories.set(path, known);
+      return known;
+    }
+    const fd = this.openInRoot(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd === ENOENT) return undefined;
+    check(fd, "openat2", path);
+    if (this.directories.size >= MAX_OPEN_DIRECTORIES) this.forgetOldest();
+    this.directories.set(path, fd);
+    return fd;
+  }
+
+  private forgetOldest(): void {
+    for (const [path, fd] of this.directories) {
+      syscall(NR.close, fd);
+      this.directories.delete(path);
+      return;
+    }
+  }
+
+  /** After a removal, paths may lead elsewhere. */
+  forgetDirectories(): void {
+    for (const fd of this.directories.values()) syscall(NR.close, fd);
+    this.directories.clear();
+  }
+
+  /** A directory to read or sync, to be closed by the caller; undefined when there is none. */
+  openDirectory(path: string): number | undefined {
+    const fd =
+      path === ""
+        ? this.open({ dirfd: this.rootFd, base: "." }, O_RDONLY | O_DIRECTORY, 0)
+        : this.openInRoot(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd === ENOENT || fd === -20 ? undefined : check(fd, "openat2", path);
+  }
+
+  /** lstat; undefined when it is not there. */
+  lstat({ dirfd, base }: Place): FileStatus | undefined {
+    const { arena } = this;
+    arena.reset();
+    const at = arena.room(144);
+    const result = syscall(NR.newfstatat, dirfd, this.bytes(base), arena.base + at, AT_SYMLINK_NOFOLLOW);
+    if (result === ENOENT) return undefined;
+    check(result, "lstat", base);
+    return parseStat(arena.bytes, at);
+  }
+
+  fstat(fd: number): FileStatus {
+    const { arena } = this;
+    arena.reset();
+    const at = arena.room(144);
+    check(syscall(NR.newfstatat, fd, this.bytes(""), arena.base + at, AT_EMPTY_PATH), "fstat");
+    return parseStat(arena.bytes, at);
+  }
+
+  readlink({ dirfd, base }: Place): string {
+    const { arena } = this;
+    arena.reset();
+    const at = arena.room(4096);
+    const n = check(syscall(NR.readlinkat, dirfd, this.bytes(base), arena.base + at, 4096), "readlink", base);
+    return arena.bytes.toString("latin1", at, at + n);
+  }
+
+  /** Make a new file, or fail with EEXIST. The caller closes it. */
+  create(place: Place, mode: number): number {
+    return check(this.open(place, O_WRONLY | O_CREAT | O_EXCL, mode), "open", place.base);
+  }
+
+  mkdir({ dirfd, base }: Place, mode: number): void {
+    check(this.call(NR.mkdirat, dirfd, base, mode), "mkdir", base);
+  }
+
+  mknod({ dirfd, base }: Place, mode: number, device: number): void {
+    check(this.call(NR.mknodat, dirfd, base, mode, device), "mknod", base);
+  }
+
+  symlink(target: string, { dirfd, base }: Place): void {
+    this.arena.reset();
+    const to = this.bytes(target);
+    check(syscall(NR.symlinkat, to, dirfd, this.bytes(base)), "symlink", base);
+  }
+
+  /** Hard link; a symlink is linked itself, not what it points to. */
+  link(from: Place, to: Place): void {
+    this.arena.reset();
+    const source = this.bytes(from.base);
+    check(syscall(NR.linkat, from.dirfd, source, to.dirfd, this.bytes(to.base), 0), "link", to.base);
+  }
+
+  chown({ dirfd, base }: Place, uid: number, gid: number): void {
+    check(this.call(NR.fchownat, dirfd, base, uid, gid, AT_SYMLINK_NOFOLLOW), "lchown", base);
+  }
+
+  /** Not for symlinks: the kernel would follow them. */
+  chmod({ dirfd, base }: Place, mode: number): void {
+    check(this.call(NR.fchmodat, dirfd, base, mode), "chmod", base);
+  }
+
+  utimes({ dirfd, base }: Place, atimeNs: bigint, mtimeNs: bigint): void {
+    this.arena.reset();
+    const times = this.times(atimeNs, mtimeNs);
+    check(syscall(NR.utimensat, dirfd, this.bytes(base), times, AT_SYMLINK_NOFOLLOW), "utimensat", base);
+  }
+
+  /** Times of an open file. */
+  futimes(fd: number, atimeNs: bigint, mtimeNs: bigint): void {
+    this.arena.reset();
+    check(syscall(NR.utimensat, fd, 0, this.times(atimeNs, mtimeNs), 0), "futimens");
+  }
+
+  fchown(fd: number, uid: number, gid: number): void {
+    check(syscall(NR.fchown, fd, uid, gid), "fchown");
+  }
+
+  fchmod(fd: number, mode: number): void {
+    check(syscall(NR.fchmod, fd, mode), "fchmod");
+  }
+
+  /** Set an extended attribute of the name itself. @param value bytes */
+  setXattr({ dirfd, base }: Place, name: string, value: string): void {
+    this.arena.reset();
+    const path = this.bytes(`/proc/self/fd/${dirfd}/${base}`);
+    this.writeXattr(NR.lsetxattr, path, name, value);
+  }
+
+  /** Set an extended attribute of an open directory or file, also of one opened with O_PATH. */
+  setXattrOf(fd: number, name: string, value: string): void {
+    this.arena.reset();
+    // fsetxattr refuses O_PATH; the link in /proc leads to the open file itself.
+    const path = this.bytes(`/proc/self/fd/${fd}`);
+    this.writeXattr(NR.setxattr, path, name, value);
+  }
+
+  /** The extended attributes of an open file, not one of O_PATH. */
+  xattrs(fd: number): Map<string, string> {
+    const buffer = this.xattrValue;
+    const length = syscall(NR.flistxattr, fd, addressOf(buffer), buffer.length);
+    if (length === -95) return new Map();
+    const names = buffer
+      .toString("latin1", 0, check(length, "flistxattr"))
+      .split("\0")
+      .filter((name) => name !== "");
+    return new Map(
+      names.map((name) => {
+        this.arena.reset();
+        const n = syscall(NR.fgetxattr, fd, this.bytes(name), addressOf(buffer), buffer.length);
+        return [name, buffer.toString("latin1", 0, check(n, "fgetxattr", name))];
+      }),
+    );
+  }
+
+  /**
+   * Remove whatever has the name, with all that is in it. Descriptors got from `directory` before are closed then: other paths may
+   * have led through what is gone.
+   */
+  remove(place: Place): void {
+    this.removeTree(place);
+    this.forgetDirectories();
+  }
+
+  private removeTree(place: Place): void {
+    const status = this.lstat(place);
+    if (!status) return;
+    if ((status.mode & S_IFMT) !== S_IFDIR) {
+      check(this.call(NR.unlinkat, place.dirfd, place.base, 0), "unlink", place.base);
+      return;
+    }
+    const fd = check(this.open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), "open", place.base);
+    try {
+      for (const base of this.names(fd)) this.removeTree({ dirfd: fd, base });
+    } finally {
+      syscall(NR.close, fd);
+    }
+    check(this.call(NR.unlinkat, place.dirfd, place.base, AT_REMOVEDIR), "rmdir", place.base);
+  }
+
+  /** The names in an open directory. */
+  names(fd: number): string[] {
+    const buffer = fixedBuffer(32768);
+    const names: string[] = [];
+    for (;;) {
+      const n = check(syscall(NR.getdents64, fd, addressOf(buffer), buffer.length), "getdents64");
+      if (n === 0) return names;
+      for (let at = 0; at < n; at += buffer.readUInt16LE(at + 16)) {
+        const name = buffer.toString("latin1", at + 19, buffer.indexOf(0, at + 19));
+        if (name !== "." && name !== "..") names.push(name);
+      }
+    }
+  }
+
+  /**
+   * Where a path leads when its links are followed within the root, as far as it exists. The kernel does this in `directory`; here it is
+   * done by hand for directories that are still to be made.
+   *
+   * @returns components of a path without links
+   */
+  resolve(path: string): string[] {
+    const done: string[] = [];
+    const left = path.split("/").filter((part) => part !== "");
+    let links = 0;
+    while (left.length > 0) {
+      const part = left.shift();
+      if (part === undefined || part === ".") continue;
+      if (part === "..") {
+        done.pop();
+        continue;
+      }
+      const dirfd = this.directory(done.join("/"));
+      const status = dirfd === undefined ? undefined : this.lstat({ dirfd, base: part });
+      if (dirfd === undefined || !status || (status.mode & S_IFMT) !== S_IFLNK) {
+        done.push(part);
+        continue;
+      }
+      if (++links > MAX_SYMLINKS) throw new Errno("ELOOP", 40, "open", path);
+      const target = this.readlink({ dirfd, base: part });
+      if (target.startsWith("/")) done.length = 0;
+      left.unshift(...target.split("/").filter((name) => name !== ""));
+    }
+    return done;
+  }
+
+  private open({ dirfd, base }: Place, flags: number, mode: number): number {
+    return this.call(NR.openat, dirfd, base, flags | O_CLOEXEC, mode);
+  }
+
+  private call(nr: number, dirfd: number, base: string, a = 0, b = 0, c = 0): number {
+    this.arena.reset();
+    return syscall(nr, dirfd, this.bytes(base), a, b, c);
+  }
+
+  private openInRoot(path: string, flags: number): number {
+    const { arena } = this;
+    arena.reset();
+    const how = arena.room(24);
+    arena.bytes.writeBigUInt64LE(BigInt(flags), how);
+    arena.bytes.writeBigUInt64LE(BigInt(RESOLVE_IN_ROOT), how + 16);
+    const address = this.bytes(path);
+    // EAGAIN: a rename somewhere raced with the resolution; the manual says to try again.
+    for (let attempt = 0; ; attempt++) {
+      const fd = syscall(NR.openat2, this.rootFd, address, arena.base + how, 24);
+      if (fd !== EAGAIN || attempt > 128) return fd;
+    }
+  }
+
+  private writeXattr(nr: number, path: number, name: string, value: string): void {
+    const key = this.bytes(name);
+    if (value.length > XATTR_BYTES) throw new Errno("E2BIG", 7, "setxattr", name);
+    this.xattrValue.write(value, 0, "latin1");
+    check(syscall(nr, path, key, addressOf(this.xattrValue), value.length, 0), "setxattr", name);
+  }
+
+  private times(atimeNs: bigint, mtimeNs: bigint): number {
+    const { arena } = this;
+    const at = arena.room(32);
+    for (const [index, ns] of [atimeNs, mtimeNs].entries()) {
+      // Rounded down also before 1970: tv_nsec is never negative.
+      const rest = ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+      arena.bytes.writeBigInt64LE((ns - rest) / 1_000_000_000n, at + 16 * index);
+      arena.bytes.writeBigInt64LE(rest, at + 16 * index + 8);
+    }
+    return arena.base + at;
+  }
+
+  /** Address of a NUL-terminated copy of a byte string. */
+  private bytes(text: string): number {
+    if (text.includes("\0")) throw new Errno("EINVAL", 22, "path", JSON.stringify(text));
+    const { arena } = this;
+    const at = arena.room(text.length + 1);
+    arena.bytes.write(text, at, "latin1");
+    return arena.base + at;
+  }
+}
+
+/**
+ * A path of an archive made relative and harmless to read: `/a//b/./c/../d` → `a/b/d`; what would go above the root stays in it.
+ */
+export function cleanPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return parts.join("/");
+}
+
+/** The directory and the last component of a clean path. */
+export function splitPath(path: string): { parent: string; base: string } {
+  const slash = path.lastIndexOf("/");
+  return slash === -1
+    ? { parent: "", base: path }
+    : { parent: path.slice(0, slash), base: path.slice(slash + 1) };
+}
