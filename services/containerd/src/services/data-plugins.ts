@@ -2,6 +2,7 @@ import path from "node:path";
 import { ImageDelete } from "@longshore/api/containerd/events/image";
 import { SnapshotRemove } from "@longshore/api/containerd/events/snapshot";
 import { ContentDefinition } from "@longshore/api/containerd/services/content/v1/content";
+import { DiffDefinition } from "@longshore/api/containerd/services/diff/v1/diff";
 import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
@@ -15,6 +16,8 @@ import { LeaseMetadata } from "../metadata/lease-metadata.ts";
 import { SnapshotMetadata } from "../metadata/snapshot-metadata.ts";
 import { type ContainerdPlugin, eventMessage, type PluginContext } from "../plugin.ts";
 import { contentHandlers } from "./content-service.ts";
+import { DiffProcesses } from "./diff-process.ts";
+import { diffHandlers } from "./diff-service.ts";
 import { imagesHandlers } from "./images-service.ts";
 import { leasesHandlers } from "./leases-service.ts";
 import { snapshotsHandlers } from "./snapshots-service.ts";
@@ -25,6 +28,7 @@ interface Shared {
   database?: Database;
   content?: ContentMetadata;
   collector?: GarbageCollector;
+  diffProcesses?: DiffProcesses;
   readonly snapshotters: Map<string, Snapshotter>;
 }
 
@@ -32,6 +36,7 @@ const CONTENT = { type: "io.containerd.content.v1", id: "content" } as const;
 const OVERLAYFS = { type: "io.containerd.snapshotter.v1", id: "overlayfs" } as const;
 const METADATA = { type: "io.containerd.metadata.v1", id: "bolt" } as const;
 const GC = { type: "io.containerd.gc.v1", id: "scheduler" } as const;
+const DIFFER = { type: "io.containerd.differ.v1", id: "walking" } as const;
 const GRPC = "io.containerd.grpc.v1";
 
 const directoryOf = ({ root }: PluginContext, { type, id }: { type: string; id: string }) =>
@@ -94,8 +99,20 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
         return shared.collector;
       },
     },
+    {
+      ...DIFFER,
+      requires: [METADATA.type],
+      platformBound: true,
+      async start({ log }) {
+        shared.diffProcesses = new DiffProcesses(log);
+        return shared.diffProcesses;
+      },
+    },
     grpcPlugin("content", ({ server, publish }) =>
       server.add(ContentDefinition, contentHandlers(need(shared.content), publish)),
+    ),
+    grpcPlugin("diff", ({ server }) =>
+      server.add(DiffDefinition, diffHandlers(need(shared.content), need(shared.diffProcesses))),
     ),
     grpcPlugin("images", ({ server, publish }) => {
       const images = new ImageMetadata(need(shared.database));
@@ -121,11 +138,16 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
   ];
 }
 
+const MORE_REQUIREMENTS: Readonly<Record<string, readonly string[]>> = {
+  snapshots: [OVERLAYFS.type],
+  diff: [DIFFER.type],
+};
+
 function grpcPlugin(id: string, add: (context: PluginContext) => void): ContainerdPlugin {
   return {
     type: GRPC,
     id,
-    requires: [METADATA.type, GC.type, ...(id === "snapshots" ? [OVERLAYFS.type] : [])],
+    requires: [METADATA.type, GC.type, ...(MORE_REQUIREMENTS[id] ?? [])],
     async start(context) {
       add(context);
       return undefined;

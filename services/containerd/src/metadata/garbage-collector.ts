@@ -1,0 +1,355 @@
+import type { ContentStore } from "@longshore/content";
+import type { Logger } from "@longshore/log";
+import type { SnapshotInfo, Snapshotter } from "@longshore/snapshots";
+import type { Change } from "@longshore/store";
+import type {
+  ContainerReferences,
+  ContentRecord,
+  Database,
+  ImageRecord,
+  IngestRecord,
+  LeaseRecord,
+} from "./database.ts";
+import { parseResourceKey, type Resource } from "./database.ts";
+import type { Labels } from "./labels.ts";
+import { type GcNode, labelOwners, labelReferences, nodeId, reachable } from "./reachability.ts";
+
+const EXPIRE = "containerd.io/gc.expire";
+const ROOT = "containerd.io/gc.root";
+const FLAT = "containerd.io/gc.flat";
+
+/** Deletions come in groups; collect once they have stopped for a moment. */
+const DELAY_MS = 100;
+const START_DELAY_MS = 1000;
+/** Timers of node take no more than this; one that fires early finds nothing and is set again. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** What a collection removed. */
+export interface GcResult {
+  readonly content: number;
+  readonly snapshots: number;
+  readonly images: number;
+  readonly leases: number;
+  readonly ingests: number;
+  readonly blobs: number;
+}
+
+export interface GarbageCollectorOptions {
+  readonly database: Database;
+  readonly backend: ContentStore;
+  readonly snapshotters: ReadonlyMap<string, Snapshotter>;
+  readonly log: Logger;
+  onImageDeleted(namespace: string, name: string): void;
+  onSnapshotRemoved(namespace: string, snapshotter: string, key: string): void;
+}
+
+/** Everything one namespace has, as of one moment. */
+interface NamespaceState {
+  readonly namespace: string;
+  readonly content: ReadonlyMap<string, ContentRecord>;
+  readonly ingests: ReadonlyMap<string, IngestRecord>;
+  readonly images: ReadonlyMap<string, ImageRecord>;
+  readonly leases: ReadonlyMap<string, LeaseRecord>;
+  readonly resources: ReadonlyArray<{ lease: string } & Resource>;
+  readonly containers: ReadonlyMap<string, ContainerReferences>;
+  /** By `<snapshotter>/<name>`, parents likewise. */
+  readonly snapshots: ReadonlyMap<string, SnapshotInfo>;
+}
+
+/**
+ * Removes what nothing refers to: mark and sweep over all namespaces, in one piece with respect to every other change
+ * (`Database.write`). Roots: images, containers, leases and what they list, unexpired ingests, whatever is labelled
+ * `containerd.io/gc.root`. Edges: an image's target, a container's snapshot, a snapshot's parent, the labels `gc.ref.*` and `gc.bref.*`.
+ *
+ * @see containerd, `core/metadata/gc.go`
+ */
+export class GarbageCollector implements AsyncDisposable {
+  private readonly options: GarbageCollectorOptions;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private expiry: { timer: ReturnType<typeof setTimeout>; at: number } | undefined;
+  private running: Promise<unknown> = Promise.resolve();
+  private stopped = false;
+
+  constructor(options: GarbageCollectorOptions) {
+    this.options = options;
+    options.database.onDirty = () => this.schedule();
+    options.database.onExpiry = (labels) => this.scheduleExpiry(Date.parse(labels[EXPIRE] ?? ""));
+    this.schedule(START_DELAY_MS);
+  }
+
+  /** Collect soon. */
+  schedule(delayMs = DELAY_MS): void {
+    if (this.stopped) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.collect().catch((error) => this.options.log.error({ err: error }, "garbage collection failed"));
+    }, delayMs);
+  }
+
+  /** Collect now. */
+  collect(): Promise<GcResult> {
+    clearTimeout(this.timer);
+    const result = this.options.database.write(() => this.markAndSweep());
+    this.running = result.catch(() => {});
+    return result;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    clearTimeout(this.expiry?.timer);
+    await this.running;
+  }
+
+  private async markAndSweep(): Promise<GcResult> {
+    const began = performance.now();
+    const { database, log } = this.options;
+    const now = Date.now();
+    const states = await Promise.all((await database.namespaces()).map((namespace) => this.read(namespace)));
+    const marked = await mark(states, now);
+    const result = { content: 0, snapshots: 0, images: 0, leases: 0, ingests: 0, blobs: 0 };
+    for (const state of states) await this.sweep(state, marked, result);
+    result.blobs = await this.sweepBackend(states, marked);
+    this.scheduleExpiry(nextExpiry(states, now));
+    if (Object.values(result).some((n) => n > 0)) {
+      log.debug({ ...result, durationMs: Math.round(performance.now() - began) }, "garbage collected");
+    }
+    return result;
+  }
+
+  private async read(namespace: string): Promise<NamespaceState> {
+    const { database, snapshotters } = this.options;
+    const map = async <T>(list: Promise<Array<{ key: string; value: T }>>) =>
+      new Map((await list).map(({ key, value }) => [key, value]));
+    const snapshots = new Map<string, SnapshotInfo>();
+    for (const [name, snapshotter] of snapshotters) {
+      const strip = (key: string) => `${name}/${key.slice(namespace.length + 1)}`;
+      for (const info of await snapshotter.list(`${namespace}/`)) {
+        const parent = info.parent && strip(info.parent);
+        snapshots.set(strip(info.name), { ...info, name: strip(info.name), parent });
+      }
+    }
+    const resources = await database.leaseResources(namespace).list();
+    return {
+      namespace,
+      content: await map(database.content(namespace).list()),
+      ingests: await map(database.ingests(namespace).list()),
+      images: await map(database.images(namespace).list()),
+      leases: await map(database.leases(namespace).list()),
+      resources: resources.map(({ key }) => parseResourceKey(key)),
+      containers: await map(database.containers(namespace).list()),
+      snapshots,
+    };
+  }
+
+  private async sweep(
+    state: NamespaceState,
+    marked: ReadonlySet<string>,
+    result: { -readonly [K in keyof GcResult]: GcResult[K] },
+  ): Promise<void> {
+    const { database, backend, onImageDeleted } = this.options;
+    const { namespace } = state;
+    const dead = (kind: string, map: ReadonlyMap<string, unknown>) =>
+      [...map.keys()].filter((key) => !marked.has(nodeId({ kind, namespace, key })));
+
+    result.snapshots += await this.sweepSnapshots(state, dead("snapshot", state.snapshots));
+    const content = dead("content", state.content);
+    const images = dead("image", state.images);
+    const ingests = dead("ingest", state.ingests);
+    const leases = new Set(dead("lease", state.leases));
+    const resources = state.resources.filter(({ lease }) => leases.has(lease) || !state.leases.has(lease));
+    const resourceBucket = database.leaseResources(namespace);
+    const changes: Change[] = [
+      ...content.map((key) => database.content(namespace).delete(key)),
+      ...images.map((key) => database.images(namespace).delete(key)),
+      ...ingests.map((key) => database.ingests(namespace).delete(key)),
+      ...[...leases].map((key) => database.leases(namespace).delete(key)),
+      ...resources.map(({ lease, type, id }) =>
+        resourceBucket.delete(`${encodeURIComponent(lease)} ${type} ${id}`),
+      ),
+    ];
+    if (changes.length > 0) await database.store.commit(changes);
+    for (const name of images) onImageDeleted(namespace, name);
+    for (const ref of ingests) await backend.abort(state.ingests.get(ref)?.backendRef ?? "");
+    result.content += content.length;
+    result.images += images.length;
+    result.ingests += ingests.length;
+    result.leases += leases.size;
+  }
+
+  /** Children before parents. One that can't go stays, with what it stands on, until the next time. */
+  private async sweepSnapshots(state: NamespaceState, dead: readonly string[]): Promise<number> {
+    const { snapshotters, onSnapshotRemoved, log } = this.options;
+    const { namespace, snapshots } = state;
+    const depth = (key: string): number => {
+      let steps = 0;
+      for (let at = snapshots.get(key); at?.parent; at = snapshots.get(at.parent)) steps++;
+      return steps;
+    };
+    const ordered = dead.map((key) => ({ key, depth: depth(key) })).sort((a, b) => b.depth - a.depth);
+    let removed = 0;
+    for (const { key } of ordered) {
+      const slash = key.indexOf("/");
+      const [snapshotter, name] = [key.slice(0, slash), key.slice(slash + 1)];
+      try {
+        await snapshotters.get(snapshotter)?.remove(`${namespace}/${name}`);
+        removed++;
+        onSnapshotRemoved(namespace, snapshotter, name);
+      } catch (error) {
+        log.warn({ err: error, namespace, snapshotter, key: name }, "failed to remove snapshot");
+      }
+    }
+    return removed;
+  }
+
+  /** Bytes that no namespace has any more, and ingests that none knows. */
+  private async sweepBackend(
+    states: readonly NamespaceState[],
+    marked: ReadonlySet<string>,
+  ): Promise<number> {
+    const { backend } = this.options;
+    const wanted = new Set<string>();
+    const refs = new Set<string>();
+    for (const { namespace, content, ingests } of states) {
+      for (const key of content.keys()) {
+        if (marked.has(nodeId({ kind: "content", namespace, key }))) wanted.add(key);
+      }
+      for (const [key, { backendRef, expected }] of ingests) {
+        if (!marked.has(nodeId({ kind: "ingest", namespace, key }))) continue;
+        refs.add(backendRef);
+        if (expected !== undefined) wanted.add(expected);
+      }
+    }
+    let removed = 0;
+    for (const digest of backend.list()) {
+      if (!wanted.has(digest) && (await backend.delete(digest))) removed++;
+    }
+    for (const { ref } of backend.statuses()) {
+      if (!refs.has(ref)) await backend.abort(ref);
+    }
+    return removed;
+  }
+
+  private scheduleExpiry(at: number): void {
+    if (this.stopped || !Number.isFinite(at)) return;
+    if (this.expiry && this.expiry.at <= at && this.expiry.at > Date.now()) return;
+    clearTimeout(this.expiry?.timer);
+    const delay = Math.min(Math.max(at - Date.now(), 0) + DELAY_MS, LONGEST_TIMER_MS);
+    const timer = setTimeout(() => {
+      this.expiry = undefined;
+      this.schedule(0);
+    }, delay);
+    timer.unref();
+    this.expiry = { timer, at };
+  }
+}
+
+/** The ids of everything that stays. */
+function mark(states: readonly NamespaceState[], now: number): Promise<Set<string>> {
+  const byNamespace = new Map(states.map((state) => [state.namespace, state]));
+  const belongings = new Map<string, GcNode[]>();
+  for (const state of states) {
+    for (const [bearer, labels] of labelled(state)) {
+      for (const owner of labelOwners(state.namespace, labels)) {
+        const id = nodeId(owner);
+        belongings.set(id, [...(belongings.get(id) ?? []), bearer]);
+      }
+    }
+  }
+  return reachable(
+    states.flatMap((state) => rootsOf(state, now)),
+    async (node) => {
+      const state = byNamespace.get(node.namespace);
+      return [...(belongings.get(nodeId(node)) ?? []), ...(state ? referencesOf(state, node) : [])];
+    },
+  );
+}
+
+function* labelled(state: NamespaceState): Generator<[GcNode, Labels]> {
+  const { namespace } = state;
+  for (const kind of ["content", "image", "container", "snapshot"] as const) {
+    const map = {
+      content: state.content,
+      image: state.images,
+      container: state.containers,
+      snapshot: state.snapshots,
+    }[kind];
+    for (const [key, { labels = {} }] of map) yield [{ kind, namespace, key }, labels];
+  }
+}
+
+function rootsOf(state: NamespaceState, now: number): GcNode[] {
+  const { namespace } = state;
+  const roots: GcNode[] = [];
+  const live = new Map([...state.leases].filter(([, { labels }]) => !isExpired(labels, now)));
+  for (const key of live.keys()) roots.push({ kind: "lease", namespace, key });
+  for (const { lease, type, id } of state.resources) {
+    const labels = live.get(lease)?.labels;
+    if (!labels) continue;
+    const flat = FLAT in labels;
+    if (type === "content") roots.push({ kind: "content", namespace, key: id, flat });
+    else if (type === "images") roots.push({ kind: "image", namespace, key: id, flat });
+    else if (type === "ingests") roots.push({ kind: "ingest", namespace, key: id });
+    else roots.push({ kind: "snapshot", namespace, key: `${type.slice("snapshots/".length)}/${id}`, flat });
+  }
+  for (const [key, { labels }] of state.images) {
+    if (!isExpired(labels, now)) roots.push({ kind: "image", namespace, key });
+  }
+  for (const [key, { expireAt }] of state.ingests) {
+    if (expireAt !== undefined && Date.parse(expireAt) > now) roots.push({ kind: "ingest", namespace, key });
+  }
+  for (const key of state.containers.keys()) roots.push({ kind: "container", namespace, key });
+  for (const kind of ["content", "snapshot"] as const) {
+    for (const [key, { labels }] of kind === "content" ? state.content : state.snapshots) {
+      const waiting = EXPIRE in labels && !isExpired(labels, now);
+      if (ROOT in labels || waiting) roots.push({ kind, namespace, key });
+    }
+  }
+  return roots;
+}
+
+function referencesOf(state: NamespaceState, { kind, namespace, key, flat = false }: GcNode): GcNode[] {
+  const byLabels = (labels: Readonly<Labels> = {}) => (flat ? [] : labelReferences(namespace, labels));
+  switch (kind) {
+    case "content":
+      return byLabels(state.content.get(key)?.labels);
+    case "snapshot": {
+      const snapshot = state.snapshots.get(key);
+      const parent = snapshot?.parent ? [{ kind, namespace, key: snapshot.parent, flat }] : [];
+      return [...parent, ...byLabels(snapshot?.labels)];
+    }
+    case "image": {
+      const image = state.images.get(key);
+      if (!image) return [];
+      return [{ kind: "content", namespace, key: image.target.digest, flat }, ...byLabels(image.labels)];
+    }
+    case "ingest": {
+      const expected = state.ingests.get(key)?.expected;
+      return expected === undefined ? [] : [{ kind: "content", namespace, key: expected }];
+    }
+    case "container": {
+      const container = state.containers.get(key);
+      const { snapshotter = "", snapshotKey = "" } = container ?? {};
+      const snapshot = snapshotter
+        ? [{ kind: "snapshot", namespace, key: `${snapshotter}/${snapshotKey}` }]
+        : [];
+      return [...snapshot, ...byLabels(container?.labels)];
+    }
+    default:
+      return [];
+  }
+}
+
+/** A time that can't be read is no time: the object stays. */
+function isExpired(labels: Readonly<Labels>, now: number): boolean {
+  const at = Date.parse(labels[EXPIRE] ?? "");
+  return Number.isFinite(at) && at < now;
+}
+
+function nextExpiry(states: readonly NamespaceState[], now: number): number {
+  const times = states.flatMap(({ leases, images, ingests }) => [
+    ...[...leases.values(), ...images.values()].map(({ labels }) => Date.parse(labels[EXPIRE] ?? "")),
+    ...[...ingests.values()].map(({ expireAt = "" }) => Date.parse(expireAt)),
+  ]);
+  return times.filter((time) => time > now).reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+}
