@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import { eventually } from "@longshore/testkit";
+import { Daemon, haveCtr, SHIMS } from "./daemon.ts";
+
+const present = SHIMS.filter(({ binary }) => fs.existsSync(binary));
+if (!haveCtr) console.warn("skipped: no ctr on this machine (package containerd)");
+
+describe.skipIf(!haveCtr)("Debian's ctr", () => {
+  let daemon: Daemon;
+  beforeAll(async () => {
+    daemon = await Daemon.start();
+  });
+  afterAll(async () => daemon[Symbol.asyncDispose]());
+
+  test("version and plugins", async () => {
+    expect(await daemon.out("version")).toMatch(/Server:\n {2}Version: {2}\S+\n/);
+    const plugins = await daemon.out("plugins", "ls");
+    expect(plugins).toMatch(/io\.containerd\.runtime\.v2 +task +linux\/amd64 +ok/);
+    expect(plugins).toMatch(/io\.longshore\.events\.v1 +nats +- +skip/);
+    expect(await daemon.out("plugins", "ls", "type==io.containerd.event.v1")).not.toContain("grpc");
+  });
+
+  test("namespaces: create, list, label, remove; refused while something is in it", async () => {
+    const ns = daemon.namespace;
+    await daemon.out("namespaces", "create", ns, "colour=blue");
+    expect(await daemon.out("namespaces", "ls")).toMatch(new RegExp(`${ns} +colour=blue`));
+    await daemon.out("namespaces", "label", ns, "colour=");
+    expect(await daemon.out("namespaces", "ls")).not.toContain("blue");
+    await daemon.out("containers", "create", "--rootfs", daemon.rootfs, "c1");
+    expect((await daemon.ctr("namespaces", "rm", ns)).stderr).toContain("it still has containers");
+    await daemon.out("containers", "rm", "c1");
+    await daemon.out("namespaces", "rm", ns);
+    expect((await daemon.ctr("namespaces", "create", "../x")).stderr).toContain("must match");
+  });
+
+  test("containers: create, list with a filter, label, info, remove", async () => {
+    await daemon.out("containers", "create", "--rootfs", "--label", "a=1", daemon.rootfs, "c1", "true");
+    await daemon.out("containers", "create", "--rootfs", daemon.rootfs, "c2", "true");
+    expect((await daemon.out("containers", "ls", "-q", 'labels."a"==1')).split("\n")).toEqual(["c1"]);
+    await daemon.out("containers", "label", "c2", "b=2");
+    expect(JSON.parse(await daemon.out("containers", "info", "c2"))).toMatchObject({
+      ID: "c2",
+      Labels: { b: "2" },
+    });
+    expect(
+      (await daemon.ctr("containers", "create", "--rootfs", daemon.rootfs, "c1", "true")).stderr,
+    ).toContain('container "c1": already exists');
+    await daemon.out("containers", "rm", "c1", "c2");
+    expect((await daemon.ctr("containers", "info", "c1")).stderr).toContain("not found");
+  });
+
+  test("a runtime that does not exist is refused, and nothing is left", async () => {
+    const args = ["run", "--rootfs", "--runtime", "io.containerd.none.v1", daemon.rootfs, "n1", "true"];
+    const { status, stderr } = await daemon.ctr(...args);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining('binary not installed "containerd-shim-none-v1"'),
+    ]);
+    await daemon.out("containers", "rm", "n1");
+    expect(daemon.leaks()).toEqual([]);
+  });
+
+  for (const shim of present) {
+    describe(`with ${shim.name}`, () => {
+      test("run: output, exit status, nothing left", async () => {
+        const ended = await daemon.run(
+          shim,
+          ["--rm"],
+          "r1",
+          "/bin/sh",
+          "-c",
+          "echo out; echo err >&2; exit 7",
+        );
+        expect(ended).toEqual({ status: 7, stdout: "out\n", stderr: "err\n" });
+        await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+      });
+
+      test("run of a command that isn't there fails, and nothing is left", async () => {
+        const { status, stderr } = await daemon.run(shim, ["--rm"], "r2", "/no/such/command");
+        expect(status).not.toBe(0);
+        expect(stderr).toContain("/no/such/command");
+        await daemon.ctr("containers", "rm", "r2");
+        await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+      });
+
+      test("tasks: list, exec, ps, metrics, pause, kill, delete, with their events in order", async () => {
+        const events = daemon.events();
+        await Bun.sleep(100); // ctr does not say when it listens
+        expect((await daemon.run(shim, ["-d"], "t1", "/bin/sleep", "1000")).status).toBe(0);
+        const [[id, pid, status] = []] = await daemon.tasks();
+        expect([id, status]).toEqual(["t1", "RUNNING"]);
+        expect(fs.readFileSync(`/proc/${pid}/cmdline`, "utf8")).toBe("/bin/sleep\x001000\0");
+        expect(await daemon.out("tasks", "ps", "t1")).toContain(`${pid}`);
+        const exec = await daemon.ctr(
+          "tasks",
+          "exec",
+          "--exec-id",
+          "e1",
+          "t1",
+          "/bin/sh",
+          "-c",
+          "echo in; exit 3",
+        );
+        expect([exec.stdout, exec.status]).toEqual(["in\n", 3]);
+        expect(await daemon.out("tasks", "metrics", "t1")).toContain("memory.usage_in_bytes");
+        await daemon.out("tasks", "pause", "t1");
+        expect(await daemon.status("t1")).toBe("PAUSED");
+        await daemon.out("tasks", "resume", "t1");
+        expect((await daemon.ctr("tasks", "delete", "t1")).status).not.toBe(0);
+        await daemon.out("tasks", "kill", "--signal", "SIGKILL", "t1");
+        await eventually(async () => (await daemon.status("t1")) === "STOPPED");
+        await daemon.ctr("tasks", "delete", "t1");
+        expect(await daemon.tasks()).toEqual([]);
+        await daemon.out("containers", "rm", "t1");
+        await eventually(() => events.lines.some((line) => line.includes("/containers/delete")));
+        events.stop();
+        const topics = events.lines.map((line) => line.split(" ")[5] ?? "");
+        expect(topics.filter((topic) => topic.startsWith("/tasks/"))).toEqual([
+          "/tasks/create",
+          "/tasks/start",
+          "/tasks/exec-added",
+          "/tasks/exec-started",
+          "/tasks/exit",
+          "/tasks/paused",
+          "/tasks/resumed",
+          "/tasks/exit",
+          "/tasks/delete",
+        ]);
+        await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+      });
+    });
+  }
+});

@@ -1,0 +1,179 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { type CommandResult, eventually, output, run, tempDir } from "@longshore/testkit";
+
+/** The built binaries; another directory may be named to test those in it. */
+export const binDir =
+  process.env.LONGSHORE_TEST_BIN_DIR ?? path.resolve(import.meta.dirname, "../../../dist/bin");
+
+/** Shims to run containers with, as clients name the runtime. */
+export const SHIMS = [
+  {
+    name: "Debian's shim",
+    runtime: "/usr/bin/containerd-shim-runc-v2",
+    binary: "/usr/bin/containerd-shim-runc-v2",
+  },
+  {
+    name: "our shim",
+    runtime: path.join(binDir, "containerd-shim-runc-v2"),
+    binary: path.join(binDir, "containerd-shim-runc-v2"),
+  },
+] as const;
+export type Shim = (typeof SHIMS)[number];
+
+export const haveCtr = fs.existsSync("/usr/bin/ctr");
+
+/** A containerd of our own, on directories of its own. */
+export class Daemon implements AsyncDisposable {
+  readonly dir = tempDir();
+  readonly address = path.join(this.dir.path, "c.sock");
+  readonly root = path.join(this.dir.path, "root");
+  readonly state = path.join(this.dir.path, "state");
+  readonly rootfs = path.join(this.dir.path, "rootfs");
+  /** Its own, since real shims keep runc's state in one directory for all daemons. */
+  readonly namespace = path.basename(this.dir.path);
+  readonly logFile = path.join(this.dir.path, "log");
+  readonly #ctr = ["/usr/bin/ctr", "--address", this.address, "--namespace", this.namespace];
+  #process: ChildProcess | undefined;
+
+  constructor() {
+    makeRootfs(this.rootfs);
+  }
+
+  static async start(...args: string[]): Promise<Daemon> {
+    const daemon = new Daemon();
+    await daemon.start(...args);
+    return daemon;
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  /** Start it and wait until it serves. */
+  async start(...args: string[]): Promise<void> {
+    const places = ["--address", this.address, "--root", this.root, "--state", this.state];
+    const log = fs.openSync(this.logFile, "a");
+    const before = fs.fstatSync(log).size;
+    const child = spawn(path.join(binDir, "containerd"), [...places, ...args], {
+      stdio: ["ignore", log, log],
+    });
+    fs.closeSync(log);
+    this.#process = child;
+    const serving = () => this.log().slice(before).includes('"msg":"serving"');
+    await eventually(() => child.exitCode !== null || serving(), { what: "containerd serving" });
+    if (child.exitCode !== null) throw new Error(`containerd ended with ${child.exitCode}: ${this.log()}`);
+  }
+
+  /** Send it a signal, and wait for its end. */
+  async signal(name: NodeJS.Signals): Promise<number | null> {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
+    const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    child.kill(name);
+    return await ended;
+  }
+
+  log(): string {
+    return fs.readFileSync(this.logFile, "utf8");
+  }
+
+  async ctr(...args: string[]): Promise<CommandResult> {
+    return await run([...this.#ctr, ...args], { timeoutMs: 30_000 });
+  }
+
+  /** `ctr` that must succeed; what it printed. */
+  async out(...args: string[]): Promise<string> {
+    return await output([...this.#ctr, ...args], { timeoutMs: 30_000 });
+  }
+
+  /** `ctr run` of a command in the busybox rootfs. */
+  async run(shim: Shim, flags: string[], id: string, ...command: string[]): Promise<CommandResult> {
+    const own = ["--runtime", shim.runtime, "--cgroup", `/ls-test-${this.pid}/${id}`, "--rootfs"];
+    return await this.ctr("run", ...flags, ...own, this.rootfs, id, ...command);
+  }
+
+  /** `run` in the background, which must succeed; the pid of its init process. */
+  async runDetached(shim: Shim, id: string, ...command: string[]): Promise<number> {
+    const { status, stderr } = await this.run(shim, ["-d"], id, ...command);
+    if (status !== 0) throw new Error(`ctr run ${id}: ${stderr}`);
+    return Number((await this.tasks()).find(([name]) => name === id)?.[1]);
+  }
+
+  /** What `ctr events` prints from now on, a line each. */
+  events(...filters: string[]): { lines: string[]; stop(): void } {
+    const child = spawn("/usr/bin/ctr", [...this.#ctr.slice(1), "events", ...filters]);
+    const events = { lines: [] as string[], stop: () => void child.kill() };
+    let rest = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      const parts = (rest + chunk.toString()).split("\n");
+      rest = parts.pop() ?? "";
+      events.lines.push(...parts);
+    });
+    return events;
+  }
+
+  /** `ID PID STATUS` of each task. */
+  async tasks(): Promise<string[][]> {
+    const lines = (await this.out("tasks", "ls")).split("\n").slice(1);
+    return lines.map((line) => line.trim().split(/\s+/));
+  }
+
+  async status(id: string): Promise<string | undefined> {
+    return (await this.tasks()).find(([name]) => name === id)?.[2];
+  }
+
+  bundle(id: string, namespace = this.namespace): string {
+    return path.join(this.state, "io.containerd.runtime.v2.task", namespace, id);
+  }
+
+  /** The shim that serves a container. */
+  shimPid(id: string): number {
+    return processesWith(`\0-id\0${id}\0`, `${this.address}\0`)[0] ?? 0;
+  }
+
+  /** Processes, bundles and cgroups that a container left. */
+  leaks(): string[] {
+    const found = processesWith(this.dir.path).filter((pid) => pid !== this.pid && pid !== process.pid);
+    const bundles = fs
+      .globSync(path.join(this.state, "*/*/*"))
+      .concat(fs.globSync(path.join(this.root, "*task/*/*")));
+    const groups = fs.globSync(`/sys/fs/cgroup/{*,}/ls-test-${this.pid}/*/`);
+    return [...found.map((pid) => `process ${pid}`), ...bundles, ...groups];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process?.exitCode === null && this.#process.signalCode === null) {
+      for (const [id = ""] of await this.tasks()) await this.ctr("tasks", "delete", "--force", id);
+    }
+    await this.signal("SIGKILL");
+    for (const pid of processesWith(this.dir.path)) if (pid !== process.pid) process.kill(pid, "SIGKILL");
+    for (const group of fs.globSync(`/sys/fs/cgroup/{*,}/ls-test-${this.pid}`)) fs.rmdirSync(group);
+    this.dir[Symbol.dispose]();
+  }
+}
+
+/** Processes whose command line holds all of these. */
+export function processesWith(...parts: string[]): number[] {
+  return fs.readdirSync("/proc").flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const commandLine = fs.readFileSync(`/proc/${name}/cmdline`, "utf8");
+      return parts.every((part) => commandLine.includes(part)) ? [Number(name)] : [];
+    } catch {
+      return []; // it has ended
+    }
+  });
+}
+
+function makeRootfs(rootfs: string): void {
+  for (const name of ["bin", "proc", "dev", "sys", "etc", "tmp"]) {
+    fs.mkdirSync(path.join(rootfs, name), { recursive: true });
+  }
+  fs.copyFileSync("/bin/busybox", path.join(rootfs, "bin/busybox"));
+  fs.chmodSync(path.join(rootfs, "bin/busybox"), 0o755);
+  for (const applet of ["sh", "sleep", "echo", "cat", "ps", "kill", "true"]) {
+    fs.symlinkSync("busybox", path.join(rootfs, "bin", applet));
+  }
+}
