@@ -1,42 +1,20 @@
-import {
-  ContainerCreate,
-  ContainerDelete,
-  ContainerUpdate,
-} from "@longshore/api/containerd/events/container";
-import * as contentEvents from "@longshore/api/containerd/events/content";
-import * as imageEvents from "@longshore/api/containerd/events/image";
-import {
-  NamespaceCreate,
-  NamespaceDelete,
-  NamespaceUpdate,
-} from "@longshore/api/containerd/events/namespace";
-import * as snapshotEvents from "@longshore/api/containerd/events/snapshot";
-import * as taskEvents from "@longshore/api/containerd/events/task";
 import type { Any } from "@longshore/api/google/protobuf/any";
+import { TOPICS } from "@longshore/events/topics";
 
 interface Decoder {
   decode(bytes: Uint8Array): object;
 }
 
-/** The messages of proto package `containerd.events` that travel as events, by name. */
-const DECODERS: Readonly<Record<string, Decoder>> = {
-  ContainerCreate,
-  ContainerUpdate,
-  ContainerDelete,
-  NamespaceCreate,
-  NamespaceUpdate,
-  NamespaceDelete,
-  ...decodersOf(contentEvents),
-  ...decodersOf(imageEvents),
-  ...decodersOf(snapshotEvents),
-  ...decodersOf(taskEvents),
-};
+/** The decoders of containerd's events by type URL; one type may come under several topics. */
+const DECODERS: ReadonlyMap<string, Decoder> = new Map(
+  Object.values(TOPICS).map(({ typeUrl, message }): [string, Decoder] => [typeUrl, message]),
+);
 
 /** The fields of an event as the generated code names them; undefined for a type that isn't containerd's or bytes that aren't it. */
 export function decodeEvent(event: Any | undefined): Record<string, unknown> | undefined {
   if (!event) return undefined;
-  const name = /(?:^|\/)containerd\.events\.(\w+)$/.exec(event.typeUrl)?.[1];
-  const decoder = name === undefined ? undefined : DECODERS[name];
+  // Some senders write type.googleapis.com/ before the name.
+  const decoder = DECODERS.get(event.typeUrl.slice(event.typeUrl.lastIndexOf("/") + 1));
   if (!decoder) return undefined;
   try {
     return decoder.decode(event.value) as Record<string, unknown>;
@@ -61,12 +39,4 @@ export function eventField(event: Any | undefined, path: readonly string[]): str
 
 function camelCase(name: string): string {
   return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function decodersOf(generated: Record<string, unknown>): Record<string, Decoder> {
-  const isDecoder = (value: unknown): value is Decoder =>
-    typeof value === "object" && value !== null && "decode" in value;
-  return Object.fromEntries(
-    Object.entries(generated).filter((entry): entry is [string, Decoder] => isDecoder(entry[1])),
-  );
 }

@@ -13,6 +13,14 @@ export interface ProcessExit {
   exitedAt: Timestamp;
 }
 
+/** What our shim writes, `exits/<exec id or "init">.json`. */
+interface ExitFile {
+  pid: number;
+  exit_status: number;
+  /** RFC 3339. */
+  exited_at: string;
+}
+
 const INIT = "init";
 const EXITS = "exits";
 const TOLD = "told";
@@ -25,33 +33,32 @@ export function readExitRecords(bundle: string): ProcessExit[] {
 }
 
 /** Remember in the bundle that an exit was published, for a daemon that comes back. */
-export function markTold(bundle: string, execId: string): void {
+export function markTold(bundle: string, { execId, pid }: Pick<ProcessExit, "execId" | "pid">): void {
   const directory = path.join(bundle, TOLD);
   try {
-    fs.mkdirSync(directory, { recursive: false, mode: 0o700 });
+    fs.mkdirSync(directory, { mode: 0o700 });
   } catch (error) {
     if (isErrno(error, "ENOENT")) return; // the bundle is gone, and with it the question
     if (!isErrno(error, "EEXIST")) throw error;
   }
-  fs.writeFileSync(path.join(directory, execId || INIT), "");
+  // An exec id may be used again, for another pid.
+  fs.writeFileSync(path.join(directory, execId || INIT), String(pid));
 }
 
-export function wasTold(bundle: string, execId: string): boolean {
-  return fs.existsSync(path.join(bundle, TOLD, execId || INIT));
+export function wasTold(bundle: string, { execId, pid }: Pick<ProcessExit, "execId" | "pid">): boolean {
+  try {
+    return fs.readFileSync(path.join(bundle, TOLD, execId || INIT), "utf8") === String(pid);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return false;
+    throw error;
+  }
 }
 
 function parse(file: string, name: string): ProcessExit[] {
   try {
-    const record = JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, unknown>;
-    const exitedAt = record.exitedAt ?? record.exited_at;
-    return [
-      {
-        execId: name === INIT ? "" : name,
-        pid: Number(record.pid ?? 0),
-        exitStatus: Number(record.exitStatus ?? record.exit_status ?? 0),
-        exitedAt: fromRfc3339(String(exitedAt)),
-      },
-    ];
+    const { pid, exit_status, exited_at } = JSON.parse(fs.readFileSync(file, "utf8")) as ExitFile;
+    const execId = name === INIT ? "" : name;
+    return [{ execId, pid, exitStatus: exit_status, exitedAt: fromRfc3339(exited_at) }];
   } catch (error) {
     // Torn by a crash while it was written, which is before anyone was told: the shim's answer must do.
     if (error instanceof SyntaxError || error instanceof RangeError || isErrno(error, "ENOENT")) return [];

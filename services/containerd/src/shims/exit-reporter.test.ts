@@ -35,13 +35,16 @@ test("ExitReporter publishes an exit once, whoever tells of it first, and marks 
     topic: "/tasks/exit",
     event: { typeUrl: event.typeUrl, value: Buffer.from(event.value) },
   };
-  expect(wasTold(bundle.path, "")).toBe(false);
+  const init = { execId: "", pid: 7 };
+  expect(wasTold(bundle.path, init)).toBe(false);
   exits.forward(envelope, { onNats: true });
   exits.forward(envelope, {});
   exits.report(bundle, { execId: "", pid: 7, exitStatus: 3, exitedAt });
   exits.report(bundle, { execId: "e1", pid: 9, exitStatus: 4, exitedAt });
   expect(seen).toEqual(["/tasks/exit c1 3 true", "/tasks/exit e1 4 false"]);
-  expect([wasTold(bundle.path, ""), wasTold(bundle.path, "e1")]).toEqual([true, true]);
+  expect(wasTold(bundle.path, init)).toBe(true);
+  expect(wasTold(bundle.path, { execId: "e1", pid: 9 })).toBe(true);
+  expect(wasTold(bundle.path, { execId: "e1", pid: 10 })).toBe(false);
 });
 
 test("readExitRecords() reads what shims wrote, and passes over a torn record", () => {
@@ -50,7 +53,7 @@ test("readExitRecords() reads what shims wrote, and passes over a torn record", 
   const exits = path.join(bundle.path, "exits");
   expect(readExitRecords(bundle.path)).toEqual([]);
   fs.mkdirSync(exits);
-  const record = { pid: 7, exitStatus: 3, exitedAt: "2023-11-14T22:13:20.000000005Z" };
+  const record = { pid: 7, exit_status: 3, exited_at: "2023-11-14T22:13:20.000000005Z" };
   fs.writeFileSync(path.join(exits, "init.json"), JSON.stringify(record));
   fs.writeFileSync(path.join(exits, "e1.json"), '{"pid":');
   expect(readExitRecords(bundle.path)).toEqual([{ execId: "", pid: 7, exitStatus: 3, exitedAt }]);

@@ -37,7 +37,7 @@ export class ExitReporter {
     if (!this.#isNews(envelope.namespace, containerId, execId, pid)) return;
     this.#exchange.forward(envelope, options);
     const bundle = this.#bundleOf(envelope.namespace, containerId);
-    if (bundle) markTold(bundle.path, execId);
+    if (bundle) markTold(bundle.path, { execId, pid });
   }
 
   /** An exit learned otherwise. */
@@ -46,7 +46,7 @@ export class ExitReporter {
     const { execId, ...fields } = exit;
     const event = eventMessage("TaskExit", TaskExit, { containerId: id, id: execId || id, ...fields });
     this.#exchange.publish(namespace, EXIT_TOPIC, event, options);
-    markTold(path, execId);
+    markTold(path, exit);
   }
 
   /** The task is gone without the shim having told so. */

@@ -107,7 +107,7 @@ function tellUntold(
   const { pid = 0, exitStatus = 0, exitedAt = timestampNow() } = init ?? {};
   const all = init && !known ? [...recorded, { execId: "", pid, exitStatus, exitedAt }] : recorded;
   for (const exit of all) {
-    if (!wasTold(bundle.path, exit.execId)) exits.report(bundle, exit, { replay: true });
+    if (!wasTold(bundle.path, exit)) exits.report(bundle, exit, { replay: true });
   }
 }
 

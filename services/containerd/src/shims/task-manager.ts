@@ -269,7 +269,7 @@ export class TaskManager implements AsyncDisposable {
   #tellDeath(bundle: Bundle, recorded: readonly ProcessExit[], init: ProcessExit, replay: boolean): void {
     const execs = recorded.filter(({ execId }) => execId !== "");
     for (const exit of [...execs, init]) {
-      if (!wasTold(bundle.path, exit.execId)) this.#exits.report(bundle, exit, { replay });
+      if (!wasTold(bundle.path, exit)) this.#exits.report(bundle, exit, { replay });
     }
     this.#exits.reportDelete(bundle, init, { replay });
   }
