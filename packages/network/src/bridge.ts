@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import {
   addAddress,
   createBridge,
@@ -102,7 +102,21 @@ export function attach(route: RouteSocket, attachment: Attachment): void {
 
 /** Remove a veth pair by the name of the host's end; none is no error. */
 export function detach(route: RouteSocket, link: string): void {
-  if (route.link(link)) route.run(deleteLink(link));
+  unlessGone(() => route.run(deleteLink(link)));
+}
+
+/** Put the host's end of a veth pair back on its bridge, if it still exists. */
+export function reattach(route: RouteSocket, link: string, bridgeIndex: number): void {
+  unlessGone(() => route.run(setLink({ name: link }, { up: true, master: bridgeIndex })));
+}
+
+/** The kernel may be taking the interface away at this moment, with its other end. */
+function unlessGone(change: () => void): void {
+  try {
+    change();
+  } catch (error) {
+    if (!isErrno(error, "ENODEV")) throw error;
+  }
 }
 
 /** Bridges that a real Docker has made. */

@@ -1,10 +1,13 @@
 import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { Nftables } from "@longshore/syscalls/nftables";
-import { formatRuleset, GUARDED_LINKS_SET, type Ruleset } from "./ruleset.ts";
+import { BRIDGES_SET, formatRuleset, GUARDED_LINKS_SET, type Ruleset } from "./ruleset.ts";
 
 /** A chain that the real Docker makes for rules of others, and which it asks before its own. */
 const DOCKER_USER = "ip filter DOCKER-USER";
+
+/** By which interface a packet came, and goes. */
+const DIRECTIONS: readonly string[] = ["iifname", "oifname"];
 
 /** Parts of libnftables-json(5) that are read here. */
 interface Listing {
@@ -20,6 +23,7 @@ export class Firewall implements Disposable {
   readonly #nft = new Nftables();
   readonly #table: string;
   readonly #log: Logger;
+  #ruleset: Omit<Ruleset, "table"> | undefined;
 
   constructor(table: string, log: Logger) {
     this.#table = table;
@@ -30,10 +34,21 @@ export class Firewall implements Disposable {
   rebuild(ruleset: Omit<Ruleset, "table">): void {
     this.#nft.run(formatRuleset({ ...ruleset, table: this.#table }));
     for (const { bridge } of ruleset.bridges) this.#admit(bridge);
+    this.#ruleset = ruleset;
   }
 
-  /** The guarded links of the table that is in place, none where there is no table. */
-  guardedLinks(): string[] {
+  /** Whether nobody has flushed it since, nor a real Docker has come that does not yet know of us. About 0.2 ms. */
+  isInPlace(): boolean {
+    if (!this.#ruleset || !this.#list(`list set inet ${this.#table} ${BRIDGES_SET}`)) return false;
+    return this.#ruleset.bridges.every(({ bridge }) => {
+      const present = this.#admissions(bridge);
+      return present === undefined || present.length === DIRECTIONS.length;
+    });
+  }
+
+  /** The guarded links of this process's last ruleset, at first of the table that is in place. */
+  guardedLinks(): readonly string[] {
+    if (this.#ruleset) return this.#ruleset.guardedLinks;
     const listing = this.#list(`list set inet ${this.#table} ${GUARDED_LINKS_SET}`);
     const elements = listing?.nftables.flatMap(({ set }) => set?.elem ?? []) ?? [];
     return elements.filter((element) => typeof element === "string");
@@ -70,8 +85,7 @@ export class Firewall implements Disposable {
     this.#nft.run(
       [
         ...present.map((handle) => `delete rule ${DOCKER_USER} handle ${handle}`),
-        `insert rule ${DOCKER_USER} iifname ${name} counter accept`,
-        `insert rule ${DOCKER_USER} oifname ${name} counter accept`,
+        ...DIRECTIONS.map((key) => `insert rule ${DOCKER_USER} ${key} ${name} counter accept`),
       ].join("\n"),
     );
   }
@@ -108,5 +122,5 @@ function matchesLink(expression: unknown, link: string): boolean {
     match?: { left?: { meta?: { key?: string } }; right?: unknown };
   };
   const key = match?.left?.meta?.key;
-  return (key === "iifname" || key === "oifname") && match?.right === link;
+  return DIRECTIONS.includes(key ?? "") && match?.right === link;
 }

@@ -1,6 +1,6 @@
 import { EngineError, isErrno } from "@longshore/errors";
-import { deleteLink, RouteSocket, setLink } from "@longshore/netlink";
-import { attach, detach, dockerBridges, enableForwarding, ensureBridge } from "./bridge.ts";
+import { deleteLink, RouteSocket } from "@longshore/netlink";
+import { attach, detach, dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
 import { type DefaultNetworks, defaultBridgeOptions, loadDefaultNetworks } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
@@ -69,13 +69,17 @@ class EngineNetworks implements Networks {
     this.#networks = parts.networks;
   }
 
-  /** Put the bridge, forwarding and the firewall in place. */
+  /** Put the bridge, with the interfaces that belong on it, forwarding and the firewall in place. */
   start(): void {
     const { bridge: name, log } = this.#options;
     const { mac, subnet, gateway } = this.#networks.bridge;
     this.#bridgeIndex = ensureBridge(this.#route, { name, mac, subnet, gateway, mtu: MTU });
 
     const links = this.#route.links();
+    const belonging = new Set(this.#endpoints.all().map(({ link }) => link));
+    for (const { name, master } of links)
+      if (belonging.has(name) && master !== this.#bridgeIndex) reattach(this.#route, name, this.#bridgeIndex);
+
     // What kept the host from being a router before us must still hold between the interfaces it had then.
     const hardware = links.filter(({ kind, index }) => kind === undefined && index !== 1);
     const guardedLinks = enableForwarding()
@@ -137,6 +141,7 @@ class EngineNetworks implements Networks {
       this.#build(sandboxId);
       return this.#describe(request);
     }
+    this.#ensure();
     const endpoint = await this.#endpoints.create(this.#networks.bridge, { sandboxId, containerId, mac });
     try {
       this.#build(sandboxId, endpoint);
@@ -166,18 +171,11 @@ class EngineNetworks implements Networks {
 
     const endpoints = this.#endpoints.all();
     const dead = endpoints.filter(({ sandboxId }) => !live.has(sandboxId));
-    const kept = new Map(
-      endpoints.filter(({ sandboxId }) => live.has(sandboxId)).map((endpoint) => [endpoint.link, endpoint]),
-    );
+    const kept = new Set(endpoints.filter(({ sandboxId }) => live.has(sandboxId)).map(({ link }) => link));
     // A process may still be in the namespace of a dead sandbox: its interface must not keep the address in use.
     for (const { link } of dead) detach(this.#route, link);
-    for (const { name, kind, master } of this.#route.links()) {
-      if (kind !== "veth") continue;
-      if (kept.has(name)) {
-        if (master !== this.#bridgeIndex)
-          this.#route.run(setLink({ name }, { up: true, master: this.#bridgeIndex }));
-      } else if (master === this.#bridgeIndex) detach(this.#route, name);
-    }
+    for (const { name, kind, master } of this.#route.links())
+      if (kind === "veth" && master === this.#bridgeIndex && !kept.has(name)) detach(this.#route, name);
     await this.#endpoints.remove(dead);
     for (const sandboxId of live)
       if (!pinned.includes(sandboxId)) log.warn({ sandboxId }, "a live sandbox has no network namespace");
@@ -196,6 +194,15 @@ class EngineNetworks implements Networks {
     this.#firewall.remove([bridge]);
     if (this.#route.link(bridge)) this.#route.run(deleteLink(bridge));
     await this.close();
+  }
+
+  /** Others can take away what we stand on: a bridge deleted by hand, a firewall that was flushed. */
+  #ensure(): void {
+    const { bridge, log } = this.#options;
+    const hasBridge = this.#route.link(bridge)?.index === this.#bridgeIndex;
+    if (hasBridge && this.#firewall.isInPlace()) return;
+    log.warn({ bridge, hasBridge }, "bridge or firewall rules were gone, they are made anew");
+    this.start();
   }
 
   /** The kernel's part of a sandbox, in one go; on failure nothing is left. */

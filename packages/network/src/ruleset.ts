@@ -16,6 +16,7 @@ export interface Ruleset {
   readonly guardedLinks: readonly string[];
 }
 
+export const BRIDGES_SET = "bridges";
 export const GUARDED_LINKS_SET = "guarded_links";
 
 const names = (links: readonly string[]): string => links.map((name) => JSON.stringify(name)).join(", ");
@@ -39,15 +40,15 @@ export function formatRuleset({ table, bridges, foreignBridges, guardedLinks }: 
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
-${setOf("bridges", own)}
+${setOf(BRIDGES_SET, own)}
 ${setOf("foreign_bridges", foreignBridges)}
 ${setOf(GUARDED_LINKS_SET, guardedLinks)}
   chain forward {
     type filter hook forward priority filter; policy accept;
-    oifname @bridges ct state established,related accept
+    oifname @${BRIDGES_SET} ct state established,related accept
 ${within.join("\n")}
-    oifname @bridges drop
-    iifname @bridges oifname @foreign_bridges drop
+    oifname @${BRIDGES_SET} drop
+    iifname @${BRIDGES_SET} oifname @foreign_bridges drop
     iifname @${GUARDED_LINKS_SET} oifname @${GUARDED_LINKS_SET} drop
   }
   chain postrouting {

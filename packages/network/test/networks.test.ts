@@ -159,16 +159,26 @@ function defineTests(): void {
     }
   }, 60_000);
 
-  test("reconcile() puts a live container back on a bridge that was made anew", async () => {
+  test("createSandbox() puts back a bridge and a table that others took away", async () => {
     await using lab = openLab();
-    const first = await lab.open();
-    const { netnsPath } = await first.createSandbox(sandboxRequest("alive"));
-    using server = inSandbox(netnsPath, () => serveAddress("0.0.0.0", 80));
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const { netnsPath } = await networks.createSandbox(sandboxRequest("first"));
+    using server = outside.run(() => serveAddress("198.51.100.2", 80));
     expect(server.port).toBe(80);
+    const reachesOut = () => inSandbox(netnsPath, () => ask("198.51.100.2", 80));
+
+    using nft = new Nftables();
+    nft.run("flush ruleset");
+    await networks.createSandbox(sandboxRequest("second"));
+    expect(await reachesOut()).toBe("198.51.100.1");
+
     lab.route.run(deleteLink(BRIDGE));
-    const second = await lab.open();
-    await second.reconcile(["alive"]);
-    expect(await ask("172.17.0.2", 80)).toBe("172.17.0.1");
+    await networks.createSandbox(sandboxRequest("third"));
+    expect(await reachesOut()).toBe("198.51.100.1");
+    lab.route.run(deleteLink(BRIDGE));
+    await (await lab.open()).reconcile(["first"]);
+    expect(await reachesOut()).toBe("198.51.100.1");
   });
 
   test("openNetworks() goes out of the way of the host's networks, unless told otherwise", async () => {
@@ -200,6 +210,7 @@ function defineTests(): void {
 
     const networks = await lab.open();
     await lab.open();
+    iptables("-D", "DOCKER-USER", "1");
     const { netnsPath } = await networks.createSandbox(sandboxRequest("beside"));
     using server = outside.run(() => serveAddress("198.51.100.2", 80));
     expect(server.port).toBe(80);
