@@ -39,6 +39,11 @@ const GC = { type: "io.containerd.gc.v1", id: "scheduler" } as const;
 const DIFFER = { type: "io.containerd.differ.v1", id: "walking" } as const;
 const GRPC = "io.containerd.grpc.v1";
 
+const MORE_REQUIREMENTS: Readonly<Record<string, readonly string[]>> = {
+  snapshots: [OVERLAYFS.type],
+  diff: [DIFFER.type],
+};
+
 const directoryOf = ({ root }: PluginContext, { type, id }: { type: string; id: string }) =>
   path.join(root, `${type}.${id}`);
 
@@ -137,11 +142,6 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
     }),
   ];
 }
-
-const MORE_REQUIREMENTS: Readonly<Record<string, readonly string[]>> = {
-  snapshots: [OVERLAYFS.type],
-  diff: [DIFFER.type],
-};
 
 function grpcPlugin(id: string, add: (context: PluginContext) => void): ContainerdPlugin {
   return {
