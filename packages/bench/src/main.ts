@@ -13,7 +13,6 @@ import { runcCycle } from "./runc-cycle.ts";
 import { prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
 
 const REPOSITORY = path.resolve(import.meta.dirname, "../../..");
-const BIN_DIR = path.join(REPOSITORY, "dist/bin");
 const MEMORY = "private memory";
 
 async function main(): Promise<number> {
@@ -24,8 +23,9 @@ async function main(): Promise<number> {
   }
   const busybox = findStaticBusybox();
   if (process.getuid?.() !== 0) throw new Error("bench needs root");
-  if (!fs.existsSync(path.join(BIN_DIR, "dockerd")))
-    throw new Error("dist/bin is missing: run `npm run build`");
+  const binDir = path.resolve(flags.binDir ?? path.join(REPOSITORY, "dist/bin"));
+  if (!fs.existsSync(path.join(binDir, "dockerd")))
+    throw new Error(`${binDir} has no executables: run \`npm run build\``);
   if (!busybox) throw new Error("a static busybox is missing: install busybox-static");
   const dir = insideDirectory();
   if (dir === undefined) return runInside();
@@ -35,7 +35,7 @@ async function main(): Promise<number> {
   const results: BenchmarkResult[] = [];
   const problems: string[] = [];
   try {
-    await runAll({ flags, busybox, dir, results, signal: abort.signal });
+    await runAll({ flags, busybox, binDir, dir, results, signal: abort.signal });
   } catch (error) {
     // What was measured so far is shown all the same.
     problems.push(error instanceof Error ? error.message : String(error));
@@ -55,6 +55,7 @@ async function main(): Promise<number> {
 interface Run {
   readonly flags: Flags;
   readonly busybox: string;
+  readonly binDir: string;
   readonly dir: string;
   /** Filled as it goes. */
   readonly results: BenchmarkResult[];
@@ -62,7 +63,7 @@ interface Run {
 }
 
 /** Everything the flags ask for. */
-async function runAll({ flags, busybox, dir, results, signal }: Run): Promise<void> {
+async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Promise<void> {
   const cgroupParent = cgroupParentOf(dir);
   const wanted = (name: string) => name.includes(flags.filter);
   const rounds = flags.short ? { rounds: 5, warmUp: 1 } : { rounds: 41, warmUp: 3 };
@@ -72,14 +73,14 @@ async function runAll({ flags, busybox, dir, results, signal }: Run): Promise<vo
     results.push(await measure(benchmark, { ...rounds, signal }));
   };
 
-  const runtimes = new Map<Contender, string>([["ours", path.join(BIN_DIR, "runc")]]);
+  const runtimes = new Map<Contender, string>([["ours", path.join(binDir, "runc")]]);
   const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
   if (realRunc) runtimes.set("real", realRunc);
   await run(runcCycle({ dir: path.join(dir, "runc"), busybox, cgroupParent, runtimes }));
 
   // Without engines they have their names only.
   if (![...dockerBenchmarks([]).map(({ name }) => name), MEMORY].some(wanted)) return;
-  await withStacks({ dir, busybox, cgroupParent, signal }, async (stacks) => {
+  await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
     for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
     if (!wanted(MEMORY)) return;
     for (const stack of stacks) await removeContainers(stack);
@@ -89,15 +90,15 @@ async function runAll({ flags, busybox, dir, results, signal }: Run): Promise<vo
 }
 
 async function withStacks(
-  options: { dir: string; busybox: string; cgroupParent: string; signal: AbortSignal },
+  options: { dir: string; busybox: string; binDir: string; cgroupParent: string; signal: AbortSignal },
   work: (stacks: readonly Stack[]) => Promise<void>,
 ): Promise<void> {
-  const { dir, busybox, signal } = options;
+  const { dir, busybox, binDir, cgroupParent, signal } = options;
   const suites: Suite[] = [];
   const images = await serveImages({ images: { "busybox:bench": busyboxImage(busybox) } });
   let stacks: Stack[] = [];
   try {
-    const start = { binDir: BIN_DIR, cgroupParent: options.cgroupParent };
+    const start = { binDir, cgroupParent };
     const ours = await startOurs({ ...start, dir: path.join(dir, "ours") });
     suites.push(ours);
     const real = await startReal({ ...start, dir: path.join(dir, "real") });
