@@ -32,11 +32,17 @@ export interface CallOptions {
   skipOnError?: number;
   /** Calls to skip when it succeeds. */
   skipOnOk?: number;
+  /**
+   * What to do when it fails and isn't skipped, before it is made once more, or when a number is returned, before that many
+   * calls after it are left out. May queue and run other calls; throws to give up. Only for tables that a {@link Hand} runs.
+   */
+  recover?: (error: Errno) => number | undefined;
 }
 
 interface Entry {
   name: string;
   about: string;
+  recover: CallOptions["recover"];
 }
 
 /** A table of system calls in memory; addresses in it are relative to `origin` when it is made for another address space. */
@@ -88,13 +94,21 @@ export class CallTable {
     entries.writeUInt32LE(indirect, at + 4);
     entries.writeInt32LE(options.skipOnError ?? -1, at + 8);
     entries.writeInt32LE(options.skipOnOk ?? 0, at + 12);
-    this.#meta.push({ name, about: options.about ?? "" });
+    this.#meta.push({ name, about: options.about ?? "", recover: options.recover });
     return new Slot(this.addressOfEntry(this.#meta.length - 1) + 64);
   }
 
   /** What the call with this result returned; negative: minus the error's number. Zero before it ran. */
   result(slot: Slot): number {
     return Number(this.#entries.readBigInt64LE(slot.address - this.#entriesAddress));
+  }
+
+  /** Whether somebody can do something about the failure of an entry; asked for once, the second failure counts. */
+  takeRecovery(index: number): CallOptions["recover"] {
+    const entry = this.#meta[index];
+    const recover = entry?.recover;
+    if (entry) entry.recover = undefined;
+    return recover;
   }
 
   /** The failure of an entry as an error. */
@@ -204,23 +218,37 @@ export class Hand implements Disposable {
    * @throws HandGone when the child has died
    */
   run(): void {
-    const failed = this.#ask();
-    if (failed !== undefined) throw this.calls.errorAt(failed);
+    this.#runQueue(false);
   }
 
   /** Make the queued calls, the last of which is an execve that succeeds: afterwards the child is that program. */
   runToExec(): void {
-    const failed = this.#ask(true);
-    if (failed !== undefined) throw this.calls.errorAt(failed);
+    this.#runQueue(true);
     if (!this.#gone) throw new Error("the last call was no execve");
   }
 
-  #ask(mayGo = false): number | undefined {
-    if (this.#gone) throw new HandGone("the child is gone");
+  #runQueue(mayGo: boolean): void {
     const end = this.calls.length;
-    this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(this.#done)), 8);
-    this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(end)), 16);
+    let from = this.#done;
     this.#done = end;
+    for (;;) {
+      const failed = this.#ask(from, end, mayGo);
+      if (failed === undefined) return;
+      const error = this.calls.errorAt(failed);
+      const recover = this.calls.takeRecovery(failed);
+      if (!recover) throw error;
+      this.#done = this.calls.length;
+      const skip = recover(error);
+      from = skip === undefined ? failed : failed + 1 + skip;
+      if (from >= end) return;
+    }
+  }
+
+  /** The index of the call that failed and must not, if any. */
+  #ask(from: number, end: number, mayGo: boolean): number | undefined {
+    if (this.#gone) throw new HandGone("the child is gone");
+    this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(from)), 8);
+    this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(end)), 16);
     this.#mailbox.writeUInt32LE(ASKED, 0);
     syscall(NR.futex, this.#address, 1, 1);
     const arena = scratch();

@@ -14,6 +14,7 @@ export {
   programTable,
   Slot,
 } from "./hand.ts";
+export { type ArgumentComparison, libseccomp, packComparisons } from "./libseccomp.ts";
 export { tryLock } from "./lock.ts";
 export * from "./mount.ts";
 export { NR } from "./numbers.ts";

@@ -38,6 +38,7 @@ export const NR = {
   getcwd: 79,
   chdir: 80,
   fchdir: 81,
+  chroot: 161,
   fchmod: 91,
   fchown: 93,
   umask: 95,

@@ -65,7 +65,7 @@ export function waitId(type = P_PID, id = 0, options = WEXITED | WNOHANG): numbe
   const arena = scratch();
   const at = arena.room(128);
   check(syscall(NR.waitid, type, id, arena.base + at, options, 0), "waitid", String(id));
-  const pid = arena.bytes.readInt32LE(at + 12);
+  const pid = arena.bytes.readInt32LE(at + 16);
   return pid === 0 ? undefined : pid;
 }
 

@@ -1,0 +1,228 @@
+import { EngineError } from "@longshore/errors";
+import { array, boolean, type Check, integer, object, oneOf, record, string, unsupported } from "./check.ts";
+import { HOOK_NAMES, NAMESPACE_TYPES, type Process, type Resources, type Spec } from "./spec.ts";
+
+const strings = array(string);
+const uint32 = integer(0, 0xffffffff);
+const uint16 = integer(0, 0xffff);
+const natural = integer(0);
+const whole = integer();
+
+// Ids are 31-bit where it matters: a bigger number is a negative one to some of those who read it (CVE-2024-40635).
+const id = integer(0, 0x7fffffff);
+
+const processCheck = object(
+  {
+    terminal: boolean,
+    consoleSize: object({ height: uint16, width: uint16 }),
+    user: object({ uid: id, gid: id, umask: integer(0, 0o777), additionalGids: array(id) }),
+    args: strings,
+    env: strings,
+    cwd: string,
+    capabilities: object({
+      bounding: strings,
+      effective: strings,
+      inheritable: strings,
+      permitted: strings,
+      ambient: strings,
+    }),
+    rlimits: array(object({ type: string, soft: natural, hard: natural }, ["type"])),
+    noNewPrivileges: boolean,
+    // Checked against the kernel where it is applied: engines send it as soon as they believe it is there.
+    apparmorProfile: string,
+    selinuxLabel: string,
+    oomScoreAdj: integer(-1000, 1000),
+    scheduler: unsupported,
+    ioPriority: unsupported,
+    execCPUAffinity: unsupported,
+  },
+  ["cwd"],
+);
+
+const mapping = object({ containerID: uint32, hostID: uint32, size: uint32 }, [
+  "containerID",
+  "hostID",
+  "size",
+]);
+const throttle = array(object({ major: whole, minor: whole, rate: natural }));
+const weight = array(object({ major: whole, minor: whole, weight: uint16, leafWeight: uint16 }));
+
+const resourcesCheck = object({
+  devices: array(
+    object({ allow: boolean, type: oneOf("", "a", "b", "c"), major: whole, minor: whole, access: string }),
+  ),
+  memory: object({
+    limit: whole,
+    reservation: whole,
+    swap: whole,
+    kernel: whole,
+    kernelTCP: whole,
+    swappiness: integer(0, 100),
+    disableOOMKiller: boolean,
+    useHierarchy: boolean,
+    checkBeforeUpdate: boolean,
+  }),
+  cpu: object({
+    shares: natural,
+    quota: whole,
+    burst: natural,
+    period: natural,
+    realtimeRuntime: whole,
+    realtimePeriod: natural,
+    cpus: string,
+    mems: string,
+    idle: integer(0, 1),
+  }),
+  pids: object({ limit: whole }),
+  blockIO: object({
+    weight: uint16,
+    leafWeight: uint16,
+    weightDevice: weight,
+    throttleReadBpsDevice: throttle,
+    throttleWriteBpsDevice: throttle,
+    throttleReadIOPSDevice: throttle,
+    throttleWriteIOPSDevice: throttle,
+  }),
+  hugepageLimits: array(object({ pageSize: string, limit: natural }, ["pageSize", "limit"])),
+  network: unsupported,
+  rdma: unsupported,
+  unified: record(string),
+});
+
+const seccompCheck = object(
+  {
+    defaultAction: string,
+    defaultErrnoRet: uint32,
+    architectures: strings,
+    flags: strings,
+    listenerPath: unsupported,
+    listenerMetadata: unsupported,
+    syscalls: array(
+      object(
+        {
+          names: strings,
+          action: string,
+          errnoRet: uint32,
+          args: array(
+            object({ index: integer(0, 5), value: natural, valueTwo: natural, op: string }, [
+              "index",
+              "value",
+              "op",
+            ]),
+          ),
+        },
+        ["names", "action"],
+      ),
+    ),
+  },
+  ["defaultAction"],
+);
+
+const hook = object({ path: string, args: strings, env: strings, timeout: integer(1) }, ["path"]);
+
+const device = object(
+  {
+    path: string,
+    type: oneOf("c", "u", "b", "p"),
+    major: whole,
+    minor: whole,
+    fileMode: integer(0, 0o7777),
+    uid: uint32,
+    gid: uint32,
+  },
+  ["path", "type"],
+);
+
+const specCheck: Check = object(
+  {
+    ociVersion: string,
+    process: processCheck,
+    root: object({ path: string, readonly: boolean }, ["path"]),
+    hostname: string,
+    domainname: string,
+    mounts: array(
+      object(
+        {
+          destination: string,
+          type: string,
+          source: string,
+          options: strings,
+          uidMappings: unsupported,
+          gidMappings: unsupported,
+        },
+        ["destination"],
+      ),
+    ),
+    hooks: object(Object.fromEntries(HOOK_NAMES.map((name) => [name, array(hook)]))),
+    annotations: record(string),
+    linux: object({
+      uidMappings: array(mapping),
+      gidMappings: array(mapping),
+      sysctl: record(string),
+      resources: resourcesCheck,
+      cgroupsPath: string,
+      namespaces: array(object({ type: oneOf(...NAMESPACE_TYPES), path: string }, ["type"])),
+      devices: array(device),
+      netDevices: unsupported,
+      seccomp: seccompCheck,
+      rootfsPropagation: oneOf(
+        "",
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+        "runbindable",
+      ),
+      maskedPaths: strings,
+      readonlyPaths: strings,
+      mountLabel: unsupported,
+      intelRdt: unsupported,
+      memoryPolicy: unsupported,
+      personality: unsupported,
+      timeOffsets: unsupported,
+    }),
+    solaris: unsupported,
+    windows: unsupported,
+    vm: unsupported,
+    zos: unsupported,
+    freebsd: unsupported,
+  },
+  ["ociVersion"],
+);
+
+function parse(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new EngineError("invalid_argument", `${what} is not JSON: ${why}`, { cause: error });
+  }
+}
+
+/**
+ * A `config.json`.
+ *
+ * @throws EngineError `invalid_argument` or `unimplemented`, naming the field
+ */
+export function parseSpec(text: string): Spec {
+  const spec = parse(text, "config.json");
+  specCheck(spec, "");
+  return spec as Spec;
+}
+
+/** The `process` object alone, as `exec --process` takes it. */
+export function parseProcess(text: string): Process {
+  const process = parse(text, "the process file");
+  processCheck(process, "process");
+  return process as Process;
+}
+
+/** The `resources` object alone, as `update --resources` takes it. */
+export function parseResources(text: string): Resources {
+  const resources = parse(text, "the resources file");
+  resourcesCheck(resources, "resources");
+  return resources as Resources;
+}

@@ -1,0 +1,357 @@
+import { Group } from "@longshore/cgroups";
+import { EngineError } from "@longshore/errors";
+import type { Rooted } from "@longshore/mounts";
+import { parseSpec, type Spec } from "@longshore/oci";
+import {
+  AF_UNIX,
+  CLONE_NEWCGROUP,
+  close,
+  connectUnix,
+  getppid,
+  Hand,
+  isOpen,
+  mknod,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  openFile,
+  PR_SET_DUMPABLE,
+  readText,
+  rename,
+  S_IFIFO,
+  SOCK_STREAM,
+  sendFds,
+  socket,
+  writeControl,
+  writeFile,
+} from "@longshore/syscalls";
+import { deviceRules } from "./devices.ts";
+import { runHooks } from "./hooks.ts";
+import { runHooksInContainer } from "./hooks-in-container.ts";
+import { inPidNamespace, type NamespacePlan, planNamespaces } from "./namespaces.ts";
+import { buildRootfs, enterRoot, type RootfsPlan } from "./rootfs.ts";
+import {
+  becomeProcess,
+  enterDirectory,
+  findProgram,
+  openTerminal,
+  reason,
+  StartError,
+  setLimits,
+  useTerminal,
+} from "./start-process.ts";
+import { Container, ociState, processStat, removeDirectory, type SavedState, saveState } from "./state.ts";
+
+export interface CreateOptions {
+  root: string;
+  id: string;
+  /** Absolute. */
+  bundle: string;
+  pidFile: string | undefined;
+  consoleSocket: string | undefined;
+  noPivot: boolean;
+  noNewKeyring: boolean;
+  preserveFds: number;
+}
+
+/** The specification of a bundle. */
+export function loadSpec(bundle: string): { spec: Spec; text: string } {
+  let text: string;
+  try {
+    text = readText(`${bundle}/config.json`);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") {
+      throw new EngineError("not_found", "JSON specification file config.json not found", { cause: error });
+    }
+    throw error;
+  }
+  return { spec: parseSpec(text), text };
+}
+
+function checkProcess(spec: Spec, consoleSocket: string | undefined): NonNullable<Spec["process"]> {
+  const { process } = spec;
+  if (!process) throw new EngineError("invalid_argument", "process property must not be empty");
+  if (process.cwd === "") throw new EngineError("invalid_argument", "Cwd property must not be empty");
+  if (!process.cwd.startsWith("/")) throw new EngineError("invalid_argument", "Cwd must be an absolute path");
+  if ((process.args ?? []).length === 0) throw new EngineError("invalid_argument", "args must not be empty");
+  if (process.selinuxLabel) {
+    throw new EngineError(
+      "unimplemented",
+      "selinux label is specified in config, but selinux is disabled or not supported",
+    );
+  }
+  if (process.apparmorProfile) {
+    throw new EngineError(
+      "unimplemented",
+      "apparmor profile is specified in config, but apparmor is not supported",
+    );
+  }
+  if (process.terminal && consoleSocket === undefined) {
+    throw new EngineError(
+      "invalid_argument",
+      "cannot allocate tty if runc will detach without setting console socket",
+    );
+  }
+  if (!process.terminal && consoleSocket !== undefined) {
+    throw new EngineError(
+      "invalid_argument",
+      "cannot use console socket if runc will not detach or allocate tty",
+    );
+  }
+  return process;
+}
+
+export function connectConsole(path: string): number {
+  const fd = socket(AF_UNIX, SOCK_STREAM);
+  connectUnix(fd, path);
+  return fd;
+}
+
+/** The descriptors that the caller wants the process to have. */
+export function checkPreservedFds(count: number): void {
+  for (let fd = 3; fd < 3 + count; fd++) {
+    if (!isOpen(fd))
+      throw new EngineError("invalid_argument", `unable to stat preserved-fd ${fd - 3} (of ${count})`);
+  }
+}
+
+/** Queue: into the cgroup. Writing "0" to `tasks` of v1 spares the lock that a move of another process takes. */
+export function joinGroup(hand: Hand, group: Group): void {
+  const zero = hand.text("0");
+  for (const { version, path } of group.directories) {
+    if (version !== 1) continue;
+    const tasks = `${path}/tasks`;
+    const fd = hand.call("openat", [-100, hand.text(tasks), O_WRONLY | O_CLOEXEC], { about: tasks });
+    hand.call("write", [fd, zero, 1], { about: tasks });
+    hand.call("close", [fd]);
+  }
+}
+
+/** Queue: the loopback interface of a new network namespace is up. */
+function loopbackUp(hand: Hand): void {
+  const fd = hand.call("socket", [2, 2 | O_CLOEXEC, 0]);
+  const request = hand.calls.arena.room(40);
+  hand.calls.arena.bytes.write("lo", request);
+  hand.calls.arena.bytes.writeUInt16LE(1, request + 16); // IFF_UP
+  hand.call("ioctl", [fd, 0x8914, hand.calls.arena.base + request], { about: "lo", skipOnError: 0 });
+  hand.call("close", [fd]);
+}
+
+function setNames(hand: Hand, spec: Spec): void {
+  const set = (call: "sethostname" | "setdomainname", name: string | undefined) => {
+    if (name === undefined || name === "") return;
+    hand.call(call, [hand.text(name), Buffer.byteLength(name)], { about: name });
+  };
+  set("sethostname", spec.hostname);
+  set("setdomainname", spec.domainname);
+}
+
+/** Queue: kernel settings, written into a procfs of our own making, whatever is at the container's /proc (CVE-2025-52881). */
+function setSysctls(hand: Hand, spec: Spec): void {
+  const entries = Object.entries(spec.linux?.sysctl ?? {});
+  if (entries.length === 0) return;
+  const { arena } = hand.calls;
+  const context = hand.call("fsopen", [hand.text("proc"), 1], { about: "proc" });
+  hand.call("fsconfig", [context, 6, 0, 0, 0], { about: "proc" });
+  const proc = hand.call("fsmount", [context, 1, 0], { about: "proc" });
+  for (const [key, value] of entries) {
+    // Dots part the names unless slashes do, as sysctl(8).
+    const slash = key.indexOf("/");
+    const dot = key.indexOf(".");
+    const path =
+      slash >= 0 && (dot < 0 || slash < dot) ? key : key.replaceAll(/[./]/g, (c) => (c === "." ? "/" : "."));
+    const how = arena.room(24);
+    arena.bytes.writeBigUInt64LE(BigInt(O_WRONLY | O_CLOEXEC), how);
+    arena.bytes.writeBigUInt64LE(0x0dn, how + 16); // NO_XDEV, NO_SYMLINKS, BENEATH
+    const fd = hand.call("openat2", [proc, hand.text(`sys/${path}`), arena.base + how, 24], {
+      about: `sysctl ${key}`,
+    });
+    hand.call("write", [fd, hand.text(value), Buffer.byteLength(value)], { about: `sysctl ${key}` });
+    hand.call("close", [fd]);
+  }
+  hand.call("close", [proc]);
+  hand.call("close", [context]);
+}
+
+/**
+ * Make a container and leave it waiting for `start`. On failure nothing of it remains.
+ *
+ * @returns the pid of its init process
+ */
+export function createContainer(options: CreateOptions): number {
+  const { root, id, bundle } = options;
+  const { spec, text } = loadSpec(bundle);
+  const process = checkProcess(spec, options.consoleSocket);
+  if (!spec.root) throw new EngineError("invalid_argument", "root property must not be empty");
+  checkPreservedFds(options.preserveFds);
+  const namespaces = planNamespaces(spec);
+  const directory = Container.claim(root, id);
+  const undo: (() => void)[] = [() => removeDirectory(directory)];
+  try {
+    const path = spec.root.path;
+    const rootfs = path.startsWith("/") ? path : `${bundle}/${path}`;
+    writeFile(`${directory}/config.json`, text, { mode: 0o600 });
+    const group = Group.create(spec.linux?.cgroupsPath || id);
+    undo.push(() => group.remove());
+    const plan: RootfsPlan = {
+      spec,
+      rootfs,
+      bundle,
+      group,
+      ownCgroupNamespace: namespaces.newCgroup,
+      noPivot: options.noPivot,
+    };
+    const saved: SavedState = {
+      id,
+      bundle,
+      pid: 0,
+      startTime: "",
+      created: new Date().toISOString(),
+      rootfs,
+      group: group.directories,
+      ociVersion: spec.ociVersion,
+      hooks: spec.hooks ?? {},
+      annotations: spec.annotations ?? {},
+      ownPidNamespace: namespaces.own.has("pid"),
+    };
+    saveState(directory, saved);
+    group.apply({ ...spec.linux?.resources, devices: deviceRules(spec) });
+    return startInit({ options, spec, process, namespaces, directory, group, plan, saved, undo });
+  } catch (error) {
+    for (const step of undo.reverse()) step();
+    throw error;
+  }
+}
+
+interface InitPlan {
+  options: CreateOptions;
+  spec: Spec;
+  process: NonNullable<Spec["process"]>;
+  namespaces: NamespacePlan;
+  directory: string;
+  group: Group;
+  plan: RootfsPlan;
+  saved: SavedState;
+  undo: (() => void)[];
+}
+
+function startInit(init: InitPlan): number {
+  const { options, spec, process, namespaces, directory, group, plan, saved, undo } = init;
+  const fifo = `${directory}/exec.fifo`;
+  mknod(fifo, S_IFIFO | 0o600);
+  const fifoFd = openFile(fifo, O_RDWR | O_CLOEXEC);
+  const consoleFd = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
+  const { unifiedPath } = group;
+  const cgroupFd =
+    unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+  using hand = inPidNamespace(
+    namespaces.pidFd,
+    () => new Hand({ flags: namespaces.cloneFlags, ...(cgroupFd === undefined ? {} : { cgroupFd }) }),
+  );
+  undo.push(() => {
+    hand[Symbol.dispose]();
+    group.killAll();
+  });
+  saved.pid = hand.pid;
+  saved.startTime = processStat(hand.pid)?.startTime ?? "";
+  saveState(directory, saved);
+
+  const stage = <T>(words: string, run: () => T): T => {
+    try {
+      return run();
+    } catch (error) {
+      if (error instanceof StartError || error instanceof EngineError) throw error;
+      const about =
+        error instanceof Error && "syscall" in error ? error.message.replace(/: E\w+$/, "") : words;
+      throw new StartError(`error during container init: ${words}: ${about}: ${reason(error)}`);
+    }
+  };
+
+  hand.call("prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0]);
+  hand.call("setsid", []);
+  hand.call("umask", [0]);
+  joinGroup(hand, group);
+  for (const { type, fd, flag } of namespaces.joined)
+    hand.call("setns", [fd, flag], { about: `${type} namespace` });
+  if (namespaces.newCgroup) hand.call("unshare", [CLONE_NEWCGROUP], { about: "cgroup namespace" });
+  if (namespaces.newNetwork) loopbackUp(hand);
+  const creating = ociState(saved, "creating");
+  const { hooks } = spec;
+  const early = (hooks?.prestart?.length ?? 0) + (hooks?.createRuntime?.length ?? 0) > 0;
+  const late = (hooks?.createContainer?.length ?? 0) > 0;
+  if (early) {
+    stage("namespaces", () => hand.run());
+    runHooks(hooks, "prestart", creating);
+    runHooks(hooks, "createRuntime", creating);
+  }
+  const rooted: Rooted = stage("rootfs", () => buildRootfs(hand, plan));
+  if (late) {
+    stage("error preparing rootfs", () => hand.run());
+    runHooksInContainer(hooks, "createContainer", creating, hand.pid);
+  }
+  stage("error preparing rootfs", () => {
+    enterRoot(hand, rooted, plan);
+    setNames(hand, spec);
+    setSysctls(hand, spec);
+    hand.run();
+  });
+  writeOomScore(hand.pid, process.oomScoreAdj);
+  let terminal: ReturnType<typeof openTerminal> | undefined;
+  if (consoleFd !== undefined) {
+    stage("error setting up the terminal", () => {
+      terminal = openTerminal(rooted, process);
+      bindConsole(rooted, terminal.peer);
+      hand.run();
+      sendFds(consoleFd, Buffer.from("/dev/ptmx"), [hand.result(terminal.master)]);
+      close(consoleFd);
+    });
+  }
+  enterDirectory(rooted, process.cwd);
+  const program = findProgram(hand, process);
+  stage("error starting the process", () => {
+    if (terminal) useTerminal(hand, terminal.peer);
+    setLimits(hand, process, getppid());
+    becomeProcess(
+      hand,
+      rooted,
+      {
+        process,
+        seccomp: spec.linux?.seccomp,
+        cacheDirectory: `${options.root}/.seccomp`,
+        noNewKeyring: options.noNewKeyring,
+        id: options.id,
+        preserveFds: options.preserveFds,
+        fifoFd,
+      },
+      program,
+    );
+  });
+  if (options.pidFile !== undefined) writePidFile(options.pidFile, hand.pid);
+  return hand.pid;
+}
+
+export function writeOomScore(pid: number, score: number | undefined): void {
+  if (score !== undefined) writeControl(`/proc/${pid}/oom_score_adj`, String(score));
+}
+
+/** The whole file at once: who waits for it never sees half a number. */
+export function writePidFile(path: string, pid: number): void {
+  const at = path.lastIndexOf("/");
+  const part = `${path.slice(0, at + 1)}.${path.slice(at + 1)}`;
+  writeFile(part, String(pid));
+  rename(part, path);
+}
+
+/** Queue: /dev/console is the terminal, bound by its descriptor (CVE-2025-52565). */
+function bindConsole(rooted: Rooted, peer: ReturnType<typeof openTerminal>["peer"]): void {
+  const { hand } = rooted;
+  const none = hand.text("");
+  const copy = hand.call("open_tree", [peer, none, 1 | O_CLOEXEC | 0x1000], { about: "/dev/console" });
+  const target = rooted.openOrMake("/dev/console", "file");
+  hand.call("move_mount", [copy, none, target, none, 0x44], { about: "/dev/console" });
+  hand.call("close", [copy]);
+  rooted.close(target);
+}

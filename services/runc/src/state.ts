@@ -1,0 +1,173 @@
+import { Group, type GroupState } from "@longshore/cgroups";
+import { EngineError } from "@longshore/errors";
+import { type Hooks, parseSpec, SPEC_VERSION, type Spec, type State } from "@longshore/oci";
+import {
+  exists,
+  mkdir,
+  mkdirAll,
+  readDirectory,
+  readText,
+  readTextIfExists,
+  rename,
+  rmdir,
+  unlink,
+  writeFile,
+} from "@longshore/syscalls";
+
+/** `ROOT/ID/state.json`. */
+export interface SavedState {
+  id: string;
+  bundle: string;
+  /** The init process; 0 until there is one. */
+  pid: number;
+  /** Its start time in clock ticks (proc_pid_stat(5) field 22): a pid alone may be another process by now. */
+  startTime: string;
+  created: string;
+  rootfs: string;
+  group: GroupState;
+  ociVersion: string;
+  hooks: Hooks;
+  annotations: Record<string, string>;
+  /** Whether the init process was started with a pid namespace of its own. */
+  ownPidNamespace: boolean;
+}
+
+export type Status = "creating" | "created" | "running" | "paused" | "stopped";
+
+const ID = /^[\w+.-]+$/;
+
+function checkId(id: string): void {
+  if (id === "") throw new EngineError("invalid_argument", "container id cannot be empty");
+  if (!ID.test(id) || id === "." || id === ".." || id.length > 1024) {
+    throw new EngineError("invalid_argument", "invalid container ID format");
+  }
+}
+
+/** The state and start time of a process, or undefined when it is gone; state is R, S, D, T, Z, X … */
+export function processStat(pid: number): { state: string; startTime: string; parent: number } | undefined {
+  if (pid <= 0) return undefined;
+  const text = readTextIfExists(`/proc/${pid}/stat`);
+  if (text === undefined) return undefined;
+  // The name, in parentheses, may itself hold spaces and parentheses.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0] ?? "X", parent: Number(fields[1]), startTime: fields[19] ?? "" };
+}
+
+/** The directory of one container below runc's root, and what is in it. */
+export class Container {
+  readonly directory: string;
+  readonly saved: SavedState;
+  readonly group: Group;
+
+  private constructor(directory: string, saved: SavedState) {
+    this.directory = directory;
+    this.saved = saved;
+    this.group = new Group(saved.group);
+  }
+
+  static directoryOf(root: string, id: string): string {
+    checkId(id);
+    return `${root}/${id}`;
+  }
+
+  /** Make the directory: nobody else can have the id from then on. */
+  static claim(root: string, id: string): string {
+    const directory = Container.directoryOf(root, id);
+    mkdirAll(root, 0o700);
+    try {
+      mkdir(directory, 0o711);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EEXIST") {
+        throw new EngineError("already_exists", "container with given ID already exists", { cause: error });
+      }
+      throw error;
+    }
+    return directory;
+  }
+
+  /** Remove what a `create` left that was killed before it wrote a state. */
+  static discard(root: string, id: string): void {
+    removeDirectory(Container.directoryOf(root, id));
+  }
+
+  /** @throws EngineError `not_found` */
+  static load(root: string, id: string): Container {
+    const directory = Container.directoryOf(root, id);
+    const text = readTextIfExists(`${directory}/state.json`);
+    if (text === undefined) throw new EngineError("not_found", "container does not exist");
+    return new Container(directory, JSON.parse(text) as SavedState);
+  }
+
+  static all(root: string): Container[] {
+    if (!exists(root)) return [];
+    return readDirectory(root)
+      .filter(({ name }) => ID.test(name) && exists(`${root}/${name}/state.json`))
+      .map(({ name }) => Container.load(root, name))
+      .sort((a, b) => (a.saved.id < b.saved.id ? -1 : 1));
+  }
+
+  get fifo(): string {
+    return `${this.directory}/exec.fifo`;
+  }
+
+  /** Whether the init process still runs; a zombie doesn't. */
+  get alive(): boolean {
+    const stat = processStat(this.saved.pid);
+    return (
+      stat !== undefined &&
+      stat.startTime === this.saved.startTime &&
+      stat.state !== "Z" &&
+      stat.state !== "X"
+    );
+  }
+
+  get status(): Status {
+    if (this.saved.pid === 0) return "creating";
+    if (!this.alive) return "stopped";
+    if (this.group.frozen) return "paused";
+    return exists(this.fifo) ? "created" : "running";
+  }
+
+  get hooks(): Hooks {
+    return this.saved.hooks;
+  }
+
+  /** The specification that the container was made from, as it was then. */
+  spec(): Spec {
+    return parseSpec(readText(`${this.directory}/config.json`));
+  }
+
+  /** As hooks get it on stdin and `state` prints it, without the extras of runc. */
+  ociState(status = this.status): State {
+    return ociState(this.saved, status);
+  }
+
+  remove(): void {
+    removeDirectory(this.directory);
+  }
+}
+
+export function ociState(saved: SavedState, status: Status): State {
+  const { annotations, ociVersion } = saved;
+  return {
+    ociVersion: ociVersion || SPEC_VERSION,
+    id: saved.id,
+    status,
+    pid: status === "stopped" ? 0 : saved.pid,
+    bundle: saved.bundle,
+    ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
+  };
+}
+
+export function saveState(directory: string, state: SavedState): void {
+  const part = `${directory}/state.json.part`;
+  writeFile(part, JSON.stringify(state), { mode: 0o600 });
+  rename(part, `${directory}/state.json`);
+}
+
+/** Remove a container's directory; its files are few and flat. */
+export function removeDirectory(directory: string): void {
+  if (!exists(directory)) return;
+  for (const { name } of readDirectory(directory)) unlink(`${directory}/${name}`);
+  rmdir(directory);
+}
