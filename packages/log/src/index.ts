@@ -10,17 +10,20 @@ export interface LogOptions {
   level?: LogLevel;
   /** File descriptor to write to; stderr when left out. */
   fd?: number;
+  /** Takes the lines in place of a descriptor, JSON always. */
+  stream?: { write(line: string): void };
 }
 
 /**
  * The logger of a binary: JSON lines, or pretty when the destination is a terminal.
  * pino is loaded here and not with the module, so that runc and the shim pay for it only when they log.
  */
-export function createLogger(name: string, { level = "info", fd = 2 }: LogOptions = {}): Logger {
+export function createLogger(name: string, { level = "info", fd = 2, stream }: LogOptions = {}): Logger {
   const { pino, destination } = require("pino") as typeof import("pino") & {
     pino: typeof import("pino").pino;
   };
   const options: LoggerOptions = { name, level: level === "panic" ? "fatal" : level };
+  if (stream) return pino(options, stream);
   if (require("node:tty").isatty(fd)) {
     const { PinoPretty } = require("pino-pretty") as typeof import("pino-pretty");
     return pino(options, PinoPretty({ destination: fd, sync: true, colorize: true }));

@@ -1,5 +1,31 @@
 import { runMain } from "@longshore/cli";
+import { parseFlags } from "./flags.ts";
 
-runMain("containerd-shim-runc-v2", { help: "Usage: containerd-shim-runc-v2" }, () => {
-  throw new Error("not built yet");
+const HELP = `
+Usage: containerd-shim-runc-v2 -namespace NS -address SOCKET -publish-binary BINARY -id ID [-bundle DIR] [-debug] start|delete
+
+containerd's shim for runc: parent of one container, keeper of its stdio and exit status. Started by containerd with the
+bundle as working directory and the runtime's options on stdin; "start" prints the address of its ttrpc socket.
+
+  -namespace NS            containerd's namespace of the container
+  -id ID                   the container's id
+  -address SOCKET          containerd's gRPC socket
+  -publish-binary BINARY   containerd's binary
+  -bundle DIR              the bundle, when it is not the working directory
+  -socket PATH             where to listen (without an action: the long-lived process itself, its socket as descriptor 3)
+  -debug                   log more, to the bundle's log
+  -v, --version            print the version
+  -h, --help               print this
+`;
+
+// Each action loads only what it needs: start and delete run once per container.
+runMain("containerd-shim-runc-v2", { help: HELP }, async (argv, signal) => {
+  const flags = parseFlags(argv);
+  if (flags.action === "start") {
+    return (require("./bootstrap.ts") as typeof import("./bootstrap.ts")).start(flags);
+  }
+  if (flags.action === "delete") {
+    return (require("./delete.ts") as typeof import("./delete.ts")).deleteLost(flags);
+  }
+  return (require("./serve.ts") as typeof import("./serve.ts")).serve(flags, signal);
 });

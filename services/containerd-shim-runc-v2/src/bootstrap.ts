@@ -1,0 +1,133 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError, isErrno } from "@longshore/errors";
+import type { Flags } from "./flags.ts";
+import { LEAN_ENVIRONMENT } from "./lean.ts";
+
+/** Longest path of a unix socket that every peer can connect to. */
+const MAX_SOCKET_PATH = 106;
+
+/**
+ * `start`: make the socket, start the long-lived process with it as descriptor 3, say where it is. The kernel queues who
+ * connects before that process is up, so nothing waits for it.
+ */
+export async function start(flags: Flags): Promise<number> {
+  const stdin = readStdin();
+  const bundle = process.cwd();
+  const socket = socketPath(flags, stdin);
+  if (process.env.LONGSHORE_SHIM_PROTOCOL === "grpc") {
+    await startGrpc(flags, socket);
+    answer(JSON.stringify({ version: 3, address: `unix://${socket}`, protocol: "grpc" }));
+    return 0;
+  }
+  removeStale(socket);
+  const listener = Bun.listen({ unix: socket, socket: { data() {} } }) as unknown as { fd: number };
+  fs.chmodSync(socket, 0o600);
+  const pid = spawnServer(flags, socket, listener.fd);
+  fs.writeFileSync(path.join(bundle, "address"), `unix://${socket}`);
+  fs.writeFileSync(path.join(bundle, "shim.pid"), String(pid));
+  answer(isBootstrapParams(stdin, flags) ? bootstrapResult(`unix://${socket}`) : `unix://${socket}`);
+  // At once: the listener here must not take a connection that is meant for the other process.
+  process.exit(0);
+}
+
+/** `<directory>/<sha256 of address/namespace/id>`, as the original, beside containerd's own socket. */
+function socketPath({ address, namespace, id }: Flags, stdin: Buffer): string {
+  const hash = new Bun.CryptoHasher("sha256").update(path.join(address, namespace, id)).digest("hex");
+  const asked = isBootstrapParams(stdin, { namespace, id }) ? socketDirectory(stdin) : "";
+  for (const directory of [asked, path.join(path.dirname(address || "/run/longshore/containerd/x"), "s")]) {
+    if (directory === "") continue;
+    const socket = path.join(directory, hash);
+    if (socket.length > MAX_SOCKET_PATH) continue;
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    return socket;
+  }
+  const directory = "/run/longshore/s";
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  return path.join(directory, hash);
+}
+
+function spawnServer(flags: Flags, socket: string, listener: number | undefined): number {
+  const argv = [
+    process.execPath,
+    ...["-namespace", flags.namespace, "-id", flags.id, "-address", flags.address, "-socket", socket],
+    ...(flags.publishBinary ? ["-publish-binary", flags.publishBinary] : []),
+    ...(flags.debug ? ["-debug"] : []),
+  ];
+  const child = Bun.spawn(argv, {
+    argv0: process.argv0,
+    env: { ...process.env, ...LEAN_ENVIRONMENT },
+    stdio: listener === undefined ? ["ignore", "ignore", "ignore"] : ["ignore", "ignore", "ignore", listener],
+    // A session of its own: no signal for containerd's group or terminal reaches it.
+    detached: true,
+  });
+  child.unref();
+  return child.pid;
+}
+
+/** grpc-js can't take over a listening socket, so this waits until the other process listens. */
+async function startGrpc(flags: Flags, socket: string): Promise<void> {
+  removeStale(socket);
+  const pid = spawnServer(flags, socket, undefined);
+  fs.writeFileSync("address", `unix://${socket}`);
+  fs.writeFileSync("shim.pid", String(pid));
+  for (const end = Date.now() + 10_000; ; ) {
+    try {
+      const connection = await Bun.connect({ unix: socket, socket: { data() {} } });
+      connection.terminate();
+      return;
+    } catch (cause) {
+      if (Date.now() > end) throw new EngineError("unavailable", "the shim does not listen", { cause });
+    }
+    await Bun.sleep(2);
+  }
+}
+
+function removeStale(socket: string): void {
+  try {
+    fs.unlinkSync(socket);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+}
+
+function readStdin(): Buffer {
+  try {
+    return fs.readFileSync(0);
+  } catch (error) {
+    if (isErrno(error, "EAGAIN", "EBADF", "EISDIR")) return Buffer.alloc(0);
+    throw error;
+  }
+}
+
+function answer(text: string | Uint8Array): void {
+  fs.writeSync(1, text as string);
+}
+
+/**
+ * Whether stdin is the BootstrapParams of containerd 2.3 and not an older one's bare options, which could parse as such: its
+ * first fields must be our id and namespace. Read by hand, since loading protobuf would cost more than all else here.
+ */
+function isBootstrapParams(stdin: Buffer, { id, namespace }: Pick<Flags, "id" | "namespace">): boolean {
+  return stdin.indexOf(Buffer.concat([field(1, id), field(2, namespace)])) === 0;
+}
+
+/** Field 9 of BootstrapParams. */
+function socketDirectory(stdin: Buffer): string {
+  // Tag 9, length-delimited: without that byte there is none, and nothing to load for it.
+  if (!stdin.includes(0x4a)) return "";
+  const { BootstrapParams } =
+    require("@longshore/api/containerd/runtime/bootstrap/v1/bootstrap") as typeof import("@longshore/api/containerd/runtime/bootstrap/v1/bootstrap");
+  return BootstrapParams.decode(stdin).socketDir ?? "";
+}
+
+/** BootstrapResult: 1 version, 2 address, 3 protocol. */
+function bootstrapResult(address: string): Buffer {
+  return Buffer.concat([Buffer.from([0x08, 3]), field(2, address), field(3, "ttrpc")]);
+}
+
+function field(number: number, text: string): Buffer {
+  const bytes = Buffer.from(text);
+  const length = bytes.length < 128 ? [bytes.length] : [(bytes.length & 127) | 128, bytes.length >> 7];
+  return Buffer.concat([Buffer.from([(number << 3) | 2, ...length]), bytes]);
+}

@@ -1,0 +1,84 @@
+import fs from "node:fs";
+import path from "node:path";
+import { DeleteResponse } from "@longshore/api/containerd/runtime/task/v2/shim";
+import { isErrno } from "@longshore/errors";
+import { now, parseTime } from "@longshore/events/publisher";
+import { kill } from "@longshore/syscalls";
+import type { Flags } from "./flags.ts";
+import { unmountAll } from "./rootfs.ts";
+import { Runc } from "./runc.ts";
+
+const SIGKILL = 9;
+/** What is told when nobody saw the exit: as if killed. */
+const LOST_STATUS = 128 + SIGKILL;
+
+/** `delete`: the shim is lost. End its container, clean up after it, and print a DeleteResponse. */
+export async function deleteLost(flags: Flags): Promise<number> {
+  const bundle = flags.bundle || process.cwd();
+  const pid = readNumber(path.join(bundle, "init.pid"));
+  const kept = readJson<{ binary: string; root: string; systemdCgroup: boolean }>(
+    path.join(bundle, "options.json"),
+  );
+  const root = kept?.root ?? path.join("/run/containerd/runc", flags.namespace);
+  const runc = new Runc({
+    binary: kept?.binary ?? "",
+    root,
+    systemdCgroup: kept?.systemdCgroup ?? false,
+    bundle,
+  });
+  if (fs.existsSync(path.join(root, flags.id))) {
+    await runc.run("OCI runtime delete failed", ["delete", "--force", flags.id]);
+  }
+  unmountAll(path.join(bundle, "rootfs"));
+  removeSocket(bundle);
+  const exit = readJson<{ exit_status: number; exited_at: string }>(path.join(bundle, "exits/init.json"));
+  const response = DeleteResponse.encode({
+    pid,
+    exitStatus: exit?.exit_status ?? LOST_STATUS,
+    exitedAt: exit ? parseTime(exit.exited_at) : now(),
+  }).finish();
+  fs.writeSync(1, response);
+  return 0;
+}
+
+/** The lost process's socket; should it only hang, it goes first. */
+function removeSocket(bundle: string): void {
+  const shim = readNumber(path.join(bundle, "shim.pid"));
+  if (shim > 0 && isOurs(shim, bundle)) kill(shim, SIGKILL);
+  const address = readText(path.join(bundle, "address"));
+  if (address?.startsWith("unix://")) fs.rmSync(address.slice("unix://".length), { force: true });
+}
+
+/** Whether the number still belongs to a shim of this bundle. */
+function isOurs(pid: number, bundle: string): boolean {
+  try {
+    return (
+      fs.readlinkSync(`/proc/${pid}/cwd`) === fs.realpathSync(bundle) &&
+      fs.readlinkSync(`/proc/${pid}/exe`) === process.execPath
+    );
+  } catch {
+    return false;
+  }
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+function readNumber(file: string): number {
+  return Number(readText(file) ?? 0) || 0;
+}
+
+function readJson<T>(file: string): T | undefined {
+  const text = readText(file);
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as T);
+  } catch {
+    return undefined; // torn by the crash that brought us here
+  }
+}

@@ -1,0 +1,151 @@
+import path from "node:path";
+import { EventsDefinition } from "@longshore/api/containerd/services/ttrpc/events/v1/events";
+import {
+  EventPublisher,
+  hostName,
+  now,
+  outgoingEvent,
+  TASK_TOPICS,
+  type TaskTopic,
+  type Timestamp,
+} from "@longshore/events/publisher";
+import { connectTtrpc, createTtrpcClient, type TtrpcConnection } from "@longshore/ttrpc";
+import { log } from "./log.ts";
+
+export interface EventSenderOptions {
+  namespace: string;
+  bundle: string;
+  /** containerd's ttrpc socket; empty: none. */
+  ttrpcAddress: string;
+  natsUrl: string | undefined;
+  natsTokenFile: string | undefined;
+}
+
+interface Queued {
+  topic: TaskTopic;
+  time: Timestamp;
+  value: Buffer;
+  /** Whether NATS took it, or will. */
+  published: boolean;
+}
+
+const FORWARD_TIMEOUT_MS = 5000;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 10_000;
+/** How many wait for a containerd that is away. Exits are never dropped. */
+const MAX_QUEUED = 2048;
+/** Hang up when nothing has happened for so long: most containers say nothing between their start and their end. */
+const IDLE_MS = 1000;
+
+/**
+ * Tells what happens to the container, in order, to NATS and to containerd. Neither is waited for: what can't be delivered now
+ * is when they are back.
+ */
+export class EventSender {
+  readonly #options: EventSenderOptions;
+  readonly #publisher: EventPublisher | undefined;
+  readonly #queue: Queued[] = [];
+  #host: string | undefined;
+  #connection: TtrpcConnection | undefined;
+  #forwarding: Promise<void> | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  #wake: (() => void) | undefined;
+  #idle: Timer | undefined;
+  #closed = false;
+
+  constructor(options: EventSenderOptions) {
+    this.#options = options;
+    if (options.natsUrl) {
+      this.#publisher = new EventPublisher({
+        url: options.natsUrl,
+        tokenFile: options.natsTokenFile,
+        queueFile: path.join(options.bundle, "events.queue"),
+        onTrouble: (error) => log().warn({ err: error }, "NATS"),
+      });
+    }
+  }
+
+  send<T extends TaskTopic>(topic: T, event: ReturnType<(typeof TASK_TOPICS)[T]["message"]["decode"]>): void {
+    const time = now();
+    const { namespace } = this.#options;
+    if (this.#publisher) {
+      this.#host ??= hostName();
+      const origin = { host: this.#host, namespace, source: "shim" as const, time };
+      this.#publisher.publish(outgoingEvent(topic, event, origin));
+    }
+    if (this.#options.ttrpcAddress === "") return;
+    const { message } = TASK_TOPICS[topic] as {
+      message: { encode(message: unknown): { finish(): Uint8Array } };
+    };
+    const value = Buffer.from(message.encode(event).finish());
+    if (this.#queue.length >= MAX_QUEUED && topic !== "/tasks/exit") return;
+    this.#queue.push({ topic, time, value, published: this.#publisher?.isHealthy ?? false });
+    this.#forwarding ??= this.#forwardAll().finally(() => {
+      this.#forwarding = undefined;
+    });
+  }
+
+  /** Deliver what can be delivered within a time, then hang up. */
+  async close(timeoutMs: number): Promise<void> {
+    this.#wake?.();
+    const deadline = Bun.sleep(timeoutMs);
+    await Promise.race([this.#forwarding ?? Promise.resolve(), deadline]);
+    await this.#publisher?.flush(timeoutMs);
+    this.#closed = true;
+    this.#wake?.();
+    this.#hangUp();
+    this.#publisher?.close();
+  }
+
+  async #forwardAll(): Promise<void> {
+    clearTimeout(this.#idle);
+    for (let event = this.#queue[0]; event && !this.#closed; event = this.#queue[0]) {
+      try {
+        await this.#forward(event);
+        this.#queue.shift();
+        this.#retryMs = FIRST_RETRY_MS;
+      } catch (error) {
+        this.#hangUp();
+        if (this.#retryMs === FIRST_RETRY_MS) log().warn({ err: error }, "containerd takes no events");
+        await this.#pause();
+      }
+    }
+    this.#idle = setTimeout(() => this.#hangUp(), IDLE_MS);
+  }
+
+  async #forward({ topic, time, value, published }: Queued): Promise<void> {
+    if (!this.#connection || this.#connection.isClosed) {
+      this.#connection = await connectTtrpc(this.#options.ttrpcAddress);
+    }
+    const events = createTtrpcClient(this.#connection, EventsDefinition, { timeoutMs: FORWARD_TIMEOUT_MS });
+    const { namespace } = this.#options;
+    const { typeUrl } = TASK_TOPICS[topic];
+    await events.forward(
+      { envelope: { timestamp: time, namespace, topic, event: { typeUrl, value } } },
+      {
+        metadata: {
+          "containerd-namespace-ttrpc": namespace,
+          // Otherwise containerd passes it on to NATS, under the same id.
+          ...(published && { "longshore-published": "nats" }),
+        },
+      },
+    );
+  }
+
+  #hangUp(): void {
+    clearTimeout(this.#idle);
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  #pause(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
+    this.#wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    return promise;
+  }
+}

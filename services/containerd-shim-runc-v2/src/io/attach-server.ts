@@ -1,0 +1,199 @@
+import fs from "node:fs";
+import path from "node:path";
+import { isErrno } from "@longshore/errors";
+import { frameHeader, type STDERR, STDIN, type STDOUT, StdioFrameDecoder } from "@longshore/stdio";
+import type { Sink } from "./sink.ts";
+import { Spool } from "./spool.ts";
+
+/** How much a client may lag behind, on disk, before the process is made to wait for it. */
+const LAG_BYTES = 256 << 20;
+/** How long the process waits for a client that takes nothing at all. */
+const STALL_MS = 10_000;
+
+export interface AttachOptions {
+  socketPath: string;
+  /** Where lagging clients' output is kept, in files without a name. */
+  spoolDirectory: string;
+  /** A client's input; false: no more for now, `resumeInput` will tell. Undefined: the process has no stdin. */
+  onInput?: ((bytes: Uint8Array) => boolean) | undefined;
+  onInputEnd?: () => void;
+  /** Output may flow again. */
+  onRoom: () => void;
+}
+
+type Socket = Bun.Socket<AttachClient>;
+
+/** Lets any number of clients see a process's output, from when they connect, and write to its stdin. */
+export class AttachServer {
+  readonly #options: AttachOptions;
+  readonly #clients = new Set<AttachClient>();
+  readonly #listener: { stop(close?: boolean): void };
+  #closed = false;
+
+  constructor(options: AttachOptions) {
+    this.#options = options;
+    fs.mkdirSync(path.dirname(options.socketPath), { recursive: true, mode: 0o700 });
+    remove(options.socketPath);
+    this.#listener = Bun.listen<AttachClient>({
+      unix: options.socketPath,
+      socket: {
+        binaryType: "buffer",
+        open: (socket) => {
+          socket.data = new AttachClient(socket, options);
+          this.#clients.add(socket.data);
+        },
+        data: (socket, chunk) => socket.data.received(chunk),
+        drain: (socket) => socket.data.drained(),
+        close: (socket) => this.#gone(socket.data),
+        error: (socket) => this.#gone(socket.data),
+      },
+    });
+    fs.chmodSync(options.socketPath, 0o600);
+  }
+
+  /** One of the process's streams; both must end for the connections to. */
+  sink(stream: typeof STDOUT | typeof STDERR): Sink {
+    return {
+      write: (bytes) => this.#send(stream, bytes),
+      end() {},
+      close() {},
+    };
+  }
+
+  /** The process takes input again. */
+  resumeInput(): void {
+    for (const client of this.#clients) client.resumeInput();
+  }
+
+  /** All output was sent: end each connection when its client has it, and take no new ones. */
+  end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener.stop(false);
+    remove(this.#options.socketPath);
+    for (const client of this.#clients) client.end();
+  }
+
+  /** End all connections now. */
+  close(): void {
+    this.end();
+    for (const client of this.#clients) client.drop();
+  }
+
+  #send(stream: number, bytes: Uint8Array): boolean {
+    let room = true;
+    for (const client of this.#clients) room = client.send(stream, bytes) && room;
+    return room;
+  }
+
+  #gone(client: AttachClient | undefined): void {
+    if (!client) return;
+    this.#clients.delete(client);
+    client.closed();
+    this.#options.onRoom();
+  }
+}
+
+/** One attached client: what its socket doesn't take goes to a spool, so that it never holds up the log or another client. */
+class AttachClient {
+  readonly #socket: Socket;
+  readonly #options: AttachOptions;
+  readonly #decoder: StdioFrameDecoder;
+  #spool: Spool | undefined;
+  #stall: Timer | undefined;
+  #ending = false;
+  #inputPaused = false;
+
+  constructor(socket: Socket, options: AttachOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#decoder = new StdioFrameDecoder({
+      data: (stream, piece) => {
+        if (stream !== STDIN || !options.onInput || options.onInput(piece)) return;
+        this.#inputPaused = true;
+        socket.pause();
+      },
+      empty: (stream) => {
+        if (stream === STDIN) options.onInputEnd?.();
+      },
+    });
+  }
+
+  received(chunk: Uint8Array): void {
+    this.#decoder.push(chunk);
+  }
+
+  resumeInput(): void {
+    if (!this.#inputPaused) return;
+    this.#inputPaused = false;
+    this.#socket.resume();
+  }
+
+  /** False when the client lags too far behind and is still taking bytes: its process should wait. */
+  send(stream: number, bytes: Uint8Array): boolean {
+    const header = frameHeader(stream, bytes.length);
+    this.#write(header);
+    this.#write(bytes);
+    if (!this.#spool || this.#spool.bytes < LAG_BYTES) return true;
+    this.#stall ??= setTimeout(() => this.drop(), STALL_MS);
+    return false;
+  }
+
+  drained(): void {
+    this.#progress();
+    const spool = this.#spool;
+    if (!spool) return;
+    for (let bytes = spool.peek(); bytes.length > 0; bytes = spool.peek()) {
+      const written = this.#socket.write(bytes);
+      if (written <= 0) break;
+      spool.take(written);
+      if (written < bytes.length) break;
+    }
+    if (spool.bytes < LAG_BYTES) this.#options.onRoom();
+    if (spool.bytes > 0) return;
+    spool.close();
+    this.#spool = undefined;
+    if (this.#ending) this.#socket.end();
+  }
+
+  end(): void {
+    this.#ending = true;
+    if (!this.#spool) this.#socket.end();
+  }
+
+  drop(): void {
+    this.#socket.terminate();
+  }
+
+  closed(): void {
+    clearTimeout(this.#stall);
+    this.#spool?.close();
+    this.#spool = undefined;
+    this.#ending = true;
+  }
+
+  #write(bytes: Uint8Array): void {
+    let rest = bytes;
+    if (!this.#spool) {
+      const written = this.#socket.write(bytes);
+      if (written < 0 || written === bytes.length) return;
+      rest = bytes.subarray(written);
+      this.#spool = new Spool(this.#options.spoolDirectory);
+    }
+    // A full disk costs this client its connection, and nobody else anything.
+    if (!this.#spool.add(rest)) this.drop();
+  }
+
+  #progress(): void {
+    clearTimeout(this.#stall);
+    this.#stall = undefined;
+  }
+}
+
+function remove(socketPath: string): void {
+  try {
+    fs.unlinkSync(socketPath);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+}

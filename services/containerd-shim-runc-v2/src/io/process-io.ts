@@ -1,0 +1,337 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError, isErrno } from "@longshore/errors";
+import { isStdioUri, JsonFileWriter, type LogStream, parseStdioUri, STDERR, STDOUT } from "@longshore/stdio";
+import {
+  close,
+  F_GETFL,
+  F_SETFL,
+  fcntl,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  openFile,
+  pipe,
+  setWindowSize,
+  type WindowSize,
+} from "@longshore/syscalls";
+import { AttachServer } from "./attach-server.ts";
+import { ConsoleSocket } from "./console-socket.ts";
+import { FdSink } from "./fd-sink.ts";
+import { OutputPump } from "./output-pump.ts";
+import { readSome, unwatch, type Watched, watch } from "./readiness.ts";
+import type { Sink } from "./sink.ts";
+
+/** A task request's stdio fields. */
+export interface StdioRequest {
+  terminal: boolean;
+  stdin: string;
+  stdout: string;
+  stderr: string;
+}
+
+export interface ProcessIoOptions {
+  bundle: string;
+  /** Short directory for the console socket. */
+  socketDirectory: string;
+  uid: number;
+  gid: number;
+  onTrouble: (what: string, error: unknown) => void;
+}
+
+/** What runc is to give the process as descriptors 0, 1 and 2. */
+export type ChildStdio = [stdin: number | "ignore", stdout: number | "ignore", stderr: number | "ignore"];
+
+/**
+ * The input and output of one process, from before it exists until its last byte was delivered. Made, then handed to
+ * runc (`child`, or `consolePath` with a terminal), then connected with `begin`; whoever made it calls `close`.
+ */
+export class ProcessIo {
+  readonly request: StdioRequest;
+  readonly #options: ProcessIoOptions;
+  readonly #childFds: number[] = [];
+  readonly #pumps: OutputPump[] = [];
+  readonly #logs: JsonFileWriter[] = [];
+  readonly #undo: (() => void)[] = [];
+  #console: ConsoleSocket | undefined;
+  #master: number | undefined;
+  #stdin: FdSink | undefined;
+  #closeStdin: () => void = () => {};
+  #attach: AttachServer | undefined;
+  #done = Promise.resolve();
+  child: ChildStdio = ["ignore", "ignore", "ignore"];
+
+  constructor(request: StdioRequest, options: ProcessIoOptions) {
+    this.request = request;
+    this.#options = options;
+    try {
+      if (request.terminal) this.#console = new ConsoleSocket(options.socketDirectory);
+      else this.#openPipes();
+      this.#openAttach();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Where runc sends the terminal; undefined without one. */
+  get consolePath(): string | undefined {
+    return this.#console?.path;
+  }
+
+  /** runc has started the process (or made it, ready to start): take the terminal, begin to copy. */
+  begin(): void {
+    for (const fd of this.#childFds.splice(0)) close(fd);
+    if (this.#console) this.#takeTerminal(this.#console);
+    for (const pump of this.#pumps) pump.start();
+    this.#done = this.#end();
+  }
+
+  /** All output is with its readers and in its log. */
+  get done(): Promise<void> {
+    return this.#done;
+  }
+
+  /** Copy what there is now; whether that was all there will ever be. */
+  drain(): boolean {
+    for (const pump of this.#pumps) pump.drain();
+    return this.#pumps.every((pump) => pump.isEnded);
+  }
+
+  closeStdin(): void {
+    this.#closeStdin();
+  }
+
+  /** @throws EngineError `failed_precondition` without a terminal */
+  resize(size: WindowSize): void {
+    if (this.#master === undefined)
+      throw new EngineError("failed_precondition", "the process has no terminal");
+    setWindowSize(this.#master, size);
+  }
+
+  /** Release everything, delivered or not. */
+  close(): void {
+    for (const fd of this.#childFds.splice(0)) close(fd);
+    this.#console?.close();
+    for (const pump of this.#pumps) pump.close();
+    this.#stdin?.close();
+    for (const undo of this.#undo.splice(0)) undo();
+    for (const log of this.#logs.splice(0)) log.close();
+    this.#attach?.close();
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all(this.#pumps.map((pump) => pump.ended));
+    for (const log of this.#logs.splice(0)) log.close();
+    this.#attach?.end();
+  }
+
+  #openPipes(): void {
+    const { stdin, stdout, stderr } = this.request;
+    if (stdin !== "") {
+      const [readEnd, writeEnd] = this.#pipe();
+      this.child[0] = readEnd;
+      this.#openStdin(writeEnd);
+    }
+    if (stdout !== "") this.child[1] = this.#openOutput(stdout, "stdout");
+    if (stderr !== "") this.child[2] = this.#openOutput(stderr, "stderr");
+  }
+
+  /** [for the child, for us] by direction: the first end is the child's to read. */
+  #pipe(): [read: number, write: number] {
+    const ends = pipe(O_CLOEXEC);
+    const { uid, gid } = this.#options;
+    if (uid !== 0 || gid !== 0) for (const fd of ends) fs.fchownSync(fd, uid, gid);
+    this.#childFds.push(ends[0]);
+    return ends;
+  }
+
+  #openOutput(target: string, stream: LogStream): number {
+    const [readEnd, writeEnd] = this.#pipe();
+    this.#childFds[this.#childFds.length - 1] = writeEnd;
+    this.#addPump(readEnd, target, stream);
+    return writeEnd;
+  }
+
+  #addPump(fd: number, target: string, stream: LogStream): void {
+    const pump = new OutputPump(fd);
+    this.#pumps.push(pump);
+    if (isStdioUri(target)) {
+      const { log } = parseStdioUri(target);
+      if (log) pump.addSink(this.#logSink(log, stream));
+    } else {
+      pump.addSink(this.#fileSink(target, pump));
+    }
+  }
+
+  /** Both streams of a process share one log. */
+  #logSink(log: ConstructorParameters<typeof JsonFileWriter>[0], stream: LogStream): Sink {
+    const writer =
+      this.#logs[0] ?? new JsonFileWriter(log, (e) => this.#options.onTrouble(`log ${log.path}`, e));
+    if (this.#logs.length === 0) this.#logs.push(writer);
+    return {
+      write(bytes) {
+        writer.write(stream, bytes);
+        return true;
+      },
+      end: () => writer.end(stream),
+      close() {},
+    };
+  }
+
+  /** A FIFO as containerd's clients make them, or a file: `file://PATH`, made if need be, or a plain file's path. */
+  #fileSink(target: string, pump: OutputPump): Sink {
+    const [, scheme = "fifo", name = target] = /^([a-z0-9-]+):\/\/(.*)$/.exec(target) ?? [];
+    if (scheme === "file") {
+      fs.mkdirSync(path.dirname(name), { recursive: true });
+      return new FdSink(fs.openSync(name, "a", 0o644), () => pump.resume());
+    }
+    if (scheme !== "fifo")
+      throw new EngineError("unimplemented", `stdio scheme ${scheme}:// is not supported`);
+    if (!isFifo(name)) return new FdSink(fs.openSync(name, "a"), () => pump.resume());
+    // A reader that comes and goes must not be seen: we hold both ends.
+    const keeper = openFile(name, 2 | O_NONBLOCK | O_CLOEXEC);
+    const fd = openFile(name, 1 | O_NONBLOCK | O_CLOEXEC);
+    return new FdSink(
+      fd,
+      () => pump.resume(),
+      () => {
+        close(fd);
+        close(keeper);
+      },
+    );
+  }
+
+  /** From the client's FIFO or the attached clients into the process. */
+  #openStdin(fd: number, onEnd: () => void = () => close(fd)): void {
+    const { stdin } = this.request;
+    let source: FifoSource | undefined;
+    const sink = new FdSink(
+      fd,
+      () => {
+        this.#attach?.resumeInput();
+        source?.resume();
+      },
+      onEnd,
+    );
+    setNonBlocking(fd);
+    this.#stdin = sink;
+    this.#closeStdin = () => sink.end();
+    if (isStdioUri(stdin)) return;
+    const name = stdin.replace(/^fifo:\/\//, "");
+    if (!isFifo(name)) throw new EngineError("invalid_argument", `stdin ${stdin} is not a FIFO`);
+    source = new FifoSource(name, sink);
+    const { closeKeeper } = source;
+    this.#closeStdin = closeKeeper;
+    this.#undo.push(() => source?.close());
+  }
+
+  #openAttach(): void {
+    const { terminal, stdin, stdout, stderr } = this.request;
+    const uri = [stdout, stderr, stdin].find(isStdioUri);
+    if (!uri) return;
+    const { socketPath, log } = parseStdioUri(uri);
+    const wantsInput = isStdioUri(stdin);
+    this.#attach = new AttachServer({
+      socketPath,
+      spoolDirectory: log ? path.dirname(log.path) : this.#options.bundle,
+      onInput: wantsInput ? (bytes) => this.#stdin?.write(bytes) ?? true : undefined,
+      // A terminal has no end of file to send; its line discipline makes one of ^D.
+      onInputEnd: () => wantsInput && !terminal && this.#closeStdin(),
+      onRoom: () => {
+        for (const pump of this.#pumps) pump.resume();
+      },
+    });
+    const [first, second] = this.#pumps;
+    if (!terminal) {
+      if (isStdioUri(stdout)) first?.addSink(this.#attach.sink(STDOUT));
+      if (isStdioUri(stderr))
+        (isStdioUri(stdout) || stdout !== "" ? second : first)?.addSink(this.#attach.sink(STDERR));
+    }
+  }
+
+  #takeTerminal(socket: ConsoleSocket): void {
+    const { stdin, stdout } = this.request;
+    const master = socket.receive();
+    this.#console = undefined;
+    this.#master = master;
+    if (stdout === "") {
+      // Nobody looks, but the process must not block on a full terminal.
+      this.#pumps.push(new OutputPump(master));
+    } else {
+      this.#addPump(master, stdout, "stdout");
+      if (isStdioUri(stdout) && this.#attach) this.#pumps[0]?.addSink(this.#attach.sink(STDOUT));
+    }
+    void this.#pumps[0]?.ended.then(() => {
+      this.#master = undefined;
+    });
+    // The pump owns the descriptor.
+    if (stdin !== "") this.#openStdin(master, () => {});
+  }
+}
+
+/** A client's stdin FIFO. A keeper holds it open, so that clients may come and go, until the stdin is to be closed. */
+class FifoSource implements Watched {
+  readonly #fd: number;
+  readonly #sink: FdSink;
+  #keeper: number | undefined;
+  #blocked = false;
+  #closed = false;
+
+  constructor(name: string, sink: FdSink) {
+    this.#keeper = openFile(name, 2 | O_NONBLOCK | O_CLOEXEC);
+    // Not the keeper: O_ASYNC on a descriptor that can also write would never be quiet.
+    this.#fd = openFile(name, 0 | O_NONBLOCK | O_CLOEXEC);
+    this.#sink = sink;
+    watch(this.#fd, this);
+    this.onReady();
+  }
+
+  resume(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    setImmediate(() => this.onReady());
+  }
+
+  onReady(): void {
+    while (!this.#blocked && !this.#closed) {
+      const bytes = readSome(this.#fd);
+      if (!bytes) return;
+      if (bytes.length === 0) {
+        this.close();
+        this.#sink.end();
+        return;
+      }
+      if (!this.#sink.write(bytes)) this.#blocked = true;
+    }
+  }
+
+  /** Once the clients have closed it too, what is left is passed on and the process sees the end. */
+  closeKeeper = (): void => {
+    if (this.#keeper !== undefined) close(this.#keeper);
+    this.#keeper = undefined;
+    this.onReady();
+  };
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    unwatch(this);
+    close(this.#fd);
+    if (this.#keeper !== undefined) close(this.#keeper);
+    this.#keeper = undefined;
+  }
+}
+
+function isFifo(name: string): boolean {
+  try {
+    return fs.statSync(name).isFIFO();
+  } catch (error) {
+    if (isErrno(error, "ENOENT"))
+      throw new EngineError("not_found", `stdio ${name}: no such file or directory`);
+    throw error;
+  }
+}
+
+function setNonBlocking(fd: number): void {
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}

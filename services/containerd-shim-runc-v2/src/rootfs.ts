@@ -1,0 +1,165 @@
+import type { Mount } from "@longshore/api/containerd/types/mount";
+import { EngineError, isErrno } from "@longshore/errors";
+import {
+  MNT_DETACH,
+  MS_BIND,
+  MS_DIRSYNC,
+  MS_MANDLOCK,
+  MS_NOATIME,
+  MS_NODEV,
+  MS_NODIRATIME,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_PRIVATE,
+  MS_RDONLY,
+  MS_REC,
+  MS_RELATIME,
+  MS_REMOUNT,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_STRICTATIME,
+  MS_SYNCHRONOUS,
+  MS_UNBINDABLE,
+  mount,
+  UMOUNT_NOFOLLOW,
+  umount2,
+} from "@longshore/syscalls";
+
+/** Options that are flags of mount(2): which to set, or to clear. The names are mount(8)'s. */
+const FLAGS: Record<string, { set?: number; clear?: number }> = {
+  async: { clear: MS_SYNCHRONOUS },
+  atime: { clear: MS_NOATIME },
+  bind: { set: MS_BIND },
+  defaults: {},
+  dev: { clear: MS_NODEV },
+  diratime: { clear: MS_NODIRATIME },
+  dirsync: { set: MS_DIRSYNC },
+  exec: { clear: MS_NOEXEC },
+  mand: { set: MS_MANDLOCK },
+  noatime: { set: MS_NOATIME },
+  nodev: { set: MS_NODEV },
+  nodiratime: { set: MS_NODIRATIME },
+  noexec: { set: MS_NOEXEC },
+  nomand: { clear: MS_MANDLOCK },
+  norelatime: { clear: MS_RELATIME },
+  nostrictatime: { clear: MS_STRICTATIME },
+  nosuid: { set: MS_NOSUID },
+  rbind: { set: MS_BIND | MS_REC },
+  relatime: { set: MS_RELATIME },
+  remount: { set: MS_REMOUNT },
+  ro: { set: MS_RDONLY },
+  rw: { clear: MS_RDONLY },
+  strictatime: { set: MS_STRICTATIME },
+  suid: { clear: MS_NOSUID },
+  sync: { set: MS_SYNCHRONOUS },
+};
+
+const PROPAGATION: Record<string, number> = {
+  private: MS_PRIVATE,
+  rprivate: MS_PRIVATE | MS_REC,
+  shared: MS_SHARED,
+  rshared: MS_SHARED | MS_REC,
+  slave: MS_SLAVE,
+  rslave: MS_SLAVE | MS_REC,
+  unbindable: MS_UNBINDABLE,
+  runbindable: MS_UNBINDABLE | MS_REC,
+};
+
+/** The kernel takes a page of options, its end included. */
+const MAX_DATA_BYTES = 4095;
+
+/** mount(2)'s view of a mount's options. */
+export interface ParsedMount {
+  flags: number;
+  propagation: number[];
+  data: string;
+  /** The directory that relative lower directories in `data` start from, when they were shortened to fit. */
+  directory: string | undefined;
+}
+
+/** @throws EngineError `invalid_argument` for options that don't fit, `unimplemented` for `loop` and id maps */
+export function parseMount({ type, options }: Pick<Mount, "type" | "options">): ParsedMount {
+  let flags = type === "bind" ? MS_BIND : 0;
+  const propagation: number[] = [];
+  const data: string[] = [];
+  for (const option of options) {
+    const flag = FLAGS[option];
+    const spread = PROPAGATION[option];
+    if (flag) flags = (flags | (flag.set ?? 0)) & ~(flag.clear ?? 0);
+    else if (spread !== undefined) propagation.push(spread);
+    else if (option === "loop" || /^(uid|gid)map=|^X-containerd\./.test(option)) {
+      throw new EngineError("unimplemented", `rootfs mount option ${option} is not supported`);
+    } else data.push(option);
+  }
+  const joined = data.join(",");
+  if (Buffer.byteLength(joined) <= MAX_DATA_BYTES)
+    return { flags, propagation, data: joined, directory: undefined };
+  const shorter = type === "overlay" ? relativeLowers(data) : undefined;
+  if (!shorter || Buffer.byteLength(shorter.data) > MAX_DATA_BYTES) {
+    throw new EngineError("invalid_argument", `rootfs: the options of the ${type} mount are too long`);
+  }
+  return { flags, propagation, ...shorter };
+}
+
+/** Many layers: name the lower directories relative to the directory that all of them are in. */
+function relativeLowers(data: readonly string[]): { data: string; directory: string } | undefined {
+  const index = data.findIndex((option) => option.startsWith("lowerdir="));
+  const lowers = data[index]?.slice("lowerdir=".length).split(":") ?? [];
+  let directory = lowers[0] ?? "";
+  while (directory !== "" && !lowers.every((lower) => lower.startsWith(`${directory}/`))) {
+    directory = directory.slice(0, directory.lastIndexOf("/"));
+  }
+  if (directory === "") return undefined;
+  const relative = lowers.map((lower) => lower.slice(directory.length + 1)).join(":");
+  return { directory, data: data.with(index, `lowerdir=${relative}`).join(",") };
+}
+
+/**
+ * Mount a container's root in the host's namespace. What was mounted is undone when one of the mounts fails.
+ *
+ * @returns undoes it
+ */
+export function mountRootfs(mounts: readonly Mount[], rootfs: string): () => void {
+  let done = 0;
+  try {
+    for (const m of mounts) {
+      mountOne(m, m.target ? `${rootfs}/${m.target}` : rootfs);
+      done++;
+    }
+  } catch (error) {
+    if (done > 0) unmountAll(rootfs);
+    const why = error instanceof Error ? error.message : String(error);
+    if (error instanceof EngineError) throw error;
+    throw new EngineError("unknown", `failed to mount rootfs component: ${why}`, { cause: error });
+  }
+  return () => unmountAll(rootfs);
+}
+
+function mountOne(m: Mount, target: string): void {
+  const { flags, propagation, data, directory } = parseMount(m);
+  const cwd = process.cwd();
+  if (directory !== undefined) process.chdir(directory);
+  try {
+    mount({ source: m.source, target, type: m.type, flags: flags & ~MS_REMOUNT, ...(data && { data }) });
+  } finally {
+    if (directory !== undefined) process.chdir(cwd);
+  }
+  // A bind takes its flags only from a second call.
+  if (flags & MS_BIND && flags & ~(MS_BIND | MS_REC)) {
+    mount({ source: "", target, flags: flags | MS_REMOUNT | MS_BIND });
+  }
+  for (const spread of propagation) mount({ source: "", target, flags: spread });
+}
+
+/** Unmount everything that is mounted on a path; being none is fine. */
+export function unmountAll(target: string): void {
+  for (;;) {
+    try {
+      umount2(target, UMOUNT_NOFOLLOW);
+    } catch (error) {
+      if (isErrno(error, "EINVAL", "ENOENT")) return;
+      if (!isErrno(error, "EBUSY")) throw error;
+      umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError, isErrno } from "@longshore/errors";
+import { LEAN_ENVIRONMENT } from "./lean.ts";
+import { spawned } from "./reaper.ts";
+
+export interface RuncOptions {
+  /** A name on PATH, or a path; empty: ours, beside this executable, or else `runc` on PATH. */
+  binary: string;
+  /** Where the runtime keeps its state, the namespace included. */
+  root: string;
+  systemdCgroup: boolean;
+  bundle: string;
+}
+
+type Stdio = readonly [number | "ignore", number | "ignore", number | "ignore"];
+
+/** The runtime's command line, as the original calls it. */
+export class Runc {
+  readonly #globals: string[];
+  readonly #binary: string;
+  readonly #bundle: string;
+
+  /** @throws EngineError `not_found` when there is no such runtime */
+  constructor({ binary, root, systemdCgroup, bundle }: RuncOptions) {
+    this.#binary = findRunc(binary);
+    this.#bundle = bundle;
+    this.#globals = ["--root", root, ...(systemdCgroup ? ["--systemd-cgroup"] : [])];
+  }
+
+  get binary(): string {
+    return this.#binary;
+  }
+
+  /**
+   * Run one command.
+   *
+   * @param what begins the error message, e.g. "OCI runtime create failed"
+   * @throws EngineError with the runtime's own last message
+   */
+  async run(
+    what: string,
+    args: readonly string[],
+    { stdio = ["ignore", "ignore", "ignore"], stdin }: { stdio?: Stdio; stdin?: Uint8Array } = {},
+  ): Promise<void> {
+    // Of its own, so that two at once don't read each other's errors.
+    const log = path.join(
+      this.#bundle,
+      args[0] === "create" ? "log.json" : `log-${args[0]}-${nextLog++}.json`,
+    );
+    const argv = [this.#binary, ...this.#globals, "--log", log, "--log-format", "json", ...args];
+    try {
+      const child = Bun.spawn(argv, {
+        cwd: this.#bundle,
+        env: runtimeEnvironment(),
+        stdio: [stdin ?? stdio[0], stdio[1], stdio[2]],
+      });
+      const status = await spawned(child);
+      if (status !== 0) throw runtimeError(what, log, status);
+    } catch (error) {
+      if (error instanceof EngineError) throw error;
+      throw new EngineError("unknown", `${what}: ${error instanceof Error ? error.message : error}`, {
+        cause: error,
+      });
+    } finally {
+      if (args[0] !== "create") fs.rmSync(log, { force: true });
+    }
+  }
+}
+
+let nextLog = 1;
+
+let environment: Record<string, string> | undefined;
+function runtimeEnvironment(): Record<string, string> {
+  if (environment) return environment;
+  const { NOTIFY_SOCKET, LISTEN_FDS, LISTEN_PID, ...rest } = process.env as Record<string, string>;
+  environment = { ...rest, ...LEAN_ENVIRONMENT };
+  for (const name of Object.keys(environment)) if (name.startsWith("LONGSHORE_")) delete environment[name];
+  return environment;
+}
+
+function findRunc(binary: string): string {
+  if (binary.includes("/")) return binary;
+  const beside = path.join(path.dirname(process.execPath), binary || "runc");
+  if (binary === "" && fs.existsSync(beside)) return beside;
+  const found = Bun.which(binary || "runc", {
+    PATH: `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`,
+  });
+  if (!found)
+    throw new EngineError("not_found", `runtime ${binary || "runc"} is neither beside the shim nor on PATH`);
+  return found;
+}
+
+function runtimeError(what: string, log: string, status: number): EngineError {
+  const message = lastMessage(log);
+  return new EngineError("unknown", `${what}: ${message ?? `exit status ${status}`}`);
+}
+
+/** The last error that the runtime logged. */
+export function lastMessage(log: string): string | undefined {
+  let text: string;
+  try {
+    text = fs.readFileSync(log, "utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+  for (const line of text.trimEnd().split("\n").reverse()) {
+    try {
+      const { level, msg } = JSON.parse(line) as { level?: string; msg?: string };
+      if (msg && (level === "error" || level === "fatal")) return msg.trim();
+    } catch {
+      // the runtime was killed while it wrote
+    }
+  }
+  return undefined;
+}

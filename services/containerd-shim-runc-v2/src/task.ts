@@ -1,0 +1,343 @@
+import fs from "node:fs";
+import path from "node:path";
+import type { CreateTaskRequest, ExecProcessRequest } from "@longshore/api/containerd/runtime/task/v2/shim";
+import { Options } from "@longshore/api/containerd/types/runc/options/oci";
+import type { Any } from "@longshore/api/google/protobuf/any";
+import { EngineError, isErrno } from "@longshore/errors";
+import { kill } from "@longshore/syscalls";
+import type { EventSender } from "./event-sender.ts";
+import { forgetExit, recordExit } from "./exit-record.ts";
+import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
+import { log } from "./log.ts";
+import { ManagedProcess } from "./managed-process.ts";
+import { onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
+import { mountRootfs } from "./rootfs.ts";
+import { Runc } from "./runc.ts";
+
+export interface TaskSurroundings {
+  namespace: string;
+  /** A short directory for sockets. */
+  socketDirectory: string;
+  events: EventSender;
+}
+
+const SIGKILL = 9;
+const DEFAULT_ROOT = "/run/containerd/runc";
+
+/** A container's task: its init process and its execs. */
+export class Task {
+  readonly id: string;
+  readonly bundle: string;
+  readonly init: ManagedProcess;
+  readonly #surroundings: TaskSurroundings;
+  readonly #runc: Runc;
+  readonly #options: Options;
+  readonly #unmount: () => void;
+  readonly #execs = new Map<string, ManagedProcess>();
+
+  /**
+   * Make the container: mount its root, have the runtime create it. On failure nothing is left.
+   *
+   * @throws EngineError `unknown` with the runtime's message; `invalid_argument`, `not_found`, `unimplemented` for what was
+   * asked
+   */
+  static async create(request: CreateTaskRequest, surroundings: TaskSurroundings): Promise<Task> {
+    if (request.checkpoint !== "") {
+      throw new EngineError("unimplemented", "restoring from a checkpoint is not supported");
+    }
+    const { bundle } = request;
+    const options = runcOptions(request.options);
+    const root = path.join(options.root || DEFAULT_ROOT, surroundings.namespace);
+    const { binaryName: binary, systemdCgroup } = options;
+    const runc = new Runc({ binary, root, systemdCgroup, bundle });
+    // For `delete`, should this process be lost.
+    fs.writeFileSync(
+      path.join(bundle, "options.json"),
+      JSON.stringify({ binary: runc.binary, root, systemdCgroup }),
+    );
+    const rootfs = path.join(bundle, "rootfs");
+    if (request.rootfs.length > 0) fs.mkdirSync(rootfs, { recursive: true, mode: 0o711 });
+    const unmount = request.rootfs.length > 0 ? mountRootfs(request.rootfs, rootfs) : () => {};
+    try {
+      const task = new Task(request, { surroundings, runc, options, unmount });
+      await task.#create();
+      return task;
+    } catch (error) {
+      unmount();
+      throw error;
+    }
+  }
+
+  private constructor(
+    request: CreateTaskRequest,
+    parts: { surroundings: TaskSurroundings; runc: Runc; options: Options; unmount: () => void },
+  ) {
+    this.id = request.id;
+    this.bundle = request.bundle;
+    this.#surroundings = parts.surroundings;
+    this.#runc = parts.runc;
+    this.#options = parts.options;
+    this.#unmount = parts.unmount;
+    this.init = this.#process("", request);
+  }
+
+  /** Whether the init process has not ended. */
+  get isAlive(): boolean {
+    return this.init.end === undefined;
+  }
+
+  /** @throws EngineError `not_found` */
+  process(execId: string): ManagedProcess {
+    const found = execId === "" ? this.init : this.#execs.get(execId);
+    if (!found) throw new EngineError("not_found", `process does not exist ${execId}`);
+    return found;
+  }
+
+  get execs(): ReadonlyMap<string, ManagedProcess> {
+    return this.#execs;
+  }
+
+  async start(execId: string): Promise<number> {
+    const process = this.process(execId);
+    process.check("start");
+    const { events } = this.#surroundings;
+    process.hold();
+    try {
+      if (execId === "") {
+        await this.#runc.run("OCI runtime start failed", ["start", this.id]);
+        // It may have ended already; the news of that waits for the news of this.
+        process.move("start");
+        events.send("/tasks/start", { containerId: this.id, pid: process.pid });
+      } else {
+        await this.#startExec(process);
+        events.send("/tasks/exec-started", { containerId: this.id, execId, pid: process.pid });
+      }
+    } finally {
+      process.release();
+    }
+    return process.pid;
+  }
+
+  /** Add an exec process, to be started later. */
+  exec(request: ExecProcessRequest): void {
+    const { execId, spec } = request;
+    if (this.#execs.has(execId)) throw new EngineError("already_exists", `id ${execId}`);
+    if (execId === "" || !/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(execId)) {
+      throw new EngineError("invalid_argument", `exec id ${JSON.stringify(execId)} is not an identifier`);
+    }
+    if (this.init.status !== "running") {
+      throw new EngineError("failed_precondition", `cannot exec in a ${this.init.status} state`);
+    }
+    if (!spec) throw new EngineError("invalid_argument", "exec without a process specification");
+    this.#execs.set(execId, this.#process(execId, request, spec.value));
+    this.#surroundings.events.send("/tasks/exec-added", { containerId: this.id, execId });
+  }
+
+  async pause(): Promise<void> {
+    this.init.check("pause");
+    await this.#runc.run("OCI runtime pause failed", ["pause", this.id]);
+    if (!this.isAlive) return;
+    this.init.move("pause");
+    this.#surroundings.events.send("/tasks/paused", { containerId: this.id });
+  }
+
+  async resume(): Promise<void> {
+    this.init.check("resume");
+    await this.#runc.run("OCI runtime resume failed", ["resume", this.id]);
+    if (!this.isAlive) return;
+    this.init.move("resume");
+    this.#surroundings.events.send("/tasks/resumed", { containerId: this.id });
+  }
+
+  async kill(execId: string, signal: number, all: boolean): Promise<void> {
+    const process = this.process(execId);
+    const pid = process.requireRunning();
+    // We are the parent and have not reaped it: the number is the process. A frozen container needs the runtime's thawing.
+    if (execId === "" && (all || (signal === SIGKILL && process.status === "paused"))) {
+      await this.#runc.run("OCI runtime kill failed", [
+        "kill",
+        ...(all ? ["--all"] : []),
+        this.id,
+        String(signal),
+      ]);
+      return;
+    }
+    try {
+      kill(pid, signal);
+    } catch (error) {
+      if (isErrno(error, "ESRCH"))
+        throw new EngineError("not_found", "process already finished", { cause: error });
+      if (isErrno(error, "EINVAL"))
+        throw new EngineError("invalid_argument", `unknown signal ${signal}`, { cause: error });
+      throw error;
+    }
+  }
+
+  async update(resources: Any | undefined): Promise<void> {
+    if (this.init.status === "stopped") {
+      throw new EngineError("failed_precondition", "cannot update a stopped container");
+    }
+    const args = ["update", "--resources", "-", this.id];
+    await this.#runc.run("OCI runtime update failed", args, { stdin: resources?.value ?? Buffer.from("{}") });
+  }
+
+  /** @throws EngineError `failed_precondition` for a process that runs */
+  async delete(execId: string): Promise<ManagedProcess> {
+    const process = this.process(execId);
+    process.check("delete");
+    if (execId !== "") {
+      process.move("delete");
+      this.#execs.delete(execId);
+      await process.dispose();
+      forgetExit(this.bundle, execId);
+      return process;
+    }
+    await this.#deleteContainer();
+    process.move("delete");
+    await process.dispose();
+    for (const exec of this.#execs.values()) await exec.dispose();
+    this.#unmount();
+    const { status: exitStatus = 0, at: exitedAt } = process.end ?? {};
+    this.#surroundings.events.send("/tasks/delete", {
+      containerId: this.id,
+      pid: process.pid,
+      exitStatus,
+      exitedAt,
+      id: "",
+    });
+    return process;
+  }
+
+  async #deleteContainer(): Promise<void> {
+    try {
+      const force = this.isAlive ? ["--force"] : [];
+      await this.#runc.run("OCI runtime delete failed", ["delete", ...force, this.id]);
+    } catch (error) {
+      // Somebody else deleted it: what we want.
+      if (!(error instanceof Error && error.message.includes("does not exist"))) throw error;
+    }
+  }
+
+  #process(execId: string, request: StdioRequest, spec?: Uint8Array): ManagedProcess {
+    const { terminal, stdin, stdout, stderr } = request;
+    const io = new ProcessIo(
+      { terminal, stdin, stdout, stderr },
+      {
+        bundle: this.bundle,
+        socketDirectory: this.#surroundings.socketDirectory,
+        uid: this.#options.ioUid,
+        gid: this.#options.ioGid,
+        onTrouble: (what, error) => log().warn({ id: this.id, execId, err: error }, what),
+      },
+    );
+    return new ManagedProcess(execId, io, {
+      ...(spec && { spec }),
+      record: (end) => this.#record(execId, end),
+      onExit: (process, end) => this.#exited(process, end),
+    });
+  }
+
+  async #create(): Promise<void> {
+    const pidFile = path.join(this.bundle, "init.pid");
+    const { noPivotRoot, noNewKeyring } = this.#options;
+    const { init } = this;
+    const args = [
+      ...["create", "--bundle", this.bundle, "--pid-file", pidFile],
+      ...(init.io.consolePath ? ["--console-socket", init.io.consolePath] : []),
+      ...(noPivotRoot ? ["--no-pivot"] : []),
+      ...(noNewKeyring ? ["--no-new-keyring"] : []),
+      this.id,
+    ];
+    try {
+      await whileStarting(async () => {
+        await this.#runc.run("OCI runtime create failed", args, { stdio: init.io.child });
+        try {
+          init.io.begin();
+          init.pid = readPid(pidFile);
+        } catch (error) {
+          await this.#runc.run("OCI runtime delete failed", ["delete", "--force", this.id]);
+          throw error;
+        }
+        const { terminal, stdin, stdout, stderr } = init.io.request;
+        this.#surroundings.events.send("/tasks/create", {
+          containerId: this.id,
+          bundle: this.bundle,
+          rootfs: [],
+          io: { terminal, stdin, stdout, stderr },
+          checkpoint: "",
+          pid: init.pid,
+        });
+        onEnd(init.pid, (end) => init.exited(end));
+      });
+    } catch (error) {
+      init.io.close();
+      throw error;
+    }
+  }
+
+  async #startExec(process: ManagedProcess): Promise<void> {
+    const { execId, io } = process;
+    const specFile = path.join(this.bundle, `${execId}.process.json`);
+    const pidFile = path.join(this.bundle, `${execId}.pid`);
+    const spec = JSON.parse(Buffer.from(process.spec ?? []).toString()) as Record<string, unknown>;
+    fs.writeFileSync(specFile, JSON.stringify({ ...spec, terminal: io.request.terminal }), { mode: 0o600 });
+    const args = [
+      ...["exec", "--process", specFile, "--detach", "--pid-file", pidFile],
+      ...(io.consolePath ? ["--console-socket", io.consolePath] : []),
+      this.id,
+    ];
+    try {
+      await whileStarting(async () => {
+        await this.#runc.run("OCI runtime exec failed", args, { stdio: io.child });
+        process.pid = readPid(pidFile);
+        process.move("start");
+        onEnd(process.pid, (end) => process.exited(end));
+        io.begin();
+      });
+    } catch (error) {
+      io.close();
+      throw error;
+    } finally {
+      fs.rmSync(specFile, { force: true });
+      fs.rmSync(pidFile, { force: true });
+    }
+  }
+
+  #record(execId: string, end: ProcessEnd): void {
+    try {
+      recordExit(this.bundle, execId, end);
+    } catch (error) {
+      log().error({ id: this.id, execId, err: error }, "exit not recorded");
+    }
+  }
+
+  #exited({ execId }: ManagedProcess, { pid, status, at }: ProcessEnd): void {
+    this.#surroundings.events.send("/tasks/exit", {
+      containerId: this.id,
+      id: execId || this.id,
+      pid,
+      exitStatus: status,
+      exitedAt: at,
+    });
+  }
+}
+
+/** @throws EngineError `invalid_argument` for options that are not runc's */
+function runcOptions(any: Any | undefined): Options {
+  if (!any || any.typeUrl === "") return Options.fromPartial({});
+  const type = any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1);
+  if (type !== "containerd.runc.v1.Options") {
+    throw new EngineError("invalid_argument", `runtime options of type ${type} are not runc's`);
+  }
+  const options = Options.decode(any.value);
+  if (options.shimCgroup !== "") {
+    throw new EngineError("unimplemented", "the runtime option shim_cgroup is not supported");
+  }
+  return options;
+}
+
+function readPid(file: string): number {
+  const pid = Number(fs.readFileSync(file, "utf8"));
+  if (Number.isInteger(pid) && pid > 0) return pid;
+  throw new EngineError("internal", `the runtime wrote no pid to ${file}`);
+}
