@@ -64,7 +64,7 @@ describe("processes", () => {
     await docker("rm", "-f", ...ids);
   });
 
-  test("killing a shim's daemons' parents is not needed to end it: rm -f leaves neither shim nor process", async () => {
+  test("rm -f leaves neither shim nor process", async () => {
     await withContainer([], async (_id, pid) => expect(fs.existsSync(`/proc/${pid}`)).toBe(true));
     expect(await world().engine.leaks()).toEqual([]);
   });
@@ -136,25 +136,24 @@ describe("isolation", () => {
 
   test("only the usual devices are there, and no other can be used", async () => {
     const listed = await docker("run", "--rm", world().busybox, "ls", "/dev");
-    expect(listed.split("\n").sort()).toEqual(
-      [
-        "core",
-        "fd",
-        "full",
-        "mqueue",
-        "null",
-        "ptmx",
-        "pts",
-        "random",
-        "shm",
-        "stderr",
-        "stdin",
-        "stdout",
-        "tty",
-        "urandom",
-        "zero",
-      ].sort(),
-    );
+    // runc adds /dev/core where the kernel has /proc/kcore.
+    const devices = listed.split("\n").filter((name) => name !== "core");
+    expect(devices.sort()).toEqual([
+      "fd",
+      "full",
+      "mqueue",
+      "null",
+      "ptmx",
+      "pts",
+      "random",
+      "shm",
+      "stderr",
+      "stdin",
+      "stdout",
+      "tty",
+      "urandom",
+      "zero",
+    ]);
     // mknod is among the default capabilities; what keeps a disk out of reach is the devices' cgroup rule.
     const script = "mknod /d b 254 0 && dd if=/d of=/dev/null bs=512 count=1";
     const disk = await world().docker().run(["run", "--rm", world().busybox, "sh", "-c", script]);

@@ -55,7 +55,7 @@ describe("bridge", () => {
   });
 
   test("a host beyond this one answers, and sees this host's address", async () => {
-    expect(await inContainer("nc", OUTSIDE, "80")).toBe(NEAR);
+    expect(await inContainer("nc", "-w", "5", OUTSIDE, "80")).toBe(NEAR);
   });
 
   test("two containers reach each other", async () => {

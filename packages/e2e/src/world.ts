@@ -22,7 +22,9 @@ import {
   tempDir,
 } from "@longshore/testkit";
 
-export const binDir = path.resolve(import.meta.dir, "../../../dist/bin");
+export const binDir = path.resolve(
+  process.env.LONGSHORE_BIN_DIR ?? path.join(import.meta.dir, "../../../dist/bin"),
+);
 
 /** Every test that a user's command line matters to runs with each of these: ours, and the real ones of this machine. */
 export const clis: DockerCli[] = dockerClis(binDir).filter(

@@ -7,6 +7,7 @@ export interface CommandOptions {
   stdin?: string;
   /** Run it on a terminal; its stdout and stderr then come together in `stdout`, with CR LF line ends. */
   terminal?: boolean;
+  /** 30 s when left out: shorter than what a test may take, for bun ends every process of a test that takes too long. */
   timeoutMs?: number;
 }
 
@@ -36,7 +37,7 @@ const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
  * @throws when it takes longer than `timeoutMs` (it is killed then), with what it wrote
  */
 export async function run(argv: string[], options: CommandOptions = {}): Promise<CommandResult> {
-  const { env = {}, cwd, stdin, terminal = false, timeoutMs = 60_000 } = options;
+  const { env = {}, cwd, stdin, terminal = false, timeoutMs = 30_000 } = options;
   // script(1) gives the command a terminal; its own stdin must stay open, or it sends the command an end of file.
   const [file = "", ...args] = terminal
     ? ["script", "--quiet", "--return", "--command", argv.map(quote).join(" "), "/dev/null"]

@@ -6,6 +6,7 @@ import path from "node:path";
 import { findExecutable, type Suite, type SuiteOptions, startSuite } from "@longshore/suite";
 import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
+import { eventually } from "./eventually.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -88,7 +89,7 @@ export async function startEngine({ cli, bridgeFirst = false, ...options }: Engi
       problems.push(
         ...(await leaksSince(started, now, 5000)).filter((line) => !line.includes("/snapshots/")),
       );
-      removeOrphans(temp.path);
+      await removeOrphans(temp.path, cgroupParent);
       removeKept(bridge.name, cgroupParent);
       try {
         temp[Symbol.dispose]();
@@ -115,31 +116,56 @@ async function removeContainers(docker: Docker): Promise<string[]> {
   return status === 0 ? [] : [`docker rm: ${stderr.trim()}`];
 }
 
+/** The directories of a cgroup in every hierarchy, its children before itself. */
+function groupDirs(group: string): string[] {
+  const roots = [
+    "/sys/fs/cgroup",
+    ...fs.readdirSync("/sys/fs/cgroup").map((name) => `/sys/fs/cgroup/${name}`),
+  ];
+  return roots.flatMap((root) => {
+    const top = path.join(root, group);
+    if (!fs.existsSync(top)) return [];
+    const below = fs.readdirSync(top, { recursive: true, withFileTypes: true, encoding: "utf8" });
+    const dirs = below
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => path.join(entry.parentPath, entry.name));
+    return [top, ...dirs].sort().reverse();
+  });
+}
+
 /** What an engine leaves when it is stopped, as Docker does, because containers may run on. */
 function removeKept(bridge: string, cgroupParent: string): void {
   spawnSync(findExecutable("ip") ?? "ip", ["link", "delete", bridge]);
   spawnSync(findExecutable("nft") ?? "nft", ["delete", "table", "inet", bridge]);
-  for (const root of [
-    "/sys/fs/cgroup",
-    ...fs.readdirSync("/sys/fs/cgroup").map((name) => `/sys/fs/cgroup/${name}`),
-  ]) {
+  for (const dir of groupDirs(cgroupParent)) {
     try {
-      fs.rmdirSync(path.join(root, cgroupParent));
+      fs.rmdirSync(dir);
     } catch {
-      // not of this hierarchy, or not empty: then it is reported
+      // a process that can't be killed is in it; the test driver reports the group
     }
   }
 }
 
-/** End the shims and containers of a suite that did not clean up, by the directory in their environment or command line. */
-function removeOrphans(dir: string): void {
-  for (const pid of fs.readdirSync("/proc")) {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+/** End what a suite that did not clean up left running: shims, by the directory in their command line, and containers, by their cgroup. */
+async function removeOrphans(dir: string, cgroupParent: string): Promise<void> {
+  const shims = fs.readdirSync("/proc").filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
     try {
-      const commandLine = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      if (commandLine.includes(`${dir}/`)) process.kill(Number(pid), "SIGKILL");
+      return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(`${dir}/`);
+    } catch {
+      return false; // ended
+    }
+  });
+  const members = () =>
+    groupDirs(cgroupParent).flatMap((group) =>
+      fs.readFileSync(path.join(group, "cgroup.procs"), "utf8").split("\n").filter(Boolean),
+    );
+  for (const pid of new Set([...shims, ...members()])) {
+    try {
+      process.kill(Number(pid), "SIGKILL");
     } catch {
       // ended
     }
   }
+  await eventually(() => members().length === 0, { timeoutMs: 2000 }).catch(() => {});
 }
