@@ -14,7 +14,11 @@ const LAST_CHARACTER = "\u{10FFFF}";
 export function openSqliteStore(file: string): Store {
   // Loaded here: only users of this driver pay for SQLite.
   const { Database } = require("bun:sqlite") as typeof import("bun:sqlite");
-  if (file !== ":memory:") fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o711 });
+  if (file !== ":memory:") {
+    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o711 });
+    // SQLite gives the log beside it the same permissions.
+    fs.closeSync(fs.openSync(file, "a", 0o600));
+  }
   const database = new Database(file, { create: true, strict: true });
   database.run("PRAGMA busy_timeout = 5000");
   database.run("PRAGMA journal_mode = WAL");
@@ -22,7 +26,6 @@ export function openSqliteStore(file: string): Store {
   database.run(
     "CREATE TABLE IF NOT EXISTS entries (bucket TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID",
   );
-  if (file !== ":memory:") fs.chmodSync(file, 0o600);
 
   const select = database.query<{ value: string }, [string, string]>(
     "SELECT value FROM entries WHERE bucket = ? AND key = ?",
