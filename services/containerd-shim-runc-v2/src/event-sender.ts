@@ -59,7 +59,8 @@ export class EventSender {
       this.#publisher = new EventPublisher({
         url: options.natsUrl,
         tokenFile: options.natsTokenFile,
-        queueFile: path.join(options.bundle, "events.queue"),
+        // Outside the bundle, which may be removed before NATS is back: containerd sends what is left in it.
+        queueFile: process.env.LONGSHORE_EVENT_QUEUE || path.join(options.bundle, "events.queue"),
         onTrouble: (error) => log().warn({ err: error }, "NATS"),
       });
     }
