@@ -25,7 +25,7 @@ interface Queued {
   topic: TaskTopic;
   time: Timestamp;
   value: Buffer;
-  /** Whether NATS took it, or will. */
+  /** Whether NATS took it or will: what waits in the queue file is sent in order, by us or by containerd after us. */
   published: boolean;
 }
 
@@ -80,7 +80,7 @@ export class EventSender {
     };
     const value = Buffer.from(message.encode(event).finish());
     if (this.#queue.length >= MAX_QUEUED && topic !== "/tasks/exit") return;
-    this.#queue.push({ topic, time, value, published: this.#publisher?.isHealthy ?? false });
+    this.#queue.push({ topic, time, value, published: this.#publisher !== undefined });
     this.#forwarding ??= this.#forwardAll().finally(() => {
       this.#forwarding = undefined;
     });
@@ -126,7 +126,7 @@ export class EventSender {
       {
         metadata: {
           "containerd-namespace-ttrpc": namespace,
-          // Otherwise containerd passes it on to NATS, under the same id.
+          // Without it containerd passes the event on to NATS.
           ...(published && { "longshore-published": "nats" }),
         },
       },
