@@ -1,6 +1,8 @@
+import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import type { Config } from "./config.ts";
 import type { Exchange } from "./events/exchange.ts";
+import { ShimOutbox } from "./events/shim-outbox.ts";
 import type { ContainerdPlugin } from "./plugin.ts";
 import type { PluginRegistry } from "./plugin-registry.ts";
 import { containersPlugin } from "./services/containers.ts";
@@ -9,7 +11,7 @@ import { exchangePlugin } from "./services/exchange.ts";
 import { healthPlugin } from "./services/health.ts";
 import { introspectionPlugin } from "./services/introspection.ts";
 import { namespacesPlugin } from "./services/namespaces.ts";
-import { natsPlugin } from "./services/nats.ts";
+import { natsPlugin, OUTBOXES } from "./services/nats.ts";
 import { type Runtime, runtimePlugin, shimOf } from "./services/runtime.ts";
 import { shimEventsPlugin } from "./services/shim-events.ts";
 import { tasksPlugin } from "./services/tasks.ts";
@@ -27,16 +29,18 @@ export function runtimePlugins(
     if (started) return started;
     throw new EngineError("failed_precondition", "the runtime has not started");
   };
+  const outbox = new ShimOutbox(path.join(config.root, OUTBOXES));
   const surroundings = {
     address: config.address,
     ttrpcAddress: config.ttrpcAddress,
     debug: config.logLevel === "debug" || config.logLevel === "trace",
     natsUrl: config.natsUrl,
     natsTokenFile: config.natsTokenFile,
+    outbox,
   };
   return [
     exchangePlugin(exchange),
-    natsPlugin(exchange, { url: config.natsUrl, tokenFile: config.natsTokenFile }),
+    natsPlugin(exchange, { url: config.natsUrl, tokenFile: config.natsTokenFile, outbox }),
     runtimePlugin(exchange, surroundings, (runtime) => {
       started = runtime;
     }),

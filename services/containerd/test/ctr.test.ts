@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { eventually } from "@longshore/testkit";
-import { Daemon, haveCtr, SHIMS } from "./daemon.ts";
+import { Daemon, haveCtr, present } from "./daemon.ts";
 
-const present = SHIMS.filter(({ binary }) => fs.existsSync(binary));
 if (!haveCtr) console.warn("skipped: no ctr on this machine (package containerd)");
 
 describe.skipIf(!haveCtr)("Debian's ctr", () => {

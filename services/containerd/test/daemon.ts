@@ -22,6 +22,9 @@ export const SHIMS = [
 ] as const;
 export type Shim = (typeof SHIMS)[number];
 
+/** Those that are there. */
+export const present = SHIMS.filter(({ binary }) => fs.existsSync(binary));
+
 export const haveCtr = fs.existsSync("/usr/bin/ctr");
 
 /** A containerd of our own, on directories of its own. */
@@ -159,7 +162,7 @@ export function processesWith(...parts: string[]): number[] {
   return fs.readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
-      const commandLine = fs.readFileSync(`/proc/${name}/cmdline`, "utf8");
+      const commandLine = `\0${fs.readFileSync(`/proc/${name}/cmdline`, "utf8")}`;
       return parts.every((part) => commandLine.includes(part)) ? [Number(name)] : [];
     } catch {
       return []; // it has ended

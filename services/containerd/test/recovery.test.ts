@@ -2,9 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { eventually, output, run } from "@longshore/testkit";
-import { binDir, Daemon, haveCtr, processesWith, SHIMS } from "./daemon.ts";
-
-const present = SHIMS.filter(({ binary }) => fs.existsSync(binary));
+import { binDir, Daemon, haveCtr, present, processesWith } from "./daemon.ts";
 
 for (const shim of present) {
   describe.skipIf(!haveCtr)(`with ${shim.name}`, () => {

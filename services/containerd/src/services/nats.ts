@@ -3,6 +3,7 @@ import path from "node:path";
 import { EventPublisher, hostName, outgoingEvent } from "@longshore/events/publisher";
 import { decodeEvent } from "../events/decode.ts";
 import type { Exchange } from "../events/exchange.ts";
+import type { ShimOutbox } from "../events/shim-outbox.ts";
 import { type ContainerdPlugin, SkipPlugin } from "../plugin.ts";
 import { timestampNow } from "../timestamp.ts";
 
@@ -13,13 +14,17 @@ const QUEUE_LIMIT_BYTES = 64 << 20;
 /** How long the daemon waits at its end for events to be delivered; the rest waits on disk. */
 const FLUSH_MS = 500;
 
+/** Directory of shims' outboxes below the daemon's root. */
+export const OUTBOXES = path.join(`${TYPE}.${ID}`, "shims");
+
 export interface NatsOptions {
   url: string | undefined;
   tokenFile: string | undefined;
+  outbox: ShimOutbox;
 }
 
 /** Every event that its sender has not put there itself goes to NATS. */
-export function natsPlugin(exchange: Exchange, { url, tokenFile }: NatsOptions): ContainerdPlugin {
+export function natsPlugin(exchange: Exchange, { url, tokenFile, outbox }: NatsOptions): ContainerdPlugin {
   return {
     type: TYPE,
     id: ID,
@@ -38,6 +43,7 @@ export function natsPlugin(exchange: Exchange, { url, tokenFile }: NatsOptions):
         idleMs: 60_000,
         onTrouble: (error) => log.warn({ err: error }, "NATS"),
       });
+      outbox.publisher = publisher;
       const listening = exchange.listen(({ namespace, topic, timestamp, event }, { onNats }) => {
         if (onNats) return;
         const message = decodeEvent(event);

@@ -38,7 +38,11 @@ export function runtimePlugin(
       }
       const exits = new ExitReporter(exchange, (namespace, id) => manager.find(namespace, id)?.bundle);
       const manager: TaskManager = new TaskManager({ dirs, surroundings, log }, exits);
-      onStart({ manager, exits, loaded: loadTasks({ dirs, manager, exits, log }) });
+      onStart({
+        manager,
+        exits,
+        loaded: loadTasks({ dirs, manager, exits, outbox: surroundings.outbox, log }),
+      });
       return manager;
     },
   };

@@ -3,6 +3,7 @@ import path from "node:path";
 import { Status } from "@longshore/api/containerd/types/task/task";
 import { EngineError, errorCode, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
+import type { ShimOutbox } from "../events/shim-outbox.ts";
 import { timestampNow } from "../timestamp.ts";
 import { type Bootstrap, readBootstrap } from "./bootstrap.ts";
 import { Bundle, type BundleDirs } from "./bundle.ts";
@@ -22,6 +23,7 @@ export interface LoadDeps {
   dirs: BundleDirs;
   manager: TaskManager;
   exits: ExitReporter;
+  outbox: ShimOutbox;
   log: Logger;
 }
 
@@ -35,6 +37,7 @@ export async function loadTasks(deps: LoadDeps): Promise<void> {
     for (let bundle = waiting.pop(); bundle; bundle = waiting.pop()) await loadOne(bundle, deps);
   };
   await Promise.all(Array.from({ length: Math.min(PARALLEL, waiting.length) }, worker));
+  deps.outbox.adoptStrays((namespace, id) => deps.manager.find(namespace, id) !== undefined);
   removeStrayWork(deps);
 }
 

@@ -6,6 +6,7 @@ import { DeleteResponse } from "@longshore/api/containerd/runtime/task/v2/shim";
 import { Any } from "@longshore/api/google/protobuf/any";
 import { VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
+import type { ShimOutbox } from "../events/shim-outbox.ts";
 import { type Bootstrap, parseBootstrapAnswer } from "./bootstrap.ts";
 import type { Bundle } from "./bundle.ts";
 
@@ -17,6 +18,8 @@ export interface ShimSurroundings {
   debug: boolean;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
+  /** Where its events wait while NATS is away. */
+  outbox: ShimOutbox;
 }
 
 /**
@@ -107,7 +110,7 @@ async function runShim(
   ];
   const child = Bun.spawn([binary, ...identity, ...(debug ? ["-debug"] : []), ...action], {
     cwd,
-    env: shimEnvironment(namespace, surroundings),
+    env: shimEnvironment(namespace, id, surroundings),
     stdin: stdin && stdin.length > 0 ? stdin : "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -126,9 +129,10 @@ async function runShim(
 
 function shimEnvironment(
   namespace: string,
+  id: string,
   surroundings: ShimSurroundings,
 ): Record<string, string | undefined> {
-  const { address, ttrpcAddress, natsUrl, natsTokenFile } = surroundings;
+  const { address, ttrpcAddress, natsUrl, natsTokenFile, outbox } = surroundings;
   return {
     ...process.env,
     ...LEAN,
@@ -137,7 +141,7 @@ function shimEnvironment(
     TTRPC_ADDRESS: ttrpcAddress,
     GRPC_ADDRESS: address,
     NAMESPACE: namespace,
-    ...(natsUrl && { LONGSHORE_NATS_URL: natsUrl }),
+    ...(natsUrl && { LONGSHORE_NATS_URL: natsUrl, LONGSHORE_EVENT_QUEUE: outbox.fileOf(namespace, id) }),
     ...(natsTokenFile && { LONGSHORE_NATS_TOKEN_FILE: natsTokenFile }),
   };
 }

@@ -2,6 +2,7 @@ import type { CreateTaskRequest } from "@longshore/api/containerd/runtime/task/v
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, errorCode } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
+import { isAlive } from "@longshore/syscalls";
 import { KeyedLock } from "../keyed-lock.ts";
 import { timestampNow } from "../timestamp.ts";
 import { writeBootstrap } from "./bootstrap.ts";
@@ -15,6 +16,9 @@ import { followShimLog } from "./shim-log.ts";
 /** As the original: how long a shim may take to be cleaned up after, and to end. */
 const CLEANUP_TIMEOUT_MS = 5000;
 const SHUTDOWN_TIMEOUT_MS = 3000;
+
+/** How long a shim that was told to end may take; ours gives its last events 3 s. */
+const FAREWELL_MS = 10_000;
 
 /** A shim forwards its exits itself; only when it has not done so this long after the end is its answer to Wait published. */
 const EXIT_GRACE_MS = 500;
@@ -106,11 +110,13 @@ export class TaskManager implements AsyncDisposable {
   async create(namespace: string, id: string, options: CreateOptions): Promise<Task> {
     using _ = await this.#lock.acquire(keyOf(namespace, id));
     if (this.find(namespace, id)) throw new EngineError("already_exists", `task ${id}: already exists`);
+    const watch = new StopWatch();
     await using undo = new AsyncDisposableStack();
     const bundle = new Bundle(this.#deps.dirs, namespace, id);
     bundle.create(options.spec);
     undo.defer(() => this.#removeBundle(bundle));
-    const task = await this.#launch(bundle, options, undo);
+    watch.lap("bundle");
+    const task = await this.#launch(bundle, options, undo, watch);
     const { binary: _binary, spec: _spec, signal, ...init } = options;
     try {
       const request = { id, bundle: bundle.path, checkpoint: "", parentCheckpoint: "", ...init };
@@ -120,6 +126,8 @@ export class TaskManager implements AsyncDisposable {
     }
     undo.move();
     this.adopt(task);
+    watch.lap("create");
+    this.#logOf(bundle).debug({ pid: task.pid, ms: watch.laps }, "task created");
     return task;
   }
 
@@ -176,15 +184,22 @@ export class TaskManager implements AsyncDisposable {
     if (this.#tasks.get(key) === task) this.#tasks.delete(key);
   }
 
-  async #launch(bundle: Bundle, options: CreateOptions, undo: AsyncDisposableStack): Promise<Task> {
+  async #launch(
+    bundle: Bundle,
+    options: CreateOptions,
+    undo: AsyncDisposableStack,
+    watch: StopWatch,
+  ): Promise<Task> {
     const { binary, signal } = options;
     const log = followShimLog(bundle.log, this.#logOf(bundle));
     undo.use(log);
     bundle.recordShim(binary);
     try {
       const bootstrap = await startShim(binary, bundle, options.options, this.#deps.surroundings, signal);
+      watch.lap("start");
       writeBootstrap(bundle.path, bootstrap);
       const client = await connectShim(bootstrap);
+      watch.lap("connect");
       const task = new Task(bundle, binary, client, log);
       undo.defer(() => this.#discard(task));
       return task;
@@ -224,6 +239,15 @@ export class TaskManager implements AsyncDisposable {
       }
     }
     task.leave();
+    void this.#adoptEvents(task);
+  }
+
+  /** A shim that was told to end still tries for a moment to deliver its last events. */
+  async #adoptEvents({ bundle, shimPid }: Task): Promise<void> {
+    const deadline = performance.now() + FAREWELL_MS;
+    while (performance.now() < deadline && (shimPid === 0 || isAlive(shimPid))) await Bun.sleep(50);
+    if (this.#ending || this.find(bundle.namespace, bundle.id)) return;
+    this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.id);
   }
 
   /** The connection of a shim in charge has ended: it is dead. */
@@ -261,6 +285,7 @@ export class TaskManager implements AsyncDisposable {
     }
     const exit = recorded.find(({ execId }) => execId === "") ??
       answered ?? { execId: "", pid, exitStatus: KILLED, exitedAt: timestampNow() };
+    this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.id);
     if (!unborn) this.#tellDeath(bundle, recorded, exit, replay);
     this.#removeBundle(bundle);
     return exit;
@@ -313,6 +338,18 @@ export class TaskManager implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending = true;
     for (const task of this.#tasks.values()) task.leave();
+  }
+}
+
+/** How long the steps of something took, in ms. */
+class StopWatch {
+  readonly laps: Record<string, number> = {};
+  #last = performance.now();
+
+  lap(step: string): void {
+    const now = performance.now();
+    this.laps[step] = Math.round((now - this.#last) * 100) / 100;
+    this.#last = now;
   }
 }
 

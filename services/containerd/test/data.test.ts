@@ -1,0 +1,359 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import zlib from "node:zlib";
+import { ContentDefinition, WriteAction } from "@longshore/api/containerd/services/content/v1/content";
+import { DiffDefinition } from "@longshore/api/containerd/services/diff/v1/diff";
+import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
+import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
+import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
+import { tarOf } from "@longshore/archive/testing";
+import { chainId, type Digest, digestOf } from "@longshore/digest";
+import { channelTo, createClient } from "@longshore/rpc";
+import { eventually } from "@longshore/testkit";
+import { Daemon, haveCtr } from "./daemon.ts";
+
+const GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
+const code = (wanted: string) => expect.objectContaining({ code: wanted });
+
+let daemon: Daemon;
+let channel: ReturnType<typeof channelTo>;
+const clientsFor = (metadata: Record<string, string>) => ({
+  content: createClient(channel, ContentDefinition, { metadata }),
+  images: createClient(channel, ImagesDefinition, { metadata }),
+  snapshots: createClient(channel, SnapshotsDefinition, { metadata }),
+  diff: createClient(channel, DiffDefinition, { metadata }),
+  leases: createClient(channel, LeasesDefinition, { metadata }),
+});
+let api: ReturnType<typeof clientsFor>;
+
+beforeAll(async () => {
+  daemon = await Daemon.start();
+  channel = channelTo(daemon.address);
+  await clientsFor({ "containerd-namespace": daemon.namespace }).leases.create({ id: "all", labels: {} });
+  // Under a lease, so that no garbage collection takes what a test has just put there.
+  api = clientsFor({ "containerd-namespace": daemon.namespace, "containerd-lease": "all" });
+});
+afterAll(async () => {
+  channel.close();
+  await daemon[Symbol.asyncDispose]();
+});
+
+interface WriteRequest {
+  action?: WriteAction;
+  ref?: string;
+  total?: number;
+  expected?: string;
+  offset?: number;
+  data?: Buffer;
+  labels?: Record<string, string>;
+}
+const writeRequest = (request: WriteRequest) => ({
+  action: request.action ?? WriteAction.WRITE,
+  ref: request.ref ?? "",
+  total: BigInt(request.total ?? 0),
+  expected: request.expected ?? "",
+  offset: BigInt(request.offset ?? 0),
+  data: request.data ?? Buffer.alloc(0),
+  labels: request.labels ?? {},
+});
+
+async function* requests(...list: WriteRequest[]) {
+  for (const request of list) yield writeRequest(request);
+}
+const writeAll = (...list: WriteRequest[]) => Array.fromAsync(api.content.write(requests(...list)));
+
+async function putBlob(bytes: Buffer): Promise<Digest> {
+  const digest = digestOf(bytes);
+  await writeAll({ action: WriteAction.COMMIT, ref: `put-${digest}`, data: bytes, expected: digest });
+  return digest;
+}
+
+describe("content", () => {
+  const bytes = Buffer.from("0123456789".repeat(300_000));
+  const digest = digestOf(bytes);
+
+  test("an interrupted write is resumed where it stopped, and committed when its digest is right", async () => {
+    // A client that goes away in the middle.
+    const gone = new AbortController();
+    const first = api.content.write(
+      (async function* () {
+        yield writeRequest({ ref: "r", total: bytes.length, data: bytes.subarray(0, 1_000_000) });
+        await new Promise(() => {});
+      })(),
+      { signal: gone.signal },
+    );
+    const answers = first[Symbol.asyncIterator]();
+    expect((await answers.next()).value).toMatchObject({ offset: 1_000_000n });
+    expect(writeAll({ action: WriteAction.STAT, ref: "r" })).rejects.toEqual(code("unavailable"));
+    gone.abort();
+    await answers.next().catch(() => {});
+
+    const status = await eventually(
+      async () => {
+        const [answer] = await writeAll({ action: WriteAction.STAT, ref: "r" }).catch(() => []);
+        return answer;
+      },
+      { what: "the ref unlocked" },
+    );
+    expect(status).toMatchObject({ offset: 1_000_000n, digest: digestOf(bytes.subarray(0, 1_000_000)) });
+    expect((await api.content.status({ ref: "r" })).status).toMatchObject({
+      offset: 1_000_000n,
+      total: 3_000_000n,
+    });
+    const misplaced = writeAll({ ref: "r", offset: 5, data: Buffer.from("x") });
+    expect(misplaced).rejects.toEqual(code("out_of_range"));
+    await misplaced.catch(() => {});
+
+    const commit = { action: WriteAction.COMMIT, offset: bytes.length, expected: digest, labels: { a: "1" } };
+    const done = await writeAll({ ref: "r", offset: 1_000_000, data: bytes.subarray(1_000_000) }, commit);
+    expect(done.at(-1)).toMatchObject({ digest, offset: 3_000_000n });
+    expect((await api.content.info({ digest })).info).toMatchObject({
+      digest,
+      size: 3_000_000n,
+      labels: { a: "1" },
+    });
+    expect((await api.content.listStatuses({ filters: [] })).statuses).toEqual([]);
+  });
+
+  test("is read in ranges", async () => {
+    const read = async (offset: number, size: number) => {
+      const parts = await Array.fromAsync(
+        api.content.read({ digest, offset: BigInt(offset), size: BigInt(size) }),
+      );
+      return Buffer.concat(parts.map(({ data }) => data));
+    };
+    expect((await read(0, 0)).equals(bytes)).toBe(true);
+    expect((await read(7, 5)).toString()).toBe("78901");
+    expect((await read(bytes.length - 2, 100)).toString()).toBe("89");
+    expect(read(bytes.length + 1, 1)).rejects.toEqual(code("out_of_range"));
+  });
+
+  test("a second write of the same blob is ALREADY_EXISTS", async () => {
+    const again = { action: WriteAction.COMMIT, ref: "again", data: bytes };
+    expect(writeAll({ ...again, expected: digest })).rejects.toEqual(code("already_exists"));
+    expect(writeAll({ ...again, ref: "unexpecting" })).rejects.toEqual(code("already_exists"));
+    await eventually(async () => (await api.content.listStatuses({ filters: [] })).statuses.length === 0, {
+      what: "no ingest left",
+    });
+  });
+
+  test("a wrong digest leaves neither a blob nor an ingest's bytes", async () => {
+    const wrong = digestOf("something else");
+    const write = writeAll({
+      action: WriteAction.COMMIT,
+      ref: "wrong",
+      data: Buffer.from("x"),
+      expected: wrong,
+    });
+    expect(write).rejects.toEqual(code("failed_precondition"));
+    await write.catch(() => {});
+    expect(api.content.info({ digest: wrong })).rejects.toEqual(code("not_found"));
+    expect(fs.readdirSync(path.join(daemon.root, "io.containerd.content.v1.content/ingest"))).toEqual([]);
+  });
+
+  test("bad requests have the original's codes", async () => {
+    expect(api.content.info({ digest: "rubbish" })).rejects.toEqual(code("invalid_argument"));
+    expect(api.content.info({ digest: digestOf("absent") })).rejects.toEqual(code("not_found"));
+    expect(api.content.delete({ digest: digestOf("absent") })).rejects.toEqual(code("not_found"));
+    expect(api.content.abort({ ref: "absent" })).rejects.toEqual(code("not_found"));
+    expect(writeAll({ data: Buffer.from("x") })).rejects.toEqual(code("invalid_argument"));
+    const nowhere = createClient(channel, ContentDefinition);
+    expect(nowhere.info({ digest })).rejects.toEqual(code("failed_precondition"));
+  });
+});
+
+describe("snapshots and diffs", () => {
+  const layers = [
+    tarOf([
+      { name: "etc/", type: "5", mode: 0o755 },
+      { name: "etc/a", content: "lower a", uid: 0, gid: 0 },
+      { name: "etc/b", content: "lower b", uid: 0, gid: 0 },
+    ]),
+    tarOf([
+      { name: "etc/.wh.a", content: "" },
+      { name: "etc/c", content: "upper c", uid: 0, gid: 0 },
+    ]),
+  ];
+
+  async function unpack(tar: Buffer, parents: Digest[]): Promise<Digest> {
+    const blob = zlib.gzipSync(tar);
+    const digest = await putBlob(blob);
+    const parent = parents.length > 0 ? chainId(parents) : "";
+    const key = `extract-${digest}`;
+    const { mounts } = await api.snapshots.prepare({ snapshotter: "overlayfs", key, parent, labels: {} });
+    const diff = { mediaType: GZIP, digest, size: BigInt(blob.length), annotations: {} };
+    const { applied } = await api.diff.apply({ diff, mounts, payloads: {}, syncFs: false });
+    expect(applied).toMatchObject({
+      mediaType: "application/vnd.oci.image.layer.v1.tar",
+      digest: digestOf(tar),
+      size: BigInt(tar.length),
+    });
+    expect((await api.content.info({ digest })).info?.labels).toEqual({
+      "containerd.io/uncompressed": digestOf(tar),
+    });
+    const name = chainId([...parents, digestOf(tar)]);
+    await api.snapshots.commit({ snapshotter: "overlayfs", name, key, parent: "", labels: {} });
+    return digestOf(tar);
+  }
+
+  test("layers unpacked one on the other are what overlayfs shows", async () => {
+    const diffIds: Digest[] = [];
+    for (const tar of layers) diffIds.push(await unpack(tar, diffIds));
+    const { mounts } = await api.snapshots.prepare({
+      snapshotter: "overlayfs",
+      key: "rw",
+      parent: chainId(diffIds),
+      labels: {},
+    });
+    const [mount] = mounts;
+    const target = path.join(daemon.dir.path, "merged");
+    fs.mkdirSync(target);
+    execFileSync("mount", ["-t", "overlay", "overlay", "-o", mount?.options.join(",") ?? "", target]);
+    try {
+      expect(fs.readdirSync(path.join(target, "etc"))).toEqual(["b", "c"]);
+      expect(fs.readFileSync(path.join(target, "etc/c"), "utf8")).toBe("upper c");
+    } finally {
+      execFileSync("umount", [target]);
+    }
+    const stat = await api.snapshots.stat({ snapshotter: "overlayfs", key: "rw" });
+    expect(stat.info).toMatchObject({ name: "rw", parent: chainId(diffIds), kind: 2 });
+    const usage = await api.snapshots.usage({ snapshotter: "overlayfs", key: chainId(diffIds) });
+    expect(usage.inodes).toBe(4n);
+    await api.snapshots.remove({ snapshotter: "overlayfs", key: "rw" });
+  });
+
+  test("what can't be unpacked is refused", async () => {
+    const { mounts } = await api.snapshots.prepare({
+      snapshotter: "overlayfs",
+      key: "bad",
+      parent: "",
+      labels: {},
+    });
+    const apply = async (mediaType: string, bytes: Buffer) => {
+      const digest = await putBlob(bytes);
+      const diff = { mediaType, digest, size: BigInt(bytes.length), annotations: {} };
+      return api.diff.apply({ diff, mounts, payloads: {}, syncFs: false });
+    };
+    const tar = layers[0] as Buffer;
+    expect(apply("application/json", tar)).rejects.toEqual(code("unimplemented"));
+    expect(apply(GZIP, Buffer.from("no gzip at all"))).rejects.toEqual(code("invalid_argument"));
+    expect(apply(GZIP, zlib.gzipSync(tar.subarray(0, 700)))).rejects.toEqual(code("invalid_argument"));
+    const absent = { mediaType: GZIP, digest: digestOf("absent"), size: 1n, annotations: {} };
+    expect(api.diff.apply({ diff: absent, mounts, payloads: {}, syncFs: false })).rejects.toEqual(
+      code("not_found"),
+    );
+  });
+
+  test("an unknown snapshotter is refused by name", async () => {
+    const prepare = api.snapshots.prepare({ snapshotter: "native", key: "x", parent: "", labels: {} });
+    expect(prepare).rejects.toThrow("snapshotter not loaded: native: invalid argument");
+  });
+});
+
+describe.skipIf(!haveCtr)("Debian's ctr", () => {
+  const image = "example.test/box:v1";
+
+  beforeAll(() => {
+    makeImage(daemon.dir.path, image);
+  });
+
+  test("images: import, list, check, mount, tag, export, remove with all that belongs to it", async () => {
+    await daemon.out("images", "import", path.join(daemon.dir.path, "image.tar"));
+    expect(await daemon.out("images", "ls", "-q")).toContain(image);
+    expect(await daemon.out("images", "check")).toMatch(new RegExp(`${image} .* complete \\(4/4\\).* true`));
+    await daemon.out("images", "tag", image, "example.test/other:v1");
+    await daemon.out("images", "label", image, "colour=blue");
+    expect(await daemon.out("images", "ls", "labels.colour==blue")).toContain("colour=blue");
+    const target = path.join(daemon.dir.path, "image-root");
+    fs.mkdirSync(target);
+    await daemon.out("images", "mount", image, target);
+    expect(fs.readdirSync(target)).toEqual(["etc", "two"]);
+    await daemon.out("images", "unmount", "--rm", target);
+    const exported = path.join(daemon.dir.path, "exported.tar");
+    await daemon.out("images", "export", exported, image);
+    expect(execFileSync("tar", ["tf", exported]).toString()).toContain("manifest.json");
+
+    await daemon.out("images", "rm", "--sync", image, "example.test/other:v1");
+    await daemon.out("images", "import", exported);
+    expect(await daemon.out("images", "ls", "-q")).toContain(image);
+    await daemon.out("images", "rm", "--sync", image);
+    expect((await daemon.ctr("images", "rm", image)).stderr).toContain("not found");
+  });
+
+  test("content: ingest, list, get, label, remove", async () => {
+    const digest = digestOf("from ctr\n");
+    const file = path.join(daemon.dir.path, "from-ctr");
+    fs.writeFileSync(file, "from ctr\n");
+    execFileSync("sh", [
+      "-c",
+      `ctr -a ${daemon.address} -n ${daemon.namespace} content ingest --expected-digest ${digest} ref < ${file}`,
+    ]);
+    expect(await daemon.out("content", "ls", "-q")).toContain(digest);
+    expect(`${await daemon.out("content", "get", digest)}`.trim()).toBe("from ctr");
+    await daemon.out("content", "label", digest, "x=y");
+    expect(await daemon.out("content", "ls")).toMatch(new RegExp(`${digest}.*x=y`));
+    await daemon.out("content", "rm", digest);
+    expect((await daemon.ctr("content", "get", digest)).stderr).toContain("not found");
+  });
+
+  test("snapshots: prepare, mounts, commit, tree, info, usage, remove", async () => {
+    const ctr = (...args: string[]) => daemon.out("snapshots", ...args);
+    await ctr("prepare", "k1");
+    expect(await ctr("mounts", "/target", "k1")).toMatch(/^mount -t bind \S+ \/target -o rw,rbind$/);
+    await ctr("commit", "c1", "k1");
+    await ctr("view", "v1", "c1");
+    expect(await ctr("tree")).toMatch(/ c1\n {2}\\_ v1/);
+    expect(JSON.parse(await ctr("info", "c1"))).toMatchObject({ Kind: "Committed", Name: "c1" });
+    expect(await ctr("usage", "c1")).toMatch(/c1 +4\.0 KiB +1/);
+    expect((await daemon.ctr("snapshots", "rm", "c1")).stderr).toContain("cannot remove snapshot with child");
+    await ctr("rm", "v1");
+    await ctr("rm", "c1");
+  });
+
+  test("leases: create, list, delete", async () => {
+    await daemon.out("leases", "create", "--id", "mine", "--expires", "1h", "a=b");
+    expect(await daemon.out("leases", "ls")).toMatch(
+      /mine .* a=b,containerd\.io\/gc\.expire=|mine .*gc\.expire=.*a=b/,
+    );
+    expect((await daemon.ctr("leases", "create", "--id", "mine")).stderr).toContain("already exists");
+    await daemon.out("leases", "delete", "mine");
+    expect((await daemon.ctr("leases", "delete", "mine")).stderr).toContain("not found");
+  });
+});
+
+/** An OCI image of two layers as a tar, made by hand. */
+function makeImage(dir: string, name: string): void {
+  const layout = path.join(dir, "layout");
+  fs.mkdirSync(path.join(layout, "blobs/sha256"), { recursive: true });
+  const put = (mediaType: string, bytes: Buffer | string) => {
+    const digest = digestOf(bytes);
+    fs.writeFileSync(path.join(layout, "blobs", digest.replace(":", "/")), bytes);
+    return { mediaType, digest, size: Buffer.byteLength(bytes) };
+  };
+  const tars = [
+    tarOf([
+      { name: "etc/", type: "5", mode: 0o755 },
+      { name: "etc/one", content: "1" },
+    ]),
+    tarOf([{ name: "two", content: "2" }]),
+  ];
+  const config = put(
+    "application/vnd.oci.image.config.v1+json",
+    JSON.stringify({
+      architecture: "amd64",
+      os: "linux",
+      config: {},
+      rootfs: { type: "layers", diff_ids: tars.map((tar) => digestOf(tar)) },
+    }),
+  );
+  const layers = tars.map((tar) => put(GZIP, zlib.gzipSync(tar)));
+  const mediaType = "application/vnd.oci.image.manifest.v1+json";
+  const manifest = put(mediaType, JSON.stringify({ schemaVersion: 2, mediaType, config, layers }));
+  const annotations = { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": "v1" };
+  const index = { schemaVersion: 2, manifests: [{ ...manifest, annotations }] };
+  fs.writeFileSync(path.join(layout, "index.json"), JSON.stringify(index));
+  fs.writeFileSync(path.join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+  execFileSync("tar", ["cf", path.join(dir, "image.tar"), "-C", layout, "."]);
+}
