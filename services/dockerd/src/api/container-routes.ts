@@ -153,9 +153,8 @@ export function containerRoutes(engine: Engine): Route[] {
         const exit = waitContainer(container, condition, call.signal);
         exit.catch(() => {}); // the client went away
         const body = call.stream("application/json"); // the client starts the container once it sees the headers
-        const { exitCode, error } = await exit;
-        const failure = error === "" ? {} : { Error: { Message: error } };
-        body.end(`${JSON.stringify({ StatusCode: exitCode, ...failure })}\n`);
+        const { exitCode } = await exit;
+        body.end(`${JSON.stringify({ StatusCode: exitCode })}\n`);
       },
     },
     {

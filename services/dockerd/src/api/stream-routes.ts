@@ -1,4 +1,5 @@
 import { EngineError } from "@longshore/errors";
+import { encodeFrame, STDERR, STDOUT } from "@longshore/stdio";
 import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import { isRunning } from "../containers/container-status.ts";
@@ -11,7 +12,6 @@ import { fullPrecision, type LogEntry } from "../logs/log-entry.ts";
 import { readLog } from "../logs/read-log.ts";
 import { attach } from "../streams/attach.ts";
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from "../streams/detach-keys.ts";
-import { encodeFrame, STDERR, STDOUT } from "../streams/frames.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 
 /** Attach and logs. */

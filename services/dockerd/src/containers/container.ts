@@ -61,7 +61,6 @@ export interface ContainerRecord {
 /** A process's exit, as told to those who wait. */
 export interface ExitStatus {
   exitCode: number;
-  error: string;
 }
 
 /** A container in memory: its record, and what lives only as long as this daemon. */
@@ -94,7 +93,7 @@ export class Container {
   }
 
   get exit(): ExitStatus {
-    return { exitCode: this.record.state.exitCode, error: this.record.state.error };
+    return { exitCode: this.record.state.exitCode };
   }
 
   tellExit(): void {

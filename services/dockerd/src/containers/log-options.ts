@@ -1,15 +1,14 @@
 import { EngineError } from "@longshore/errors";
+import type { JsonFileLog } from "@longshore/stdio";
 import type { HostConfig } from "./container-config.ts";
 
 const UNIT: Record<string, number> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
-/** How a container's output is kept; undefined for `--log-driver none`. */
-export interface LogOptions {
-  maxSizeBytes: number | undefined;
-  maxFiles: number | undefined;
-}
+/** How a container's output is kept. */
+export type LogOptions = Omit<JsonFileLog, "path">;
 
 /**
+ * @returns undefined for `--log-driver none`
  * @throws EngineError `invalid_argument` for another driver than json-file and none, or an unknown option
  */
 export function logOptionsOf({ LogConfig: { Type, Config } }: HostConfig): LogOptions | undefined {
@@ -30,7 +29,7 @@ export function logOptionsOf({ LogConfig: { Type, Config } }: HostConfig): LogOp
   if (maxFiles !== undefined && maxFiles > 1 && maxSizeBytes === undefined) {
     throw new EngineError("invalid_argument", "max-file option requires max-size option");
   }
-  return { maxSizeBytes, maxFiles };
+  return { ...(maxSizeBytes !== undefined && { maxSizeBytes }), ...(maxFiles !== undefined && { maxFiles }) };
 }
 
 function parseSize(text: string): number | undefined {

@@ -2,7 +2,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import type { Any } from "@longshore/api/google/protobuf/any";
-import { EngineError, errorCode } from "@longshore/errors";
+import { EngineError, errorCode, toEngineError } from "@longshore/errors";
+import type { JsonFileLog } from "@longshore/stdio";
 import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
@@ -12,7 +13,7 @@ import { layersOf, readUserFiles } from "../spec/layered-root.ts";
 import { makeBindSources } from "../spec/mounts.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
-import { type LogTarget, socketStdio } from "../streams/socket-stdio.ts";
+import { socketStdio } from "../streams/socket-stdio.ts";
 import type { Container, ContainerRecord, EndpointRecord } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
@@ -209,7 +210,7 @@ async function createTask(engine: Engine, container: Container): Promise<Process
       return io;
     } catch (error) {
       await io[Symbol.asyncDispose]();
-      if (!refusesScheme(error)) throw error;
+      if (!refusesScheme(error)) throw noTask(error);
       engine.log.info({ runtime }, "the shim doesn't know longshore:// stdio, using FIFOs");
       engine.fifoRuntimes.add(runtime);
     }
@@ -220,7 +221,7 @@ async function createTask(engine: Engine, container: Container): Promise<Process
     return io;
   } catch (error) {
     await io[Symbol.asyncDispose]();
-    throw error;
+    throw noTask(error);
   }
 }
 
@@ -232,11 +233,32 @@ export function containerStdio(
 ): ProcessStdio {
   const { id, config, hostConfig } = record;
   const options = logOptionsOf(hostConfig);
-  const log: LogTarget | undefined = options && { file: logPath(engine, id), ...options };
+  const log: JsonFileLog | undefined = options && { path: logPath(engine, id), ...options };
   const shared = { stdin: config.OpenStdin, terminal: config.Tty, log };
   const directory = ioDir(engine, id);
-  if (kind === "fifo") return fifoStdio({ ...shared, directory, name: "init" });
+  if (kind === "fifo") return fifoStdio({ ...shared, ...fifoHooks(engine, id, ""), directory, name: "init" });
   return socketStdio({ ...shared, socketPath: path.join(directory, "init") });
+}
+
+/** With the words that Docker puts before the runtime's. */
+function noTask(error: unknown): EngineError {
+  const { code, message } = toEngineError(error);
+  return new EngineError(code, `failed to create task for container: ${message}`, { cause: error });
+}
+
+/** What stdio over FIFOs needs of the engine. */
+export function fifoHooks(engine: Engine, containerId: string, execId: string) {
+  const ids = { id: containerId, execId };
+  return {
+    async closeIo(): Promise<void> {
+      try {
+        await engine.containerd.tasks.closeIO({ containerId, execId, stdin: true });
+      } catch (error) {
+        engine.log.debug({ ...ids, err: error }, "closing stdin"); // the process has ended
+      }
+    },
+    onLogError: (error: unknown) => engine.log.error({ ...ids, err: error }, "writing the log"),
+  };
 }
 
 /** A real shim's answer to a stdio scheme that it doesn't know; no code tells it apart. */

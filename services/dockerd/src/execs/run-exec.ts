@@ -7,6 +7,7 @@ import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import { requireRunning } from "../containers/container-status.ts";
 import { newId } from "../containers/names.ts";
+import { fifoHooks } from "../containers/start-container.ts";
 import { explainStartFailure } from "../containers/start-failure.ts";
 import { type Engine, ioDir } from "../engine.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
@@ -99,7 +100,9 @@ function execStdio(engine: Engine, { id, config, container }: Exec): ProcessStdi
   // The whole id would make the socket's path too long.
   const name = id.slice(0, 16);
   const shared = { stdin: config.AttachStdin, terminal: config.Tty, log: undefined };
-  if (container.record.stdio === "fifo") return fifoStdio({ ...shared, directory, name });
+  if (container.record.stdio === "fifo") {
+    return fifoStdio({ ...shared, ...fifoHooks(engine, container.id, id), directory, name });
+  }
   return socketStdio({ ...shared, socketPath: path.join(directory, name) });
 }
 

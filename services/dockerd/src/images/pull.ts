@@ -7,7 +7,7 @@ import {
   type Resolved,
 } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError, toEngineError } from "@longshore/errors";
-import { canonicalString, familiarName, familiarString, type Reference } from "@longshore/reference";
+import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import type { ClientOf } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
@@ -99,8 +99,6 @@ export class PullService {
     tell: (line: ProgressLine) => void,
   ): Promise<Image> {
     const { containerd, images } = this.deps;
-    const tag = reference.digest ?? reference.tag ?? "latest";
-    tell({ status: `Pulling from ${familiarName(reference)}`, id: tag });
     const name = canonicalString(reference);
     const lease = `pull-${crypto.randomUUID()}`;
     await containerd.leases.create({
@@ -109,7 +107,7 @@ export class PullService {
     });
     try {
       const { image, target, isNew } = await this.fetch({
-        reference: name,
+        reference,
         credentials,
         lease,
         signal,
@@ -134,7 +132,13 @@ export class PullService {
     const stop = new AbortController();
     const both = AbortSignal.any([signal, stop.signal]);
     const events = this.deps.registry.pull(
-      { reference, platform: undefined, credentials, namespace: this.deps.containerd.namespace, lease },
+      {
+        reference: canonicalString(reference),
+        platform: undefined,
+        credentials,
+        namespace: this.deps.containerd.namespace,
+        lease,
+      },
       { signal: both },
     );
     let unpacked: Promise<Image> | undefined;
@@ -145,6 +149,8 @@ export class PullService {
       for await (const { event } of events) {
         if (event?.$case === "resolved") {
           resolved = event.value;
+          const tag = reference.digest ?? reference.tag ?? "latest";
+          tell({ status: `Pulling from ${reference.path}`, id: tag });
           progress = new PullProgress(resolved.layers);
           for (const line of progress.start()) tell(line);
           unpacked = this.unpack(resolved, blobs, progress, lease, tell);
@@ -201,7 +207,7 @@ export class PullService {
 }
 
 interface FetchOptions {
-  reference: string;
+  reference: Reference;
   credentials: Credentials | undefined;
   lease: string;
   signal: AbortSignal;

@@ -1,14 +1,6 @@
+import fs from "node:fs";
 import { EngineError } from "@longshore/errors";
-
-/** All capabilities of Linux 5.9 and later, by number. */
-const ALL = (
-  "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST " +
-  "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE " +
-  "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG " +
-  "WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-)
-  .split(" ")
-  .map((name) => `CAP_${name}`);
+import { CAPABILITIES } from "@longshore/oci";
 
 /** What a container has unless told otherwise: Docker's fourteen. */
 const DEFAULT =
@@ -20,6 +12,8 @@ export interface CapabilityRequest {
   add: readonly string[];
   drop: readonly string[];
   privileged: boolean;
+  /** What this host can give; this process's own, unless given. */
+  available?: readonly string[];
 }
 
 /**
@@ -27,11 +21,12 @@ export interface CapabilityRequest {
  * @throws EngineError `invalid_argument` for an unknown name
  * @see moby `daemon/pkg/oci/caps/utils.go`
  */
-export function capabilitiesOf({ add, drop, privileged }: CapabilityRequest): string[] {
-  if (privileged) return [...ALL];
+export function capabilitiesOf(request: CapabilityRequest): string[] {
+  const { add, drop, privileged, available = hostCapabilities() } = request;
+  if (privileged) return [...available];
   const added = add.map(normalize);
   const dropped = drop.map(normalize);
-  if (added.includes("ALL")) return ALL.filter((name) => !dropped.includes(name));
+  if (added.includes("ALL")) return available.filter((name) => !dropped.includes(name));
   if (dropped.includes("ALL")) return added;
   const kept = DEFAULT.filter((name) => !dropped.includes(name));
   return [...kept, ...added.filter((name) => !kept.includes(name))];
@@ -42,9 +37,23 @@ function normalize(name: string): string {
   const upper = name.toUpperCase();
   if (upper === "ALL") return upper;
   const full = upper.startsWith("CAP_") ? upper : `CAP_${upper}`;
-  if (ALL.includes(full)) return full;
+  if (CAPABILITIES.includes(full)) return full;
   throw new EngineError(
     "invalid_argument",
     `invalid CapAdd or CapDrop: unknown capability: ${JSON.stringify(full)}`,
   );
+}
+
+let host: string[] | undefined;
+
+/** The bounding set of this process: nobody can give more. */
+function hostCapabilities(): string[] {
+  host ??= readBoundingSet(fs.readFileSync("/proc/self/status", "utf8"));
+  return host;
+}
+
+/** Names of the capabilities in the bounding set of a `/proc/<pid>/status`. */
+export function readBoundingSet(status: string): string[] {
+  const bits = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0"}`);
+  return CAPABILITIES.filter((_, number) => (bits >> BigInt(number)) & 1n);
 }

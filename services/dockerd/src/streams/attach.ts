@@ -1,6 +1,6 @@
 import type { Duplex, Readable, Writable } from "node:stream";
+import { encodeFrame, STDERR, STDIN, STDOUT, StdioFrameDecoder } from "@longshore/stdio";
 import { DetachScanner } from "./detach-keys.ts";
-import { encodeFrame, FrameDecoder, STDERR, STDIN, STDOUT } from "./frames.ts";
 
 export interface AttachOptions {
   stdin: boolean;
@@ -45,7 +45,7 @@ export async function attach(
 
 function pumpOutput(process: Duplex, output: Writable, options: AttachOptions): void {
   const { terminal, stdout, stderr } = options;
-  const write = (bytes: Buffer) => {
+  const write = (bytes: Uint8Array) => {
     if (!output.write(bytes)) process.pause();
   };
   output.on("drain", () => process.resume());
@@ -54,8 +54,11 @@ function pumpOutput(process: Duplex, output: Writable, options: AttachOptions): 
     return;
   }
   const wanted = (stream: number) => (stream === STDOUT && stdout) || (stream === STDERR && stderr);
-  const decoder = new FrameDecoder((stream, payload) => {
-    if (wanted(stream)) write(terminal ? payload : encodeFrame(stream, payload));
+  const decoder = new StdioFrameDecoder({
+    data(stream, piece) {
+      if (wanted(stream)) write(terminal ? piece : encodeFrame(stream, piece));
+    },
+    empty() {},
   });
   process.on("data", (chunk: Buffer) => decoder.push(chunk));
 }

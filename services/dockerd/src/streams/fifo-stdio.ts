@@ -2,10 +2,16 @@ import fs from "node:fs";
 import path from "node:path";
 import { Duplex } from "node:stream";
 import { EngineError } from "@longshore/errors";
-import { encodeFrame, FrameDecoder, STDERR, STDIN, STDOUT } from "./frames.ts";
-import { JsonFileLog } from "./json-file-log.ts";
+import {
+  encodeFrame,
+  type JsonFileLog,
+  JsonFileWriter,
+  STDERR,
+  STDIN,
+  STDOUT,
+  StdioFrameDecoder,
+} from "@longshore/stdio";
 import type { ProcessStdio } from "./process-stdio.ts";
-import type { LogTarget } from "./socket-stdio.ts";
 
 export interface FifoStdioOptions {
   directory: string;
@@ -13,7 +19,10 @@ export interface FifoStdioOptions {
   name: string;
   stdin: boolean;
   terminal: boolean;
-  log: LogTarget | undefined;
+  log: JsonFileLog | undefined;
+  /** Ask the shim to let go of its own end of the stdin FIFO. */
+  closeIo: () => Promise<void>;
+  onLogError: (error: unknown) => void;
 }
 
 const { O_RDONLY, O_RDWR, O_NONBLOCK } = fs.constants;
@@ -30,12 +39,14 @@ class FifoStdio implements ProcessStdio {
   readonly kind = "fifo";
   readonly uris: { stdin: string; stdout: string; stderr: string };
   private readonly clients = new Set<Client>();
-  private readonly log: JsonFileLog | undefined;
+  private readonly log: JsonFileWriter | undefined;
   private readonly stdinFd: number | undefined;
   private open = 0;
   private stdinOpen: boolean;
+  private readonly closeIo: () => Promise<void>;
 
-  constructor({ directory, name, stdin, terminal, log }: FifoStdioOptions) {
+  constructor({ directory, name, stdin, terminal, log, closeIo, onLogError }: FifoStdioOptions) {
+    this.closeIo = closeIo;
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const fifo = (stream: string) => path.join(directory, `${name}-${stream}`);
     this.uris = {
@@ -46,7 +57,7 @@ class FifoStdio implements ProcessStdio {
     const files = Object.values(this.uris).filter((file) => file !== "");
     const missing = files.filter((file) => !fs.existsSync(file));
     if (missing.length > 0) makeFifos(missing);
-    this.log = log && new JsonFileLog(log);
+    this.log = log && new JsonFileWriter(log, onLogError);
     this.stdinOpen = stdin;
     // Held open both ways, so that neither side has to wait for the other.
     if (stdin) this.stdinFd = fs.openSync(this.uris.stdin, O_RDWR | O_NONBLOCK);
@@ -73,8 +84,9 @@ class FifoStdio implements ProcessStdio {
     const done = () => {
       fs.closeSync(fd);
       this.open--;
-      this.log?.end(stream);
-      if (this.open === 0) for (const client of this.clients) client.push(null);
+      if (this.open > 0) return;
+      this.log?.close();
+      for (const client of this.clients) client.push(null);
     };
     void this.pump(fd, stream).then(done, done);
   }
@@ -82,7 +94,7 @@ class FifoStdio implements ProcessStdio {
   private async pump(fd: number, stream: number): Promise<void> {
     for await (const chunk of Bun.file(fd).stream()) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-      this.log?.write(stream, bytes);
+      this.log?.write(stream === STDOUT ? "stdout" : "stderr", bytes);
       const frame = encodeFrame(stream, bytes);
       await Promise.all([...this.clients].map((client) => client.send(frame)));
     }
@@ -92,7 +104,7 @@ class FifoStdio implements ProcessStdio {
     if (!this.stdinOpen || this.stdinFd === undefined) return Promise.resolve();
     if (chunk.length === 0) {
       this.closeStdin();
-      return Promise.resolve();
+      return this.closeIo();
     }
     return writeAll(this.stdinFd, chunk);
   }
@@ -107,17 +119,18 @@ class FifoStdio implements ProcessStdio {
 
 /** One attached client: frames both ways. */
 class Client extends Duplex {
-  private readonly decoder: FrameDecoder;
+  private readonly decoder: StdioFrameDecoder;
   private pending: Promise<void> = Promise.resolve();
   private wake: (() => void) | undefined;
 
   constructor(stdin: (chunk: Buffer) => Promise<void>) {
     super({ allowHalfOpen: true });
-    this.decoder = new FrameDecoder((stream, payload) => {
+    const take = (stream: number, bytes: Uint8Array) => {
       if (stream !== STDIN) return;
-      const copy = Buffer.from(payload);
+      const copy = Buffer.from(bytes);
       this.pending = this.pending.then(() => stdin(copy));
-    });
+    };
+    this.decoder = new StdioFrameDecoder({ data: take, empty: (stream) => take(stream, Buffer.alloc(0)) });
   }
 
   send(frame: Buffer): Promise<void> | void {

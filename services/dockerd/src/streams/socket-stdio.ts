@@ -3,27 +3,21 @@ import net from "node:net";
 import path from "node:path";
 import type { Duplex } from "node:stream";
 import { EngineError, isErrno } from "@longshore/errors";
+import { formatStdioUri, type JsonFileLog } from "@longshore/stdio";
 import type { ProcessStdio } from "./process-stdio.ts";
-
-/** A json-file log written by the shim. */
-export interface LogTarget {
-  file: string;
-  maxSizeBytes: number | undefined;
-  maxFiles: number | undefined;
-}
 
 export interface SocketStdioOptions {
   /** At most 107 bytes, as any unix socket. */
   socketPath: string;
   stdin: boolean;
   terminal: boolean;
-  log: LogTarget | undefined;
+  log: JsonFileLog | undefined;
 }
 
 /** Stdio that the shim serves on a socket of its own: the `longshore://` scheme. */
 export function socketStdio({ socketPath, stdin, terminal, log }: SocketStdioOptions): ProcessStdio {
   fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
-  const uri = stdioUri(socketPath, log);
+  const uri = formatStdioUri({ socketPath, ...(log && { log }) });
   return {
     kind: "longshore",
     uris: { stdin: stdin ? uri : "", stdout: uri, stderr: terminal ? "" : uri },
@@ -32,15 +26,6 @@ export function socketStdio({ socketPath, stdin, terminal, log }: SocketStdioOpt
       fs.rmSync(socketPath, { force: true });
     },
   };
-}
-
-/** `longshore://SOCKET_PATH?log=json-file&log-path=FILE&…`; without a log none is written. */
-export function stdioUri(socketPath: string, log: LogTarget | undefined): string {
-  if (!log) return `longshore://${socketPath}`;
-  const query = new URLSearchParams({ log: "json-file", "log-path": log.file });
-  if (log.maxSizeBytes !== undefined) query.set("max-size", String(log.maxSizeBytes));
-  if (log.maxFiles !== undefined) query.set("max-file", String(log.maxFiles));
-  return `longshore://${socketPath}?${query}`;
 }
 
 function connect(socketPath: string): Promise<Duplex> {
