@@ -1,0 +1,195 @@
+import fs from "node:fs";
+import { CliError } from "../cli-error.ts";
+import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
+import { parseCpus, parseMemory } from "../format/units.ts";
+
+/** Flags of `create`, shared by `run`. */
+export const CREATE_FLAGS: readonly Flag[] = [
+  { name: "attach", short: "a", kind: "list", help: "Attach to STDIN, STDOUT or STDERR", check: checkAttach },
+  { name: "cap-add", kind: "list", help: "Add Linux capabilities" },
+  { name: "cap-drop", kind: "list", help: "Drop Linux capabilities" },
+  { name: "cpus", kind: "string", value: "decimal", help: "Number of CPUs", check: (v) => void parseCpus(v) },
+  { name: "entrypoint", kind: "string", help: "Overwrite the default ENTRYPOINT of the image" },
+  { name: "env", short: "e", kind: "list", help: "Set environment variables", check: checkEnv },
+  { name: "env-file", kind: "list", help: "Read in a file of environment variables" },
+  { name: "hostname", short: "h", kind: "string", help: "Container host name" },
+  { name: "interactive", short: "i", kind: "bool", help: "Keep STDIN open even if not attached" },
+  { name: "label", short: "l", kind: "list", help: "Set meta data on a container" },
+  {
+    name: "memory",
+    short: "m",
+    kind: "string",
+    value: "bytes",
+    help: "Memory limit",
+    check: (v) => void parseMemory(v),
+  },
+  { name: "name", kind: "string", help: "Assign a name to the container" },
+  { name: "net", kind: "string", value: "network", help: "Connect a container to a network" },
+  { name: "network", kind: "string", value: "network", help: "Connect a container to a network" },
+  { name: "platform", kind: "string", help: "Set platform; the engine's own is the only one supported" },
+  { name: "privileged", kind: "bool", help: "Give extended privileges to this container" },
+  { name: "pull", kind: "string", help: 'Pull image before running ("always", "missing", "never")' },
+  { name: "quiet", short: "q", kind: "bool", help: "Suppress the pull output" },
+  { name: "read-only", kind: "bool", help: "Mount the container's root filesystem as read only" },
+  { name: "rm", kind: "bool", help: "Automatically remove the container when it exits" },
+  { name: "stop-signal", kind: "string", help: "Signal to stop the container" },
+  {
+    name: "stop-timeout",
+    kind: "string",
+    value: "int",
+    help: "Timeout (in seconds) to stop a container",
+    check: checkInteger,
+  },
+  { name: "tty", short: "t", kind: "bool", help: "Allocate a pseudo-TTY" },
+  { name: "user", short: "u", kind: "string", help: "Username or UID (format: <name|uid>[:<group|gid>])" },
+  { name: "workdir", short: "w", kind: "string", help: "Working directory inside the container" },
+];
+
+/** Flags of the original `create` and `run` that the engine can't do yet. */
+export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
+  `--add-host --annotation --blkio-weight --blkio-weight-device --cgroup-parent --cgroupns --cidfile --cpu-count --cpu-percent
+  --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-shares -c --cpuset-cpus --cpuset-mems --device --device-cgroup-rule
+  --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-opt --dns-option
+  --dns-search --domainname --expose --gpus --group-add --health-cmd --health-interval --health-retries --health-start-interval
+  --health-start-period --health-timeout --init --io-maxbandwidth --io-maxiops --ip --ip6 --ipc --isolation --kernel-memory
+  --label-file --link --link-local-ip --log-driver --log-opt --mac-address --memory-reservation --memory-swap --memory-swappiness
+  --mount --net-alias --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --pids-limit --publish -p
+  --publish-all -P --restart --runtime --security-opt --shm-size --storage-opt --sysctl --tmpfs --ulimit --use-api-socket --userns
+  --uts --volume -v --volume-driver --volumes-from`.split(/\s+/);
+
+/** The engine runs its own platform only. */
+export function checkPlatform(flags: FlagValues): void {
+  const platform = flags.string("platform");
+  const own = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
+  if (platform && platform !== own) {
+    throw new CliError(
+      `docker: --platform ${platform} is not supported yet: this engine runs ${own} only`,
+      125,
+    );
+  }
+}
+
+/** The body of a create request, as far as flags can set it. */
+export interface CreateBody {
+  Image: string;
+  Cmd?: string[];
+  Entrypoint?: string[];
+  Env: string[];
+  Labels: Record<string, string>;
+  User: string;
+  WorkingDir: string;
+  Hostname: string;
+  Tty: boolean;
+  OpenStdin: boolean;
+  StdinOnce: boolean;
+  AttachStdin: boolean;
+  AttachStdout: boolean;
+  AttachStderr: boolean;
+  StopSignal?: string;
+  StopTimeout?: number;
+  HostConfig: {
+    AutoRemove: boolean;
+    NetworkMode: string;
+    Privileged: boolean;
+    ReadonlyRootfs: boolean;
+    CapAdd: string[] | null;
+    CapDrop: string[] | null;
+    Memory: number;
+    NanoCpus: number;
+    ConsoleSize: [number, number];
+  };
+  NetworkingConfig: { EndpointsConfig: Record<string, unknown> };
+}
+
+/** @throws CliError for flags that contradict each other or name files that can't be read */
+export function createBody(flags: FlagValues, [image = "", ...command]: readonly string[]): CreateBody {
+  const attach = flags.list("attach").map((stream) => stream.toLowerCase());
+  const interactive = flags.bool("interactive");
+  const attachStdin = attach.includes("stdin") || interactive;
+  const network = flags.string("network") || flags.string("net");
+  if (network.includes("="))
+    throw new CliError(`--network ${network}: advanced syntax is not supported by this client yet`, 125);
+  return {
+    Image: image,
+    ...(command.length > 0 && { Cmd: command }),
+    ...(flags.has("entrypoint") && { Entrypoint: [flags.string("entrypoint")] }),
+    Env: environment(flags),
+    Labels: Object.fromEntries(flags.list("label").map(keyValue)),
+    User: flags.string("user"),
+    WorkingDir: flags.string("workdir"),
+    Hostname: flags.string("hostname"),
+    Tty: flags.bool("tty"),
+    OpenStdin: interactive,
+    StdinOnce: interactive && attachStdin,
+    AttachStdin: attachStdin,
+    AttachStdout: attach.length === 0 || attach.includes("stdout"),
+    AttachStderr: attach.length === 0 || attach.includes("stderr"),
+    ...(flags.has("stop-signal") && { StopSignal: flags.string("stop-signal") }),
+    ...(flags.has("stop-timeout") && { StopTimeout: Number(flags.string("stop-timeout")) }),
+    HostConfig: {
+      AutoRemove: flags.bool("rm"),
+      NetworkMode: network || "default",
+      Privileged: flags.bool("privileged"),
+      ReadonlyRootfs: flags.bool("read-only"),
+      CapAdd: nullIfEmpty(flags.list("cap-add")),
+      CapDrop: nullIfEmpty(flags.list("cap-drop")),
+      Memory: flags.has("memory") ? parseMemory(flags.string("memory")) : 0,
+      NanoCpus: flags.has("cpus") ? parseCpus(flags.string("cpus")) : 0,
+      ConsoleSize: [0, 0],
+    },
+    NetworkingConfig: { EndpointsConfig: {} },
+  };
+}
+
+/** `--env-file` first, then `--env`, which has the last word; `NAME` alone takes our own value, if there is one. */
+export function environment(flags: FlagValues): string[] {
+  const fromFiles = flags.list("env-file").flatMap(readEnvFile);
+  return [...fromFiles, ...flags.list("env").flatMap(withOwnValue)];
+}
+
+function withOwnValue(entry: string): string[] {
+  if (entry.includes("=")) return [entry];
+  const value = process.env[entry];
+  return value === undefined ? [] : [`${entry}=${value}`];
+}
+
+function readEnvFile(file: string): string[] {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, "utf8");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : "";
+    const why = code === "ENOENT" ? "no such file or directory" : String(error);
+    throw new CliError(`docker: --env-file: open ${file}: ${why}`, 125);
+  }
+  const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
+  return lines.flatMap((raw) => {
+    const line = raw.trimStart();
+    if (line === "" || line.startsWith("#")) return [];
+    const [name = ""] = line.split("=", 1);
+    if (name === "") throw new CliError(`docker: --env-file: no variable name on line '${line}'`, 125);
+    if (/\s/.test(name)) {
+      throw new CliError(`docker: --env-file: variable '${name}' contains whitespaces`, 125);
+    }
+    return withOwnValue(line);
+  });
+}
+
+function keyValue(entry: string): [string, string] {
+  const equals = entry.indexOf("=");
+  return equals < 0 ? [entry, ""] : [entry.slice(0, equals), entry.slice(equals + 1)];
+}
+
+function nullIfEmpty(list: readonly string[]): string[] | null {
+  return list.length > 0 ? [...list] : null;
+}
+
+function checkEnv(value: string): void {
+  if (value === "" || value.startsWith("=")) throw new Error(`invalid environment variable: ${value}`);
+}
+
+function checkAttach(value: string): void {
+  if (!["stdin", "stdout", "stderr"].includes(value.toLowerCase())) {
+    throw new Error("valid streams are STDIN, STDOUT and STDERR");
+  }
+}

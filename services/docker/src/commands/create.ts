@@ -1,0 +1,88 @@
+import { familiarString, isImageId, parseReference, withDefaultTag } from "@longshore/reference";
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { type EngineClient, EngineRefusal } from "../engine/client.ts";
+import type { FlagValues } from "../flags.ts";
+import { print, printError } from "../io/output.ts";
+import {
+  CREATE_FLAGS,
+  type CreateBody,
+  checkPlatform,
+  createBody,
+  UNSUPPORTED_CREATE_FLAGS,
+} from "./create-options.ts";
+import { pullImage } from "./pull.ts";
+
+export const create: Command = {
+  name: "docker create",
+  usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+  summary: "Create a new container",
+  arity: { min: 1 },
+  flags: CREATE_FLAGS,
+  unsupported: UNSUPPORTED_CREATE_FLAGS,
+  stopAtArgument: true,
+  async run({ client, flags, args }) {
+    checkPullPolicy(flags, "create");
+    checkPlatform(flags);
+    try {
+      print(await createContainer(client, flags, createBody(flags, args)));
+      return 0;
+    } catch (error) {
+      throw withHelp(error, "create", 1);
+    }
+  },
+};
+
+/** Create a container, pulling its image first where the policy says so. Gives its id; warnings go to stderr. */
+export async function createContainer(
+  client: EngineClient,
+  flags: FlagValues,
+  body: CreateBody,
+): Promise<string> {
+  const policy = flags.string("pull") || "missing";
+  const quiet = flags.bool("quiet");
+  const named = isImageId(body.Image) ? undefined : withDefaultTag(parseReference(body.Image));
+  if (policy === "always") await pullImage(client, body.Image, { fd: 2, quiet });
+  const post = () =>
+    client.json<{ Id: string; Warnings: string[] | null }>({
+      method: "POST",
+      path: "/containers/create",
+      query: { name: flags.string("name") || undefined },
+      json: body,
+    });
+  let created: Awaited<ReturnType<typeof post>>;
+  try {
+    created = await post();
+  } catch (error) {
+    const missing = error instanceof EngineRefusal && error.status === 404;
+    if (!missing || !named || policy !== "missing") throw error;
+    if (!quiet) printError(`Unable to find image '${familiarString(named)}' locally`);
+    await pullImage(client, body.Image, { fd: 2, quiet });
+    created = await post();
+  }
+  for (const warning of created.Warnings ?? []) printError(`WARNING: ${warning}`);
+  return created.Id;
+}
+
+/** A failure as `run` and `create` show it. */
+export function withHelp(error: unknown, command: string, exitCode: number): unknown {
+  if (error instanceof CliError && error.exitCode !== 1) return error;
+  if (!(error instanceof Error) || !(error instanceof EngineRefusal || isExpected(error))) return error;
+  return new CliError(
+    `docker: ${error.message}\n\nRun 'docker ${command} --help' for more information`,
+    exitCode,
+  );
+}
+
+function isExpected(error: Error): boolean {
+  return error instanceof CliError || error.name === "EngineError";
+}
+
+export function checkPullPolicy(flags: FlagValues, command: string): void {
+  const policy = flags.string("pull");
+  if (["", "always", "missing", "never"].includes(policy)) return;
+  throw new CliError(
+    `docker: invalid pull option: '${policy}': must be one of "always", "missing" or "never"\n\nRun 'docker ${command} --help' for more information`,
+    125,
+  );
+}

@@ -1,0 +1,131 @@
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { type EngineClient, EngineRefusal } from "../engine/client.ts";
+import type { Flag } from "../flags.ts";
+import { renderTemplate } from "../format/template.ts";
+import { print, writeAll } from "../io/output.ts";
+
+type Kind = "container" | "image" | "network" | "volume";
+
+const PATHS: Record<Kind, (name: string) => string> = {
+  container: (name) => `/containers/${encodeURIComponent(name)}/json`,
+  image: (name) => `/images/${name}/json`,
+  network: (name) => `/networks/${encodeURIComponent(name)}`,
+  volume: (name) => `/volumes/${encodeURIComponent(name)}`,
+};
+
+const FORMAT: Flag = {
+  name: "format",
+  short: "f",
+  kind: "string",
+  help: "Format output using a custom template: 'json' or a Go template",
+};
+const SIZE: Flag = {
+  name: "size",
+  short: "s",
+  kind: "bool",
+  help: "Display total file sizes if the type is container",
+};
+
+export const inspect: Command = {
+  name: "docker inspect",
+  usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+  summary: "Return low-level information on Docker objects",
+  arity: { min: 1 },
+  flags: [FORMAT, SIZE, { name: "type", kind: "string", help: "Only inspect objects of the given type" }],
+  async run({ client, flags, args }) {
+    const type = flags.string("type");
+    if (type && !Object.hasOwn(PATHS, type)) throw new CliError(`unknown type: ${JSON.stringify(type)}`);
+    const kinds = type ? [type as Kind] : (["container", "image", "network", "volume"] as const);
+    return show(client, args, { kinds, format: flags.string("format"), size: flags.bool("size") });
+  },
+};
+
+export const inspectContainer: Command = {
+  ...inspect,
+  name: "docker container inspect",
+  usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+  summary: "Display detailed information on one or more containers",
+  flags: [FORMAT, SIZE],
+  run({ client, flags, args }) {
+    return show(client, args, {
+      kinds: ["container"],
+      format: flags.string("format"),
+      size: flags.bool("size"),
+    });
+  },
+};
+
+export const inspectImage: Command = {
+  ...inspect,
+  name: "docker image inspect",
+  usage: "[OPTIONS] IMAGE [IMAGE...]",
+  summary: "Display detailed information on one or more images",
+  flags: [FORMAT],
+  unsupported: ["--platform"],
+  run({ client, flags, args }) {
+    return show(client, args, { kinds: ["image"], format: flags.string("format"), size: false });
+  },
+};
+
+interface ShowOptions {
+  kinds: readonly Kind[];
+  format: string;
+  size: boolean;
+}
+
+/** What was found is shown also when others were not. */
+async function show(client: EngineClient, names: readonly string[], options: ShowOptions): Promise<number> {
+  const { format } = options;
+  const found: unknown[] = [];
+  const errors: string[] = [];
+  for (const name of names) {
+    try {
+      found.push(await inspectOne(client, name, options));
+    } catch (error) {
+      if (!(error instanceof EngineRefusal || error instanceof CliError)) throw error;
+      errors.push(error.message);
+    }
+  }
+  if (format === "") writeAll(1, `${indented(found)}\n`);
+  else if (format === "json") for (const object of found) print(JSON.stringify(object));
+  else {
+    for (const object of found) {
+      try {
+        print(renderTemplate(format, object));
+      } catch (error) {
+        if (!(error instanceof CliError)) throw error;
+        print("");
+        errors.push(error.message);
+      }
+    }
+  }
+  if (errors.length > 0) throw new CliError(errors.join("\n"));
+  return 0;
+}
+
+async function inspectOne(
+  client: EngineClient,
+  name: string,
+  { kinds, size }: ShowOptions,
+): Promise<unknown> {
+  for (const kind of kinds) {
+    try {
+      const query = { size: size && kind === "container" ? 1 : undefined };
+      return await client.json<unknown>({ path: PATHS[kind](name), query });
+    } catch (error) {
+      const next = error instanceof EngineRefusal && (error.status === 404 || error.status === 501);
+      if (!next || kinds.length === 1) throw error;
+    }
+  }
+  throw new CliError(`error: no such object: ${name}`);
+}
+
+/** As the original: four spaces a level, empty lists and objects on one line. */
+function indented(found: readonly unknown[]): string {
+  if (found.length === 0) return "[]";
+  return JSON.stringify(found, null, 4).replaceAll(
+    /[\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16)}`,
+  );
+}

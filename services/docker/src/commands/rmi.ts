@@ -1,0 +1,40 @@
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { EngineRefusal } from "../engine/client.ts";
+import { print, printError } from "../io/output.ts";
+
+export const rmi: Command = {
+  name: "docker rmi",
+  usage: "[OPTIONS] IMAGE [IMAGE...]",
+  summary: "Remove one or more images",
+  arity: { min: 1 },
+  flags: [
+    { name: "force", short: "f", kind: "bool", help: "Force removal of the image" },
+    { name: "no-prune", kind: "bool", help: "Do not delete untagged parents" },
+  ],
+  unsupported: ["--platform"],
+  async run({ client, flags, args }) {
+    const force = flags.bool("force");
+    const query = { force: force ? 1 : undefined, noprune: flags.bool("no-prune") ? 1 : undefined };
+    const refusals: EngineRefusal[] = [];
+    for (const image of args) {
+      try {
+        const removed = await client.json<{ Deleted?: string; Untagged?: string }[]>({
+          method: "DELETE",
+          path: `/images/${image}`,
+          query,
+        });
+        for (const { Deleted, Untagged } of removed)
+          print(Deleted ? `Deleted: ${Deleted}` : `Untagged: ${Untagged}`);
+      } catch (error) {
+        if (!(error instanceof EngineRefusal)) throw error;
+        refusals.push(error);
+      }
+    }
+    if (refusals.length === 0) return 0;
+    const message = refusals.map((refusal) => refusal.message).join("\n");
+    if (!force || refusals.some(({ status }) => status !== 404)) throw new CliError(message);
+    printError(message);
+    return 0;
+  },
+};
