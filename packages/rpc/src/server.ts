@@ -93,6 +93,8 @@ function adapt(method: MethodDefinition, handler: AnyHandler): UntypedHandleCall
     return (call: ServerDuplexStream<unknown, unknown>) => {
       // A handler that stops reading must still be able to answer: leaving the loop may not destroy the call.
       const requests = call.iterator({ destroyOnReturn: false });
+      // grpc-js leaves the requests of a cancelled call open for ever: who reads them would never end and clean up.
+      call.on("cancelled", () => call.destroy());
       void pump(call, handler(requests, contextOf(call)) as AsyncIterable<unknown>);
     };
   }
