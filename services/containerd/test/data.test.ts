@@ -15,6 +15,12 @@ import { eventually } from "@longshore/testkit";
 import { Daemon, haveCtr } from "./daemon.ts";
 
 const GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
+/** Not `expect().rejects`: that blocks the loop which the call needs. */
+const failureOf = (call: Promise<unknown>) =>
+  call.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 const code = (wanted: string) => expect.objectContaining({ code: wanted });
 
 let daemon: Daemon;
@@ -86,7 +92,7 @@ describe("content", () => {
     );
     const answers = first[Symbol.asyncIterator]();
     expect((await answers.next()).value).toMatchObject({ offset: 1_000_000n });
-    expect(writeAll({ action: WriteAction.STAT, ref: "r" })).rejects.toEqual(code("unavailable"));
+    expect(await failureOf(writeAll({ action: WriteAction.STAT, ref: "r" }))).toEqual(code("unavailable"));
     gone.abort();
     await answers.next().catch(() => {});
 
@@ -103,8 +109,7 @@ describe("content", () => {
       total: 3_000_000n,
     });
     const misplaced = writeAll({ ref: "r", offset: 5, data: Buffer.from("x") });
-    expect(misplaced).rejects.toEqual(code("out_of_range"));
-    await misplaced.catch(() => {});
+    expect(await failureOf(misplaced)).toEqual(code("out_of_range"));
 
     const commit = { action: WriteAction.COMMIT, offset: bytes.length, expected: digest, labels: { a: "1" } };
     const done = await writeAll({ ref: "r", offset: 1_000_000, data: bytes.subarray(1_000_000) }, commit);
@@ -127,13 +132,13 @@ describe("content", () => {
     expect((await read(0, 0)).equals(bytes)).toBe(true);
     expect((await read(7, 5)).toString()).toBe("78901");
     expect((await read(bytes.length - 2, 100)).toString()).toBe("89");
-    expect(read(bytes.length + 1, 1)).rejects.toEqual(code("out_of_range"));
+    expect(await failureOf(read(bytes.length + 1, 1))).toEqual(code("out_of_range"));
   });
 
   test("a second write of the same blob is ALREADY_EXISTS", async () => {
     const again = { action: WriteAction.COMMIT, ref: "again", data: bytes };
-    expect(writeAll({ ...again, expected: digest })).rejects.toEqual(code("already_exists"));
-    expect(writeAll({ ...again, ref: "unexpecting" })).rejects.toEqual(code("already_exists"));
+    expect(await failureOf(writeAll({ ...again, expected: digest }))).toEqual(code("already_exists"));
+    expect(await failureOf(writeAll({ ...again, ref: "unexpecting" }))).toEqual(code("already_exists"));
     await eventually(async () => (await api.content.listStatuses({ filters: [] })).statuses.length === 0, {
       what: "no ingest left",
     });
@@ -147,20 +152,19 @@ describe("content", () => {
       data: Buffer.from("x"),
       expected: wrong,
     });
-    expect(write).rejects.toEqual(code("failed_precondition"));
-    await write.catch(() => {});
-    expect(api.content.info({ digest: wrong })).rejects.toEqual(code("not_found"));
+    expect(await failureOf(write)).toEqual(code("failed_precondition"));
+    expect(await failureOf(api.content.info({ digest: wrong }))).toEqual(code("not_found"));
     expect(fs.readdirSync(path.join(daemon.root, "io.containerd.content.v1.content/ingest"))).toEqual([]);
   });
 
   test("bad requests have the original's codes", async () => {
-    expect(api.content.info({ digest: "rubbish" })).rejects.toEqual(code("invalid_argument"));
-    expect(api.content.info({ digest: digestOf("absent") })).rejects.toEqual(code("not_found"));
-    expect(api.content.delete({ digest: digestOf("absent") })).rejects.toEqual(code("not_found"));
-    expect(api.content.abort({ ref: "absent" })).rejects.toEqual(code("not_found"));
-    expect(writeAll({ data: Buffer.from("x") })).rejects.toEqual(code("invalid_argument"));
+    expect(await failureOf(api.content.info({ digest: "rubbish" }))).toEqual(code("invalid_argument"));
+    expect(await failureOf(api.content.info({ digest: digestOf("absent") }))).toEqual(code("not_found"));
+    expect(await failureOf(api.content.delete({ digest: digestOf("absent") }))).toEqual(code("not_found"));
+    expect(await failureOf(api.content.abort({ ref: "absent" }))).toEqual(code("not_found"));
+    expect(await failureOf(writeAll({ data: Buffer.from("x") }))).toEqual(code("invalid_argument"));
     const nowhere = createClient(channel, ContentDefinition);
-    expect(nowhere.info({ digest })).rejects.toEqual(code("failed_precondition"));
+    expect(await failureOf(nowhere.info({ digest }))).toEqual(code("failed_precondition"));
   });
 });
 
@@ -237,18 +241,23 @@ describe("snapshots and diffs", () => {
       return api.diff.apply({ diff, mounts, payloads: {}, syncFs: false });
     };
     const tar = layers[0] as Buffer;
-    expect(apply("application/json", tar)).rejects.toEqual(code("unimplemented"));
-    expect(apply(GZIP, Buffer.from("no gzip at all"))).rejects.toEqual(code("invalid_argument"));
-    expect(apply(GZIP, zlib.gzipSync(tar.subarray(0, 700)))).rejects.toEqual(code("invalid_argument"));
+    expect(await failureOf(apply("application/json", tar))).toEqual(code("unimplemented"));
+    expect(await failureOf(apply(GZIP, Buffer.from("no gzip at all")))).toEqual(code("invalid_argument"));
+    expect(await failureOf(apply(GZIP, zlib.gzipSync(tar.subarray(0, 700))))).toEqual(
+      code("invalid_argument"),
+    );
     const absent = { mediaType: GZIP, digest: digestOf("absent"), size: 1n, annotations: {} };
-    expect(api.diff.apply({ diff: absent, mounts, payloads: {}, syncFs: false })).rejects.toEqual(
+    expect(await failureOf(api.diff.apply({ diff: absent, mounts, payloads: {}, syncFs: false }))).toEqual(
       code("not_found"),
     );
   });
 
   test("an unknown snapshotter is refused by name", async () => {
     const prepare = api.snapshots.prepare({ snapshotter: "native", key: "x", parent: "", labels: {} });
-    expect(prepare).rejects.toThrow("snapshotter not loaded: native: invalid argument");
+    expect(await failureOf(prepare)).toMatchObject({
+      code: "invalid_argument",
+      message: "snapshotter not loaded: native: invalid argument",
+    });
   });
 });
 
@@ -262,7 +271,7 @@ describe.skipIf(!haveCtr)("Debian's ctr", () => {
   test("images: import, list, check, mount, tag, export, remove with all that belongs to it", async () => {
     await daemon.out("images", "import", path.join(daemon.dir.path, "image.tar"));
     expect(await daemon.out("images", "ls", "-q")).toContain(image);
-    expect(await daemon.out("images", "check")).toMatch(new RegExp(`${image} .* complete \\(4/4\\).* true`));
+    expect(await daemon.out("images", "check")).toMatch(new RegExp(`${image} .* complete \\(3/3\\).* true`));
     await daemon.out("images", "tag", image, "example.test/other:v1");
     await daemon.out("images", "label", image, "colour=blue");
     expect(await daemon.out("images", "ls", "labels.colour==blue")).toContain("colour=blue");
