@@ -1,6 +1,9 @@
 import { spawn } from "node:child_process";
 import { performance } from "node:perf_hooks";
 
+/** Nothing that is measured takes nearly as long; whoever does hangs. */
+const TIMEOUT_MS = 30_000;
+
 export interface CommandOptions {
   readonly env?: Record<string, string>;
   /** It gives its stdout and stderr to something that lives on: don't wait for their ends. */
@@ -10,7 +13,7 @@ export interface CommandOptions {
 /**
  * Run a command that must succeed; returns what it took in milliseconds, and what it printed.
  *
- * @throws Error with its stderr
+ * @throws Error with its stderr; also when it takes more than half a minute, it is killed then
  */
 export function timed(
   argv: readonly string[],
@@ -25,6 +28,8 @@ export function timed(
     const child = spawn(file, args, {
       stdio: quiet ? ["ignore", "ignore", "inherit"] : ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
+      timeout: TIMEOUT_MS,
+      killSignal: "SIGKILL",
     });
     child.stdout?.on("data", (chunk) => {
       stdout += chunk;

@@ -10,7 +10,7 @@ import { measureMemory } from "./memory.ts";
 import { cgroupParentOf, insideDirectory, runInside } from "./namespaces.ts";
 import { failures, textTable, toJson, withFigures } from "./report.ts";
 import { runcCycle } from "./runc-cycle.ts";
-import { prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
+import { byEngine, prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
 
 const REPOSITORY = path.resolve(import.meta.dirname, "../../..");
 const MEMORY = "private memory";
@@ -83,9 +83,9 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
   await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
     for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
     if (!wanted(MEMORY)) return;
-    for (const stack of stacks) await removeContainers(stack);
+    for (const stack of byEngine(stacks)) await removeContainers(stack);
     process.stderr.write(`${MEMORY} …\n`);
-    results.push(...(await measureMemory(stacks, flags.short ? 1 : 5)));
+    results.push(...(await measureMemory(stacks, flags.short ? 2 : 5)));
   });
 }
 
@@ -107,7 +107,7 @@ async function withStacks(
     stacks = await prepareStacks({ ours, real, images, dir });
     await work(stacks);
   } finally {
-    for (const stack of stacks)
+    for (const stack of byEngine(stacks))
       await removeContainers(stack).catch((error) => process.stderr.write(`bench: ${error.message}\n`));
     for (const suite of suites) await suite.stop();
     await images[Symbol.asyncDispose]();

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ComponentName, Suite } from "@longshore/suite";
 import { timed } from "./command.ts";
 import { type BenchmarkResult, type Contender, type Summary, summarize } from "./measure.ts";
-import type { Stack } from "./stacks.ts";
+import { byEngine, type Stack } from "./stacks.ts";
 
 /** After a start, for collectors and allocators to come to rest. */
 const SETTLE_MS = 3000;
@@ -38,7 +38,7 @@ export async function measureMemory(
   stacks: readonly Stack[],
   containers: number,
 ): Promise<BenchmarkResult[]> {
-  const measured = stacks.filter(({ contender }) => contender !== "ours, own CLI");
+  const measured = byEngine(stacks);
   const ids = new Map<Contender, string[]>();
   for (const { contender, docker, env, image } of measured) {
     const started: string[] = [];

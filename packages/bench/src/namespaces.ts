@@ -27,8 +27,6 @@ export function cgroupParentOf(dir: string): string {
 export async function runInside(): Promise<number> {
   // Short, because the paths of unix sockets must be.
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ls-bench-"));
-  // The other process gets it from the terminal as well, and ends in order; this one stays to clean up.
-  process.on("SIGINT", () => {});
   try {
     return await spawnInside(dir);
   } finally {
@@ -49,7 +47,11 @@ function spawnInside(dir: string): Promise<number> {
     ],
     { stdio: "inherit", env: { ...process.env, [INSIDE]: dir } },
   );
-  process.once("SIGTERM", () => child.kill("SIGKILL"));
+  // Everything in the namespaces dies with it; this process stays to clean up.
+  const end = () => child.kill("SIGKILL");
+  process.on("SIGTERM", end);
+  // From a terminal the other process gets it as well, and ends in order.
+  process.on("SIGINT", () => process.stdin.isTTY || end());
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code) => resolve(code ?? 1));

@@ -76,6 +76,13 @@ export function realClient(): string | undefined {
   );
 }
 
+/** One stack for each engine. */
+export function byEngine(stacks: readonly Stack[]): Stack[] {
+  return stacks.filter(
+    ({ suite }, position) => stacks.findIndex((other) => other.suite === suite) === position,
+  );
+}
+
 /** Clients and images for what has been started: each engine by a real client, ours also by its own. */
 export async function prepareStacks(options: {
   ours: Suite;
@@ -97,7 +104,6 @@ export async function prepareStacks(options: {
     ? [stack("ours", ours, client), stack("ours, own CLI", ours, own)]
     : [stack("ours", ours, own)];
   if (client && real) stacks.push(stack("real", real, client));
-  for (const { docker, env, contender } of stacks)
-    if (contender !== "ours, own CLI") await timed([docker, "pull", "--quiet", image], { env });
+  for (const { docker, env } of byEngine(stacks)) await timed([docker, "pull", "--quiet", image], { env });
   return stacks;
 }
