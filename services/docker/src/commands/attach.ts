@@ -53,9 +53,9 @@ export const attach: Command = {
 async function runningContainer(client: EngineClient, name: string): Promise<ContainerDetails> {
   const container = await client.json<ContainerDetails>({ path: `/containers/${name}/json` });
   const { Running, Paused, Restarting } = container.State;
-  if (!Running) throw new CliError("cannot attach to a stopped container, start it first");
-  if (Paused) throw new CliError("cannot attach to a paused container, unpause it first");
-  if (Restarting) throw new CliError("cannot attach to a restarting container, wait until it is running");
+  if (!Running) throw new CliError("You cannot attach to a stopped container, start it first");
+  if (Paused) throw new CliError("You cannot attach to a paused container, unpause it first");
+  if (Restarting) throw new CliError("You cannot attach to a restarting container, wait until it is running");
   return container;
 }
 

@@ -1,4 +1,15 @@
-import { CliError } from "../cli-error.ts";
+import type { Flag } from "../flags.ts";
+
+export const FILTER_FLAG: Flag = {
+  name: "filter",
+  short: "f",
+  kind: "list",
+  value: "filter",
+  help: "Filter output based on conditions provided",
+  check(value) {
+    if (!value.includes("=")) throw new Error("bad format of filter (expected name=value)");
+  },
+};
 
 /** `key=value` filters as the API wants them, JSON; undefined when there are none. */
 export function parseFilters(
@@ -11,11 +22,6 @@ export function parseFilters(
   };
   for (const filter of filters) {
     const equals = filter.indexOf("=");
-    if (equals < 0)
-      throw new CliError(
-        `invalid argument ${JSON.stringify(filter)} for "-f, --filter" flag: invalid filter '${filter}'`,
-        125,
-      );
     add(filter.slice(0, equals).trim().toLowerCase(), filter.slice(equals + 1).trim());
   }
   for (const [key, value] of Object.entries(more)) add(key, value);

@@ -5,7 +5,7 @@ import { type Column, formatList } from "../format/list.ts";
 import { goTime, shortId } from "../format/text.ts";
 import { humanDuration, humanSize } from "../format/units.ts";
 import { writeAll } from "../io/output.ts";
-import { parseFilters } from "./filters.ts";
+import { FILTER_FLAG, parseFilters } from "./filters.ts";
 
 const TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const TABLE_DIGESTS = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
@@ -19,13 +19,7 @@ export const images: Command = {
   flags: [
     { name: "all", short: "a", kind: "bool", help: "Show all images (default hides intermediate images)" },
     { name: "digests", kind: "bool", help: "Show digests" },
-    {
-      name: "filter",
-      short: "f",
-      kind: "list",
-      value: "filter",
-      help: "Filter output based on conditions provided",
-    },
+    FILTER_FLAG,
     {
       name: "format",
       kind: "string",

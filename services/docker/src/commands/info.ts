@@ -95,7 +95,7 @@ function serverText(info: Info): string {
     ...optional("Init Binary", info.InitBinary),
     ...optional("containerd version", info.ContainerdCommit?.ID),
     ...optional("runc version", info.RuncCommit?.ID),
-    ...optional("init version", info.InitCommit?.ID),
+    ...(info.InitCommit ? [` init version: ${info.InitCommit.ID}`] : []),
     ...(info.SecurityOptions?.length
       ? [" Security Options:", ...info.SecurityOptions.flatMap(securityOption)]
       : []),

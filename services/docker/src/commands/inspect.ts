@@ -2,7 +2,7 @@ import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type EngineClient, EngineRefusal } from "../engine/client.ts";
 import type { Flag } from "../flags.ts";
-import { renderTemplate } from "../format/template.ts";
+import { checkTemplate, renderTemplate } from "../format/template.ts";
 import { print, writeAll } from "../io/output.ts";
 
 type Kind = "container" | "image" | "network" | "volume";
@@ -88,15 +88,16 @@ async function show(client: EngineClient, names: readonly string[], options: Sho
     }
   }
   if (format === "") writeAll(1, `${indented(found)}\n`);
-  else if (format === "json") for (const object of found) print(JSON.stringify(object));
+  else if (format === "json") print(JSON.stringify(found));
   else {
+    checkTemplate(format);
     for (const object of found) {
       try {
         print(renderTemplate(format, object));
       } catch (error) {
         if (!(error instanceof CliError)) throw error;
         print("");
-        errors.push(error.message);
+        errors.push(`template parsing error: ${error.message}`);
       }
     }
   }
@@ -118,7 +119,7 @@ async function inspectOne(
       if (!next || kinds.length === 1) throw error;
     }
   }
-  throw new CliError(`error: no such object: ${name}`);
+  throw new CliError(`Error: No such object: ${name}`);
 }
 
 /** As the original: four spaces a level, empty lists and objects on one line. */

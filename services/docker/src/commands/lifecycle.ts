@@ -1,5 +1,6 @@
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
+import { EngineRefusal } from "../engine/client.ts";
 import { checkInteger, type Flag } from "../flags.ts";
 import { print } from "../io/output.ts";
 import { forEachName } from "./parallel.ts";
@@ -88,7 +89,7 @@ export const rm: Command = {
         if (id === "") throw new CliError("container name cannot be empty");
         await client.text({ method: "DELETE", path: `/containers/${encodeURIComponent(id)}`, query });
       },
-      { ignore: ({ status }) => force && status === 404 },
+      { forgive: ({ status }) => force && status === 404 },
     );
   },
 };
@@ -121,11 +122,16 @@ export const rename: Command = {
   arity: { min: 2, max: 2 },
   flags: [],
   async run({ client, args: [from = "", to = ""] }) {
-    await client.text({
-      method: "POST",
-      path: `/containers/${encodeURIComponent(from)}/rename`,
-      query: { name: to },
-    });
+    try {
+      await client.text({
+        method: "POST",
+        path: `/containers/${encodeURIComponent(from)}/rename`,
+        query: { name: to },
+      });
+    } catch (error) {
+      if (!(error instanceof EngineRefusal)) throw error;
+      throw new CliError(`${error.message}\nError: failed to rename container named ${from}`);
+    }
     return 0;
   },
 };

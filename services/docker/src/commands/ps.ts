@@ -6,7 +6,7 @@ import { type Column, formatList } from "../format/list.ts";
 import { ellipsis, goQuote, goTime, shortId } from "../format/text.ts";
 import { humanDuration, humanSize } from "../format/units.ts";
 import { writeAll } from "../io/output.ts";
-import { parseFilters } from "./filters.ts";
+import { FILTER_FLAG, parseFilters } from "./filters.ts";
 
 const DEFAULT_FORMAT =
   "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
@@ -18,13 +18,7 @@ export const ps: Command = {
   arity: { min: 0, max: 0 },
   flags: [
     { name: "all", short: "a", kind: "bool", help: "Show all containers (default shows just running)" },
-    {
-      name: "filter",
-      short: "f",
-      kind: "list",
-      value: "filter",
-      help: "Filter output based on conditions provided",
-    },
+    FILTER_FLAG,
     {
       name: "format",
       kind: "string",
@@ -103,6 +97,7 @@ export function containerColumns(
     },
     Names: { header: "NAMES", value: (c) => namesOf(c, trunc) },
     Networks: { header: "NETWORKS", value: (c) => Object.keys(c.NetworkSettings?.Networks ?? {}).join(",") },
+    Platform: { header: "PLATFORM", value: () => null },
     Ports: { header: "PORTS", value: (c) => formatPorts(c.Ports ?? []) },
     RunningFor: { header: "CREATED", value: (c) => `${humanDuration(now - c.Created * 1000)} ago` },
     Size: { header: "SIZE", value: sizeOf },

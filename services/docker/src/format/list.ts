@@ -1,10 +1,11 @@
 import { formatTable } from "./table.ts";
 import { renderTemplate } from "./template.ts";
+import { rowJson, WHOLE_ROW } from "./template-functions.ts";
 
 /** A field of a list command's templates. */
 export interface Column<T> {
   readonly header: string;
-  readonly value: (item: T) => string;
+  readonly value: (item: T) => string | null;
 }
 
 export interface ListOptions<T> {
@@ -24,7 +25,7 @@ export function formatList<T>(
 ): string {
   const template = format === "table" ? (quiet ? "{{.ID}}" : usual) : format;
   const rows = items.map((item) => lazyRow(columns, item));
-  if (template === "json") return rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+  if (template === "json") return rows.map((row) => `${rowJson(row)}\n`).join("");
   if (!template.startsWith("table"))
     return rows.map((row) => `${renderTemplate(withEscapes(template), row)}\n`).join("");
   const body = withEscapes(template.slice("table".length).trim());
@@ -34,8 +35,8 @@ export function formatList<T>(
 }
 
 /** The fields of an item, computed when a template asks for them. */
-function lazyRow<T>(columns: Readonly<Record<string, Column<T>>>, item: T): Record<string, string> {
-  const row = {};
+function lazyRow<T>(columns: Readonly<Record<string, Column<T>>>, item: T): Record<string, string | null> {
+  const row = { [WHOLE_ROW]: true };
   for (const [name, { value }] of Object.entries(columns)) {
     Object.defineProperty(row, name, { get: () => value(item), enumerable: true });
   }

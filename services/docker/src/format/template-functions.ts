@@ -1,5 +1,13 @@
 import { CliError } from "../cli-error.ts";
 
+/** Marks an object that stands for a whole row of a list. */
+export const WHOLE_ROW = Symbol("row");
+
+/** A row as Go's encoder writes it, which escapes what HTML gives a meaning to. */
+export function rowJson(row: object): string {
+  return JSON.stringify(row).replace(/[<>&]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+}
+
 type TemplateFunction = (...args: unknown[]) => unknown;
 
 const COMPARISONS: Readonly<Record<string, (a: unknown, b: unknown) => boolean>> = {
@@ -19,7 +27,10 @@ const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   print: (...values) => values.map(printValue).join(" "),
   println: (...values) => `${values.map(printValue).join(" ")}\n`,
   printf: (format, ...values) => formatValues(String(format), values),
-  json: (value) => JSON.stringify(value ?? null),
+  json: (value) =>
+    typeof value === "object" && value !== null && WHOLE_ROW in value
+      ? rowJson(value)
+      : JSON.stringify(value ?? null),
   join: (list, separator) => (Array.isArray(list) ? list.map(printValue).join(String(separator)) : ""),
   split: (text, separator) => String(text).split(String(separator)),
   upper: (text) => String(text).toUpperCase(),

@@ -205,5 +205,5 @@ function fieldsOf(base: Expression, names: readonly string[]): Expression {
 }
 
 function problem(message: string): CliError {
-  return new CliError(`template parsing error: template: :1: ${message}`);
+  return new CliError(`template parsing error: template: :1: ${message}`, 64);
 }

@@ -13,6 +13,11 @@ export function renderTemplate(template: string, data: unknown): string {
   return renderAll(nodes, data, scope);
 }
 
+/** @throws CliError with exit code 64 when it is no template */
+export function checkTemplate(template: string): void {
+  parseTemplate(template);
+}
+
 interface Scope {
   template: string;
   root: unknown;
