@@ -143,7 +143,7 @@ export class Daemon implements AsyncDisposable {
       .globSync(path.join(this.state, "*/*/*"))
       .concat(fs.globSync(path.join(this.root, "*task/*/*")));
     const groups = fs.globSync(`/sys/fs/cgroup/{*,}/ls-test-${this.pid}/*/`);
-    return [...found.map((pid) => `process ${pid}`), ...bundles, ...groups];
+    return [...found.map((pid) => `process ${pid} ${commandLineOf(pid)}`), ...bundles, ...groups];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -154,6 +154,15 @@ export class Daemon implements AsyncDisposable {
     for (const pid of processesWith(this.dir.path)) if (pid !== process.pid) process.kill(pid, "SIGKILL");
     for (const group of fs.globSync(`/sys/fs/cgroup/{*,}/ls-test-${this.pid}`)) fs.rmdirSync(group);
     this.dir[Symbol.dispose]();
+  }
+}
+
+/** Empty when it has ended. */
+function commandLineOf(pid: number): string {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
   }
 }
 

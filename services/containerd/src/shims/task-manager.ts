@@ -7,6 +7,7 @@ import { KeyedLock } from "../keyed-lock.ts";
 import { timestampNow } from "../timestamp.ts";
 import { writeBootstrap } from "./bootstrap.ts";
 import { Bundle, type BundleDirs } from "./bundle.ts";
+import { killProcessesIn } from "./bundle-processes.ts";
 import { type ProcessExit, readExitRecords, wasTold } from "./exit-record.ts";
 import type { ExitReporter } from "./exit-reporter.ts";
 import { deleteWithShim, type ShimSurroundings, startShim } from "./shim-binary.ts";
@@ -16,6 +17,9 @@ import { followShimLog } from "./shim-log.ts";
 /** As the original: how long a shim may take to be cleaned up after, and to end. */
 const CLEANUP_TIMEOUT_MS = 5000;
 const SHUTDOWN_TIMEOUT_MS = 3000;
+
+/** A shim that was told to end and has not is told again after this. */
+const FAREWELL_STEP_MS = 500;
 
 /** How long a shim that was told to end may take; ours gives its last events 3 s. */
 const FAREWELL_MS = 10_000;
@@ -204,6 +208,7 @@ export class TaskManager implements AsyncDisposable {
       undo.defer(() => this.#discard(task));
       return task;
     } catch (error) {
+      killProcessesIn(bundle.path);
       throw wrapped("failed to start shim", error);
     }
   }
@@ -215,29 +220,49 @@ export class TaskManager implements AsyncDisposable {
     this.#removeBundle(task.bundle);
   }
 
-  /** Undo of a shim that could not create its container. */
+  /**
+   * End a shim whose container was not created, or not as far as we know: it may still be at it, and would then have a container that
+   * nobody asks for. So it is told until it ends.
+   */
   async #discard(task: Task): Promise<void> {
     task.leaving = true;
-    const { id } = task.bundle;
-    try {
-      await task.shim.delete({ id, execId: "" }, { timeoutMs: CLEANUP_TIMEOUT_MS });
-    } catch (error) {
-      this.#logOf(task.bundle).debug({ err: error }, "no task to delete");
+    const { id, path } = task.bundle;
+    const log = this.#logOf(task.bundle);
+    const deadline = performance.now() + CLEANUP_TIMEOUT_MS;
+    for (let ended = false; !ended && performance.now() < deadline; ) {
+      const limit = { timeoutMs: CLEANUP_TIMEOUT_MS };
+      await task.shim.delete({ id, execId: "" }, limit).catch((error: unknown) => {
+        log.debug({ err: error }, "no task to delete");
+      });
+      await this.#askToEnd(task);
+      ended = await endsWithin(task.client, FAREWELL_STEP_MS);
     }
-    await this.#shutDown(task);
+    if (!(await endsWithin(task.client, 0))) {
+      log.error("shim without a container does not end; killing it");
+      killProcessesIn(path);
+    }
+    this.#part(task);
   }
 
   async #shutDown(task: Task): Promise<void> {
-    const { id } = task.bundle;
+    if (!(await this.#askToEnd(task))) killProcessesIn(task.bundle.path);
+    this.#part(task);
+  }
+
+  /** @returns whether the shim took notice */
+  async #askToEnd(task: Task): Promise<boolean> {
     try {
-      await task.shim.shutdown({ id, now: false }, { timeoutMs: SHUTDOWN_TIMEOUT_MS });
+      await task.shim.shutdown({ id: task.id, now: false }, { timeoutMs: SHUTDOWN_TIMEOUT_MS });
+      return true;
     } catch (error) {
       // A shim that ends at once may not have answered: that is what was asked of it.
-      if (errorCode(error) !== "unavailable") {
-        this.#logOf(task.bundle).error({ err: error }, "shim did not shut down");
-        killShim(task);
-      }
+      if (errorCode(error) === "unavailable") return true;
+      this.#logOf(task.bundle).error({ err: error }, "shim did not shut down");
+      return false;
     }
+  }
+
+  #part(task: Task): void {
     task.leave();
     void this.#adoptEvents(task);
   }
@@ -273,6 +298,8 @@ export class TaskManager implements AsyncDisposable {
     { replay = false, unborn = false }: { replay?: boolean; unborn?: boolean } = {},
   ): Promise<ProcessExit> {
     const log = this.#logOf(bundle);
+    // A daemon that was killed while its shim started may have left one that is still at it.
+    if (unborn) killProcessesIn(bundle.path);
     const recorded = readExitRecords(bundle.path);
     let answered: ProcessExit | undefined;
     try {
@@ -357,13 +384,8 @@ function keyOf(namespace: string, id: string): string {
   return `${namespace}/${id}`;
 }
 
-function killShim({ shimPid }: Task): void {
-  if (shimPid <= 1) return;
-  try {
-    process.kill(shimPid, "SIGKILL");
-  } catch {
-    // It has ended after all.
-  }
+async function endsWithin({ closed }: ShimClient, ms: number): Promise<boolean> {
+  return await Promise.race([closed.then(() => true), Bun.sleep(ms).then(() => false)]);
 }
 
 /** The code of what happened below, and in front of its message what was being done. */
