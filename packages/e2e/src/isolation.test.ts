@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { output } from "@longshore/testkit";
+import { initPid } from "./init-process.ts";
 import { binDir, useWorld } from "./world.ts";
 
 const world = useWorld();
@@ -14,23 +15,6 @@ async function withContainer<T>(args: string[], use: (id: string, pid: number) =
   } finally {
     await docker("rm", "-f", id);
   }
-}
-
-/** The process whose cgroup is the container's and whose parent isn't in there. */
-function initPid(id: string): number {
-  const members = fs.readdirSync("/proc").flatMap((pid) => {
-    if (!/^\d+$/.test(pid)) return [];
-    try {
-      return fs.readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(id) ? [Number(pid)] : [];
-    } catch {
-      return [];
-    }
-  });
-  const first = members.find((pid) =>
-    /^NSpid:\t\d+\t1$/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8")),
-  );
-  if (first === undefined) throw new Error(`no init process of ${id} among ${members}`);
-  return first;
 }
 
 const status = (pid: number, field: string) =>

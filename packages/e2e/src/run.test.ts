@@ -17,7 +17,7 @@ describe.each(clis)("docker run by $name", (cli) => {
       stderr: "err\n",
     });
     expect((await run("true")).status).toBe(0);
-    expect((await run("sh", "-c", "sh -c 'kill -9 $$'")).status).toBe(137);
+    expect((await run("sh", "-c", "sh -c 'kill -9 $$'; exit $?")).status).toBe(137);
   });
 
   test("much output arrives whole and in order", async () => {

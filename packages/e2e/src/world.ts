@@ -3,7 +3,6 @@ import path from "node:path";
 import {
   busyboxImage,
   findStaticBusybox,
-  type ImageServer,
   type LocalImage,
   realContainerd,
   realDockerd,
@@ -50,13 +49,17 @@ export interface World extends AsyncDisposable {
   readonly busybox: string;
   readonly debian: string;
   docker(cli?: DockerCli): Docker;
-  /** Stop the registry server. */
-  stopRegistry(): Promise<void>;
+  /** Put an image into the registry under another name. */
+  push(repository: string, tag: string, image: ImageName): Promise<void>;
 }
 
+export type ImageName = "busybox" | "debian";
+
 export interface WorldOptions extends Partial<Omit<EngineOptions, "cli">> {
-  /** Which images to pull before the tests. */
-  pull?: ("busybox" | "debian")[];
+  /** Which images to pull before the tests: busybox when left out. */
+  pull?: ImageName[];
+  /** Which images to put into the registry beside those. */
+  push?: ImageName[];
 }
 
 export function machineBusybox(): LocalImage {
@@ -65,24 +68,29 @@ export function machineBusybox(): LocalImage {
   return busyboxImage(busybox);
 }
 
-async function openRegistry(
-  dir: string,
-  images: Record<string, LocalImage>,
-): Promise<Registry | ImageServer> {
+const MAKE: Record<ImageName, () => LocalImage | Promise<LocalImage>> = {
+  busybox: machineBusybox,
+  debian: debianImage,
+};
+
+async function openRegistry(dir: string): Promise<Registry> {
   const registry = await startRegistry(dir);
-  if (!registry) {
-    skipped("docker-registry is not installed: images come from an endpoint of ours instead");
-    return serveImages({ images });
-  }
-  for (const [name, image] of Object.entries(images)) {
-    const [repository = "", tag = ""] = name.split(":");
-    await registry.push(repository, tag, image);
-  }
-  return registry;
+  if (registry) return registry;
+  skipped("docker-registry is not installed: images come from an endpoint of ours instead");
+  const images: Record<string, LocalImage> = {};
+  const server = await serveImages({ images });
+  return {
+    host: server.host,
+    push: async (repository, tag, image) => {
+      images[`${repository}:${tag}`] = image;
+    },
+    stop: async () => server[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
 }
 
 /** With LONGSHORE_E2E_REFERENCE=1 the tests run against the real daemons: a check of the tests themselves. */
-function real(): Partial<EngineOptions> & { cli?: DockerCli } {
+function real(): Partial<EngineOptions> {
   const [dockerd, containerd] = [realDockerd(), realContainerd()];
   if (!process.env.LONGSHORE_E2E_REFERENCE || !dockerd || !containerd || !anyReal) return {};
   return {
@@ -93,16 +101,24 @@ function real(): Partial<EngineOptions> & { cli?: DockerCli } {
   };
 }
 
-async function openWorld({ pull = ["busybox"], ...options }: WorldOptions = {}): Promise<World> {
+async function openWorld({ pull = ["busybox"], push = [], ...options }: WorldOptions = {}): Promise<World> {
   await using undo = new AsyncDisposableStack();
   const dir = undo.use(tempDir());
-  const images: Record<string, LocalImage> = { "base/busybox:1": machineBusybox() };
-  if (pull.includes("debian")) images["base/debian:1"] = await debianImage();
-  const registry = undo.use(await openRegistry(dir.path, images));
-  const engine = undo.use(await startEngine({ binDir, cli: ours, ...real(), ...options }));
+  const registry = undo.use(await openRegistry(dir.path));
+  const pushImage = async (repository: string, tag: string, image: ImageName) =>
+    registry.push(repository, tag, await MAKE[image]());
+  for (const name of new Set([...pull, ...push])) await pushImage(`base/${name}`, "1", name);
+  const engine = undo.use(await startEngine({ binDir, cli: anyReal ?? ours, ...real(), ...options }));
   const reference = (name: string) => `${registry.host}/base/${name}:1`;
-  const puller = real().cli ?? ours;
-  for (const name of pull) await engine.docker(puller)("pull", reference(name));
+  const puller = anyReal ?? ours;
+  try {
+    for (const name of pull) await engine.docker(puller)("pull", reference(name));
+  } catch (error) {
+    for (const name of ["dockerd", "registry-client", "containerd"] as const) {
+      if (engine.suite.pid(name)) console.error(`${name}: ${engine.suite.output(name).slice(-3000)}`);
+    }
+    throw error;
+  }
   engine.mark();
   const resources = undo.move();
   return {
@@ -111,7 +127,7 @@ async function openWorld({ pull = ["busybox"], ...options }: WorldOptions = {}):
     busybox: reference("busybox"),
     debian: reference("debian"),
     docker: (cli = puller) => engine.docker(cli),
-    stopRegistry: async () => registry[Symbol.asyncDispose](),
+    push: pushImage,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }

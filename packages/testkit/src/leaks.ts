@@ -102,7 +102,7 @@ export function engineTraces({ dir, bridge, cgroupParent }: EngineScope): Traces
   const links = fs.existsSync(ports) ? fs.readdirSync(ports).map((name) => `link ${name}`) : [];
   const groups = cgroups().filter((line) => line.startsWith(`cgroup ${cgroupParent}/`));
   const own = mounts().filter((line) => line.includes(`${dir}/`));
-  const states = ["lib/dockerd/containers", "run/dockerd/netns", "run/dockerd/io", "run/dockerd/runc"];
+  const states = ["lib/dockerd/containers", "run/dockerd/netns", "run/dockerd/io", "run/dockerd/runc/moby"];
   const tasks = entries(path.join(dir, "run/containerd/io.containerd.runtime.v2.task"));
   const snapshots = entries(path.join(dir, "lib/containerd"))
     .filter((name) => name.includes("snapshotter"))
@@ -114,7 +114,10 @@ export function engineTraces({ dir, bridge, cgroupParent }: EngineScope): Traces
 }
 
 function entries(dir: string): string[] {
-  return fs.existsSync(dir) ? fs.readdirSync(dir).map((name) => path.join(dir, name)) : [];
+  if (!fs.existsSync(dir)) return [];
+  // What starts with a dot is a cache, not of one container.
+  const names = fs.readdirSync(dir).filter((name) => !name.startsWith("."));
+  return names.map((name) => path.join(dir, name));
 }
 
 /**

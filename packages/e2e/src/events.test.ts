@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import fs from "node:fs";
+import { eventually } from "@longshore/testkit";
+import { connect, type NatsConnection } from "nats";
+import { useWorld } from "./world.ts";
+
+/** The fields of an event on NATS that these tests look at; ARCHITECTURE.md has all. */
+interface Envelope {
+  id: string;
+  topic: string;
+  source: string;
+  namespace: string;
+  event: { container_id?: string; id?: string; exit_status?: number; pid?: number };
+}
+
+const world = useWorld();
+const docker = (...args: string[]) => world().docker()(...args);
+const seen: { subject: string; envelope: Envelope }[] = [];
+let client: NatsConnection;
+
+beforeAll(async () => {
+  const { natsUrl, paths } = world().engine.suite;
+  const token = fs.readFileSync(paths.natsTokenFile, "utf8").trim();
+  client = await connect({ servers: natsUrl, token });
+  const subscription = client.subscribe("longshore.events.>");
+  void (async () => {
+    for await (const message of subscription)
+      seen.push({ subject: message.subject, envelope: message.json<Envelope>() });
+  })();
+  await client.flush();
+});
+afterAll(() => client?.close());
+
+const of = (id: string, topic: string) =>
+  seen.filter(
+    ({ envelope }) => envelope.topic === topic && (envelope.event.container_id ?? envelope.event.id) === id,
+  );
+
+test("create, start and exit of a task arrive once each, the exit from the shim", async () => {
+  const id = await docker("run", "-d", world().busybox, "sh", "-c", "exit 5");
+  await eventually(() => of(id, "/tasks/exit").length > 0, { what: "the exit event" });
+  for (const topic of ["/tasks/create", "/tasks/start", "/tasks/exit"]) {
+    await eventually(() => of(id, topic).length > 0, { what: topic });
+    expect(of(id, topic)).toHaveLength(1);
+  }
+  const [exit] = of(id, "/tasks/exit");
+  expect(exit?.envelope.source).toBe("shim");
+  expect(exit?.envelope.event.exit_status).toBe(5);
+  expect(exit?.subject).toEndWith(`.moby.tasks.exit.${id}`);
+  await docker("rm", id);
+});
+
+test("the exit arrives although dockerd and containerd are dead", async () => {
+  const { suite } = world().engine;
+  const id = await docker("run", "-d", world().busybox, "sh", "-c", "sleep 1; exit 6");
+  await suite.kill("dockerd", "SIGKILL");
+  await suite.kill("containerd", "SIGKILL");
+  await eventually(() => of(id, "/tasks/exit").length > 0, { what: "the exit event" });
+  expect(of(id, "/tasks/exit")[0]?.envelope.event.exit_status).toBe(6);
+  await suite.start("containerd");
+  await suite.start("dockerd");
+  await docker("rm", id);
+});
+
+test("calls work while NATS is away, and its events arrive when it is back", async () => {
+  const { suite } = world().engine;
+  await suite.kill("nats-server", "SIGKILL");
+  const id = await docker("run", "-d", world().busybox, "sh", "-c", "exit 7");
+  const status = () => docker("ps", "-a", "--filter", `id=${id}`, "--format", "{{.Status}}");
+  await eventually(async () => (await status()).startsWith("Exited (7) "), { what: "its exit status" });
+  await suite.start("nats-server");
+  await eventually(() => of(id, "/tasks/exit").length > 0, { what: "the exit event", timeoutMs: 20_000 });
+  await docker("rm", id);
+});
+
+test("without the token nobody gets in", async () => {
+  expect(connect({ servers: world().engine.suite.natsUrl, reconnect: false })).rejects.toThrow(
+    /authorization/i,
+  );
+  expect(fs.statSync(world().engine.suite.paths.natsTokenFile).mode & 0o777).toBe(0o600);
+});

@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import fs from "node:fs";
+import path from "node:path";
+import { eventually } from "@longshore/testkit";
+import { initPid } from "./init-process.ts";
+import { useWorld } from "./world.ts";
+
+const world = useWorld();
+const docker = (...args: string[]) => world().docker()(...args);
+
+const COUNTER = 'trap "echo bye; exit 21" TERM; i=0; while :; do i=$((i + 1)); echo $i; usleep 5000; done';
+
+const logFile = (id: string) =>
+  path.join(world().engine.suite.paths.dockerdRoot, "containers", id, `${id}-json.log`);
+
+/** Wait until the container has written more than it had at the time of the call. */
+async function writesOn(id: string): Promise<void> {
+  const size = fs.statSync(logFile(id)).size;
+  await eventually(() => fs.statSync(logFile(id)).size > size + 500, { what: "more output in the log" });
+}
+
+test("a container lives through kill -9 of dockerd and containerd: no line is lost, stop and exit status work", async () => {
+  const { suite } = world().engine;
+  const id = await docker("run", "-d", "--name", "counter", world().busybox, "sh", "-c", COUNTER);
+  const pid = initPid(id);
+  await eventually(() => fs.existsSync(logFile(id)), { what: "the log" });
+  for (const name of ["dockerd", "containerd"] as const) {
+    await suite.kill(name, "SIGKILL");
+    await writesOn(id);
+    expect(initPid(id)).toBe(pid);
+    await suite.start(name);
+    expect(await docker("ps", "-q", "--no-trunc")).toBe(id);
+    expect(await docker("exec", id, "echo", `after ${name}`)).toBe(`after ${name}`);
+    await writesOn(id);
+  }
+  expect(await docker("stop", "counter")).toBe("counter");
+  const lines = (await docker("logs", "counter")).split("\n");
+  expect(lines.pop()).toBe("bye");
+  expect(lines.length).toBeGreaterThan(50);
+  expect(lines).toEqual(lines.map((_, index) => String(index + 1)));
+  expect(await docker("ps", "-a", "--filter", "name=counter", "--format", "{{.Status}}")).toStartWith(
+    "Exited (21) ",
+  );
+  expect(await docker("rm", "counter")).toBe("counter");
+  expect(await world().engine.leaks()).toEqual([]);
+});
+
+test("both killed at once, the container ends meanwhile: its exit status is known after their start", async () => {
+  const { suite } = world().engine;
+  const id = await docker(
+    "run",
+    "-d",
+    "--name",
+    "ended",
+    world().busybox,
+    "sh",
+    "-c",
+    "read x < /proc/uptime; sleep 1; echo last; exit 13",
+  );
+  await suite.kill("dockerd", "SIGKILL");
+  await suite.kill("containerd", "SIGKILL");
+  await eventually(() => fs.readFileSync(logFile(id), "utf8").includes("last"), { what: "the last line" });
+  await suite.start("containerd");
+  await suite.start("dockerd");
+  const status = () => docker("ps", "-a", "--filter", "name=ended", "--format", "{{.Status}}");
+  await eventually(async () => (await status()).startsWith("Exited (13) "), { what: "its exit status" });
+  expect(await docker("logs", "ended")).toBe("last");
+  await docker("rm", "ended");
+  expect(await world().engine.leaks()).toEqual([]);
+});
+
+test("a stopped suite leaves its containers running, and the next start finds them", async () => {
+  const { suite } = world().engine;
+  const id = await docker("run", "-d", "--name", "kept", world().busybox, "sh", "-c", COUNTER);
+  const pid = initPid(id);
+  for (const name of ["dockerd", "registry-client", "containerd", "nats-server"] as const)
+    await suite.restart(name);
+  expect(initPid(id)).toBe(pid);
+  await writesOn(id);
+  expect(await docker("ps", "-q", "--no-trunc")).toBe(id);
+  expect(await docker("rm", "-f", "kept")).toBe("kept");
+  expect(await world().engine.leaks()).toEqual([]);
+});
