@@ -1,9 +1,11 @@
 import type { Duplex } from "node:stream";
 import { EngineError } from "@longshore/errors";
+import { encodeFrame, STDOUT } from "@longshore/stdio";
+import { emitContainerEvent } from "../containers/container-events.ts";
 import type { Engine } from "../engine.ts";
 import type { Exec } from "../execs/exec.ts";
 import { execConfigSchema, execStartSchema } from "../execs/exec-config.ts";
-import { createExec, startExec } from "../execs/run-exec.ts";
+import { checkStartable, createExec, startExec } from "../execs/run-exec.ts";
 import type { ApiCall } from "../http/call.ts";
 import type { Route } from "../http/server.ts";
 import { attach } from "../streams/attach.ts";
@@ -62,10 +64,20 @@ async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
     return;
   }
   const detachKeys = config.DetachKeys === "" ? DEFAULT_DETACH_KEYS : parseDetachKeys(config.DetachKeys);
+  checkStartable(exec);
+  const client = call.hijack(streamType(call, config.Tty));
   let process: Duplex | undefined;
-  await startExec(engine, exec, ConsoleSize ?? undefined, async (stdio) => {
-    process = await stdio.connect();
-  });
+  try {
+    await startExec(engine, exec, ConsoleSize ?? undefined, async (stdio) => {
+      process = await stdio.connect();
+    });
+  } catch (error) {
+    process?.destroy();
+    // The answer has begun: Docker's client reads why from the stream, and the exit status as ever.
+    const message = Buffer.from(`${error instanceof Error ? error.message : String(error)}\r\n`);
+    client.output.end(config.Tty ? message : encodeFrame(STDOUT, message));
+    return;
+  }
   if (!process) throw new EngineError("internal", `exec ${exec.id} has no output`);
   const options = {
     stdin: config.AttachStdin,
@@ -77,7 +89,8 @@ async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
   };
   // The client asks for the exit status as soon as the stream ends.
   const settled = () => Promise.race([exec.ended, Bun.sleep(EXIT_WAIT_MS)]);
-  await attach(process, call.hijack(streamType(call, config.Tty)), options, settled);
+  const end = await attach(process, client, options, settled);
+  if (end === "detached") emitContainerEvent(engine, exec.container, "exec_detach", { execID: exec.id });
 }
 
 function inspect({ id, config, container, exitCode, pid, status }: Exec): object {

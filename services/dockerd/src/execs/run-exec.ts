@@ -39,6 +39,17 @@ export function createExec(engine: Engine, container: Container, config: ExecCon
   return exec;
 }
 
+/** @throws EngineError `conflict` when it was started before, or its container has stopped */
+export function checkStartable(exec: Exec): void {
+  const { container } = exec;
+  if (exec.status === "ended") {
+    throw new EngineError("conflict", `Error: Exec command ${exec.id} has already run`);
+  }
+  if (exec.status === "running")
+    throw new EngineError("conflict", `Error: Exec command ${exec.id} is already running`);
+  requireRunning(container.id, container.record.state.status);
+}
+
 /**
  * Start an exec's process.
  * @param connect is given the stdio after it exists and before the process runs
@@ -53,12 +64,7 @@ export async function startExec(
 ): Promise<void> {
   const { container } = exec;
   const { tasks } = engine.containerd;
-  if (exec.status === "ended") {
-    throw new EngineError("conflict", `Error: Exec command ${exec.id} has already run`);
-  }
-  if (exec.status === "running")
-    throw new EngineError("conflict", `Error: Exec command ${exec.id} is already running`);
-  requireRunning(container.id, container.record.state.status);
+  checkStartable(exec);
   exec.status = "running";
   emitContainerEvent(engine, container, `exec_start: ${exec.config.Cmd.join(" ")}`, { execID: exec.id });
 
@@ -77,7 +83,7 @@ export async function startExec(
   } catch (error) {
     const { exitCode, failure } = explainStartFailure(error);
     exec.end(exitCode);
-    throw failure;
+    throw new EngineError(failure.code, execFailure(failure.message), { cause: error });
   }
 }
 
@@ -155,3 +161,8 @@ async function processSpec(
 }
 
 function noop(): void {}
+
+/** Docker says "exec failed" of what the runtime couldn't do. */
+function execFailure(message: string): string {
+  return message.replace(/^failed to (create|exec)[^:]*: (?=OCI runtime)/, "");
+}

@@ -1,10 +1,10 @@
 import fs from "node:fs";
-import net from "node:net";
 import path from "node:path";
 import type { Duplex } from "node:stream";
-import { EngineError, isErrno } from "@longshore/errors";
+import { EngineError } from "@longshore/errors";
 import { formatStdioUri, type JsonFileLog } from "@longshore/stdio";
 import type { ProcessStdio } from "./process-stdio.ts";
+import { SocketStream } from "./socket-stream.ts";
 
 export interface SocketStdioOptions {
   /** At most 107 bytes, as any unix socket. */
@@ -28,13 +28,10 @@ export function socketStdio({ socketPath, stdin, terminal, log }: SocketStdioOpt
   };
 }
 
-function connect(socketPath: string): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({ path: socketPath, allowHalfOpen: true });
-    socket.once("connect", () => resolve(socket));
-    socket.once("error", (error) => {
-      const gone = isErrno(error, "ENOENT", "ECONNREFUSED");
-      reject(gone ? new EngineError("not_found", "the process's output has ended", { cause: error }) : error);
-    });
-  });
+async function connect(socketPath: string): Promise<Duplex> {
+  try {
+    return await SocketStream.connect(socketPath);
+  } catch (cause) {
+    throw new EngineError("not_found", "the process's output has ended", { cause });
+  }
 }
