@@ -4,7 +4,7 @@ import { commandHelp, parseCommandLine } from "./command.ts";
 import { COMMANDS, findCommand, GROUPS } from "./commands/index.ts";
 import { EngineClient, EngineRefusal } from "./engine/client.ts";
 import { engineHost } from "./engine/host.ts";
-import { type Flag, parseFlags } from "./flags.ts";
+import { type Flag, type ParsedArguments, parseFlags } from "./flags.ts";
 import { print, printError } from "./io/output.ts";
 
 const GLOBAL_FLAGS: readonly Flag[] = [
@@ -37,11 +37,7 @@ function help(): string {
 }
 
 async function main(argv: readonly string[]): Promise<number> {
-  const globals = parseFlags(argv, {
-    flags: GLOBAL_FLAGS,
-    unsupported: UNSUPPORTED_GLOBAL_FLAGS,
-    stopAtArgument: true,
-  });
+  const globals = parseGlobals(argv);
   const { args, flags } = globals;
   if (flags.bool("version")) {
     print(versionLine("docker"));
@@ -66,6 +62,20 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const client = new EngineClient(engineHost(flags.string("host"), process.env));
   return command.run({ client, flags: parsed.flags, args: parsed.args });
+}
+
+function parseGlobals(argv: readonly string[]): ParsedArguments {
+  try {
+    return parseFlags(argv, {
+      flags: GLOBAL_FLAGS,
+      unsupported: UNSUPPORTED_GLOBAL_FLAGS,
+      stopAtArgument: true,
+    });
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    const usage = "Usage:  docker [OPTIONS] COMMAND [ARG...]\n\nRun 'docker --help' for more information";
+    throw new CliError(`${error.message}\n\n${usage}`, error.exitCode);
+  }
 }
 
 function unknownCommand([first = "", second]: readonly string[]): CliError {

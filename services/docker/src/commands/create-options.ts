@@ -62,10 +62,7 @@ export function checkPlatform(flags: FlagValues): void {
   const platform = flags.string("platform");
   const own = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
   if (platform && platform !== own) {
-    throw new CliError(
-      `docker: --platform ${platform} is not supported yet: this engine runs ${own} only`,
-      125,
-    );
+    throw new CliError(`--platform ${platform} is not supported yet: this engine runs ${own} only`, 125);
   }
 }
 
@@ -160,16 +157,17 @@ function readEnvFile(file: string): string[] {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : "";
     const why = code === "ENOENT" ? "no such file or directory" : String(error);
-    throw new CliError(`docker: --env-file: open ${file}: ${why}`, 125);
+    throw new CliError(`open ${file}: ${why}`, 125);
   }
   const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
   return lines.flatMap((raw) => {
     const line = raw.trimStart();
     if (line === "" || line.startsWith("#")) return [];
     const [name = ""] = line.split("=", 1);
-    if (name === "") throw new CliError(`docker: --env-file: no variable name on line '${line}'`, 125);
+    if (name === "")
+      throw new CliError(`invalid env file (${file}): no variable name on line '${line}'`, 125);
     if (/\s/.test(name)) {
-      throw new CliError(`docker: --env-file: variable '${name}' contains whitespaces`, 125);
+      throw new CliError(`invalid env file (${file}): variable '${name}' contains whitespaces`, 125);
     }
     return withOwnValue(line);
   });

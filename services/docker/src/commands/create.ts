@@ -24,12 +24,14 @@ export const create: Command = {
   async run({ client, flags, args }) {
     checkPullPolicy(flags, "create");
     checkPlatform(flags);
-    try {
-      print(await createContainer(client, flags, createBody(flags, args)));
-      return 0;
-    } catch (error) {
-      throw withHelp(error, "create", 1);
-    }
+    print(
+      await createContainer(
+        client,
+        flags,
+        withOptionHelp("create", () => createBody(flags, args)),
+      ),
+    );
+    return 0;
   },
 };
 
@@ -64,18 +66,26 @@ export async function createContainer(
   return created.Id;
 }
 
-/** A failure as `run` and `create` show it. */
+/** A failure as `run` shows it. */
 export function withHelp(error: unknown, command: string, exitCode: number): unknown {
-  if (error instanceof CliError && error.exitCode !== 1) return error;
-  if (!(error instanceof Error) || !(error instanceof EngineRefusal || isExpected(error))) return error;
-  return new CliError(
-    `docker: ${error.message}\n\nRun 'docker ${command} --help' for more information`,
-    exitCode,
-  );
+  if (!(error instanceof Error)) return error;
+  const expected =
+    error instanceof EngineRefusal || error instanceof CliError || error.name === "EngineError";
+  return expected
+    ? new CliError(
+        `docker: ${error.message}\n\nRun 'docker ${command} --help' for more information`,
+        exitCode,
+      )
+    : error;
 }
 
-function isExpected(error: Error): boolean {
-  return error instanceof CliError || error.name === "EngineError";
+/** Options that can't be put together into a request. */
+export function withOptionHelp<T>(command: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw withHelp(error, command, 125);
+  }
 }
 
 export function checkPullPolicy(flags: FlagValues, command: string): void {

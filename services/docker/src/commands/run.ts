@@ -11,7 +11,7 @@ import {
   forwardSignals,
   startWait,
 } from "./attach-parts.ts";
-import { checkPullPolicy, createContainer, withHelp } from "./create.ts";
+import { checkPullPolicy, createContainer, withHelp, withOptionHelp } from "./create.ts";
 import { CREATE_FLAGS, checkPlatform, createBody, UNSUPPORTED_CREATE_FLAGS } from "./create-options.ts";
 
 export const run: Command = {
@@ -30,7 +30,7 @@ export const run: Command = {
   async run({ client, flags, args }) {
     checkPullPolicy(flags, "run");
     checkPlatform(flags);
-    const body = createBody(flags, args);
+    const body = withOptionHelp("run", () => createBody(flags, args));
     const detach = flags.bool("detach");
     const detachKeys = flags.string("detach-keys");
     checkDetachKeys(detachKeys);

@@ -34,6 +34,6 @@ export function engineHost(
 
 function splitHost(name: string): [string, string] {
   const at = name.indexOf("://");
-  if (at < 0) throw new CliError(`unable to parse docker host \`${name}\``);
+  if (at < 0) return ["tcp", name];
   return [name.slice(0, at), name.slice(at + 3)];
 }
