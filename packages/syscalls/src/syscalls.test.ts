@@ -16,6 +16,7 @@ import {
   llistxattr,
   lsetxattr,
   makedev,
+  makeTerminalRaw,
   mkdirAll,
   O_CLOEXEC,
   O_DIRECTORY,
@@ -31,6 +32,7 @@ import {
   readFile,
   readText,
   receiveFds,
+  restoreTerminal,
   SOCK_STREAM,
   sendFds,
   setWindowSize,
@@ -99,6 +101,22 @@ test("sendFds() hands a pipe over that receiveFds() can write to", () => {
   expect(fs.readFileSync(read, "utf8")).toBe("through");
   for (const fd of [left, right, read]) close(fd);
   expect(isOpen(left)).toBe(false);
+});
+
+test("makeTerminalRaw() sends bytes on as they are until restoreTerminal()", () => {
+  const { master } = openPty();
+  const peer = openPtyPeer(master);
+  const saved = makeTerminalRaw(peer);
+  fs.writeSync(peer, "a\nb");
+  fs.writeSync(master, "\u0003");
+  const buffer = Buffer.alloc(16);
+  expect(buffer.toString("latin1", 0, fs.readSync(master, buffer))).toBe("a\nb");
+  expect(buffer.toString("latin1", 0, fs.readSync(peer, buffer))).toBe("\u0003");
+  restoreTerminal(peer, saved);
+  fs.writeSync(peer, "a\n");
+  expect(buffer.toString("latin1", 0, fs.readSync(master, buffer))).toBe("a\r\n");
+  fs.closeSync(peer);
+  fs.closeSync(master);
 });
 
 test("openPty() gives a pair whose window size is the one that was set", () => {

@@ -3,6 +3,8 @@ import {
   O_CLOEXEC,
   O_NOCTTY,
   O_RDWR,
+  TCGETS,
+  TCSETS,
   TIOCGPTN,
   TIOCGPTPEER,
   TIOCGWINSZ,
@@ -44,4 +46,38 @@ export function windowSize(fd: number): WindowSize {
   const at = arena.room(8);
   ioctl(fd, TIOCGWINSZ, arena.base + at);
   return { rows: arena.bytes.readUInt16LE(at), columns: arena.bytes.readUInt16LE(at + 2) };
+}
+
+/** The kernel's struct termios: four u32 of flags, a line discipline, 19 control characters. */
+const TERMIOS_BYTES = 36;
+const C_IFLAG = 0;
+const C_OFLAG = 4;
+const C_CFLAG = 8;
+const C_LFLAG = 12;
+const VTIME = 17 + 5;
+const VMIN = 17 + 6;
+
+/** Make a terminal raw, as cfmakeraw(3): no echo, no signals, no translation. Gives its settings for {@link restoreTerminal}. */
+export function makeTerminalRaw(fd: number): Buffer {
+  const arena = scratch();
+  const at = arena.room(TERMIOS_BYTES);
+  ioctl(fd, TCGETS, arena.base + at);
+  const { bytes } = arena;
+  const saved = Buffer.from(bytes.subarray(at, at + TERMIOS_BYTES));
+  const clear = (field: number, flags: number) =>
+    bytes.writeUInt32LE((saved.readUInt32LE(field) & ~flags) >>> 0, at + field);
+  clear(C_IFLAG, 0o2753); // IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
+  clear(C_OFLAG, 0o1); // OPOST
+  clear(C_CFLAG, 0o400); // PARENB
+  bytes.writeUInt32LE((bytes.readUInt32LE(at + C_CFLAG) | 0o60) >>> 0, at + C_CFLAG); // CS8
+  clear(C_LFLAG, 0o100113); // ISIG ICANON ECHO ECHONL IEXTEN
+  bytes[at + VTIME] = 0;
+  bytes[at + VMIN] = 1;
+  ioctl(fd, TCSETS, arena.base + at);
+  return saved;
+}
+
+export function restoreTerminal(fd: number, saved: Buffer): void {
+  const arena = scratch();
+  ioctl(fd, TCSETS, arena.copy(saved));
 }

@@ -1,31 +1,29 @@
-import type { ReadStream, WriteStream } from "node:tty";
+import type { ReadStream } from "node:tty";
 
-// node:tty and the process streams are loaded only by commands that meet a terminal: they cost more than the rest of a start.
+// The kernel's calls and node:tty are loaded only by commands that meet a terminal: the others start faster without.
+const kernel = () => require("@longshore/syscalls") as typeof import("@longshore/syscalls");
+const tty = () => require("node:tty") as typeof import("node:tty");
 
 export function isTerminal(fd: 0 | 1 | 2): boolean {
-  return (require("node:tty") as typeof import("node:tty")).isatty(fd);
+  return tty().isatty(fd);
 }
-
-let output: WriteStream | undefined;
 
 /** Of the terminal on stdout; zeros when there is none. */
 export function terminalSize(): { height: number; width: number } {
   if (!isTerminal(1)) return { height: 0, width: 0 };
-  const { WriteStream } = require("node:tty") as typeof import("node:tty");
-  output ??= new WriteStream(1);
-  const [width, height] = output.getWindowSize();
-  return { height, width };
+  const { rows, columns } = kernel().windowSize(1);
+  return { height: rows, width: columns };
 }
 
 /** The terminal on stdin in raw mode, until disposed of. */
 export class RawTerminal implements Disposable {
   readonly #stream: ReadStream;
-  #raw = true;
+  #saved: Buffer | undefined;
 
   constructor() {
-    const { ReadStream } = require("node:tty") as typeof import("node:tty");
+    const { ReadStream } = tty();
     this.#stream = new ReadStream(0);
-    this.#stream.setRawMode(true);
+    this.#saved = kernel().makeTerminalRaw(0);
   }
 
   onInput(take: (data: Buffer) => void, end: () => void): void {
@@ -35,9 +33,9 @@ export class RawTerminal implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (!this.#raw) return;
-    this.#raw = false;
-    this.#stream.setRawMode(false);
+    if (!this.#saved) return;
+    kernel().restoreTerminal(0, this.#saved);
+    this.#saved = undefined;
     this.#stream.pause();
   }
 }
