@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { busyboxImage, findExecutable, findStaticBusybox, type Suite, serveImages } from "@longshore/suite";
 import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
 import { type Flags, parseFlags, USAGE } from "./flags.ts";
@@ -12,7 +13,7 @@ import { failures, textTable, toJson, withFigures } from "./report.ts";
 import { runcCycle } from "./runc-cycle.ts";
 import { byEngine, prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
 
-const REPOSITORY = path.resolve(import.meta.dirname, "../../..");
+const REPOSITORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 const MEMORY = "private memory";
 
 async function main(): Promise<number> {
