@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { pipeline } from "node:stream/promises";
 import zlib from "node:zlib";
 import { EngineError } from "@longshore/errors";
 
@@ -71,6 +72,28 @@ export async function* readDecompressed(file: string, declared: Compression): As
     source.destroy();
     decompressor.destroy();
   }
+}
+
+/** Write pieces to a file that exists, compressed. */
+export async function writeCompressed(
+  file: string,
+  compression: "none" | "gzip" | "zstd",
+  pieces: Iterable<Uint8Array>,
+): Promise<void> {
+  const target = fs.createWriteStream(file, { flags: "r+", highWaterMark: CHUNK_BYTES });
+  const options = { chunkSize: CHUNK_BYTES };
+  const compressor = {
+    none: () => undefined,
+    gzip: () => zlib.createGzip(options),
+    zstd: () => zlib.createZstdCompress(options),
+  }[compression]();
+  if (compressor) await pipeline(copies(pieces), compressor, target);
+  else await pipeline(copies(pieces), target);
+}
+
+/** Streams keep what they are given for a while; the pieces don't last. */
+function* copies(pieces: Iterable<Uint8Array>): Generator<Buffer> {
+  for (const piece of pieces) yield Buffer.from(piece);
 }
 
 function firstBytes(file: string): Buffer {

@@ -1,5 +1,12 @@
 export { type AppliedLayer, applyLayer } from "./apply-layer.ts";
-export { type Compression, compressionOf, detectCompression, readDecompressed } from "./decompress.ts";
+export {
+  type Compression,
+  compressionOf,
+  detectCompression,
+  readDecompressed,
+  writeCompressed,
+} from "./decompress.ts";
 export { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
+export { type DiffOptions, diffTrees, diffUpperDirectory, hasRedirects } from "./layer-differ.ts";
 export type { EntryType, TarEntry } from "./tar-header.ts";
 export { TarReader, type TarSink } from "./tar-reader.ts";

@@ -3,6 +3,7 @@ import { Errno } from "@longshore/errors";
 import {
   Arena,
   AT_EMPTY_PATH,
+  AT_FDCWD,
   AT_REMOVEDIR,
   AT_SYMLINK_NOFOLLOW,
   addressOf,
@@ -23,6 +24,7 @@ import {
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
+  S_IFREG,
   syscall,
 } from "@longshore/syscalls";
 
@@ -36,6 +38,11 @@ const MAX_OPEN_DIRECTORIES = 128;
 const MAX_SYMLINKS = 40;
 
 const XATTR_BYTES = 65536;
+
+/** lstat's answer with the time of the last change of content, in nanoseconds. */
+export interface FileTimes extends FileStatus {
+  mtimeNs: bigint;
+}
 
 /** A place in a tree: an open directory and one name in it, which is never followed. */
 export interface Place {
@@ -106,14 +113,16 @@ export class RootedTree implements Disposable {
   }
 
   /** lstat; undefined when it is not there. */
-  lstat({ dirfd, base }: Place): FileStatus | undefined {
+  lstat({ dirfd, base }: Place): FileTimes | undefined {
     const { arena } = this;
     arena.reset();
     const at = arena.room(144);
     const result = syscall(NR.newfstatat, dirfd, this.bytes(base), arena.base + at, AT_SYMLINK_NOFOLLOW);
     if (result === ENOENT) return undefined;
     check(result, "lstat", base);
-    return parseStat(arena.bytes, at);
+    const mtimeNs =
+      arena.bytes.readBigInt64LE(at + 88) * 1_000_000_000n + arena.bytes.readBigInt64LE(at + 96);
+    return { ...parseStat(arena.bytes, at), mtimeNs };
   }
 
   fstat(fd: number): FileStatus {
@@ -130,6 +139,31 @@ export class RootedTree implements Disposable {
     const at = arena.room(4096);
     const n = check(syscall(NR.readlinkat, dirfd, this.bytes(base), arena.base + at, 4096), "readlink", base);
     return arena.bytes.toString("latin1", at, at + n);
+  }
+
+  /** Open what should be a regular file for reading; undefined when it is not, or not any more. The caller closes it. */
+  openFile(place: Place): number | undefined {
+    // Looked at before it is opened: opening a device, which it could have become, can do things.
+    const path = this.open(place, O_PATH | O_NOFOLLOW, 0);
+    if (path < 0) return undefined;
+    try {
+      if ((this.fstat(path).mode & S_IFMT) !== S_IFREG) return undefined;
+      const fd = this.call(NR.openat, AT_FDCWD, `/proc/self/fd/${path}`, O_RDONLY | O_CLOEXEC);
+      return fd < 0 ? undefined : fd;
+    } finally {
+      syscall(NR.close, path);
+    }
+  }
+
+  /** The extended attributes of a regular file; none for anything else. */
+  xattrsOf(place: Place): Map<string, string> {
+    const fd = this.openFile(place);
+    if (fd === undefined) return new Map();
+    try {
+      return this.xattrs(fd);
+    } finally {
+      syscall(NR.close, fd);
+    }
   }
 
   /** Make a new file, or fail with EEXIST. The caller closes it. */

@@ -134,6 +134,11 @@ export class ContentStore {
     return true;
   }
 
+  /** The file of an ingest's bytes. Written to only while no writer has the ref. */
+  ingestFile(ref: string): string {
+    return path.join(this.ingestPath(ref), "data");
+  }
+
   /** Remove a blob; readers that have it open keep it. @returns whether it was there */
   async delete(digest: Digest): Promise<boolean> {
     try {

@@ -181,6 +181,22 @@ export class ContentMetadata {
     return new NamespacedWriter(options, await backend.writer({ ref: record.backendRef, total }));
   }
 
+  /**
+   * Start an ingest whose bytes another process writes; a later `writer` of the ref finds them.
+   *
+   * @returns the file to write to, empty
+   */
+  async emptyIngest(scope: Scope, ref: string): Promise<string> {
+    const writer = await this.writer(scope, { ref, total: 0 });
+    try {
+      await writer.truncate();
+    } finally {
+      await writer.close();
+    }
+    const record = await this.database.ingests(scope.namespace).get(ref);
+    return this.backend.ingestFile(record?.backendRef ?? "");
+  }
+
   private async ingestRecord(
     { namespace, lease }: Scope,
     ref: string,

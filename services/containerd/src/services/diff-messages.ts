@@ -20,14 +20,25 @@ export interface ApplyJob {
   readonly sync: boolean;
 }
 
-export type DiffJob = ApplyJob;
+export interface CreateJob {
+  readonly job: "create";
+  readonly lower: readonly MountMessage[];
+  readonly upper: readonly MountMessage[];
+  readonly compression: "none" | "gzip" | "zstd";
+  /** Existing empty file that the layer is written to. */
+  readonly output: string;
+  /** No entry is younger: seconds since 1970. */
+  readonly notAfterSeconds?: number;
+}
 
-/** Of the uncompressed tar. */
-export interface AppliedLayer {
+export type DiffJob = ApplyJob | CreateJob;
+
+/** Of the uncompressed tar, in both directions. */
+export interface LayerResult {
   readonly digest: Digest;
   readonly size: number;
 }
 
 export type DiffAnswer =
-  | { readonly result: AppliedLayer }
+  | { readonly result: LayerResult }
   | { readonly error: { readonly code: ErrorCode; readonly message: string } };

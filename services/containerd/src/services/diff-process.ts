@@ -1,6 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
-import type { AppliedLayer, DiffAnswer, DiffJob } from "./diff-messages.ts";
+import type { DiffAnswer, DiffJob, LayerResult } from "./diff-messages.ts";
 
 /** The argument that makes this executable a diff worker; not for people. */
 export const DIFF_WORKER_ARGUMENT = "diff-worker";
@@ -41,7 +41,7 @@ export class DiffProcesses implements AsyncDisposable {
    * @param signal kills the worker
    * @throws EngineError whatever the worker reports
    */
-  async run(job: DiffJob, signal: AbortSignal): Promise<AppliedLayer> {
+  async run(job: DiffJob, signal: AbortSignal): Promise<LayerResult> {
     signal.throwIfAborted();
     const worker = await this.acquire();
     const kill = () => worker.process.kill("SIGKILL");

@@ -1,4 +1,8 @@
-import type { ApplyRequest, DiffDefinition } from "@longshore/api/containerd/services/diff/v1/diff";
+import type {
+  ApplyRequest,
+  DiffDefinition,
+  DiffRequest,
+} from "@longshore/api/containerd/services/diff/v1/diff";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { compressionOf } from "@longshore/archive";
 import { isDigest } from "@longshore/digest";
@@ -20,8 +24,8 @@ export function diffHandlers(
     async apply(request, context) {
       return { applied: await apply(content, processes, scopeOf(context), request, context.signal) };
     },
-    diff() {
-      throw new EngineError("unimplemented", "diff: creating a layer is not supported: not implemented");
+    async diff(request, context) {
+      return { diff: await create(content, processes, scopeOf(context), request, context.signal) };
     },
   };
 }
@@ -53,4 +57,69 @@ async function apply(
     await content.update(scope, diff.digest, { [UNCOMPRESSED_LABEL]: digest }, paths);
   }
   return { mediaType: LAYER, digest, size: BigInt(size), annotations: {} };
+}
+
+/** Make a layer of what upper has and lower has not, and put it into the content store. */
+async function create(
+  content: ContentMetadata,
+  processes: DiffProcesses,
+  scope: Scope,
+  request: DiffRequest,
+  signal: AbortSignal,
+): Promise<Descriptor> {
+  const mediaType = request.mediaType || `${LAYER}+gzip`;
+  const compression = CREATED[mediaType];
+  if (compression === undefined) {
+    throw new EngineError("unimplemented", `unsupported diff media type: ${mediaType}: not implemented`);
+  }
+  const ref = request.ref || `diff-${crypto.randomUUID()}`;
+  const output = await content.emptyIngest(scope, ref);
+  try {
+    const epoch = request.sourceDateEpoch;
+    const { digest: diffId } = await processes.run(
+      {
+        job: "create",
+        lower: request.left,
+        upper: request.right,
+        compression,
+        output,
+        ...(epoch ? { notAfterSeconds: Number(epoch.seconds) } : {}),
+      },
+      signal,
+    );
+    const labels: Record<string, string> = { ...request.labels };
+    if (compression !== "none") labels[UNCOMPRESSED_LABEL] = diffId;
+    const { digest, size } = await commitIngest(content, scope, ref, labels);
+    return { mediaType, digest, size: BigInt(size), annotations: {} };
+  } catch (error) {
+    await content.abort(scope, ref).catch(() => {});
+    throw error;
+  }
+}
+
+const CREATED: Readonly<Record<string, "none" | "gzip" | "zstd">> = {
+  [LAYER]: "none",
+  [`${LAYER}+gzip`]: "gzip",
+  [`${LAYER}+zstd`]: "zstd",
+};
+
+/** The same layer may be there already: then it gets the labels it lacks. */
+async function commitIngest(
+  content: ContentMetadata,
+  scope: Scope,
+  ref: string,
+  labels: Record<string, string>,
+): Promise<{ digest: string; size: number }> {
+  const writer = await content.writer(scope, { ref, total: 0 });
+  const digest = writer.digest();
+  try {
+    return await writer.commit(0, undefined, labels);
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code !== "already_exists") throw error;
+    const info = await content.info(scope, digest);
+    await content.update(scope, digest, { ...labels, ...info.labels }, []);
+    return info;
+  } finally {
+    await writer.close();
+  }
 }
