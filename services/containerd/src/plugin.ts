@@ -21,7 +21,7 @@ export interface PluginContext {
    */
   publish(namespace: string, topic: string, event: EventMessage): void;
   /** Hear of every event, e.g. that a container was deleted and what it held may go. The listener may not throw. */
-  listen(listener: (event: { readonly namespace: string; readonly topic: string }) => void): Disposable;
+  listen(listener: (event: { readonly namespace: string; readonly topic: string }) => unknown): Disposable;
   readonly log: Logger;
   /** Aborted when the daemon is to end. */
   readonly signal: AbortSignal;

@@ -88,8 +88,8 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
     {
       ...GC,
       requires: [METADATA.type],
-      async start({ log, publish }) {
-        shared.collector = new GarbageCollector({
+      async start({ log, publish, listen }) {
+        const collector = new GarbageCollector({
           database: need(shared.database),
           backend: need(shared.contentStore),
           snapshotters: shared.snapshotters,
@@ -101,7 +101,12 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
             publish(namespace, "/snapshot/remove", event);
           },
         });
-        return shared.collector;
+        shared.collector = collector;
+        const running = new AsyncDisposableStack();
+        running.use(collector);
+        // What a container refers to may go when it does.
+        running.use(listen(({ topic }) => topic === "/containers/delete" && collector.schedule()));
+        return running;
       },
     },
     {

@@ -142,12 +142,17 @@ export class TaskManager implements AsyncDisposable {
   async delete(task: Task): Promise<ProcessExit> {
     const { bundle } = task;
     const lock = await this.#lock.acquire(keyOf(bundle.namespace, bundle.id));
+    const watch = new StopWatch();
     try {
       const { pid, exitStatus, exitedAt } = await task.shim.delete({ id: bundle.id, execId: "" });
+      watch.lap("delete");
       task.leaving = true;
       this.#forget(task);
       await this.#shutDown(task);
+      watch.lap("shutdown");
       this.#removeBundle(bundle);
+      watch.lap("bundle");
+      this.#logOf(bundle).debug({ ms: watch.laps }, "task deleted");
       return { execId: "", pid, exitStatus, exitedAt: exitedAt ?? timestampNow() };
     } catch (error) {
       lock[Symbol.dispose]();
