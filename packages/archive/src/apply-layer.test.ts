@@ -259,6 +259,16 @@ describe("a hostile layer", () => {
     expect([after.mode, after.uid]).toEqual([before.mode, before.uid]);
   });
 
+  test.if(isRoot)("can't steer overlayfs by attributes", async () => {
+    const header = paxHeader({
+      "SCHILY.xattr.trusted.overlay.redirect": "/x",
+      "SCHILY.xattr.trusted.mine": "y",
+    });
+    await apply(Buffer.concat([header, tarOf([{ name: "d/", type: "5" }])]), "overlay");
+    expect(xattr("d", "trusted.overlay.redirect")).toBeUndefined();
+    expect(xattr("d", "trusted.mine")).toBe("y");
+  });
+
   test.each([".wh.", ".wh..", ".wh...", "a/.wh...", "d/.wh.."])(
     "can't use %p as a whiteout",
     async (name) => {

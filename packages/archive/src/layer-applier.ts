@@ -8,6 +8,7 @@ import type { TarSink } from "./tar-reader.ts";
 const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
 const OPAQUE = ".wh..wh..opq";
+const OVERLAY_XATTRS = "trusted.overlay.";
 const OPAQUE_XATTR = "trusted.overlay.opaque";
 
 export interface ApplyOptions {
@@ -86,7 +87,9 @@ export class LayerApplier implements TarSink, Disposable {
       this.tree.fchown(fd, entry.uid, entry.gid);
       // After the owner: changing that clears the set-id bits and the capabilities.
       this.tree.fchmod(fd, entry.mode);
-      for (const [name, value] of entry.xattrs) this.setXattr(() => this.tree.setXattrOf(fd, name, value));
+      for (const [name, value] of entry.xattrs) {
+        this.setXattr(name, () => this.tree.setXattrOf(fd, name, value));
+      }
       this.tree.futimes(fd, entry.atimeNs, entry.mtimeNs);
     } finally {
       fs.closeSync(fd);
@@ -169,12 +172,15 @@ export class LayerApplier implements TarSink, Disposable {
     const { tree } = this;
     tree.chown(place, entry.uid, entry.gid);
     if (entry.type !== "symlink") tree.chmod(place, entry.mode);
-    for (const [name, value] of entry.xattrs) this.setXattr(() => tree.setXattr(place, name, value));
+    for (const [name, value] of entry.xattrs) {
+      this.setXattr(name, () => tree.setXattr(place, name, value));
+    }
     if (entry.type !== "directory") tree.utimes(place, entry.atimeNs, entry.mtimeNs);
   }
 
-  /** What the file system, or the kind of file, can't hold is left out, as containerd does. */
-  private setXattr(set: () => void): void {
+  /** What the file system, or the kind of file, can't hold is left out, as containerd does; also what would steer overlayfs. */
+  private setXattr(name: string, set: () => void): void {
+    if (name.startsWith(OVERLAY_XATTRS)) return;
     try {
       set();
     } catch (error) {
@@ -278,7 +284,7 @@ export class LayerApplier implements TarSink, Disposable {
         this.tree.chown(place, uid, gid);
         this.tree.chmod(place, mode & 0o7777);
         for (const [name, value] of lower.xattrs(fd)) {
-          if (!name.startsWith("trusted.overlay.")) this.tree.setXattr(place, name, value);
+          this.setXattr(name, () => this.tree.setXattr(place, name, value));
         }
         const { atimeNs, mtimeNs } = fs.fstatSync(fd, { bigint: true });
         this.directories.push({ path, atimeNs, mtimeNs });

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { createHasher, type Digest, type DigestAlgorithm, digestParts, type Hasher } from "@longshore/digest";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import { fsync, syncDirectory, writeAll } from "./files.ts";
 import { type IngestStatus, readStatus } from "./ingest-status.ts";
 
@@ -83,8 +83,10 @@ export class IngestWriter implements AsyncDisposable {
       }
     } catch (error) {
       // Hash and file no longer agree: the next writer hashes what is there.
-      await this.close();
-      throw error;
+      await this.close().catch(() => {});
+      if (!isErrno(error, "ENOSPC", "EDQUOT")) throw error;
+      const what = `write to ref ${this.options.ref}: no space left on device`;
+      throw new EngineError("resource_exhausted", `${what}: resource exhausted`, { cause: error });
     }
     this.offset += bytes.length;
     this.updatedAt = new Date();

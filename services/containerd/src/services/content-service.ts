@@ -19,10 +19,15 @@ import { timestampOf } from "./timestamps.ts";
 
 const LIST_BATCH = 100;
 
-/** gRPC: blobs. The exchange of `Write` is containerd's, `contentserver.go`. */
+/**
+ * gRPC: blobs. The exchange of `Write` is containerd's, `contentserver.go`.
+ *
+ * @param onWrite called when somebody begins to write: a layer may have to be unpacked soon
+ */
 export function contentHandlers(
   content: ContentMetadata,
   publish: PluginContext["publish"],
+  onWrite: () => void,
 ): Handlers<typeof ContentDefinition> {
   return {
     async info({ digest }, context) {
@@ -66,6 +71,7 @@ export function contentHandlers(
     },
     async *write(requests, context) {
       const scope = scopeOf(context);
+      onWrite();
       const session = new WriteSession(content, scope, (created) => {
         const event = eventMessage("ContentCreate", ContentCreate, { ...created, mediaType: "" });
         publish(scope.namespace, "/content/create", event);

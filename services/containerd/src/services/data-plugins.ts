@@ -119,7 +119,10 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
       },
     },
     grpcPlugin("content", ({ server, publish }) =>
-      server.add(ContentDefinition, contentHandlers(need(shared.content), publish)),
+      server.add(
+        ContentDefinition,
+        contentHandlers(need(shared.content), publish, () => shared.diffProcesses?.warm()),
+      ),
     ),
     grpcPlugin("diff", ({ server }) =>
       server.add(DiffDefinition, diffHandlers(need(shared.content), need(shared.diffProcesses))),
