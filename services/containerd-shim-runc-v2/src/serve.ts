@@ -24,6 +24,7 @@ export async function serve(flags: Flags, signal: AbortSignal): Promise<number> 
   configureLog({ file: path.join(bundle, "log"), debug: flags.debug });
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   adjustOomScore();
+  surviveBugs();
   installReaper();
   const events = new EventSender({
     namespace: flags.namespace,
@@ -79,6 +80,12 @@ function removeSocket(socket: string): void {
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
   }
+}
+
+/** A bug in one call or one stream must not take the container's parent with it. */
+function surviveBugs(): void {
+  process.on("uncaughtException", (error) => log().error({ err: error }, "unexpected"));
+  process.on("unhandledRejection", (error) => log().error({ err: error }, "unexpected"));
 }
 
 /** A little likelier to be killed than containerd, which started us, and far less than the container. */

@@ -8,14 +8,17 @@ const READS_PER_TURN = 64;
 /** Copies what a process writes into its sinks, as fast as the slowest sink that says so. */
 export class OutputPump implements Watched {
   readonly #fd: number;
+  readonly #onEnd: () => void;
   readonly #sinks: Sink[] = [];
   readonly #ended = Promise.withResolvers<void>();
   #blocked = false;
   #again: ReturnType<typeof setImmediate> | undefined;
   isEnded = false;
 
-  constructor(fd: number) {
+  /** @param onEnd called once, before the descriptor is closed */
+  constructor(fd: number, onEnd: () => void = () => {}) {
     this.#fd = fd;
+    this.#onEnd = onEnd;
   }
 
   /** Settles when the last writer has gone and all was handed on. */
@@ -81,6 +84,7 @@ export class OutputPump implements Watched {
     if (this.isEnded) return;
     this.isEnded = true;
     unwatch(this);
+    this.#onEnd();
     close(this.#fd);
     for (const sink of this.#sinks) sink.end();
     this.#ended.resolve();

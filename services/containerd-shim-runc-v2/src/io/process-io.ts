@@ -148,19 +148,19 @@ export class ProcessIo {
   #openOutput(target: string, stream: LogStream): number {
     const [readEnd, writeEnd] = this.#pipe();
     this.#childFds[this.#childFds.length - 1] = writeEnd;
-    this.#addPump(readEnd, target, stream);
+    const pump = new OutputPump(readEnd);
+    this.#pumps.push(pump);
+    this.#addSinks(pump, target, stream);
     return writeEnd;
   }
 
-  #addPump(fd: number, target: string, stream: LogStream): void {
-    const pump = new OutputPump(fd);
-    this.#pumps.push(pump);
-    if (isStdioUri(target)) {
-      const { log } = parseStdioUri(target);
-      if (log) pump.addSink(this.#logSink(log, stream));
-    } else {
+  #addSinks(pump: OutputPump, target: string, stream: LogStream): void {
+    if (!isStdioUri(target)) {
       pump.addSink(this.#fileSink(target, pump));
+      return;
     }
+    const { log } = parseStdioUri(target);
+    if (log) pump.addSink(this.#logSink(log, stream));
   }
 
   /** Both streams of a process share one log. */
@@ -254,16 +254,16 @@ export class ProcessIo {
     const master = socket.receive();
     this.#console = undefined;
     this.#master = master;
-    if (stdout === "") {
-      // Nobody looks, but the process must not block on a full terminal.
-      this.#pumps.push(new OutputPump(master));
-    } else {
-      this.#addPump(master, stdout, "stdout");
-      if (isStdioUri(stdout) && this.#attach) this.#pumps[0]?.addSink(this.#attach.sink(STDOUT));
-    }
-    void this.#pumps[0]?.ended.then(() => {
+    // Its number may soon be another's: nothing may write to it, or resize it, any more.
+    const pump = new OutputPump(master, () => {
       this.#master = undefined;
+      this.#stdin?.close();
+      for (const undo of this.#undo.splice(0)) undo();
     });
+    this.#pumps.push(pump);
+    // Without a sink nobody looks, but the process must not block on a full terminal.
+    if (stdout !== "") this.#addSinks(pump, stdout, "stdout");
+    if (isStdioUri(stdout) && this.#attach) pump.addSink(this.#attach.sink(STDOUT));
     // The pump owns the descriptor.
     if (stdin !== "") this.#openStdin(master, () => {});
   }
