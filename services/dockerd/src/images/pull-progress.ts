@@ -18,12 +18,16 @@ export interface ProgressLine {
 export class PullProgress {
   private readonly layers: Map<string, string>;
   private readonly shown = new Map<string, string>();
+  private readonly isKnown: boolean;
 
-  constructor(layers: readonly Descriptor[]) {
+  /** @param isKnown the image was pulled before: its layers are worth no word unless one is missing */
+  constructor(layers: readonly Descriptor[], isKnown: boolean) {
+    this.isKnown = isKnown;
     this.layers = new Map(layers.map(({ digest }) => [digest, shortDigest(digest)]));
   }
 
   start(): ProgressLine[] {
+    if (this.isKnown) return [];
     return [...this.layers.values()].map((id) => ({ status: "Pulling fs layer", progressDetail: {}, id }));
   }
 
@@ -32,7 +36,7 @@ export class PullProgress {
     if (id === undefined) return []; // the manifest or the config
     switch (state) {
       case State.PENDING:
-        return this.once(id, "Waiting");
+        return this.isKnown ? [] : this.once(id, "Waiting");
       case State.DOWNLOADING: {
         const detail = { current: Number(offset), total: Number(total) };
         this.shown.set(id, "Downloading");
@@ -49,7 +53,7 @@ export class PullProgress {
 
   layer(digest: string, state: "extracting" | "complete" | "exists", bytes: number): ProgressLine[] {
     const id = this.layers.get(digest) ?? shortDigest(digest);
-    if (state === "exists") return this.once(id, "Already exists");
+    if (state === "exists") return this.isKnown ? [] : this.once(id, "Already exists");
     if (state === "complete") return this.once(id, "Pull complete");
     const detail = { current: bytes, total: bytes };
     return [{ status: "Extracting", progressDetail: detail, progress: progressBar(detail), id }];

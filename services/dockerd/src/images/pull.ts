@@ -106,19 +106,20 @@ export class PullService {
       labels: { "containerd.io/gc.expire": new Date(Date.now() + 24 * 3600_000).toISOString() },
     });
     try {
-      const { image, target, isNew } = await this.fetch({
+      const before = await images.get(name);
+      const { image, target } = await this.fetch({
         reference,
+        known: before?.target?.digest,
         credentials,
         lease,
         signal,
         tell,
       });
-      const before = await images.get(name);
       await this.deps.unpacker.protect(image);
       await giveName(containerd, name, target);
       if (before?.target && before.target.digest !== target.digest) await this.keepDangling(before.target);
       tell({ status: `Digest: ${target.digest}` });
-      const newer = isNew || before?.target?.digest !== target.digest;
+      const newer = before?.target?.digest !== target.digest;
       const shown = familiarString(reference);
       tell({ status: `Status: ${newer ? "Downloaded newer image" : "Image is up to date"} for ${shown}` });
       return image;
@@ -127,7 +128,7 @@ export class PullService {
     }
   }
 
-  private async fetch({ reference, credentials, lease, signal, tell }: FetchOptions) {
+  private async fetch({ reference, known, credentials, lease, signal, tell }: FetchOptions) {
     const blobs = new BlobTracker();
     const stop = new AbortController();
     const both = AbortSignal.any([signal, stop.signal]);
@@ -144,19 +145,17 @@ export class PullService {
     let unpacked: Promise<Image> | undefined;
     let progress: PullProgress | undefined;
     let resolved: Resolved | undefined;
-    let isNew = false;
     try {
       for await (const { event } of events) {
         if (event?.$case === "resolved") {
           resolved = event.value;
           const tag = reference.digest ?? reference.tag ?? "latest";
           tell({ status: `Pulling from ${reference.path}`, id: tag });
-          progress = new PullProgress(resolved.layers);
+          progress = new PullProgress(resolved.layers, resolved.target?.digest === known);
           for (const line of progress.start()) tell(line);
           unpacked = this.unpack(resolved, blobs, progress, lease, tell);
           unpacked.catch((error: unknown) => stop.abort(error)); // no use in fetching the rest
         } else if (event?.$case === "progress") {
-          if (event.value.state !== BlobProgress_State.EXISTS) isNew = true;
           for (const line of progress?.blob(event.value) ?? []) tell(line);
           blobs.note(event.value);
         }
@@ -171,7 +170,7 @@ export class PullService {
       throw new EngineError("internal", "registry-client ended the pull without resolving it");
     }
     blobs.allPresent();
-    return { image: await unpacked, target: resolved.target, isNew };
+    return { image: await unpacked, target: resolved.target };
   }
 
   private async unpack(
@@ -208,6 +207,8 @@ export class PullService {
 
 interface FetchOptions {
   reference: Reference;
+  /** What the name pointed to before. */
+  known: string | undefined;
   credentials: Credentials | undefined;
   lease: string;
   signal: AbortSignal;

@@ -1,0 +1,117 @@
+import { expect, test } from "bun:test";
+import { createRequestSchema } from "./container-config.ts";
+import { refuseUnsupported } from "./refuse-unsupported.ts";
+
+/** What the docker client 20.10 sends for `docker run --rm -i busybox sh`. */
+const CLI_REQUEST = {
+  Hostname: "",
+  Domainname: "",
+  User: "",
+  AttachStdin: true,
+  AttachStdout: true,
+  AttachStderr: true,
+  Tty: false,
+  OpenStdin: true,
+  StdinOnce: true,
+  Env: null,
+  Cmd: ["sh"],
+  Image: "busybox",
+  Volumes: {},
+  WorkingDir: "",
+  Entrypoint: null,
+  OnBuild: null,
+  Labels: {},
+  HostConfig: {
+    Binds: null,
+    ContainerIDFile: "",
+    LogConfig: { Type: "", Config: {} },
+    NetworkMode: "default",
+    PortBindings: {},
+    RestartPolicy: { Name: "no", MaximumRetryCount: 0 },
+    AutoRemove: true,
+    VolumeDriver: "",
+    VolumesFrom: null,
+    CapAdd: null,
+    CapDrop: null,
+    CgroupnsMode: "",
+    Dns: [],
+    DnsOptions: [],
+    DnsSearch: [],
+    ExtraHosts: null,
+    GroupAdd: null,
+    IpcMode: "",
+    Cgroup: "",
+    Links: null,
+    OomScoreAdj: 0,
+    PidMode: "",
+    Privileged: false,
+    PublishAllPorts: false,
+    ReadonlyRootfs: false,
+    SecurityOpt: null,
+    UTSMode: "",
+    UsernsMode: "",
+    ShmSize: 0,
+    ConsoleSize: [0, 0],
+    Isolation: "",
+    CpuShares: 0,
+    Memory: 0,
+    NanoCpus: 0,
+    CgroupParent: "",
+    BlkioWeight: 0,
+    BlkioWeightDevice: [],
+    BlkioDeviceReadBps: null,
+    CpuPeriod: 0,
+    CpuQuota: 0,
+    CpuRealtimePeriod: 0,
+    CpuRealtimeRuntime: 0,
+    CpusetCpus: "",
+    CpusetMems: "",
+    Devices: [],
+    DeviceCgroupRules: null,
+    DeviceRequests: null,
+    KernelMemory: 0,
+    KernelMemoryTCP: 0,
+    MemoryReservation: 0,
+    MemorySwap: 0,
+    MemorySwappiness: -1,
+    OomKillDisable: false,
+    PidsLimit: 0,
+    Ulimits: null,
+    CpuCount: 0,
+    CpuPercent: 0,
+    IOMaximumIOps: 0,
+    IOMaximumBandwidth: 0,
+    MaskedPaths: null,
+    ReadonlyPaths: null,
+  },
+  NetworkingConfig: {
+    EndpointsConfig: { default: { IPAMConfig: null, Links: null, Aliases: null, MacAddress: "" } },
+  },
+};
+
+test("createRequestSchema turns a client's nulls into zero values, and nothing of it is refused", () => {
+  const request = createRequestSchema.parse(CLI_REQUEST);
+  expect(request.HostConfig.Binds).toEqual([]);
+  expect(request.HostConfig.MemorySwappiness).toBe(-1);
+  expect(request.Cmd).toEqual(["sh"]);
+  expect(request.Entrypoint).toBeNull();
+  expect(() => refuseUnsupported(request)).not.toThrow();
+});
+
+test("createRequestSchema takes a command given as one string", () => {
+  expect(createRequestSchema.parse({ Image: "x", Cmd: "ls" }).Cmd).toEqual(["ls"]);
+});
+
+test("refuseUnsupported() names the field", () => {
+  const refuse = (host: object, config: object = {}) =>
+    refuseUnsupported(createRequestSchema.parse({ Image: "x", ...config, HostConfig: host }));
+  expect(() => refuse({ PortBindings: { "80/tcp": [{ HostPort: "80" }] } })).toThrow(
+    "HostConfig.PortBindings is not supported",
+  );
+  expect(() => refuse({ RestartPolicy: { Name: "always" } })).toThrow(
+    "HostConfig.RestartPolicy is not supported",
+  );
+  expect(() => refuse({ Init: true })).toThrow("HostConfig.Init is not supported");
+  expect(() => refuse({}, { Volumes: { "/data": {} } })).toThrow("Config.Volumes is not supported");
+  expect(() => refuse({ Init: false, RestartPolicy: { Name: "no" } })).not.toThrow();
+});

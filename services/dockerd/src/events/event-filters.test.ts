@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { Filters } from "../http/filters.ts";
+import { EVENT_FILTERS, eventMatches, showEvent } from "./event-filters.ts";
+
+const event = {
+  Type: "container",
+  Action: "exec_create: ls",
+  Actor: { ID: "a".repeat(64), Attributes: { name: "web", image: "busybox", tier: "1" } },
+  scope: "local" as const,
+  time: 1_700_000_000,
+  timeNano: 1_700_000_000_123_456_789n,
+};
+const matches = (filters: object) =>
+  eventMatches(event, Filters.parse(JSON.stringify(filters), EVENT_FILTERS));
+
+test("eventMatches() goes by type, action, actor and labels", () => {
+  expect(matches({})).toBe(true);
+  expect(
+    matches({ type: ["container"], container: ["web"], event: ["exec_create"], label: ["tier=1"] }),
+  ).toBe(true);
+  expect(matches({ container: ["other"] })).toBe(false);
+  expect(matches({ type: ["image"] })).toBe(false);
+  expect(matches({ label: ["tier=2"] })).toBe(false);
+});
+
+test("showEvent() keeps all digits of the time", () => {
+  expect(showEvent(event)).toEndWith('"timeNano":1700000000123456789}');
+  expect(JSON.parse(showEvent(event))).toMatchObject({ status: "exec_create: ls", from: "busybox" });
+});

@@ -1,0 +1,43 @@
+import { expect, test } from "bun:test";
+import { hostConfigSchema } from "../containers/container-config.ts";
+import { mountsOf, parseBind } from "./mounts.ts";
+
+const etc = { hosts: "/d/hosts", hostname: "/d/hostname", resolvConf: "/d/resolv.conf" };
+const mounts = (host: object) => mountsOf(hostConfigSchema.parse(host), etc);
+const at = (list: ReturnType<typeof mounts>, destination: string) =>
+  list.find((one) => one.destination === destination);
+
+test("mountsOf() has Docker's defaults, parents first", () => {
+  const list = mounts({});
+  expect(at(list, "/sys")?.options).toContain("ro");
+  expect(at(list, "/dev/shm")?.options).toContain("size=67108864");
+  expect(at(list, "/etc/hosts")?.source).toBe("/d/hosts");
+  const order = list.map(({ destination }) => destination);
+  expect(order.indexOf("/dev")).toBeLessThan(order.indexOf("/dev/pts"));
+  expect(order.indexOf("/sys")).toBeLessThan(order.indexOf("/sys/fs/cgroup"));
+});
+
+test("mountsOf() puts the user's mounts in the place of its own", () => {
+  const list = mounts({ Binds: ["/my/hosts:/etc/hosts:ro"], Tmpfs: { "/run": "size=1m" } });
+  expect(list.filter(({ destination }) => destination === "/etc/hosts")).toHaveLength(1);
+  expect(at(list, "/etc/hosts")?.options).toEqual(["rbind", "rprivate", "ro"]);
+  expect(at(list, "/run")?.options).toContain("size=1m");
+});
+
+test("mountsOf() lets a privileged container write to /sys", () => {
+  expect(at(mounts({ Privileged: true }), "/sys")?.options).not.toContain("ro");
+});
+
+test("parseBind() takes absolute paths and known modes only", () => {
+  expect(parseBind("/a/:/b/:ro,rslave")).toEqual({
+    source: "/a",
+    target: "/b",
+    readonly: true,
+    propagation: "rslave",
+  });
+  expect(() => parseBind("data:/b")).toThrow("named volumes are not supported");
+  expect(() => parseBind("/a:b")).toThrow("mount path must be absolute");
+  expect(() => parseBind("/a:/")).toThrow("destination can't be '/'");
+  expect(() => parseBind("/a:/b:nope")).toThrow("invalid mode: nope");
+  expect(() => parseBind("/a")).toThrow("invalid volume specification");
+});
