@@ -15,12 +15,31 @@ const NOT_COMPILED = ["node_modules", "gen", "test", "bench", "e2e", "suite", "t
 const mainOf = (binary: Binary) => path.join(repoRoot, "services", binary, "src/main.ts");
 
 /**
+ * One component as a CommonJS file of its own. Bundled together as ES modules, all components' functions would be made at
+ * the start of each: 2 MB and 5 ms more for the shim and runc.
+ */
+function bundle(binary: Binary, outfile: string): void {
+  const target = ["--target=bun", "--format=cjs", "--minify-syntax", "--minify-whitespace", ...defines()];
+  execFileSync(bun, ["build", ...target, mainOf(binary), `--outfile=${outfile}`], {
+    cwd: repoRoot,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  // Bun writes the file as a function for its own loader; the bundler, which makes one of its own, wants what is in it.
+  const [whole, body] =
+    /^\/\/ @bun[^\n]*\n\(function\(exports,[^)]*\) \{([\s\S]*)\}\)\s*$/.exec(
+      fs.readFileSync(outfile, "utf8"),
+    ) ?? [];
+  if (whole === undefined) throw new Error(`bun has written ${outfile} in a shape that is not known here`);
+  fs.writeFileSync(outfile, `${body}\nmodule.exports = {};\n`);
+}
+
+/**
  * The entry of the multi-call executable: a switch on the name it was started by. `require` keeps every
- * component's modules out of the others' start-up.
+ * component's code out of the others' start-up.
  */
 function multicallEntry(): string {
   const cases = binaries.map(
-    (name) => `  case ${JSON.stringify(name)}: require(${JSON.stringify(mainOf(name))}); break;`,
+    (name) => `  case ${JSON.stringify(name)}: require(${JSON.stringify(`./${name}.cjs`)}); break;`,
   );
   return [
     'const name = process.argv0.slice(process.argv0.lastIndexOf("/") + 1);',
@@ -30,6 +49,10 @@ function multicallEntry(): string {
     "}",
     "",
   ].join("\n");
+}
+
+function defines(): string[] {
+  return [`--define=LONGSHORE_COMMIT=${JSON.stringify(commit())}`];
 }
 
 function commit(): string {
@@ -58,7 +81,7 @@ function compile(entry: string, outfile: string): void {
       // A compiled binary would otherwise read ./.env and ./bunfig.toml of whatever directory it is started in.
       "--no-compile-autoload-dotenv",
       "--no-compile-autoload-bunfig",
-      `--define=LONGSHORE_COMMIT=${JSON.stringify(commit())}`,
+      ...defines(),
       entry,
       `--outfile=${outfile}`,
     ],
@@ -110,6 +133,7 @@ export function build({ separate = false, outDir = distDir, progress }: BuildOpt
     if (separate) {
       for (const name of binaries) compile(mainOf(name), path.join(work, name));
     } else {
+      for (const name of binaries) bundle(name, path.join(work, `${name}.cjs`));
       const entry = path.join(work, "longshore.ts");
       fs.writeFileSync(entry, multicallEntry());
       compile(entry, path.join(work, "longshore"));
