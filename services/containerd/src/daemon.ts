@@ -38,7 +38,13 @@ export async function runDaemon(
     root: config.root,
     state: config.state,
     store,
-    publish: (namespace, topic, event) => exchange.publish(namespace, topic, event),
+    publish(namespace, topic, event) {
+      try {
+        exchange.publish(namespace, topic, event);
+      } catch (error) {
+        log.error({ err: error, namespace, topic }, "event not published");
+      }
+    },
     listen: (listener) => exchange.listen(listener),
     log,
     signal,

@@ -40,7 +40,10 @@ export class Daemon implements AsyncDisposable {
   readonly #ctr = ["/usr/bin/ctr", "--address", this.address, "--namespace", this.namespace];
   #process: ChildProcess | undefined;
 
-  constructor() {
+  readonly #env: Record<string, string>;
+
+  constructor(env: Record<string, string> = {}) {
+    this.#env = env;
     makeRootfs(this.rootfs);
   }
 
@@ -61,6 +64,7 @@ export class Daemon implements AsyncDisposable {
     const before = fs.fstatSync(log).size;
     const child = spawn(path.join(binDir, "containerd"), [...places, ...args], {
       stdio: ["ignore", log, log],
+      env: { ...process.env, ...this.#env },
     });
     fs.closeSync(log);
     this.#process = child;

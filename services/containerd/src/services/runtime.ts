@@ -38,11 +38,11 @@ export function runtimePlugin(
       }
       const exits = new ExitReporter(exchange, (namespace, id) => manager.find(namespace, id)?.bundle);
       const manager: TaskManager = new TaskManager({ dirs, surroundings, log }, exits);
-      onStart({
-        manager,
-        exits,
-        loaded: loadTasks({ dirs, manager, exits, outbox: surroundings.outbox, log }),
+      const { outbox } = surroundings;
+      const loaded = loadTasks({ dirs, manager, exits, outbox, log }).catch((error: unknown) => {
+        log.error({ err: error }, "failed to load the tasks of an earlier daemon");
       });
+      onStart({ manager, exits, loaded });
       return manager;
     },
   };

@@ -9,7 +9,7 @@ import { validateIdentifierOf } from "../identifier.ts";
 import { parseFilters } from "../metadata/filter.ts";
 import { requireNamespace } from "../namespace.ts";
 import type { ContainerdPlugin } from "../plugin.ts";
-import type { Task } from "../shims/task-manager.ts";
+import type { Task } from "../shims/task.ts";
 import { timestampNow } from "../timestamp.ts";
 import { ContainerStore } from "./container-store.ts";
 import { type Runtime, shimOf } from "./runtime.ts";

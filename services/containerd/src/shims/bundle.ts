@@ -96,6 +96,12 @@ export class Bundle {
   }
 }
 
+/** Remove a bundle's directory, whatever is still mounted in it. */
+export function removeBundleTree(directory: string): void {
+  removeMountPoint(path.join(directory, "rootfs"));
+  fs.rmSync(directory, { recursive: true, force: true });
+}
+
 /** With user namespaces the container's root reads the bundle by its group. */
 function chownForRemappedRoot(directory: string, spec: Buffer): void {
   if (!spec.includes('"gidMappings"')) return;

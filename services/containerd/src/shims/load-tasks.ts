@@ -1,17 +1,18 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Status } from "@longshore/api/containerd/types/task/task";
-import { EngineError, errorCode, isErrno } from "@longshore/errors";
+import { errorCode, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import type { ShimOutbox } from "../events/shim-outbox.ts";
 import { timestampNow } from "../timestamp.ts";
 import { type Bootstrap, readBootstrap } from "./bootstrap.ts";
-import { Bundle, type BundleDirs } from "./bundle.ts";
+import { Bundle, type BundleDirs, removeBundleTree } from "./bundle.ts";
 import { readExitRecords, wasTold } from "./exit-record.ts";
 import type { ExitReporter } from "./exit-reporter.ts";
 import { connectShim, type ShimClient } from "./shim-client.ts";
 import { followShimLog } from "./shim-log.ts";
-import { Task, type TaskManager } from "./task-manager.ts";
+import { Task } from "./task.ts";
+import type { TaskManager } from "./task-manager.ts";
 
 /** How long a shim may take to say how its container is, as in the original. */
 const LOAD_TIMEOUT_MS = 5000;
@@ -72,7 +73,8 @@ async function reconnect(
     await deps.manager.cleanUpDead(bundle, binary, 0, { replay: true });
     return;
   }
-  const task = new Task(bundle, binary, client, followShimLog(bundle.log, deps.log));
+  const log = followShimLog(bundle.log, deps.log);
+  const task = new Task({ bundle, binary, address: bootstrap.address, client, log });
   try {
     const state = await client.task.state({ id: bundle.id, execId: "" }, { timeoutMs: LOAD_TIMEOUT_MS });
     task.pid = state.pid;
@@ -118,8 +120,8 @@ function findBundles(dirs: BundleDirs): Bundle[] {
   const bundles: Bundle[] = [];
   for (const namespace of directoriesIn(dirs.state)) {
     for (const id of directoriesIn(path.join(dirs.state, namespace))) {
-      // Hidden ones were being removed when the daemon ended; their mounts had gone before.
-      if (id.startsWith(".")) removeHidden(path.join(dirs.state, namespace, id));
+      // Hidden ones were being removed when the daemon ended.
+      if (id.startsWith(".")) removeBundleTree(path.join(dirs.state, namespace, id));
       else bundles.push(new Bundle(dirs, namespace, id));
     }
   }
@@ -135,13 +137,6 @@ function removeStrayWork({ dirs, manager, log }: LoadDeps): void {
       fs.rmSync(path.join(dirs.root, namespace, id), { recursive: true, force: true });
     }
   }
-}
-
-function removeHidden(directory: string): void {
-  if (fs.existsSync(path.join(directory, "rootfs"))) {
-    throw new EngineError("internal", `${directory} still has a root file system`);
-  }
-  fs.rmSync(directory, { recursive: true, force: true });
 }
 
 function directoriesIn(directory: string): string[] {

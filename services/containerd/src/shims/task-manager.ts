@@ -4,6 +4,7 @@ import { EngineError, errorCode } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { isAlive } from "@longshore/syscalls";
 import { KeyedLock } from "../keyed-lock.ts";
+import { StopWatch } from "../stop-watch.ts";
 import { timestampNow } from "../timestamp.ts";
 import { writeBootstrap } from "./bootstrap.ts";
 import { Bundle, type BundleDirs } from "./bundle.ts";
@@ -11,8 +12,9 @@ import { killProcessesIn } from "./bundle-processes.ts";
 import { type ProcessExit, readExitRecords, wasTold } from "./exit-record.ts";
 import type { ExitReporter } from "./exit-reporter.ts";
 import { deleteWithShim, type ShimSurroundings, startShim } from "./shim-binary.ts";
-import { connectShim, type ShimClient, type TaskClient } from "./shim-client.ts";
+import { connectShim, type ShimClient } from "./shim-client.ts";
 import { followShimLog } from "./shim-log.ts";
+import { Task } from "./task.ts";
 
 /** As the original: how long a shim may take to be cleaned up after, and to end. */
 const CLEANUP_TIMEOUT_MS = 5000;
@@ -46,44 +48,6 @@ export interface TaskManagerDeps {
   dirs: BundleDirs;
   surroundings: ShimSurroundings;
   log: Logger;
-}
-
-/** A container's task: its bundle and the shim that serves it. */
-export class Task {
-  readonly bundle: Bundle;
-  readonly binary: string;
-  readonly client: ShimClient;
-  readonly log: Disposable;
-  /** Of the init process; 0 until it is known. */
-  pid = 0;
-  shimPid = 0;
-  /** We end the connection ourselves: its end says nothing of the shim. */
-  leaving = false;
-  /** Set when the shim was lost; settles with the container's exit when everything of it was cleaned up. */
-  lost: Promise<ProcessExit> | undefined;
-
-  constructor(bundle: Bundle, binary: string, client: ShimClient, log: Disposable) {
-    this.bundle = bundle;
-    this.binary = binary;
-    this.client = client;
-    this.log = log;
-  }
-
-  get id(): string {
-    return this.bundle.id;
-  }
-
-  /** The shim's task service. */
-  get shim(): TaskClient {
-    return this.client.task;
-  }
-
-  /** End the connection; the shim goes on. */
-  leave(): void {
-    this.leaving = true;
-    this.client.close();
-    this.log[Symbol.dispose]();
-  }
 }
 
 /** All tasks: starts and ends their shims, and cleans up after those that die. */
@@ -209,7 +173,7 @@ export class TaskManager implements AsyncDisposable {
       writeBootstrap(bundle.path, bootstrap);
       const client = await connectShim(bootstrap);
       watch.lap("connect");
-      const task = new Task(bundle, binary, client, log);
+      const task = new Task({ bundle, binary, address: bootstrap.address, client, log });
       undo.defer(() => this.#discard(task));
       return task;
     } catch (error) {
@@ -234,15 +198,15 @@ export class TaskManager implements AsyncDisposable {
     const { id, path } = task.bundle;
     const log = this.#logOf(task.bundle);
     const deadline = performance.now() + CLEANUP_TIMEOUT_MS;
-    for (let ended = false; !ended && performance.now() < deadline; ) {
+    for (let over = false; !over && performance.now() < deadline; ) {
       const limit = { timeoutMs: CLEANUP_TIMEOUT_MS };
       await task.shim.delete({ id, execId: "" }, limit).catch((error: unknown) => {
         log.debug({ err: error }, "no task to delete");
       });
       await this.#askToEnd(task);
-      ended = await endsWithin(task.client, FAREWELL_STEP_MS);
+      over = this.#isShared(task) || (await endsWithin(task.client, FAREWELL_STEP_MS));
     }
-    if (!(await endsWithin(task.client, 0))) {
+    if (!this.#isShared(task) && !(await endsWithin(task.client, 0))) {
       log.error("shim without a container does not end; killing it");
       killProcessesIn(path);
     }
@@ -250,8 +214,13 @@ export class TaskManager implements AsyncDisposable {
   }
 
   async #shutDown(task: Task): Promise<void> {
-    if (!(await this.#askToEnd(task))) killProcessesIn(task.bundle.path);
+    if (!(await this.#askToEnd(task)) && !this.#isShared(task)) killProcessesIn(task.bundle.path);
     this.#part(task);
+  }
+
+  /** Whether the shim has other containers, and goes on. */
+  #isShared(task: Task): boolean {
+    return [...this.#tasks.values()].some((other) => other !== task && other.address === task.address);
   }
 
   /** @returns whether the shim took notice */
@@ -275,8 +244,9 @@ export class TaskManager implements AsyncDisposable {
   /** A shim that was told to end still tries for a moment to deliver its last events. */
   async #adoptEvents({ bundle, shimPid }: Task): Promise<void> {
     const deadline = performance.now() + FAREWELL_MS;
-    while (performance.now() < deadline && (shimPid === 0 || isAlive(shimPid))) await Bun.sleep(50);
-    if (this.#ending || this.find(bundle.namespace, bundle.id)) return;
+    const lives = () => shimPid !== 0 && isAlive(shimPid);
+    while (performance.now() < deadline && (shimPid === 0 || lives())) await Bun.sleep(50);
+    if (this.#ending || lives() || this.find(bundle.namespace, bundle.id)) return;
     this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.id);
   }
 
@@ -370,18 +340,6 @@ export class TaskManager implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending = true;
     for (const task of this.#tasks.values()) task.leave();
-  }
-}
-
-/** How long the steps of something took, in ms. */
-class StopWatch {
-  readonly laps: Record<string, number> = {};
-  #last = performance.now();
-
-  lap(step: string): void {
-    const now = performance.now();
-    this.laps[step] = Math.round((now - this.#last) * 100) / 100;
-    this.#last = now;
   }
 }
 
