@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { blobOf, type ImageServerOptions, serveImages } from "@longshore/suite";
-import { freePort } from "@longshore/testkit";
+import { blobOf, type ImageServerOptions, makeImage, serveImages } from "@longshore/suite";
+import { freePort, tempDir } from "@longshore/testkit";
 import { api } from "./engine-api.ts";
-import { clis, machineBusybox, useWorld } from "./world.ts";
+import { clis, useWorld } from "./world.ts";
 
 const world = useWorld();
 
@@ -133,7 +134,12 @@ describe("refused by the Engine API", () => {
 });
 
 describe("a registry that", () => {
-  const images = () => ({ "bad/image:1": machineBusybox() });
+  /** An image whose blobs no engine has, so that they must be fetched. */
+  function images() {
+    using dir = tempDir();
+    fs.writeFileSync(path.join(dir.path, "unique"), crypto.randomUUID());
+    return { "bad/image:1": makeImage({ layers: [dir.path], cmd: ["/unique"] }) };
+  }
 
   /** Pull from a registry that misbehaves; nothing of the image may be there afterwards. */
   async function pullFrom(intercept: ImageServerOptions["intercept"], image = images()) {
@@ -178,24 +184,19 @@ describe("a registry that", () => {
   });
 
   test("sends other bytes than the digest's: the layer is refused, and not kept", async () => {
-    const image = machineBusybox();
+    const image = images()["bad/image:1"];
     const layer = image.blobs[1];
     if (!layer) throw new Error("no layer");
     const wrong = Buffer.from(layer.bytes);
-    wrong.writeUInt8(wrong.readUInt8(1000) ^ 1, 1000);
-    // Under a name of its own, for the right one is in the content store already.
+    wrong.writeUInt8(wrong.readUInt8(60) ^ 1, 60);
     const flipped = blobOf(wrong);
-    const manifest = JSON.parse(image.manifest.bytes.toString());
-    const claimed = `sha256:${"a".repeat(64)}`;
-    manifest.layers[0].digest = claimed;
-    const bytes = Buffer.from(JSON.stringify(manifest));
     const { body } = await pullFrom(
       (request, response) => {
-        if (!request.url?.endsWith(claimed)) return false;
+        if (!request.url?.endsWith(layer.digest)) return false;
         response.writeHead(200, { "content-length": flipped.bytes.length }).end(flipped.bytes);
         return true;
       },
-      { "bad/image:1": { ...image, manifest: { ...blobOf(bytes), mediaType: image.manifest.mediaType } } },
+      { "bad/image:1": image },
     );
     expect(body).toContain('"errorDetail"');
     expect(body).toMatch(/digest|verification/);
@@ -204,7 +205,7 @@ describe("a registry that", () => {
       "io.containerd.content.v1.content/blobs/sha256",
     );
     const kept = fs.readdirSync(store);
-    expect(kept).not.toContain("a".repeat(64));
+    expect(kept).not.toContain(layer.digest.slice("sha256:".length));
     expect(kept).not.toContain(flipped.digest.slice("sha256:".length));
   });
 });

@@ -27,7 +27,8 @@ function mainJob(world: () => World): void {
     expect(await docker("ps", "-a", "--format", "{{.Status}}")).toStartWith("Exited (4) ");
     await docker("rm", id);
     const tty = await docker.run(["run", "--rm", "-t", world().busybox, "tty"], { terminal: true });
-    expect(tty).toMatchObject({ status: 0, stdout: "/dev/pts/0\r\n" });
+    expect(tty.stdout.replaceAll("\r", "")).toBe("/dev/pts/0\n");
+    expect(tty.status).toBe(0);
   });
 
   test("a container lives through kill -9 of both daemons", async () => {
@@ -55,7 +56,7 @@ function mainJob(world: () => World): void {
 
 function swap(what: string, peer: unknown, options: () => WorldOptions): void {
   if (!peer || !anyReal) {
-    skipped(`${what}: not installed`);
+    skipped(`${what}: the peer is not installed, or can't run on this machine's cgroups`);
     test.skip(what, () => {});
     return;
   }
@@ -86,7 +87,9 @@ swap("our engine on the real containerd, shim and runc", containerd, () => ({
 }));
 swap("our engine with the real shim", shim, () => ({ binDir: binDirWith({ [SHIM]: shim ?? "" }) }));
 swap("our engine with the real runc", runc, () => ({ binDir: binDirWith({ runc: runc ?? "" }) }));
-swap("our engine with crun", crun, () => ({ binDir: binDirWith({ runc: crun ?? "" }) }));
+/** Version 2 controllers beside version 1 ones, which crun refuses. */
+const hybrid = fs.existsSync("/sys/fs/cgroup/unified");
+swap("our engine with crun", !hybrid && crun, () => ({ binDir: binDirWith({ runc: crun ?? "" }) }));
 swap("the real dockerd on our containerd, shim and runc", dockerd, () => ({
   components: { ...(dockerd && { dockerd }) },
   without: ["registry-client"],

@@ -51,7 +51,7 @@ export function realDockerd(): Component | undefined {
       ...["--exec-root", paths.dockerdExecRoot],
       ...["--containerd", paths.containerdSocket],
       ...["--pidfile", path.join(paths.run, "dockerd.pid")],
-      ...["--storage-driver", "overlay2"],
+      ...["--storage-driver", "overlay2", "--live-restore"],
       ...["--userland-proxy=false", "--iptables=false", "--ip6tables=false"],
       ...(bridge ? ["--bridge", bridge.name] : []),
       ...(cgroupParent ? ["--cgroup-parent", cgroupParent] : []),

@@ -3,7 +3,7 @@ import crypto from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { findExecutable, type Suite, type SuiteOptions, startSuite } from "@longshore/suite";
+import { componentNames, findExecutable, type Suite, type SuiteOptions, startSuite } from "@longshore/suite";
 import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
 import { eventually } from "./eventually.ts";
@@ -26,7 +26,7 @@ export interface Engine extends AsyncDisposable {
   readonly cgroupParent: string;
   docker(cli: DockerCli): Docker;
   /** What is on the machine now and wasn't when the engine had started: for tests of "nothing is left behind". */
-  leaks(timeoutMs?: number): Promise<string[]>;
+  leaks: (timeoutMs?: number) => Promise<string[]>;
   /** Take this moment as the new "before" of `leaks`. */
   mark(): void;
 }
@@ -62,7 +62,11 @@ export async function startEngine({ cli, bridgeFirst = false, ...options }: Engi
   }
   const clientConfig = path.join(temp.path, "client");
   fs.mkdirSync(clientConfig);
-  const now = () => engineTraces({ dir: temp.path, bridge: bridge.name, cgroupParent });
+  const now = () => {
+    const daemons = componentNames.map((name) => `process ${suite.pid(name)} `);
+    const all = [...engineTraces({ dir: temp.path, bridge: bridge.name, cgroupParent })];
+    return new Set(all.filter((line) => !daemons.some((daemon) => line.startsWith(daemon))));
+  };
   const started = now();
   let marked = started;
   const docker = (client: DockerCli) => dockerFor(client, suite.dockerHost, clientConfig);

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { generate } from "./generate.ts";
 import { type Binary, binaries, distDir, repoRoot } from "./paths.ts";
@@ -92,6 +92,7 @@ function compile(entry: string, outfile: string): void {
 /** What the executables are made from, so that an unchanged tree is not built again. */
 function fingerprint(separate: boolean): string {
   const hash = crypto.createHash("sha256").update(String(separate)).update(commit());
+  hash.update(fs.readFileSync(fileURLToPath(import.meta.url)));
   const visit = (file: string): void => {
     const stat = fs.statSync(file);
     if (!stat.isDirectory()) {
