@@ -121,7 +121,7 @@ function* readChunks(file: string): Generator<Buffer> {
 function decompressSmall(file: string, compression: "gzip" | "zstd"): Buffer | undefined {
   if (fs.statSync(file).size > SMALL_BYTES) return undefined;
   const bytes = fs.readFileSync(file);
-  const options = { maxOutputLength: SMALL_OUTPUT_BYTES };
+  const options = { maxOutputLength: SMALL_OUTPUT_BYTES, chunkSize: 4 * CHUNK_BYTES };
   try {
     return compression === "gzip" ? zlib.gunzipSync(bytes, options) : zlib.zstdDecompressSync(bytes, options);
   } catch (error) {

@@ -42,15 +42,21 @@ beforeEach(async () => {
   snapshotter = await OverlaySnapshotter.open({ root: path.join(dir, "overlayfs"), store });
   snapshots = new SnapshotMetadata(database, snapshotter);
   deleted.length = 0;
-  collector = new GarbageCollector({
+  collector = newCollector(0);
+});
+
+function newCollector(workInProgressMs: number): GarbageCollector {
+  return new GarbageCollector({
     database,
-    backend,
+    backend: content.backend,
     snapshotters: new Map([["overlayfs", snapshotter]]),
     log,
+    workInProgressMs,
     onImageDeleted: (_, name) => deleted.push(`image ${name}`),
     onSnapshotRemoved: (_, __, key) => deleted.push(`snapshot ${key}`),
   });
-});
+}
+
 afterEach(async () => {
   await collector[Symbol.asyncDispose]();
   await snapshotter[Symbol.asyncDispose]();
@@ -152,6 +158,15 @@ describe("collect()", () => {
     await collector.collect();
     expect(await left()).toEqual([owned, rooted].sort());
     expect(await snapshotNames()).toEqual(["labelled"]);
+  });
+
+  test("leaves a snapshot alone that was prepared a moment ago, with what it stands on", async () => {
+    await using patient = newCollector(60_000);
+    await layer("bottom");
+    await layer("unused");
+    await snapshots.prepare(scope, { key: "working", parent: "bottom", labels: {} });
+    await patient.collect();
+    expect(await snapshotNames()).toEqual(["bottom", "working"]);
   });
 
   test("removes expired images", async () => {

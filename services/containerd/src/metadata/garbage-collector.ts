@@ -21,6 +21,13 @@ const FLAT = "containerd.io/gc.flat";
 /** Deletions come in groups; collect once they have stopped for a moment. */
 const DELAY_MS = 100;
 const START_DELAY_MS = 1000;
+
+/**
+ * A snapshot that somebody is just working on stays, even when he has neither a lease nor a label for it. The original would take it
+ * away at any moment.
+ */
+const WORK_IN_PROGRESS_MS = 60_000;
+
 /** Timers of node take no more than this; one that fires early finds nothing and is set again. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -39,6 +46,8 @@ export interface GarbageCollectorOptions {
   readonly backend: ContentStore;
   readonly snapshotters: ReadonlyMap<string, Snapshotter>;
   readonly log: Logger;
+  /** How long an active snapshot or a view stays that nothing refers to. */
+  readonly workInProgressMs?: number;
   onImageDeleted(namespace: string, name: string): void;
   onSnapshotRemoved(namespace: string, snapshotter: string, key: string): void;
 }
@@ -106,11 +115,12 @@ export class GarbageCollector implements AsyncDisposable {
     const { database, log } = this.options;
     const now = Date.now();
     const states = await Promise.all((await database.namespaces()).map((namespace) => this.read(namespace)));
-    const marked = await mark(states, now);
+    const youngest = now - (this.options.workInProgressMs ?? WORK_IN_PROGRESS_MS);
+    const marked = await mark(states, { now, youngest });
     const result = { content: 0, snapshots: 0, images: 0, leases: 0, ingests: 0, blobs: 0 };
     for (const state of states) await this.sweep(state, marked, result);
     result.blobs = await this.sweepBackend(states, marked);
-    this.scheduleExpiry(nextExpiry(states, now));
+    this.scheduleExpiry(nextExpiry(states, { now, youngest }));
     if (Object.values(result).some((n) => n > 0)) {
       log.debug({ ...result, durationMs: Math.round(performance.now() - began) }, "garbage collected");
     }
@@ -244,8 +254,14 @@ export class GarbageCollector implements AsyncDisposable {
   }
 }
 
+/** Milliseconds since 1970: the present, and when work in progress may have begun. */
+interface Times {
+  readonly now: number;
+  readonly youngest: number;
+}
+
 /** The ids of everything that stays. */
-function mark(states: readonly NamespaceState[], now: number): Promise<Set<string>> {
+function mark(states: readonly NamespaceState[], times: Times): Promise<Set<string>> {
   const byNamespace = new Map(states.map((state) => [state.namespace, state]));
   const belongings = new Map<string, GcNode[]>();
   for (const state of states) {
@@ -257,7 +273,7 @@ function mark(states: readonly NamespaceState[], now: number): Promise<Set<strin
     }
   }
   return reachable(
-    states.flatMap((state) => rootsOf(state, now)),
+    states.flatMap((state) => rootsOf(state, times)),
     async (node) => {
       const state = byNamespace.get(node.namespace);
       return [...(belongings.get(nodeId(node)) ?? []), ...(state ? referencesOf(state, node) : [])];
@@ -278,7 +294,7 @@ function* labelled(state: NamespaceState): Generator<[GcNode, Labels]> {
   }
 }
 
-function rootsOf(state: NamespaceState, now: number): GcNode[] {
+function rootsOf(state: NamespaceState, { now, youngest }: Times): GcNode[] {
   const { namespace } = state;
   const roots: GcNode[] = [];
   const live = new Map([...state.leases].filter(([, { labels }]) => !isExpired(labels, now)));
@@ -299,6 +315,10 @@ function rootsOf(state: NamespaceState, now: number): GcNode[] {
     if (expireAt !== undefined && Date.parse(expireAt) > now) roots.push({ kind: "ingest", namespace, key });
   }
   for (const key of state.containers.keys()) roots.push({ kind: "container", namespace, key });
+  for (const [key, { kind, createdAt }] of state.snapshots) {
+    if (kind !== "committed" && createdAt.getTime() > youngest)
+      roots.push({ kind: "snapshot", namespace, key });
+  }
   for (const kind of ["content", "snapshot"] as const) {
     for (const [key, { labels }] of kind === "content" ? state.content : state.snapshots) {
       const waiting = EXPIRE in labels && !isExpired(labels, now);
@@ -346,10 +366,13 @@ function isExpired(labels: Readonly<Labels>, now: number): boolean {
   return Number.isFinite(at) && at < now;
 }
 
-function nextExpiry(states: readonly NamespaceState[], now: number): number {
-  const times = states.flatMap(({ leases, images, ingests }) => [
+function nextExpiry(states: readonly NamespaceState[], { now, youngest }: Times): number {
+  const times = states.flatMap(({ leases, images, ingests, snapshots }) => [
     ...[...leases.values(), ...images.values()].map(({ labels }) => Date.parse(labels[EXPIRE] ?? "")),
     ...[...ingests.values()].map(({ expireAt = "" }) => Date.parse(expireAt)),
+    ...[...snapshots.values()]
+      .filter(({ kind }) => kind !== "committed")
+      .map(({ createdAt }) => createdAt.getTime() + now - youngest),
   ]);
   return times.filter((time) => time > now).reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
 }
