@@ -12,7 +12,7 @@ import { tarOf } from "@longshore/archive/testing";
 import { chainId, type Digest, digestOf } from "@longshore/digest";
 import { channelTo, createClient } from "@longshore/rpc";
 import { eventually } from "@longshore/testkit";
-import { Daemon, haveCtr } from "./daemon.ts";
+import { Daemon, haveCtr, processesWith } from "./daemon.ts";
 
 const GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
 /** Not `expect().rejects`: that blocks the loop which the call needs. */
@@ -326,6 +326,56 @@ describe("snapshots and diffs", () => {
     });
   });
 });
+
+test("SIGKILL in the middle of a write and of an unpacking loses nothing that was answered", async () => {
+  const bytes = Buffer.from("abcdefghij".repeat(200_000));
+  const tar = tarOf(Array.from({ length: 6_000 }, (_, i) => ({ name: `d/${i}`, content: "x" })));
+  const layer = await putBlob(zlib.gzipSync(tar));
+  const half = api.content.write(
+    (async function* () {
+      yield writeRequest({ ref: "killed", total: bytes.length, data: bytes.subarray(0, 700_000) });
+      await new Promise(() => {});
+    })(),
+  );
+  await half[Symbol.asyncIterator]().next();
+  const snapshotter = "overlayfs";
+  const { mounts } = await api.snapshots.prepare({ snapshotter, key: "killed", parent: "", labels: {} });
+  const dir = mounts[0]?.source ?? "";
+  const diff = { mediaType: GZIP, digest: layer, size: 1n, annotations: {} };
+  const unpacking = failureOf(api.diff.apply({ diff, mounts, payloads: {}, syncFs: false }));
+  await eventually(() => fs.existsSync(path.join(dir, "d")), { what: "unpacking begun" });
+  const workers = () =>
+    processesWith("\0diff-worker\0").filter((pid) => parentOf(pid) === daemon.pid || parentOf(pid) === 1);
+  const before = workers();
+  fs.mkdirSync(path.join(path.dirname(path.dirname(dir)), "4711/fs"), { recursive: true });
+  await daemon.signal("SIGKILL");
+  expect(await unpacking).toBeDefined();
+  await eventually(() => !before.some((pid) => fs.existsSync(`/proc/${pid}`)), { what: "workers gone" });
+  await daemon.start();
+
+  await eventually(() => !fs.existsSync(path.join(path.dirname(path.dirname(dir)), "4711")), {
+    what: "a directory without a record removed",
+  });
+  expect((await api.content.info({ digest: layer })).info?.digest).toBe(layer);
+  expect((await api.content.status({ ref: "killed" })).status).toMatchObject({ offset: 700_000n });
+  const rest = { action: WriteAction.COMMIT, ref: "killed", offset: 700_000, data: bytes.subarray(700_000) };
+  expect((await writeAll({ ...rest, expected: digestOf(bytes) })).at(-1)).toMatchObject({
+    digest: digestOf(bytes),
+  });
+  await api.snapshots.remove({ snapshotter, key: "killed" });
+  const again = await api.snapshots.prepare({ snapshotter, key: "killed", parent: "", labels: {} });
+  const { applied } = await api.diff.apply({ diff, mounts: again.mounts, payloads: {}, syncFs: true });
+  expect(applied?.digest).toBe(digestOf(tar));
+  await eventually(() => !fs.existsSync(dir), { what: "the removed snapshot's files gone" });
+}, 60_000);
+
+function parentOf(pid: number): number {
+  try {
+    return Number(/^PPid:\s*(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  } catch {
+    return 0;
+  }
+}
 
 describe.skipIf(!haveCtr)("Debian's ctr", () => {
   const image = "example.test/box:v1";
