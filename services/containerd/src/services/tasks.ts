@@ -9,6 +9,7 @@ import { validateIdentifierOf } from "../identifier.ts";
 import { parseFilters } from "../metadata/filter.ts";
 import { requireNamespace } from "../namespace.ts";
 import type { ContainerdPlugin } from "../plugin.ts";
+import { forgetTold } from "../shims/exit-record.ts";
 import type { Task } from "../shims/task.ts";
 import { timestampNow } from "../timestamp.ts";
 import { ContainerStore } from "./container-store.ts";
@@ -68,11 +69,11 @@ export function tasksPlugin(runtimeOf: () => Runtime): ContainerdPlugin {
           return { id: "", pid, exitStatus, exitedAt };
         },
         async deleteProcess({ containerId, execId }, context) {
+          if (execId === "") throw new EngineError("invalid_argument", "exec id cannot be empty");
           const task = await taskOf(containerId, context);
-          return {
-            id: execId,
-            ...(await task.shim.delete({ id: containerId, execId }, { signal: context.signal })),
-          };
+          const deleted = await task.shim.delete({ id: containerId, execId }, { signal: context.signal });
+          forgetTold(task.bundle.path, execId);
+          return { id: execId, ...deleted };
         },
         async get({ containerId, execId }, context) {
           const task = await taskOf(containerId, context);

@@ -34,6 +34,8 @@ export function readExitRecords(bundle: string): ProcessExit[] {
 
 /** Remember in the bundle that an exit was published, for a daemon that comes back. */
 export function markTold(bundle: string, { execId, pid }: Pick<ProcessExit, "execId" | "pid">): void {
+  // An exec process without a record was deleted meanwhile, or its shim writes none: nobody will ask.
+  if (execId !== "" && !fs.existsSync(path.join(bundle, EXITS, `${execId}.json`))) return;
   const directory = path.join(bundle, TOLD);
   try {
     fs.mkdirSync(directory, { mode: 0o700 });
@@ -43,6 +45,11 @@ export function markTold(bundle: string, { execId, pid }: Pick<ProcessExit, "exe
   }
   // An exec id may be used again, for another pid.
   fs.writeFileSync(path.join(directory, execId || INIT), String(pid));
+}
+
+/** An exec process was deleted, and its record with it. */
+export function forgetTold(bundle: string, execId: string): void {
+  fs.rmSync(path.join(bundle, TOLD, execId), { force: true });
 }
 
 export function wasTold(bundle: string, { execId, pid }: Pick<ProcessExit, "execId" | "pid">): boolean {

@@ -6,7 +6,7 @@ import { tempDir } from "@longshore/testkit";
 import { Exchange } from "../events/exchange.ts";
 import { eventMessage } from "../plugin.ts";
 import { Bundle } from "./bundle.ts";
-import { readExitRecords, wasTold } from "./exit-record.ts";
+import { forgetTold, readExitRecords, wasTold } from "./exit-record.ts";
 import { ExitReporter } from "./exit-reporter.ts";
 
 const exitedAt = { seconds: 1_700_000_000n, nanos: 5 };
@@ -40,11 +40,17 @@ test("ExitReporter publishes an exit once, whoever tells of it first, and marks 
   exits.forward(envelope, { onNats: true });
   exits.forward(envelope, {});
   exits.report(bundle, { execId: "", pid: 7, exitStatus: 3, exitedAt });
+  fs.mkdirSync(path.join(bundle.path, "exits"));
+  fs.writeFileSync(path.join(bundle.path, "exits/e1.json"), "{}");
   exits.report(bundle, { execId: "e1", pid: 9, exitStatus: 4, exitedAt });
-  expect(seen).toEqual(["/tasks/exit c1 3 true", "/tasks/exit e1 4 false"]);
+  exits.report(bundle, { execId: "deleted", pid: 11, exitStatus: 0, exitedAt });
+  expect(seen).toEqual(["/tasks/exit c1 3 true", "/tasks/exit e1 4 false", "/tasks/exit deleted 0 false"]);
   expect(wasTold(bundle.path, init)).toBe(true);
   expect(wasTold(bundle.path, { execId: "e1", pid: 9 })).toBe(true);
   expect(wasTold(bundle.path, { execId: "e1", pid: 10 })).toBe(false);
+  expect(wasTold(bundle.path, { execId: "deleted", pid: 11 })).toBe(false);
+  forgetTold(bundle.path, "e1");
+  expect(wasTold(bundle.path, { execId: "e1", pid: 9 })).toBe(false);
 });
 
 test("readExitRecords() reads what shims wrote, and passes over a torn record", () => {
