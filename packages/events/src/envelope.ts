@@ -1,3 +1,4 @@
+import { readText } from "@longshore/syscalls";
 import { formatTime, type JsonObject, type Timestamp, toEventJson } from "./event-json.ts";
 
 /** The stream that holds all events, and the subjects in it. */
@@ -97,5 +98,5 @@ function subjectId(event: JsonObject): string {
 
 /** This machine's name in subjects and envelopes. */
 export function hostName(): string {
-  return require("node:fs").readFileSync("/proc/sys/kernel/hostname", "utf8").trim();
+  return readText("/proc/sys/kernel/hostname").trim();
 }

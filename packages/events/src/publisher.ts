@@ -1,6 +1,6 @@
-import fs from "node:fs";
 import { EngineError } from "@longshore/errors";
-import { DiskQueue } from "./disk-queue.ts";
+import { exists, readText } from "@longshore/syscalls";
+import type { DiskQueue } from "./disk-queue.ts";
 import { type OutgoingEvent, STREAM, STREAM_SUBJECTS } from "./envelope.ts";
 import { type NatsAddress, parseNatsUrl } from "./nats-url.ts";
 
@@ -55,7 +55,7 @@ export class EventPublisher {
     this.#options = options;
     this.#address = parseNatsUrl(options.url);
     // What an earlier process left.
-    if (fs.existsSync(options.queueFile)) this.#kick();
+    if (exists(options.queueFile)) this.#kick();
   }
 
   /** Whether all events so far were delivered or are on their way; false while NATS is away. */
@@ -116,8 +116,8 @@ export class EventPublisher {
   /** First the file, which is older, then what waits in memory. */
   async #deliverAll(): Promise<void> {
     this.#link ??= await NatsLink.connect(this.#address, this.#options.tokenFile);
-    const queue = this.#openQueue();
-    while (!this.#closed && !queue.isEmpty) {
+    const queue = exists(this.#options.queueFile) ? this.#openQueue() : undefined;
+    while (queue && !this.#closed && !queue.isEmpty) {
       const { events, bytes } = queue.peek();
       for (const event of events) await this.#link.publish(event);
       queue.drop(bytes);
@@ -173,6 +173,8 @@ export class EventPublisher {
 
   #openQueue(): DiskQueue {
     const { queueFile: path, queueLimitBytes: limitBytes = 1 << 20 } = this.#options;
+    // Loaded when NATS is first away, for its file functions are large.
+    const { DiskQueue } = require("./disk-queue.ts") as typeof import("./disk-queue.ts");
     this.#queue ??= new DiskQueue({ path, limitBytes });
     return this.#queue;
   }
@@ -193,7 +195,7 @@ class NatsLink {
   #error: Error | undefined;
 
   static async connect(address: NatsAddress, tokenFile: string | undefined): Promise<NatsLink> {
-    const token = tokenFile ? fs.readFileSync(tokenFile, "utf8").trim() : address.token;
+    const token = tokenFile ? readText(tokenFile).trim() : address.token;
     const link = new NatsLink();
     link.#ready.promise.catch(() => {});
     await Bun.connect<undefined>({

@@ -1,5 +1,19 @@
-import fs from "node:fs";
 import { isErrno } from "@longshore/errors";
+import {
+  addressOf,
+  check,
+  close,
+  fixedBuffer,
+  NR,
+  O_APPEND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_WRONLY,
+  openFile,
+  rename,
+  stat,
+  syscall,
+} from "@longshore/syscalls";
 import type { JsonFileLog } from "./uri.ts";
 
 export type LogStream = "stdout" | "stderr";
@@ -7,6 +21,7 @@ export type LogStream = "stdout" | "stderr";
 /** Docker cuts lines that are longer than this into several entries, of which only the last ends with a newline. */
 export const MAX_LINE_BYTES = 16384;
 
+const EINTR = 4;
 const NEWLINE = 10;
 /** Room for entries that are not written yet; an entry needs at most six bytes for one, and its frame. */
 const OUT_BYTES = 256 << 10;
@@ -24,6 +39,7 @@ const ESCAPES: (Buffer | undefined)[] = Array.from({ length: 128 }, (_, byte) =>
 
 /** One for all logs of the process: it is empty between calls. */
 let out: Buffer | undefined;
+let outAddress = 0;
 let outBytes = 0;
 
 interface Carry {
@@ -54,8 +70,8 @@ export class JsonFileWriter {
   constructor(log: JsonFileLog, onError: (error: unknown) => void) {
     this.#log = log;
     this.#onError = onError;
-    this.#fd = fs.openSync(log.path, "a", 0o640);
-    this.#size = fs.fstatSync(this.#fd).size;
+    this.#fd = openLog(log.path);
+    this.#size = stat(log.path).size;
   }
 
   /** Add output. What follows the last newline waits for its line's end. */
@@ -92,7 +108,7 @@ export class JsonFileWriter {
   close(): void {
     this.end("stdout");
     this.end("stderr");
-    if (this.#fd >= 0) fs.closeSync(this.#fd);
+    if (this.#fd >= 0) close(this.#fd);
     this.#fd = -1;
   }
 
@@ -121,7 +137,10 @@ export class JsonFileWriter {
   #flush(): void {
     if (!out || outBytes === 0) return;
     try {
-      for (let done = 0; done < outBytes; ) done += fs.writeSync(this.#fd, out, done, outBytes - done);
+      for (let done = 0; done < outBytes; ) {
+        const n = syscall(NR.write, this.#fd, outAddress + done, outBytes - done);
+        if (n !== -EINTR) done += check(n, "write", this.#log.path);
+      }
       this.#size += outBytes;
       this.#failing = false;
     } catch (error) {
@@ -134,12 +153,12 @@ export class JsonFileWriter {
     const { path, maxFiles = 1 } = this.#log;
     try {
       if (maxFiles < 2) {
-        fs.ftruncateSync(this.#fd);
+        check(syscall(NR.ftruncate, this.#fd, 0), "ftruncate", path);
       } else {
         for (let n = maxFiles - 1; n > 1; n--) renameIfThere(`${path}.${n - 1}`, `${path}.${n}`);
         renameIfThere(path, `${path}.1`);
-        const fresh = fs.openSync(path, "a", 0o640);
-        fs.closeSync(this.#fd);
+        const fresh = openLog(path);
+        close(this.#fd);
         this.#fd = fresh;
       }
       this.#size = 0;
@@ -166,7 +185,10 @@ function keep(carry: Carry, bytes: Uint8Array): void {
 }
 
 function buffer(): Buffer {
-  out ??= Buffer.allocUnsafeSlow(OUT_BYTES);
+  if (!out) {
+    out = fixedBuffer(OUT_BYTES);
+    outAddress = addressOf(out);
+  }
   return out;
 }
 
@@ -196,9 +218,13 @@ function isUtf8(bytes: Uint8Array): boolean {
   return check(bytes);
 }
 
+function openLog(path: string): number {
+  return openFile(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640);
+}
+
 function renameIfThere(from: string, to: string): void {
   try {
-    fs.renameSync(from, to);
+    rename(from, to);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
   }

@@ -269,6 +269,16 @@ export function lchown(path: string, uid: number, gid: number, dirfd = AT_FDCWD)
   check(syscall(NR.fchownat, dirfd, scratch().string(path), uid, gid, AT_SYMLINK_NOFOLLOW), "lchown", path);
 }
 
+/** chmod(2), following symlinks. The umask doesn't apply. */
+export function chmod(path: string, mode: number, dirfd = AT_FDCWD): void {
+  check(syscall(NR.fchmodat, dirfd, scratch().string(path), mode), "chmod", path);
+}
+
+/** Change the owner of what a descriptor is open on. */
+export function fchown(fd: number, uid: number, gid: number): void {
+  check(syscall(NR.fchown, fd, uid, gid), "fchown", String(fd));
+}
+
 export function fcntl(fd: number, command: number, argument = 0): number {
   return check(syscall(NR.fcntl, fd, command, argument), "fcntl", String(fd));
 }

@@ -1,4 +1,3 @@
-import fs from "node:fs";
 import { Request, Response } from "@longshore/api/ttrpc/request";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "./definition.ts";
@@ -77,7 +76,7 @@ export function serveTtrpc(): TtrpcServer {
       });
       if (typeof on !== "string") return;
       path = on;
-      fs.chmodSync(on, 0o600);
+      nodeFs().chmodSync(on, 0o600);
     },
     close() {
       listener?.stop(true);
@@ -89,9 +88,14 @@ export function serveTtrpc(): TtrpcServer {
   };
 }
 
+/** Loaded only by servers that make their socket: it would cost each shim 0.4 MB. */
+function nodeFs(): typeof import("node:fs") {
+  return require("node:fs");
+}
+
 function remove(path: string): void {
   try {
-    fs.unlinkSync(path);
+    nodeFs().unlinkSync(path);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
   }

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Flags } from "./flags.ts";
-import { LEAN_ENVIRONMENT } from "./lean.ts";
+import { IDLE_ENVIRONMENT } from "./lean.ts";
 
 /** Longest path of a unix socket that every peer can connect to. */
 const MAX_SOCKET_PATH = 106;
@@ -56,7 +56,7 @@ function spawnServer(flags: Flags, socket: string, listener: number | undefined)
   ];
   const child = Bun.spawn(argv, {
     argv0: process.argv0,
-    env: { ...process.env, ...LEAN_ENVIRONMENT },
+    env: { ...process.env, ...IDLE_ENVIRONMENT },
     stdio: listener === undefined ? ["ignore", "ignore", "ignore"] : ["ignore", "ignore", "ignore", listener],
     // A session of its own: no signal for containerd's group or terminal reaches it.
     detached: true,

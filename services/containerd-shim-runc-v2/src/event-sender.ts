@@ -1,4 +1,3 @@
-import path from "node:path";
 import { EventsDefinition } from "@longshore/api/containerd/services/ttrpc/events/v1/events";
 import {
   EventPublisher,
@@ -60,7 +59,7 @@ export class EventSender {
         url: options.natsUrl,
         tokenFile: options.natsTokenFile,
         // Outside the bundle, which may be removed before NATS is back: containerd sends what is left in it.
-        queueFile: process.env.LONGSHORE_EVENT_QUEUE || path.join(options.bundle, "events.queue"),
+        queueFile: process.env.LONGSHORE_EVENT_QUEUE || `${options.bundle}/events.queue`,
         onTrouble: (error) => log().warn({ err: error }, "NATS"),
       });
     }

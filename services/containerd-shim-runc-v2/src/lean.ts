@@ -4,3 +4,13 @@ export const LEAN_ENVIRONMENT = {
   BUN_JSC_numberOfGCMarkers: "1",
   BUN_JSC_useConcurrentGC: "0",
 } as const;
+
+/**
+ * For the long-lived process besides: a small heap, and machine code only for what runs hot, such as the loop over a log's bytes.
+ * Each compiled function costs memory that is never given back.
+ */
+export const IDLE_ENVIRONMENT = {
+  ...LEAN_ENVIRONMENT,
+  BUN_OPTIONS: "--smol",
+  BUN_JSC_thresholdForJITAfterWarmUp: "50000",
+} as const;

@@ -1,7 +1,7 @@
-import fs from "node:fs";
-import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
+import { exists, readText } from "@longshore/syscalls";
 import { LEAN_ENVIRONMENT } from "./lean.ts";
+import { dirname, removeIfThere } from "./paths.ts";
 import { spawned } from "./reaper.ts";
 
 export interface RuncOptions {
@@ -44,10 +44,7 @@ export class Runc {
     { stdio = ["ignore", "ignore", "ignore"], stdin }: { stdio?: Stdio; stdin?: Uint8Array } = {},
   ): Promise<void> {
     // Of its own, so that two at once don't read each other's errors.
-    const log = path.join(
-      this.#bundle,
-      args[0] === "create" ? "log.json" : `log-${args[0]}-${nextLog++}.json`,
-    );
+    const log = `${this.#bundle}/${args[0] === "create" ? "log.json" : `log-${args[0]}-${nextLog++}.json`}`;
     const argv = [this.#binary, ...this.#globals, "--log", log, "--log-format", "json", ...args];
     try {
       const child = Bun.spawn(argv, {
@@ -63,26 +60,30 @@ export class Runc {
         cause: error,
       });
     } finally {
-      if (args[0] !== "create") fs.rmSync(log, { force: true });
+      if (args[0] !== "create") removeIfThere(log);
     }
   }
 }
 
 let nextLog = 1;
 
+/** Settings of the shim itself that are not for the programs that it starts. */
+const OURS = new Set(["BUN_OPTIONS", "BUN_JSC_thresholdForJITAfterWarmUp"]);
+
 let environment: Record<string, string> | undefined;
 function runtimeEnvironment(): Record<string, string> {
   if (environment) return environment;
   const { NOTIFY_SOCKET, LISTEN_FDS, LISTEN_PID, ...rest } = process.env as Record<string, string>;
   environment = { ...rest, ...LEAN_ENVIRONMENT };
-  for (const name of Object.keys(environment)) if (name.startsWith("LONGSHORE_")) delete environment[name];
+  for (const name of Object.keys(environment))
+    if (name.startsWith("LONGSHORE_") || OURS.has(name)) delete environment[name];
   return environment;
 }
 
 function findRunc(binary: string): string {
   if (binary.includes("/")) return binary;
-  const beside = path.join(path.dirname(process.execPath), binary || "runc");
-  if (binary === "" && fs.existsSync(beside)) return beside;
+  const beside = `${dirname(process.execPath)}/${binary || "runc"}`;
+  if (binary === "" && exists(beside)) return beside;
   const found = Bun.which(binary || "runc", {
     PATH: `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`,
   });
@@ -100,7 +101,7 @@ function runtimeError(what: string, log: string, status: number): EngineError {
 export function lastMessage(log: string): string | undefined {
   let text: string;
   try {
-    text = fs.readFileSync(log, "utf8");
+    text = readText(log);
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw error;

@@ -1,12 +1,11 @@
-import fs from "node:fs";
-import path from "node:path";
 import { TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
 import { isErrno } from "@longshore/errors";
-import { PR_SET_CHILD_SUBREAPER, prctl } from "@longshore/syscalls";
+import { PR_SET_CHILD_SUBREAPER, prctl, readText, unlink, writeControl } from "@longshore/syscalls";
 import { serveTtrpc, type TtrpcHandlers } from "@longshore/ttrpc";
 import { EventSender } from "./event-sender.ts";
 import type { Flags } from "./flags.ts";
 import { configureLog, log } from "./log.ts";
+import { dirname } from "./paths.ts";
 import { installReaper } from "./reaper.ts";
 import { taskService } from "./service.ts";
 
@@ -21,7 +20,7 @@ const TASK_V3 = { ...TaskDefinition, fullName: "containerd.task.v3.Task" };
 /** The long-lived process: serves the task until containerd says that it may end. */
 export async function serve(flags: Flags, signal: AbortSignal): Promise<number> {
   const bundle = process.cwd();
-  configureLog({ file: path.join(bundle, "log"), debug: flags.debug });
+  configureLog({ file: `${bundle}/log`, debug: flags.debug });
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   adjustOomScore();
   surviveBugs();
@@ -36,7 +35,7 @@ export async function serve(flags: Flags, signal: AbortSignal): Promise<number> 
   const ended = Promise.withResolvers<void>();
   const handlers = taskService({
     namespace: flags.namespace,
-    socketDirectory: path.dirname(flags.socket),
+    socketDirectory: dirname(flags.socket),
     events,
     onShutdown: ended.resolve,
   });
@@ -76,7 +75,7 @@ async function listen(socket: string, handlers: TtrpcHandlers<TaskDefinition>): 
 
 function removeSocket(socket: string): void {
   try {
-    fs.unlinkSync(socket);
+    unlink(socket);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
   }
@@ -91,6 +90,6 @@ function surviveBugs(): void {
 /** A little likelier to be killed than containerd, which started us, and far less than the container. */
 function adjustOomScore(): void {
   const file = "/proc/self/oom_score_adj";
-  const score = Number(fs.readFileSync(file, "utf8"));
-  fs.writeFileSync(file, String(Math.min(score + 1, 1000)));
+  const score = Number(readText(file));
+  writeControl(file, String(Math.min(score + 1, 1000)));
 }

@@ -1,15 +1,14 @@
-import fs from "node:fs";
-import path from "node:path";
 import type { CreateTaskRequest, ExecProcessRequest } from "@longshore/api/containerd/runtime/task/v2/shim";
 import { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, isErrno } from "@longshore/errors";
-import { kill } from "@longshore/syscalls";
+import { kill, mkdirAll, readText, writeFile } from "@longshore/syscalls";
 import type { EventSender } from "./event-sender.ts";
 import { forgetExit, recordExit } from "./exit-record.ts";
 import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
 import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
+import { removeIfThere } from "./paths.ts";
 import { onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
 import { mountRootfs } from "./rootfs.ts";
 import { Runc } from "./runc.ts";
@@ -47,16 +46,13 @@ export class Task {
     }
     const { bundle } = request;
     const options = runcOptions(request.options);
-    const root = path.join(options.root || DEFAULT_ROOT, surroundings.namespace);
+    const root = `${options.root || DEFAULT_ROOT}/${surroundings.namespace}`;
     const { binaryName: binary, systemdCgroup } = options;
     const runc = new Runc({ binary, root, systemdCgroup, bundle });
     // For `delete`, should this process be lost.
-    fs.writeFileSync(
-      path.join(bundle, "options.json"),
-      JSON.stringify({ binary: runc.binary, root, systemdCgroup }),
-    );
-    const rootfs = path.join(bundle, "rootfs");
-    if (request.rootfs.length > 0) fs.mkdirSync(rootfs, { recursive: true, mode: 0o711 });
+    writeFile(`${bundle}/options.json`, JSON.stringify({ binary: runc.binary, root, systemdCgroup }));
+    const rootfs = `${bundle}/rootfs`;
+    if (request.rootfs.length > 0) mkdirAll(rootfs, 0o711);
     const unmount = request.rootfs.length > 0 ? mountRootfs(request.rootfs, rootfs) : () => {};
     try {
       const task = new Task(request, { surroundings, runc, options, unmount });
@@ -238,7 +234,7 @@ export class Task {
   }
 
   async #create(): Promise<void> {
-    const pidFile = path.join(this.bundle, "init.pid");
+    const pidFile = `${this.bundle}/init.pid`;
     const { noPivotRoot, noNewKeyring } = this.#options;
     const { init } = this;
     const args = [
@@ -277,10 +273,10 @@ export class Task {
 
   async #startExec(process: ManagedProcess): Promise<void> {
     const { execId, io } = process;
-    const specFile = path.join(this.bundle, `${execId}.process.json`);
-    const pidFile = path.join(this.bundle, `${execId}.pid`);
+    const specFile = `${this.bundle}/${execId}.process.json`;
+    const pidFile = `${this.bundle}/${execId}.pid`;
     const spec = JSON.parse(Buffer.from(process.spec ?? []).toString()) as Record<string, unknown>;
-    fs.writeFileSync(specFile, JSON.stringify({ ...spec, terminal: io.request.terminal }), { mode: 0o600 });
+    writeFile(specFile, JSON.stringify({ ...spec, terminal: io.request.terminal }), { mode: 0o600 });
     const args = [
       ...["exec", "--process", specFile, "--detach", "--pid-file", pidFile],
       ...(io.consolePath ? ["--console-socket", io.consolePath] : []),
@@ -298,8 +294,8 @@ export class Task {
       io.close();
       throw error;
     } finally {
-      fs.rmSync(specFile, { force: true });
-      fs.rmSync(pidFile, { force: true });
+      removeIfThere(specFile);
+      removeIfThere(pidFile);
     }
   }
 
@@ -337,7 +333,7 @@ function runcOptions(any: Any | undefined): Options {
 }
 
 function readPid(file: string): number {
-  const pid = Number(fs.readFileSync(file, "utf8"));
+  const pid = Number(readText(file));
   if (Number.isInteger(pid) && pid > 0) return pid;
   throw new EngineError("internal", `the runtime wrote no pid to ${file}`);
 }

@@ -1,9 +1,9 @@
-import fs from "node:fs";
-import path from "node:path";
 import { isErrno } from "@longshore/errors";
 import { frameHeader, type STDERR, STDIN, type STDOUT, StdioFrameDecoder } from "@longshore/stdio";
+import { chmod, mkdirAll, unlink } from "@longshore/syscalls";
+import { dirname } from "../paths.ts";
 import type { Sink } from "./sink.ts";
-import { Spool } from "./spool.ts";
+import type { Spool } from "./spool.ts";
 
 /** How much a client may lag behind, on disk, before the process is made to wait for it. */
 const LAG_BYTES = 256 << 20;
@@ -32,7 +32,7 @@ export class AttachServer {
 
   constructor(options: AttachOptions) {
     this.#options = options;
-    fs.mkdirSync(path.dirname(options.socketPath), { recursive: true, mode: 0o700 });
+    mkdirAll(dirname(options.socketPath), 0o700);
     remove(options.socketPath);
     this.#listener = Bun.listen<AttachClient>({
       unix: options.socketPath,
@@ -48,7 +48,7 @@ export class AttachServer {
         error: (socket) => this.#gone(socket.data),
       },
     });
-    fs.chmodSync(options.socketPath, 0o600);
+    chmod(options.socketPath, 0o600);
   }
 
   /** One of the process's streams; both must end for the connections to. */
@@ -178,6 +178,8 @@ class AttachClient {
       const written = this.#socket.write(bytes);
       if (written < 0 || written === bytes.length) return;
       rest = bytes.subarray(written);
+      // Loaded with the first client that lags.
+      const { Spool } = require("./spool.ts") as typeof import("./spool.ts");
       this.#spool = new Spool(this.#options.spoolDirectory);
     }
     // A full disk costs this client its connection, and nobody else anything.
@@ -192,7 +194,7 @@ class AttachClient {
 
 function remove(socketPath: string): void {
   try {
-    fs.unlinkSync(socketPath);
+    unlink(socketPath);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
   }

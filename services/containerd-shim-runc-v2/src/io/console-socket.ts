@@ -1,4 +1,3 @@
-import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import {
   AF_UNIX,
@@ -22,7 +21,7 @@ export class ConsoleSocket {
   #fd: number;
 
   constructor(directory: string) {
-    this.path = path.join(directory, `pty-${crypto.randomUUID().slice(0, 8)}`);
+    this.path = `${directory}/pty-${crypto.randomUUID().slice(0, 8)}`;
     this.#fd = socket(AF_UNIX, SOCK_STREAM);
     try {
       bindUnix(this.#fd, this.path);

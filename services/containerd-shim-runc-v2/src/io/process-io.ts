@@ -1,25 +1,34 @@
-import fs from "node:fs";
-import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import { isStdioUri, JsonFileWriter, type LogStream, parseStdioUri, STDERR, STDOUT } from "@longshore/stdio";
 import {
   close,
   F_GETFL,
   F_SETFL,
+  fchown,
   fcntl,
+  mkdirAll,
+  O_APPEND,
   O_CLOEXEC,
+  O_CREAT,
   O_NONBLOCK,
+  O_WRONLY,
   openFile,
   pipe,
+  S_IFIFO,
+  S_IFMT,
   setWindowSize,
+  stat,
   type WindowSize,
 } from "@longshore/syscalls";
+import { dirname } from "../paths.ts";
 import { AttachServer } from "./attach-server.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { FdSink } from "./fd-sink.ts";
 import { OutputPump } from "./output-pump.ts";
 import { readSome, unwatch, type Watched, watch } from "./readiness.ts";
 import type { Sink } from "./sink.ts";
+
+const APPEND = O_WRONLY | O_APPEND | O_CLOEXEC;
 
 /** A task request's stdio fields. */
 export interface StdioRequest {
@@ -140,7 +149,7 @@ export class ProcessIo {
   #pipe(): [read: number, write: number] {
     const ends = pipe(O_CLOEXEC);
     const { uid, gid } = this.#options;
-    if (uid !== 0 || gid !== 0) for (const fd of ends) fs.fchownSync(fd, uid, gid);
+    if (uid !== 0 || gid !== 0) for (const fd of ends) fchown(fd, uid, gid);
     this.#childFds.push(ends[0]);
     return ends;
   }
@@ -182,12 +191,12 @@ export class ProcessIo {
   #fileSink(target: string, pump: OutputPump): Sink {
     const [, scheme = "fifo", name = target] = /^([a-z0-9-]+):\/\/(.*)$/.exec(target) ?? [];
     if (scheme === "file") {
-      fs.mkdirSync(path.dirname(name), { recursive: true });
-      return new FdSink(fs.openSync(name, "a", 0o644), () => pump.resume());
+      mkdirAll(dirname(name));
+      return new FdSink(openFile(name, APPEND | O_CREAT, 0o644), () => pump.resume());
     }
     if (scheme !== "fifo")
       throw new EngineError("unimplemented", `stdio scheme ${scheme}:// is not supported`);
-    if (!isFifo(name)) return new FdSink(fs.openSync(name, "a"), () => pump.resume());
+    if (!isFifo(name)) return new FdSink(openFile(name, APPEND), () => pump.resume());
     // A reader that comes and goes must not be seen: we hold both ends.
     const keeper = openFile(name, 2 | O_NONBLOCK | O_CLOEXEC);
     const fd = openFile(name, 1 | O_NONBLOCK | O_CLOEXEC);
@@ -233,7 +242,7 @@ export class ProcessIo {
     const wantsInput = isStdioUri(stdin);
     this.#attach = new AttachServer({
       socketPath,
-      spoolDirectory: log ? path.dirname(log.path) : this.#options.bundle,
+      spoolDirectory: log ? dirname(log.path) : this.#options.bundle,
       onInput: wantsInput ? (bytes) => this.#stdin?.write(bytes) ?? true : undefined,
       // A terminal has no end of file to send; its line discipline makes one of ^D.
       onInputEnd: () => wantsInput && !terminal && this.#closeStdin(),
@@ -324,7 +333,7 @@ class FifoSource implements Watched {
 
 function isFifo(name: string): boolean {
   try {
-    return fs.statSync(name).isFIFO();
+    return (stat(name).mode & S_IFMT) === S_IFIFO;
   } catch (error) {
     if (isErrno(error, "ENOENT"))
       throw new EngineError("not_found", `stdio ${name}: no such file or directory`);
