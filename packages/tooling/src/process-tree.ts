@@ -9,10 +9,24 @@ function executable(pid: number): string | undefined {
   }
 }
 
-/**
- * `ps -ef --forest`, but only the processes that run an executable of `binDirs`, those named by `pids`, and what descends from either.
- */
-export function processTree(pids: number[], binDirs: string[]): string {
+function read(file: string): string {
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch {
+    return ""; // gone
+  }
+}
+
+export interface ProcessTreeOptions {
+  /** Processes that are shown. */
+  pids: number[];
+  /** Also those whose executable is from `binDir` and whose command line names something below `runDir`: the shims. */
+  binDir: string;
+  runDir: string;
+}
+
+/** `ps -ef --forest` of one suite: its daemons, its shims, and what descends from them. */
+export function processTree({ pids, binDir, runDir }: ProcessTreeOptions): string {
   const [header = "", ...lines] = execFileSync("ps", ["-ef", "--forest"], {
     encoding: "utf8",
     maxBuffer: 1 << 24,
@@ -25,13 +39,21 @@ export function processTree(pids: number[], binDirs: string[]): string {
     return { line, pid: pid ?? 0, parent: parent ?? 0 };
   });
   for (const { pid } of rows) {
-    const file = executable(pid);
-    if (file && binDirs.some((dir) => file.startsWith(`${dir}/`))) shown.add(pid);
+    const ours = executable(pid)?.startsWith(`${binDir}/`) ?? false;
+    if (ours && read(`/proc/${pid}/cmdline`).includes(`${runDir}/`)) shown.add(pid);
   }
   // A child may stand before its parent only where process numbers have wrapped round: repeat until nothing is added.
   for (let size = -1; size !== shown.size; ) {
     size = shown.size;
     for (const { pid, parent } of rows) if (shown.has(parent)) shown.add(pid);
   }
-  return [header, ...rows.filter(({ pid }) => shown.has(pid)).map(({ line }) => line)].join("\n");
+  const kept = rows.filter(({ pid }) => shown.has(pid)).map(({ line }) => line);
+  return [header, ...withoutAncestors(kept, header.indexOf("CMD"))].join("\n");
+}
+
+/** Take away the part of the tree's branches that leads to processes which aren't shown. */
+function withoutAncestors(lines: string[], column: number): string[] {
+  const branches = lines.map((line) => /^[ |\\_]*/.exec(line.slice(column))?.[0].length ?? 0);
+  const common = Math.max(0, Math.min(...branches) - 4);
+  return lines.map((line) => line.slice(0, column) + line.slice(column + common));
 }

@@ -105,7 +105,7 @@ async function start(): Promise<number> {
     progress(`docker ${command.join(" ")}`);
     console.log(await docker(suite.dockerHost, ...command));
     const pids = module.componentNames.flatMap((name) => suite.pid(name) ?? []);
-    console.log(`\n${processTree(pids, [binDir])}`);
+    console.log(`\n${processTree({ pids, binDir, runDir: suite.paths.run })}`);
     console.log(howToGoOn(suite.dockerHost));
     await Promise.race([stopRequested, gaveUp]);
     return 0;
