@@ -14,6 +14,8 @@ export const shimBinary =
   process.env.LONGSHORE_SHIM ?? path.resolve(import.meta.dir, "../../../dist/bin/containerd-shim-runc-v2");
 /** The runtimes to run against: Debian's runc is the peer, ours beside it when it is built. */
 export const peerRunc = Bun.which("runc", { PATH });
+const built = path.resolve(import.meta.dir, "../../../dist/bin/runc");
+export const ownRunc = fs.existsSync(built) ? built : undefined;
 export const busybox = Bun.which("busybox", { PATH });
 export const canRun = process.getuid?.() === 0 && fs.existsSync(shimBinary) && !!peerRunc && !!busybox;
 
@@ -62,6 +64,8 @@ export interface ContainerOptions {
   runc?: string | undefined;
   terminal?: boolean;
   env?: Record<string, string>;
+  /** Don't connect over ttrpc. */
+  connect?: boolean;
   /** Changes to the specification before it is written. */
   edit?: (spec: OciSpec) => void;
 }
@@ -129,7 +133,7 @@ export class TestContainer {
 
   async boot(): Promise<void> {
     this.address = await this.startShim();
-    await this.connect();
+    if (this.options.connect !== false) await this.connect();
   }
 
   get environment(): Record<string, string> {
