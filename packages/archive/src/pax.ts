@@ -42,7 +42,7 @@ export function applyPax(entry: TarEntry, records: PaxRecords): void {
     if (keyword.startsWith(SCHILY_XATTR)) {
       xattrs.set(keyword.slice(SCHILY_XATTR.length), value);
     } else if (keyword.startsWith(LIBARCHIVE_XATTR)) {
-      const name = decodeURIComponent(keyword.slice(LIBARCHIVE_XATTR.length));
+      const name = percentDecoded(keyword.slice(LIBARCHIVE_XATTR.length));
       if (!xattrs.has(name)) xattrs.set(name, Buffer.from(value, "base64").toString("latin1"));
     } else if (value !== "") {
       applyRecord(entry, keyword, value);
@@ -75,6 +75,10 @@ function applyRecord(entry: TarEntry, keyword: string, value: string): void {
       entry.atimeNs = nanoseconds(value);
       return;
   }
+}
+
+function percentDecoded(text: string): string {
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 function decimal(value: string): number {

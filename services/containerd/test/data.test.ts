@@ -318,6 +318,31 @@ describe("snapshots and diffs", () => {
     expect((await api.content.listStatuses({ filters: [] })).statuses).toEqual([]);
   });
 
+  test("more layers than mount options fit in a page are mounted all the same", async () => {
+    const snapshotter = "overlayfs";
+    const count = 4096 / `${daemon.root}/io.containerd.snapshotter.v1.overlayfs/snapshots/100/fs`.length + 5;
+    let parent = "";
+    for (let i = 0; i < count; i++) {
+      const { mounts } = await api.snapshots.prepare({ snapshotter, key: "next", parent, labels: {} });
+      const upper = mounts[0]?.options
+        .find((option) => option.startsWith("upperdir="))
+        ?.slice("upperdir=".length);
+      fs.writeFileSync(path.join(upper ?? mounts[0]?.source ?? "", `file${i}`), "");
+      await api.snapshots.commit({ snapshotter, name: `deep${i}`, key: "next", parent: "", labels: {} });
+      parent = `deep${i}`;
+    }
+    const { mounts: right } = await api.snapshots.view({ snapshotter, key: "deep", parent, labels: {} });
+    expect(right[0]?.options.join(",").length).toBeGreaterThan(4096);
+    const mediaType = "application/vnd.oci.image.layer.v1.tar";
+    const request = { left: [], right, mediaType, ref: "", labels: {}, sourceDateEpoch: undefined };
+    const { diff } = await api.diff.diff(request);
+    const parts = await Array.fromAsync(
+      api.content.read({ digest: diff?.digest ?? "", offset: 0n, size: 0n }),
+    );
+    const list = execFileSync("tar", ["t"], { input: Buffer.concat(parts.map(({ data }) => data)) });
+    expect(list.toString().trim().split("\n")).toHaveLength(Math.ceil(count));
+  }, 20_000);
+
   test("an unknown snapshotter is refused by name", async () => {
     const prepare = api.snapshots.prepare({ snapshotter: "native", key: "x", parent: "", labels: {} });
     expect(await failureOf(prepare)).toMatchObject({
