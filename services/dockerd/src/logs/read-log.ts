@@ -14,6 +14,7 @@ export interface ReadLogOptions {
 }
 
 const CHUNK_BYTES = 256 * 1024;
+const POLL_MS = 1000;
 
 /** The entries of a json-file log with its rotated files (`FILE.2`, `FILE.1`, `FILE`), oldest first. */
 export async function* readLog(file: string, options: ReadLogOptions): AsyncGenerator<LogEntry> {
@@ -24,6 +25,7 @@ export async function* readLog(file: string, options: ReadLogOptions): AsyncGene
   };
   const files = filesOf(file);
   const reader = new LogFile(file);
+  using watch = follow && new LogWatch(file, follow, signal);
   try {
     if (tail === undefined) {
       for (const old of files.slice(0, -1)) yield* filter(wholeFile(old), wanted, signal);
@@ -37,7 +39,7 @@ export async function* readLog(file: string, options: ReadLogOptions): AsyncGene
       yield* filter(reader.entries(), wanted, signal);
       if (signal.aborted || (untilNano !== undefined && BigInt(Date.now()) * 1_000_000n > untilNano)) return;
       if (ended) return;
-      await change(file, follow, signal);
+      await watch?.next();
       if (reader.rotated()) {
         yield* filter(reader.entries(), wanted, signal);
         reader.reopen();
@@ -48,23 +50,45 @@ export async function* readLog(file: string, options: ReadLogOptions): AsyncGene
   }
 }
 
-/** Resolves when the log may have grown, the container may have ended, or the reader goes away. */
-async function change(file: string, follow: ReadLogOptions["follow"], signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const watcher = fs.watch(path.dirname(file), () => finish());
-    // Notifications may be coalesced, and one may have come before the watch: look now and then anyway.
-    const timer = setTimeout(() => finish(), 250);
-    const unlisten = follow?.wake(() => finish());
-    const finish = () => {
-      clearTimeout(timer);
-      watcher.close();
-      unlisten?.();
-      signal.removeEventListener("abort", finish);
-      resolve();
+/** Tells when a log may have grown, or its container may have ended. */
+class LogWatch implements Disposable {
+  private readonly watcher: fs.FSWatcher;
+  private readonly unlisten: (() => void) | undefined;
+  private changed = false;
+  private wake: (() => void) | undefined;
+
+  constructor(file: string, follow: NonNullable<ReadLogOptions["follow"]>, signal: AbortSignal) {
+    const note = () => {
+      this.changed = true;
+      this.wake?.();
     };
-    watcher.on("error", () => {});
-    signal.addEventListener("abort", finish, { once: true });
-  });
+    this.watcher = fs.watch(path.dirname(file), note);
+    this.watcher.on("error", note); // the directory is gone
+    this.unlisten = follow.wake(note);
+    signal.addEventListener("abort", note, { once: true });
+    if (signal.aborted) note();
+  }
+
+  /** Resolves at the first change since the last call. */
+  async next(): Promise<void> {
+    if (!this.changed) {
+      await new Promise<void>((resolve) => {
+        // Notifications get lost when the kernel's queue is full: look now and then anyway.
+        const timer = setTimeout(resolve, POLL_MS);
+        this.wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.wake = undefined;
+    this.changed = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.watcher.close();
+    this.unlisten?.();
+  }
 }
 
 function* wholeFile(file: string): Generator<LogEntry> {

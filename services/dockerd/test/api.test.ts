@@ -1,0 +1,239 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { eventually } from "@longshore/testkit";
+import { demultiplex, openEngine, type TestEngine } from "./engine-client.ts";
+
+setDefaultTimeout(60_000);
+let world: TestEngine;
+beforeAll(async () => {
+  world = await openEngine();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+test("versions: negotiated by ping, served with and without a prefix, refused out of range", async () => {
+  const { api } = world;
+  const ping = await api.call("GET", "/_ping");
+  expect([ping.status, ping.text]).toEqual([200, "OK"]);
+  expect(ping.headers.get("api-version")).toBe("1.44");
+  expect((await api.call("GET", "/v1.24/version")).json.ApiVersion).toBe("1.44");
+  const tooNew = await api.call("GET", "/v1.99/version");
+  expect([tooNew.status, tooNew.json.message]).toEqual([
+    400,
+    "client version 1.99 is too new. Maximum supported API version is 1.44",
+  ]);
+});
+
+test("bad requests get Docker's status and words", async () => {
+  const { api, image } = world;
+  const cases: [string, string, unknown, number, RegExp][] = [
+    ["GET", "/nope", undefined, 404, /^page not found$/],
+    ["GET", "/containers/nosuch/json", undefined, 404, /^No such container: nosuch$/],
+    ["POST", "/containers/create", "{", 400, /^invalid JSON: /],
+    ["POST", "/containers/create", "[]", 400, /^invalid JSON: body/],
+    ["POST", "/containers/create", { Image: 7 }, 400, /^invalid JSON: Image: /],
+    ["POST", "/containers/create", { Image: "nosuch", Cmd: ["x"] }, 404, /^No such image: nosuch:latest$/],
+    [
+      "POST",
+      "/containers/create?name=-x",
+      { Image: image, Cmd: ["x"] },
+      400,
+      /^Invalid container name \(-x\)/,
+    ],
+    [
+      "POST",
+      "/containers/create",
+      { Image: image, HostConfig: { Init: true } },
+      400,
+      /HostConfig.Init is not supported/,
+    ],
+    ["GET", '/containers/json?filters={"nope":["x"]}', undefined, 400, /^invalid filter 'nope'$/],
+    ["POST", "/containers/nosuch/exec", { Cmd: ["x"] }, 404, /^No such container: nosuch$/],
+    ["GET", "/exec/nosuch/json", undefined, 404, /^No such exec instance: nosuch$/],
+    ["GET", "/images/nosuch/json", undefined, 404, /^No such image: nosuch:latest$/],
+    ["POST", "/volumes/create", {}, 501, /not supported/],
+  ];
+  for (const [method, target, body, status, message] of cases) {
+    const answer = await api.call(method, target, body);
+    expect([target, answer.status]).toEqual([target, status]);
+    expect(answer.json.message).toMatch(message);
+  }
+});
+
+test("attach, wait, start: output in frames, the exit status, and removal", async () => {
+  const { api, image } = world;
+  const id = await api.create(image, ["sh", "-c", "echo out; echo err >&2; exit 7"], {
+    HostConfig: { NetworkMode: "none", AutoRemove: true },
+  });
+  const attached = await api.hijack(`/containers/${id}/attach?stream=1&stdout=1&stderr=1`);
+  expect(attached.head).toStartWith("HTTP/1.1 101 UPGRADED");
+  expect(attached.head).toContain("application/vnd.docker.multiplexed-stream");
+  const wait = api.call("POST", `/containers/${id}/wait?condition=removed`);
+  expect((await api.call("POST", `/containers/${id}/start`)).status).toBe(204);
+  expect((await wait).json).toEqual({ StatusCode: 7 });
+  expect(demultiplex(await attached.ended)).toEqual({ stdout: "out\n", stderr: "err\n" });
+  expect((await api.call("GET", `/containers/${id}/json`)).status).toBe(404);
+});
+
+test("stdin: what the client sends comes in whole, and its half-close is the end of the input", async () => {
+  const { api, image } = world;
+  const id = await api.create(image, ["md5sum"], {
+    OpenStdin: true,
+    StdinOnce: true,
+    HostConfig: { NetworkMode: "none", AutoRemove: true },
+  });
+  const attached = await api.hijack(`/containers/${id}/attach?stream=1&stdin=1&stdout=1&stderr=1`);
+  await api.call("POST", `/containers/${id}/start`);
+  const input = Buffer.alloc(3_000_000, "0123456789\n");
+  attached.socket.end(input);
+  const { stdout } = demultiplex(await attached.ended);
+  expect(stdout).toStartWith(new Bun.CryptoHasher("md5").update(input).digest("hex"));
+});
+
+test("exec: the exit status is known when the stream ends, also of what can't be run", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, ["sleep", "1000"]);
+  const run = async (cmd: string[]) => {
+    const body = { Cmd: cmd, AttachStdout: true, AttachStderr: true };
+    const exec = (await api.call("POST", `/containers/${id}/exec`, body)).json.Id;
+    const stream = await api.hijack(`/exec/${exec}/start`, { Detach: false, Tty: false });
+    const output = demultiplex(await stream.ended);
+    return { ...output, exitCode: (await api.call("GET", `/exec/${exec}/json`)).json.ExitCode };
+  };
+  for (let i = 0; i < 5; i++) {
+    expect(await run(["sh", "-c", "echo hi; exit 9"])).toEqual({ stdout: "hi\n", stderr: "", exitCode: 9 });
+  }
+  const missing = await run(["nope"]);
+  expect(missing.exitCode).toBe(127);
+  expect(missing.stdout).toContain('exec: "nope": executable file not found in $PATH');
+  await api.call("DELETE", `/containers/${id}?force=1`);
+});
+
+test("commands that can't be run: 400 with the words that clients look for, and nothing left", async () => {
+  const { api, image, engine } = world;
+  for (const [cmd, words] of [
+    ["nope", "executable file not found in $PATH"],
+    ["/etc", "permission denied"],
+  ] as const) {
+    const id = await api.create(image, [cmd], { HostConfig: { NetworkMode: "none", AutoRemove: true } });
+    const answer = await api.call("POST", `/containers/${id}/start`);
+    expect(answer.status).toBe(400);
+    expect(answer.json.message).toContain(words);
+    expect((await api.call("GET", `/containers/${id}/json`)).status).toBe(404);
+  }
+  expect(await engine.leaks()).toEqual([]);
+});
+
+test("names: a taken one is a conflict that names its holder, rename frees the old one", async () => {
+  const { api, image } = world;
+  const id = await api.create(image, ["true"], {}, "first");
+  const again = await api.call("POST", "/containers/create?name=first", { Image: image, Cmd: ["true"] });
+  expect(again.status).toBe(409);
+  expect(again.json.message).toBe(
+    `Conflict. The container name "/first" is already in use by container "${id}". You have to remove (or rename) that container to be able to reuse that name.`,
+  );
+  expect((await api.call("POST", `/containers/${id}/rename?name=second`)).status).toBe(204);
+  const other = await api.create(image, ["true"], {}, "first");
+  const listed = await api.call("GET", `/containers/json?all=1&filters={"name":["^/second$"]}`);
+  expect(listed.json.map((one: { Id: string }) => one.Id)).toEqual([id]);
+  for (const one of [id, other]) expect((await api.call("DELETE", `/containers/${one}`)).status).toBe(204);
+});
+
+test("logs: tail, since, streams, and follow to the end", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, [
+    "sh",
+    "-c",
+    "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done; echo end >&2",
+  ]);
+  const followed = await fetch(`http://docker/containers/${id}/logs?follow=1&stdout=1&stderr=1`, {
+    unix: api.socketPath,
+  });
+  expect(demultiplex(Buffer.from(await followed.arrayBuffer()))).toEqual({
+    stdout: "1\n2\n3\n4\n5\n",
+    stderr: "end\n",
+  });
+  const tail = await fetch(`http://docker/containers/${id}/logs?stdout=1&tail=2&timestamps=1`, {
+    unix: api.socketPath,
+  });
+  const { stdout } = demultiplex(Buffer.from(await tail.arrayBuffer()));
+  expect(stdout).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z 5\n$/);
+  expect((await api.call("GET", `/containers/${id}/logs`)).status).toBe(400);
+  await api.call("DELETE", `/containers/${id}?force=1`);
+});
+
+test("stop, pause and kill answer by the container's state", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, ["sh", "-c", 'trap "exit 33" TERM; while :; do sleep 0.05; done']);
+  expect((await api.call("POST", `/containers/${id}/start`)).status).toBe(304);
+  expect((await api.call("POST", `/containers/${id}/pause`)).status).toBe(204);
+  expect((await api.call("GET", `/containers/${id}/json`)).json.State).toMatchObject({
+    Status: "paused",
+    Paused: true,
+  });
+  expect((await api.call("POST", `/containers/${id}/unpause`)).status).toBe(204);
+  expect((await api.call("DELETE", `/containers/${id}`)).status).toBe(409);
+  expect((await api.call("POST", `/containers/${id}/stop?t=20`)).status).toBe(204);
+  expect((await api.call("GET", `/containers/${id}/json`)).json.State).toMatchObject({
+    Status: "exited",
+    ExitCode: 33,
+  });
+  expect((await api.call("POST", `/containers/${id}/stop`)).status).toBe(304);
+  expect((await api.call("POST", `/containers/${id}/kill`)).status).toBe(409);
+  expect((await api.call("DELETE", `/containers/${id}`)).status).toBe(204);
+});
+
+test("events: what happened, by filter, as it comes", async () => {
+  const { api, image } = world;
+  const since = Date.now() / 1000;
+  const id = await api.run(image, ["true"], {
+    HostConfig: { NetworkMode: "none", AutoRemove: true },
+    Labels: { t: "e" },
+  });
+  await eventually(async () => (await api.call("GET", `/containers/${id}/json`)).status === 404);
+  const until = Date.now() / 1000 + 0.001;
+  const query = `since=${since.toFixed(3)}&until=${until.toFixed(3)}&filters={"label":["t=e"],"type":["container"]}`;
+  const { text } = await api.call("GET", `/events?${query}`);
+  const actions = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line).Action);
+  expect(actions).toEqual(["create", "start", "die", "destroy"]);
+});
+
+test("killed: the daemon finds its containers again, and the exits that it missed", async () => {
+  const { api, image, engine } = world;
+  const long = await api.run(image, ["sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"]);
+  const short = await api.run(image, ["sh", "-c", "sleep 0.5; exit 5"]);
+  const removed = await api.run(image, ["sleep", "0.5"], {
+    HostConfig: { NetworkMode: "none", AutoRemove: true },
+  });
+  await engine.suite.kill("dockerd", "SIGKILL");
+  await Bun.sleep(700); // the time in which the two end unseen
+  await engine.suite.start("dockerd");
+  expect((await api.call("GET", `/containers/${long}/json`)).json.State.Status).toBe("running");
+  expect((await api.call("POST", `/containers/${short}/wait`)).json).toEqual({ StatusCode: 5 });
+  await eventually(async () => (await api.call("GET", `/containers/${removed}/json`)).status === 404);
+  expect((await api.call("POST", `/containers/${long}/kill`)).status).toBe(204);
+  const logs = await fetch(`http://docker/containers/${long}/logs?stdout=1`, { unix: api.socketPath });
+  const numbers = demultiplex(Buffer.from(await logs.arrayBuffer()))
+    .stdout.trim()
+    .split("\n")
+    .map(Number);
+  expect(numbers).toEqual(numbers.map((_, index) => index));
+  for (const one of [long, short]) await api.call("DELETE", `/containers/${one}?force=1`);
+  expect(await engine.leaks()).toEqual([]);
+});
+
+test("images: tags come and go, and the last one takes the image with it", async () => {
+  const { api, image } = world;
+  const tag = await api.call("POST", `/images/${encodeURIComponent(image)}/tag?repo=copy&tag=1`);
+  expect(tag.status).toBe(201);
+  const { json } = await api.call("GET", "/images/copy:1/json");
+  expect(json.RepoTags).toContain("copy:1");
+  expect((await api.call("GET", "/images/copy:1/history")).json).not.toEqual([]);
+  const id = await api.create(json.Id, ["true"]);
+  expect((await api.call("DELETE", "/images/copy:1")).json).toEqual([{ Untagged: "copy:1" }]);
+  const used = await api.call("DELETE", `/images/${image}`);
+  expect(used.status).toBe(409);
+  expect(used.json.message).toContain("is using its referenced image");
+  await api.call("DELETE", `/containers/${id}`);
+});
