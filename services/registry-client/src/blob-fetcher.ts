@@ -4,7 +4,7 @@ import { type ContentStore, type Ingest, ingestRef } from "./content-store.ts";
 import { type Labels, sourceLabel } from "./labels.ts";
 import type { Descriptor } from "./manifest.ts";
 import { pause } from "./registry/http.ts";
-import type { Repository } from "./registry/repository.ts";
+import type { BlobAnswer, Repository } from "./registry/repository.ts";
 import { backoff } from "./registry/retry.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -136,7 +136,7 @@ export class BlobFetcher {
         await this.#fill(ingest, job, signal);
         report({ digest, state: "verifying", offset: size, total: size });
         await this.#verify(ingest, job);
-        await ingest.commit(labels);
+        if ((await ingest.commit(labels)) === "exists") await store.adopt(digest, () => labels, signal);
         break;
       } catch (error) {
         await ingest.close();
@@ -161,8 +161,10 @@ export class BlobFetcher {
     for (let attempt = 1; ingest.offset < size; attempt += 1) {
       report({ digest, state: "downloading", offset: ingest.offset, total: size });
       const before = ingest.offset;
+      // A registry that does not answer has been asked several times already.
+      const answer = await job.repository.blob(digest, ingest.offset, signal);
       try {
-        await this.#stream(ingest, job, signal);
+        await this.#stream(answer, ingest, job, signal);
       } catch (error) {
         if (signal.aborted || ingest.failed || errorCode(error) !== "unavailable") throw error;
         idle = ingest.offset > before ? 1 : idle + 1;
@@ -172,10 +174,14 @@ export class BlobFetcher {
     }
   }
 
-  async #stream(ingest: Ingest, job: BlobJob, signal: AbortSignal): Promise<void> {
-    const { descriptor, repository, report } = job;
+  async #stream(
+    { start, body }: BlobAnswer,
+    ingest: Ingest,
+    job: BlobJob,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { descriptor, report } = job;
     const { digest, size } = descriptor;
-    const { start, body } = await repository.blob(digest, ingest.offset, signal);
     let skip = ingest.offset - start;
     const pieces = new Pieces();
     const flush = async () => {

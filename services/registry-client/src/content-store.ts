@@ -20,6 +20,8 @@ import { backoff } from "./registry/retry.ts";
 
 const LOCK_ATTEMPTS = 600;
 const LOCK_PAUSE_MS = 20;
+const ABORT_ATTEMPTS = 20;
+const ABORT_PAUSE_MS = 25;
 
 /** containerd's content store, for one namespace and lease. */
 export class ContentStore {
@@ -119,10 +121,17 @@ export class ContentStore {
 
   /** Throw a partial ingest away. */
   async abort(descriptor: Descriptor): Promise<void> {
-    try {
-      await this.#content.abort({ ref: ingestRef(descriptor) });
-    } catch (error) {
-      if (toEngineError(error).code !== "not_found") throw error;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#content.abort({ ref: ingestRef(descriptor) });
+        return;
+      } catch (error) {
+        const { code } = toEngineError(error);
+        if (code === "not_found") return;
+        // containerd may still be closing the file of a write that has just ended, in the directory that it removes.
+        if (code !== "unknown" || attempt >= ABORT_ATTEMPTS) throw error;
+        await Bun.sleep(ABORT_PAUSE_MS);
+      }
     }
   }
 }
@@ -186,9 +195,18 @@ export class Ingest {
     this.#offset += data.length;
   }
 
-  /** @throws EngineError `failed_precondition` when what was written does not have the digest or size */
-  async commit(labels: Labels): Promise<void> {
-    await this.#call(WriteAction.COMMIT, { labels });
+  /**
+   * Make a blob of what was written; `exists` when somebody else was first, whose labels it then has.
+   * @throws EngineError `failed_precondition` when what was written does not have the digest or size
+   */
+  async commit(labels: Labels): Promise<"committed" | "exists"> {
+    try {
+      await this.#call(WriteAction.COMMIT, { labels });
+      return "committed";
+    } catch (error) {
+      if (toEngineError(error).code === "already_exists") return "exists";
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { familiarName, type Reference, withDefaultTag } from "@longshore/referen
 import { AsyncQueue } from "./async-queue.ts";
 import type { BlobFetcher, BlobProgress } from "./blob-fetcher.ts";
 import type { ContentStore } from "./content-store.ts";
-import { gcLabels, sourceLabel } from "./labels.ts";
+import { gcLabels, type Labels, sourceLabel } from "./labels.ts";
 import { type Descriptor, type ImageIndex, type ImageManifest, parseManifest } from "./manifest.ts";
 import { isConfig } from "./media-types.ts";
 import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "./platform.ts";
@@ -149,26 +149,31 @@ async function storedManifest(
   }
   const fetched = await fetchManifest(repository, wanted, signal);
   const labels = { ...gcLabels(fetched.parsed), ...sourceLabel(domain, path) };
-  const ingest = await store.ingest(fetched.descriptor, signal);
-  if (ingest === "exists") {
-    await store.adopt(
-      fetched.descriptor.digest,
-      (held) => ({ ...labels, ...sourceLabel(domain, path, held) }),
-      signal,
-    );
-    return fetched;
+  if ((await storeManifest(fetched, labels, store, signal)) === "exists") {
+    const labelsFor = (held: Labels) => ({ ...labels, ...sourceLabel(domain, path, held) });
+    await store.adopt(fetched.descriptor.digest, labelsFor, signal);
   }
+  return fetched;
+}
+
+async function storeManifest(
+  { descriptor, bytes }: FetchedManifest,
+  labels: Labels,
+  store: ContentStore,
+  signal: AbortSignal,
+): Promise<"committed" | "exists"> {
+  const ingest = await store.ingest(descriptor, signal);
+  if (ingest === "exists") return "exists";
   try {
-    if (ingest.offset < fetched.bytes.length) await ingest.write(fetched.bytes.subarray(ingest.offset));
-    await ingest.commit(labels);
+    if (ingest.offset < bytes.length) await ingest.write(bytes.subarray(ingest.offset));
+    return await ingest.commit(labels);
   } catch (error) {
     await ingest.close();
-    await store.abort(fetched.descriptor);
+    await store.abort(descriptor);
     throw error;
   } finally {
     await ingest.close();
   }
-  return fetched;
 }
 
 async function fetchManifest(

@@ -2,7 +2,7 @@ import { HealthCheckResponse_ServingStatus, HealthDefinition } from "@longshore/
 import { RegistryDefinition } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError, toEngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
-import { parseReference } from "@longshore/reference";
+import { parseReference, withDefaultTag } from "@longshore/reference";
 import { type RpcServer, serve } from "@longshore/rpc";
 import type { ContainerdChannels } from "./containerd-channels.ts";
 import { ContentStore } from "./content-store.ts";
@@ -25,7 +25,7 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
   const server = serve();
   server.add(RegistryDefinition, {
     async *pull(request, { signal }) {
-      const reference = parseReference(request.reference);
+      const reference = withDefaultTag(parseReference(request.reference));
       const { namespace, lease } = request;
       if (!namespace) throw new EngineError("invalid_argument", "a pull needs a containerd namespace");
       const started = performance.now();
@@ -40,13 +40,17 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
         const ms = Math.round(performance.now() - started);
         log.info({ reference: request.reference, namespace, ms }, "pulled");
       } catch (error) {
+        if (signal.aborted) {
+          log.info({ reference: request.reference, namespace }, "pull cancelled");
+          throw new EngineError("canceled", "the pull was cancelled", { cause: error });
+        }
         const { code, message } = toEngineError(error);
         log.warn({ reference: request.reference, namespace, code, err: message }, "pull failed");
         throw error;
       }
     },
     async resolve(request, { signal }) {
-      const reference = parseReference(request.reference);
+      const reference = withDefaultTag(parseReference(request.reference));
       const credentials = fromWireCredentials(request.credentials);
       const { target, platforms } = await resolve({ reference, credentials }, deps.registry, signal);
       return { target: toWireDescriptor(target), platforms: platforms.map(toWirePlatform) };

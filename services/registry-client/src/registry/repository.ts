@@ -8,6 +8,8 @@ import { registryError } from "./registry-error.ts";
 
 /** A manifest or index is refused when it is longer; the originals have the same limit. */
 export const MANIFEST_LIMIT_BYTES = 4 << 20;
+/** A server without TLS may wait for ever for the rest of what it takes for a request. */
+const TLS_TRIAL_MS = 5000;
 const ERROR_BODY_LIMIT = 1 << 20;
 
 export interface RegistryOptions extends HostOptions {
@@ -157,7 +159,9 @@ export class Repository {
             firstContact: true,
             signal,
           },
-          this.#limits,
+          bases.length > 1 && candidate === base
+            ? { ...this.#limits, headersMs: TLS_TRIAL_MS }
+            : this.#limits,
         );
         if (response.status >= 500) throw await this.#refusal(response);
         await response.discard();
