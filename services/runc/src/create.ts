@@ -40,7 +40,6 @@ import {
   reason,
   StartError,
   setLimits,
-  useTerminal,
 } from "./start-process.ts";
 import { Container, ociState, processStat, removeDirectory, type SavedState, saveState } from "./state.ts";
 
@@ -312,13 +311,13 @@ function startInit(init: InitPlan): number {
   enterDirectory(rooted, process.cwd);
   const program = findProgram(hand, process);
   stage("error starting the process", () => {
-    if (terminal) useTerminal(hand, terminal.peer);
     setLimits(hand, process, getppid());
     becomeProcess(
       hand,
       rooted,
       {
         process,
+        terminal: terminal?.peer,
         seccomp: spec.linux?.seccomp,
         cacheDirectory: `${options.root}/.seccomp`,
         noNewKeyring: options.noNewKeyring,

@@ -25,7 +25,6 @@ import {
   reason,
   StartError,
   setLimits,
-  useTerminal,
 } from "./start-process.ts";
 import type { Container } from "./state.ts";
 
@@ -157,13 +156,13 @@ export function execInContainer({
   enterDirectory(rooted, process.cwd);
   const program = findProgram(hand, process);
   stage("process", () => {
-    if (terminal) useTerminal(hand, terminal.peer);
     setLimits(hand, process, getppid());
     becomeProcess(
       hand,
       rooted,
       {
         process,
+        terminal: terminal?.peer,
         seccomp: spec.linux?.seccomp,
         cacheDirectory: `${root}/.seccomp`,
         // An exec uses the keyring of the container, which its init process made.

@@ -31,6 +31,8 @@ import {
 
 export interface ProcessPlan {
   process: Process;
+  /** The process's end of its terminal, if it has one. */
+  terminal: Slot | undefined;
   seccomp: Seccomp | undefined;
   /** Where compiled filters are kept. */
   cacheDirectory: string;
@@ -291,7 +293,9 @@ export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, pat
   const complaint = `exec ${path}: exec format error\n`;
   table.add("write", [2, arena.string(complaint), Buffer.byteLength(complaint)], { skipOnError: 0 });
   table.add("exit_group", [255]);
+  // Before the descriptors are no longer shared, else the child doesn't have it.
   const file = programFile(table);
+  if (plan.terminal) useTerminal(hand, plan.terminal);
 
   const sink: Sink = {
     add: (name, callArgs, options) => hand.call(name, callArgs, options),
@@ -329,7 +333,7 @@ export function openTerminal(rooted: Rooted, process: Process): { master: Slot; 
 }
 
 /** Queue: the terminal becomes the controlling one and the three streams. The descriptors are no longer shared with us then. */
-export function useTerminal(hand: Hand, peer: Slot): void {
+function useTerminal(hand: Hand, peer: Slot): void {
   hand.call("unshare", [0x400]);
   for (const fd of [0, 1, 2]) hand.call("dup3", [peer, fd, 0], { about: "terminal" });
   hand.call("ioctl", [0, 0x540e, 0], { about: "controlling terminal" });
