@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { isErrno } from "@longshore/errors";
 import { findExecutable, leftBehind, suitePaths } from "@longshore/suite";
 import { dockerFor, eventually, run, tempDir } from "@longshore/testkit";
 import { initPid } from "./init-process.ts";
@@ -49,9 +50,14 @@ async function running({ output, ended }: Started): Promise<void> {
   if (over) throw new Error(output());
 }
 
-/** As Ctrl-C at a terminal does: to the whole process group. */
-function interrupt({ child }: Started): void {
-  if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+/** As Ctrl-C at a terminal does: to the whole process group. Nothing when it has ended. */
+async function interrupt({ child, ended }: Started): Promise<number | null> {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+  } catch (error) {
+    if (!isErrno(error, "ESRCH")) throw error;
+  }
+  return ended;
 }
 
 /** What an engine keeps for containers that run on, and the whole state if there was none before. */
@@ -89,8 +95,7 @@ test.skipIf(inUse)(
 
       const id = await docker("run", "-d", "--name", "kept-by-test", IMAGE, "sleep", "1000");
       const pid = initPid(id);
-      interrupt(first);
-      expect(await first.ended).toBe(0);
+      expect(await interrupt(first)).toBe(0);
       expect(fs.existsSync(paths.record)).toBe(false);
       expect(initPid(id)).toBe(pid);
 
@@ -103,12 +108,10 @@ test.skipIf(inUse)(
         expect(second.output()).toContain("\\_ sleep 1000");
         await docker("rm", "-f", "kept-by-test");
       } finally {
-        interrupt(second);
-        await second.ended;
+        await interrupt(second);
       }
     } finally {
-      if (first.child.exitCode === null) interrupt(first);
-      await first.ended;
+      await interrupt(first);
       await removeKept(hadState);
     }
   },
