@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -13,6 +13,8 @@ import { chainId, type Digest, digestOf } from "@longshore/digest";
 import { channelTo, createClient } from "@longshore/rpc";
 import { eventually } from "@longshore/testkit";
 import { Daemon, haveCtr, processesWith } from "./daemon.ts";
+
+setDefaultTimeout(60_000);
 
 const GZIP = "application/vnd.oci.image.layer.v1.tar+gzip";
 /** Not `expect().rejects`: that blocks the loop which the call needs. */
@@ -341,7 +343,7 @@ describe("snapshots and diffs", () => {
     );
     const list = execFileSync("tar", ["t"], { input: Buffer.concat(parts.map(({ data }) => data)) });
     expect(list.toString().trim().split("\n")).toHaveLength(Math.ceil(count));
-  }, 20_000);
+  });
 
   test("an unknown snapshotter is refused by name", async () => {
     const prepare = api.snapshots.prepare({ snapshotter: "native", key: "x", parent: "", labels: {} });
@@ -392,7 +394,7 @@ test("SIGKILL in the middle of a write and of an unpacking loses nothing that wa
   const { applied } = await api.diff.apply({ diff, mounts: again.mounts, payloads: {}, syncFs: true });
   expect(applied?.digest).toBe(digestOf(tar));
   await eventually(() => !fs.existsSync(dir), { what: "the removed snapshot's files gone" });
-}, 60_000);
+});
 
 function parentOf(pid: number): number {
   try {

@@ -19,7 +19,7 @@ const ROOT = "containerd.io/gc.root";
 const FLAT = "containerd.io/gc.flat";
 
 /** Deletions come in groups; collect once they have stopped for a moment. */
-const DELAY_MS = 100;
+const DELAY_MS = 500;
 const START_DELAY_MS = 1000;
 
 /**
