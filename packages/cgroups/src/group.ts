@@ -12,6 +12,7 @@ import {
   sleepMs,
   writeControl,
 } from "@longshore/syscalls";
+import { applyDeviceRules } from "./device-program.ts";
 import { type Hierarchy, hierarchies } from "./hierarchies.ts";
 import { type Setting, settingsV1, settingsV2 } from "./settings.ts";
 
@@ -105,6 +106,8 @@ export class Group {
       throw new EngineError("unimplemented", "linux.resources.unified needs cgroup v2");
     }
     for (const setting of settings) this.#write(setting);
+    if (this.unified && (resources.devices ?? []).length > 0)
+      applyDeviceRules(this.unifiedPath ?? "", resources.devices ?? []);
   }
 
   #write({ controller, file, value, optional }: Setting): void {

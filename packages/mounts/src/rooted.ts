@@ -51,6 +51,13 @@ export class Rooted {
 
   /** As {@link open}; what is missing is made. `resolve`: more RESOLVE_* rules. */
   openOrMake(path: string, kind: Kind, resolve = 0): Slot {
+    // Below another mount it is seldom there: made at once, that spares asking. Links and deeper gaps are for `make`.
+    const at = path.replace(/\/+$/, "").lastIndexOf("/");
+    if (kind === "directory" && at > 0) {
+      const parent = this.open(path.slice(0, at), { flags: O_PATH | O_DIRECTORY, skipOnError: 2 });
+      this.hand.call("mkdirat", [parent, this.hand.text(path.slice(at + 1)), 0o755], { skipOnError: 0 });
+      this.close(parent);
+    }
     return this.open(path, {
       resolve,
       recover: (error) => {

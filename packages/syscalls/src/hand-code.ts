@@ -92,6 +92,9 @@ next:
   e9 6a ff ff ff       jmp  run
 done:
   c3                   ret
+adopt:  ; where a child starts that a hand has made by clone3 as the last call of a table: \`ret\` takes it here, mailbox on its stack
+  5b                   pop  rbx
+  e9 00 ff ff ff       jmp  idle
 `;
 
 /** Bytes of one entry of the table. */
@@ -99,6 +102,9 @@ export const ENTRY_BYTES = 80;
 
 /** Where `elf:` starts in the code. */
 export const ELF_ENTRY = 0x59;
+
+/** Where `adopt:` starts in the code. */
+export const ADOPT_ENTRY = 0x10e;
 
 /** The code's bytes, read from the listing. */
 export function handCode(): Uint8Array {

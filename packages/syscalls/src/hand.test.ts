@@ -13,7 +13,7 @@ import {
 } from "./index.ts";
 
 test("handCode() has the length and entry point that its jumps were assembled for", () => {
-  expect(handCode().length).toBe(0x10e);
+  expect(handCode().length).toBe(0x114);
   expect(handCode()[ELF_ENTRY]).toBe(0x41);
 });
 

@@ -5,13 +5,17 @@ import {
   AT_EMPTY_PATH,
   CLONE_CHILD_CLEARTID,
   CLONE_FILES,
+  CLONE_INTO_CGROUP,
+  CLONE_NEWPID,
+  CLONE_PARENT,
+  CLONE_PARENT_SETTID,
   CLONE_VM,
   F_ADD_SEALS,
   PR_SET_NAME,
   PR_SET_PDEATHSIG,
 } from "./constants.ts";
 import { errnoName } from "./errno-table.ts";
-import { ELF_ENTRY, ENTRY_BYTES, handCode } from "./hand-code.ts";
+import { ADOPT_ENTRY, ELF_ENTRY, ENTRY_BYTES, handCode } from "./hand-code.ts";
 import { NR } from "./numbers.ts";
 
 /** The result of an earlier call of the same table, used as an argument of a later one. */
@@ -120,6 +124,7 @@ export class CallTable {
 }
 
 let spawnFunction: ((args: number, size: number, mailbox: number) => number) | undefined;
+let codeAddress = 0;
 
 /** The code, in executable memory that nobody can write any more. */
 function loadCode(): NonNullable<typeof spawnFunction> {
@@ -128,6 +133,7 @@ function loadCode(): NonNullable<typeof spawnFunction> {
   const page = check(syscall(NR.mmap, 0, 4096, 3, 0x22, -1, 0), "mmap"); // READ|WRITE, PRIVATE|ANONYMOUS
   new Uint8Array(toArrayBuffer(page as Pointer, 0, code.length)).set(code);
   check(syscall(NR.mprotect, page, 4096, 5), "mprotect"); // READ|EXEC
+  codeAddress = page;
   const { u64, i64_fast } = FFIType;
   const call = CFunction({ ptr: page as Pointer, args: [u64, u64, u64], returns: i64_fast });
   spawnFunction = (args, size, mailbox) => Number(call(args, size, mailbox));
@@ -142,7 +148,9 @@ export interface HandOptions {
   /** CLONE_NEW* and CLONE_PARENT. */
   flags: number;
   /** Directory of a cgroup v2 in which the child begins its life. */
-  cgroupFd?: number;
+  cgroupFd?: number | undefined;
+  /** A pid namespace to be born in. We never enter it ourselves: our engine could then start no thread, and would abort. */
+  pidNamespaceFd?: number | undefined;
 }
 
 /** The child is no longer there: it was killed, or it has become another program. */
@@ -167,34 +175,69 @@ export class Hand implements Disposable {
   #done = 0;
   #gone = false;
 
-  constructor({ flags, cgroupFd }: HandOptions) {
+  constructor(options: HandOptions) {
     const spawn = loadCode();
     this.#mailbox = fixedBuffer(32);
     this.#address = addressOf(this.#mailbox);
     this.#mailbox.writeUInt32LE(IDLE, 0);
-    const arena = scratch();
+    this.pid =
+      options.pidNamespaceFd === undefined
+        ? this.#spawn(spawn, options)
+        : this.#spawnInPidNamespace(options.pidNamespaceFd, options);
+    liveHands.add(this);
+    this.call("prctl", [PR_SET_PDEATHSIG, 9]);
+  }
+
+  /** Fill in clone3's arguments (88 bytes) in an arena; their address. */
+  #cloneArguments(
+    arena: Arena,
+    { flags, cgroupFd }: HandOptions,
+    more: { flags: number; stackBytes: number; parentTid: number },
+  ) {
     const args = arena.room(88);
     const put = (at: number, value: number) => arena.bytes.writeBigUInt64LE(BigInt(value), args + at);
-    put(
-      0,
-      flags + CLONE_VM + CLONE_FILES + CLONE_CHILD_CLEARTID + (cgroupFd === undefined ? 0 : 0x200000000),
-    );
+    const intoCgroup = cgroupFd === undefined ? 0 : CLONE_INTO_CGROUP;
+    put(0, flags + CLONE_VM + CLONE_FILES + CLONE_CHILD_CLEARTID + intoCgroup + more.flags);
     put(16, this.#address);
-    put(32, 17); // SIGCHLD
+    put(24, more.parentTid);
+    put(32, (more.flags & CLONE_PARENT) === 0 ? 17 : 0); // SIGCHLD; with CLONE_PARENT it is the maker's own
     put(40, addressOf(this.#stack));
-    put(48, STACK_BYTES);
+    put(48, more.stackBytes);
     put(80, cgroupFd ?? 0);
+    return arena.base + args;
+  }
+
+  #spawn(spawn: NonNullable<typeof spawnFunction>, options: HandOptions): number {
+    const arena = scratch();
+    const args = this.#cloneArguments(arena, options, { flags: 0, stackBytes: STACK_BYTES, parentTid: 0 });
     const all = arena.room(8);
     const before = arena.room(8);
     arena.bytes.fill(0xff, all, all + 8);
     const mask = (set: number, old: number) => syscall(NR.rt_sigprocmask, 2, set, old, 8);
     mask(arena.base + all, arena.base + before);
-    const pid = spawn(arena.base + args, 88, this.#address);
+    const pid = spawn(args, 88, this.#address);
     mask(arena.base + before, 0);
-    if (pid < 0) throw new Errno(errnoName(-pid), -pid, "clone3", `0x${flags.toString(16)}`);
-    this.pid = pid;
-    liveHands.add(this);
-    this.call("prctl", [PR_SET_PDEATHSIG, 9]);
+    if (pid < 0) throw new Errno(errnoName(-pid), -pid, "clone3", `0x${options.flags.toString(16)}`);
+    return pid;
+  }
+
+  /** Through another hand, which enters the namespace and makes this one as a child of ours. */
+  #spawnInPidNamespace(fd: number, options: HandOptions): number {
+    using maker = new Hand({ flags: 0 });
+    maker.call("setns", [fd, CLONE_NEWPID], { about: "pid namespace" });
+    // At the top of its stack: where to return to, and what is taken from there.
+    this.#stack.writeBigUInt64LE(BigInt(codeAddress + ADOPT_ENTRY), STACK_BYTES - 16);
+    this.#stack.writeBigUInt64LE(BigInt(this.#address), STACK_BYTES - 8);
+    const { arena } = maker.calls;
+    const pid = arena.room(4);
+    const args = this.#cloneArguments(arena, options, {
+      flags: CLONE_PARENT + CLONE_PARENT_SETTID,
+      stackBytes: STACK_BYTES - 16,
+      parentTid: arena.base + pid,
+    });
+    maker.call("clone3", [args, 88], { about: "in the pid namespace" });
+    maker.run();
+    return arena.bytes.readInt32LE(pid);
   }
 
   /** Queue a call; it is made by the next {@link run}. */

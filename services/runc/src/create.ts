@@ -30,7 +30,7 @@ import {
 import { deviceRules } from "./devices.ts";
 import { runHooks } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
-import { inPidNamespace, type NamespacePlan, planNamespaces } from "./namespaces.ts";
+import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
 import { buildRootfs, enterRoot, type RootfsPlan } from "./rootfs.ts";
 import {
   becomeProcess,
@@ -246,10 +246,7 @@ function startInit(init: InitPlan): number {
   const cgroupFd =
     unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-  using hand = inPidNamespace(
-    namespaces.pidFd,
-    () => new Hand({ flags: namespaces.cloneFlags, ...(cgroupFd === undefined ? {} : { cgroupFd }) }),
-  );
+  using hand = new Hand({ flags: namespaces.cloneFlags, cgroupFd, pidNamespaceFd: namespaces.pidFd });
   undo.push(() => {
     hand[Symbol.dispose]();
     group.killAll();

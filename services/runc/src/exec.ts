@@ -16,7 +16,7 @@ import {
   sendFds,
 } from "@longshore/syscalls";
 import { checkPreservedFds, connectConsole, joinGroup, writeOomScore, writePidFile } from "./create.ts";
-import { foreignNamespaces, inPidNamespace } from "./namespaces.ts";
+import { foreignNamespaces } from "./namespaces.ts";
 import {
   becomeProcess,
   enterDirectory,
@@ -121,10 +121,7 @@ export function execInContainer({
     unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const spec = container.spec();
 
-  using hand = inPidNamespace(
-    pidNamespace,
-    () => new Hand({ flags: 0, ...(cgroupFd === undefined ? {} : { cgroupFd }) }),
-  );
+  using hand = new Hand({ flags: 0, cgroupFd, pidNamespaceFd: pidNamespace });
   const stage = <T>(words: string, run: () => T): T => {
     try {
       return run();

@@ -15,7 +15,7 @@ import {
   waitPid,
   writeAll,
 } from "@longshore/syscalls";
-import { foreignNamespaces, inPidNamespace } from "./namespaces.ts";
+import { foreignNamespaces } from "./namespaces.ts";
 
 /**
  * Run hooks in the namespaces of a container's process, as createContainer and startContainer ask. createContainer's root is still
@@ -37,7 +37,7 @@ export function runHooksInContainer(
     const hasPid = foreign.some(({ type }) => type === "pid");
     const pidNamespace = hasPid ? openFile(`/proc/${pid}/ns/pid`, O_RDONLY | O_CLOEXEC) : undefined;
     const [readEnd, writeEnd] = pipe();
-    using hand = inPidNamespace(pidNamespace, () => new Hand({ flags: 0 }));
+    using hand = new Hand({ flags: 0, pidNamespaceFd: pidNamespace });
     if (flags !== 0) hand.call("setns", [pidfd, flags], { about: "namespaces" });
     // The descriptors are shared with us until here, and standard input is ours as well.
     hand.call("unshare", [0x400]);

@@ -9,12 +9,10 @@ import {
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-  close,
   O_CLOEXEC,
   O_RDONLY,
   openFile,
   readlink,
-  setns,
 } from "@longshore/syscalls";
 
 export const NAMESPACES: Record<NamespaceType, { flag: number; file: string }> = {
@@ -33,7 +31,7 @@ export interface NamespacePlan {
   cloneFlags: number;
   /** Joined by the child, in this order. */
   joined: { type: NamespaceType; fd: number; flag: number }[];
-  /** Joined by us before the clone, as it counts for children only. */
+  /** That the child is born in, as joining it later would count for its children only. */
   pidFd: number | undefined;
   /** Unshared by the child once it is in its cgroup, which is the root of the new view. */
   newCgroup: boolean;
@@ -81,19 +79,6 @@ export function planNamespaces(spec: Spec): NamespacePlan {
     if (type === "network" && !namespace.path) plan.newNetwork = true;
   }
   return plan;
-}
-
-/** Run a clone whose child shall be in another pid namespace. In between nothing may start a thread: the kernel refuses it. */
-export function inPidNamespace<T>(fd: number | undefined, clone: () => T): T {
-  if (fd === undefined) return clone();
-  const own = openFile("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-  setns(fd, CLONE_NEWPID);
-  try {
-    return clone();
-  } finally {
-    setns(own, CLONE_NEWPID);
-    close(own);
-  }
 }
 
 /** The namespaces in which a process is and we are not. */
