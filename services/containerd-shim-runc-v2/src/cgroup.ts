@@ -1,4 +1,5 @@
 import { readDirectory, readText, readTextIfExists } from "@longshore/syscalls";
+import { readKeyed } from "./control-file.ts";
 
 /** Where a container's cgroups are in the file system. */
 export type ContainerCgroup =
@@ -8,7 +9,25 @@ export type ContainerCgroup =
 
 /** The cgroups that a process is in, seen from the host. */
 export function containerCgroup(pid: number): ContainerCgroup {
-  const own = parseCgroupFile(readText(`/proc/${pid}/cgroup`));
+  return locateCgroup(membershipOf(pid));
+}
+
+/** The kernel's words on which cgroups a process is in: to be kept, and located when it is gone. */
+export function membershipOf(pid: number): string {
+  return readText(`/proc/${pid}/cgroup`);
+}
+
+/** How often the kernel has killed a process in these cgroups for want of memory. */
+export function oomKills(cgroup: ContainerCgroup): bigint {
+  const file =
+    cgroup.version === 2
+      ? `${cgroup.path}/memory.events`
+      : `${cgroup.paths.get("memory")}/memory.oom_control`;
+  return readKeyed(file)("oom_kill");
+}
+
+export function locateCgroup(membership: string): ContainerCgroup {
+  const own = parseCgroupFile(membership);
   const paths = new Map<string, string>();
   let unified: string | undefined;
   for (const line of readText("/proc/self/mountinfo").split("\n")) {

@@ -3,6 +3,7 @@ import { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, isErrno } from "@longshore/errors";
 import { kill, mkdirAll, readText, writeFile } from "@longshore/syscalls";
+import { locateCgroup, membershipOf, oomKills } from "./cgroup.ts";
 import type { EventSender } from "./event-sender.ts";
 import { forgetExit, recordExit } from "./exit-record.ts";
 import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
@@ -33,6 +34,9 @@ export class Task {
   readonly #options: Options;
   readonly #unmount: () => void;
   readonly #execs = new Map<string, ManagedProcess>();
+  /** The init process's cgroups. */
+  #membership = "";
+  #oomKills = 0n;
 
   /**
    * Make the container: mount its root, have the runtime create it. On failure nothing is left.
@@ -263,6 +267,7 @@ export class Task {
           checkpoint: "",
           pid: init.pid,
         });
+        this.#membership = membershipOf(init.pid);
         onEnd(init.pid, (end) => init.exited(end));
       });
     } catch (error) {
@@ -308,6 +313,7 @@ export class Task {
   }
 
   #exited({ execId }: ManagedProcess, { pid, status, at }: ProcessEnd): void {
+    if (status === 128 + SIGKILL) this.#tellOom();
     this.#surroundings.events.send("/tasks/exit", {
       containerId: this.id,
       id: execId || this.id,
@@ -315,6 +321,14 @@ export class Task {
       exitStatus: status,
       exitedAt: at,
     });
+  }
+
+  /** A process was killed. If by the kernel for want of memory, that is told before its exit. */
+  #tellOom(): void {
+    const kills = oomKills(locateCgroup(this.#membership));
+    if (kills <= this.#oomKills) return;
+    this.#oomKills = kills;
+    this.#surroundings.events.send("/tasks/oom", { containerId: this.id });
   }
 }
 

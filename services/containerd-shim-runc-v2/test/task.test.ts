@@ -199,6 +199,22 @@ describe.skipIf(!canRun)("the shim, with Debian's runc", () => {
     expect(harness.topics(container)).toEqual([]);
   }, 30_000);
 
+  test("a process that the kernel killed for want of memory is told before its exit", async () => {
+    await using harness = new Harness();
+    const container = await harness.container({
+      args: ["dd", "if=/dev/zero", "of=/dev/null", "bs=256M", "count=1"],
+      edit: (spec) => {
+        spec.linux.resources = { memory: { limit: 16 << 20, swap: 16 << 20 } };
+      },
+    });
+    await container.create();
+    await container.start();
+    expect(await container.finish()).toEqual({ exitStatus: 137 });
+    expect(harness.topics(container)).toEqual([
+      ...["/tasks/create", "/tasks/start", "/tasks/oom", "/tasks/exit", "/tasks/delete"],
+    ]);
+  }, 30_000);
+
   test("a killed shim's container is cleaned up by delete", async () => {
     await using harness = new Harness();
     const container = await harness.container({ args: ["sleep", "1000"] });
