@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { isErrno } from "@longshore/errors";
@@ -51,13 +52,13 @@ async function running({ output, ended }: Started): Promise<void> {
 }
 
 /** As Ctrl-C at a terminal does: to the whole process group. Nothing when it has ended. */
-async function interrupt({ child, ended }: Started): Promise<number | null> {
+async function interrupt({ child, ended }: Started): Promise<void> {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
   } catch (error) {
     if (!isErrno(error, "ESRCH")) throw error;
   }
-  return ended;
+  await ended;
 }
 
 /** What an engine keeps for containers that run on, and the whole state if there was none before. */
@@ -79,6 +80,7 @@ test.skipIf(inUse)(
   "npm start runs a container, Ctrl-C leaves one running, the next start takes seconds and finds it",
   async () => {
     using config = tempDir();
+    const name = `kept-${crypto.randomUUID()}`;
     const hadState = fs.existsSync(paths.lib);
     const docker = dockerFor(anyReal ?? ours, `unix://${paths.dockerSocket}`, config.path);
     const first = npmStart();
@@ -86,17 +88,20 @@ test.skipIf(inUse)(
       await running(first);
       expect(first.output()).toContain("\nhello from a container\n");
       expect(first.output()).toContain("export DOCKER_HOST=unix:///run/longshore/docker.sock");
-      for (const name of ["nats-server", "containerd", "registry-client serve", "dockerd"]) {
-        expect(first.output()).toMatch(new RegExp(`\\\\_ \\S*${name} `));
+      for (const daemon of ["nats-server", "containerd", "registry-client serve", "dockerd"]) {
+        expect(first.output()).toMatch(new RegExp(`\\\\_ \\S*${daemon} `));
       }
       const another = npmStart();
       expect(await another.ended).toBe(1);
       expect(another.output()).toContain("longshore: the suite is already running (process ");
 
-      const id = await docker("run", "-d", "--name", "kept-by-test", IMAGE, "sleep", "1000");
+      const id = await docker("run", "-d", "--name", name, IMAGE, "sleep", "1000");
       const pid = initPid(id);
-      expect(await interrupt(first)).toBe(0);
-      expect(fs.existsSync(paths.record)).toBe(false);
+      await interrupt(first);
+      await eventually(() => !fs.existsSync(paths.record), {
+        timeoutMs: 30_000,
+        what: "the end of the daemons",
+      });
       expect(initPid(id)).toBe(pid);
 
       const began = Date.now();
@@ -104,11 +109,12 @@ test.skipIf(inUse)(
       try {
         await running(second);
         expect(Date.now() - began).toBeLessThan(15_000);
-        expect(await docker("exec", "kept-by-test", "echo", "found again")).toBe("found again");
+        expect(await docker("exec", name, "echo", "found again")).toBe("found again");
         expect(second.output()).toContain("\\_ sleep 1000");
-        await docker("rm", "-f", "kept-by-test");
+        await docker("rm", "-f", name);
       } finally {
         await interrupt(second);
+        await eventually(() => !fs.existsSync(paths.record), { timeoutMs: 30_000 });
       }
     } finally {
       await interrupt(first);
