@@ -1,0 +1,55 @@
+import { describe, expect, test } from "bun:test";
+import { renderTemplate } from "./template.ts";
+
+const data = {
+  Name: "/web",
+  State: { Running: true, Pid: 7, Nothing: null },
+  List: ["a", "b"],
+  Empty: [],
+  Labels: { b: "2", a: "1", "x.y": "3" },
+  Ports: { "80/tcp": [{ HostPort: "8080" }] },
+};
+
+test.each<[string, string]>([
+  ["plain", "plain"],
+  ["{{.Name}}", "/web"],
+  ["{{ .State.Running }}-{{.State.Pid}}", "true-7"],
+  ["{{.List}} {{.Labels}} {{.State.Nothing}}", "[a b] map[a:1 b:2 x.y:3] <no value>"],
+  ["{{json .List}} {{json .State.Nothing}}", '["a","b"] null'],
+  ['{{join .List ", "}} {{len .List}} {{upper .Name}}', "a, b 2 /WEB"],
+  ['{{index .List 1}} {{index .Labels "x.y"}}', "b 3"],
+  ['{{(index (index .Ports "80/tcp") 0).HostPort}}', "8080"],
+  ["{{range .List}}<{{.}}>{{end}}", "<a><b>"],
+  ["{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}", "a=1;b=2;x.y=3;"],
+  ["{{range .Empty}}x{{else}}none{{end}}", "none"],
+  ["{{if .State.Running}}up{{else}}down{{end}}", "up"],
+  ['{{if eq .Name "x"}}1{{else if gt .State.Pid 5}}2{{else}}3{{end}}', "2"],
+  ["{{if and .State.Running (not .Empty)}}yes{{end}}", "yes"],
+  ["{{with .State}}{{.Pid}} {{$.Name}}{{end}}", "7 /web"],
+  ["{{$x := .State.Pid}}{{$x}}", "7"],
+  ['{{.Name | printf "%s!%q" .List | println}}', '[a b]!"/web"\n'],
+  ['{{printf "%-6s|%3d|" .Name 5}}', "/web  |  5|"],
+  ["a {{- .State.Pid -}} b", "a7b"],
+  ['{{/* comment */}}{{split "a,b" ","}}{{`raw`}}', "[a b]raw"],
+])("renderTemplate(%j)", (template, expected) => {
+  expect(renderTemplate(template, data)).toBe(expected);
+});
+
+describe("renderTemplate() refuses", () => {
+  test.each([
+    ["{{.Nope}}", 'executing "" at <.Nope>: map has no entry for key "Nope"', 1],
+    ["{{.Name.Nope}}", "can't evaluate field Nope", 1],
+    ["{{nope .Name}}", 'function "nope" not defined', 1],
+    ["{{.Name", "unclosed action", 64],
+    ["{{if .Name}}", "unexpected EOF", 64],
+    ["{{end}}", "unexpected {{end}}", 64],
+    ["{{}}", "missing value for command", 64],
+    ["{{.Name .Name}}", "in command", 64],
+    ["{{$nope}}", 'undefined variable "$nope"', 1],
+    ["{{index .List 5}}", "index out of range", 1],
+  ])("%j", (template, message, exitCode) => {
+    expect(() => renderTemplate(template, data)).toThrow(
+      expect.objectContaining({ message: expect.stringContaining(message), exitCode }),
+    );
+  });
+});
