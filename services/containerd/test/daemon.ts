@@ -36,6 +36,8 @@ export class Daemon implements AsyncDisposable {
   readonly rootfs = path.join(this.dir.path, "rootfs");
   /** Its own, since real shims keep runc's state in one directory for all daemons. */
   readonly namespace = path.basename(this.dir.path);
+  /** Parent of its containers' cgroups. */
+  readonly cgroup = `/${this.namespace}`;
   readonly logFile = path.join(this.dir.path, "log");
   readonly #ctr = ["/usr/bin/ctr", "--address", this.address, "--namespace", this.namespace];
   #process: ChildProcess | undefined;
@@ -97,7 +99,7 @@ export class Daemon implements AsyncDisposable {
 
   /** `ctr run` of a command in the busybox rootfs. */
   async run(shim: Shim, flags: string[], id: string, ...command: string[]): Promise<CommandResult> {
-    const own = ["--runtime", shim.runtime, "--cgroup", `/ls-test-${this.pid}/${id}`, "--rootfs"];
+    const own = ["--runtime", shim.runtime, "--cgroup", `${this.cgroup}/${id}`, "--rootfs"];
     return await this.ctr("run", ...flags, ...own, this.rootfs, id, ...command);
   }
 
@@ -146,8 +148,14 @@ export class Daemon implements AsyncDisposable {
     const bundles = fs
       .globSync(path.join(this.state, "*/*/*"))
       .concat(fs.globSync(path.join(this.root, "*task/*/*")));
-    const groups = fs.globSync(`/sys/fs/cgroup/{*,}/ls-test-${this.pid}/*/`);
+    const groups = this.#cgroups().flatMap(directoriesIn);
     return [...found.map((pid) => `process ${pid} ${commandLineOf(pid)}`), ...bundles, ...groups];
+  }
+
+  /** In each hierarchy that has it. */
+  #cgroups(): string[] {
+    const hierarchies = ["/sys/fs/cgroup", ...directoriesIn("/sys/fs/cgroup")];
+    return hierarchies.map((at) => path.join(at, this.cgroup)).filter((group) => fs.existsSync(group));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -156,9 +164,19 @@ export class Daemon implements AsyncDisposable {
     }
     await this.signal("SIGKILL");
     for (const pid of processesWith(this.dir.path)) if (pid !== process.pid) process.kill(pid, "SIGKILL");
-    for (const group of fs.globSync(`/sys/fs/cgroup/{*,}/ls-test-${this.pid}`)) fs.rmdirSync(group);
+    for (const group of this.#cgroups()) {
+      for (const child of directoriesIn(group)) fs.rmdirSync(child);
+      fs.rmdirSync(group);
+    }
+    // Where real shims have runc keep its state.
+    fs.rmSync(path.join("/run/containerd/runc", this.namespace), { recursive: true, force: true });
     this.dir[Symbol.dispose]();
   }
+}
+
+function directoriesIn(directory: string): string[] {
+  const entries = fs.readdirSync(directory, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => path.join(directory, name));
 }
 
 /** Empty when it has ended. */

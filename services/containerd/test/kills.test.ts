@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { eventually } from "@longshore/testkit";
 import { Daemon, haveCtr, present } from "./daemon.ts";
 
+const ours = present.find(({ name }) => name === "our shim");
+
 /** More rounds find more: `LONGSHORE_TEST_ROUNDS=200`. */
 const ROUNDS = Number(process.env.LONGSHORE_TEST_ROUNDS ?? 5);
 
@@ -33,9 +35,10 @@ for (const shim of present) {
             } else if (status !== "GONE") await daemon.ctr("tasks", "delete", "--force", id);
             await daemon.ctr("containers", "rm", id);
           }
-          const own = daemon.shimPid("stays");
-          const strangers = () =>
-            daemon.leaks().filter((leak) => !leak.includes("stays") && leak !== `process ${own}`);
+          // A real shim whose client goes kills the runc that creates a container, which may leave its cgroup.
+          const excused = (leak: string) =>
+            leak.includes("stays") || (shim !== ours && leak.startsWith("/sys/"));
+          const strangers = () => daemon.leaks().filter((leak) => !excused(leak));
           await eventually(() => strangers().length === 0, {
             what: `no leaks in round ${round}: ${strangers()}`,
           });

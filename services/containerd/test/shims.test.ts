@@ -29,7 +29,7 @@ class Client implements Disposable {
     const spec = JSON.parse(await output(["ctr", "oci", "spec"]));
     spec.root = { path: this.#daemon.rootfs };
     spec.process = { ...spec.process, args: ["/bin/sleep", "1000"], terminal: false };
-    spec.linux.cgroupsPath = `/ls-test-${this.#daemon.pid}/${id}`;
+    spec.linux.cgroupsPath = `${this.#daemon.cgroup}/${id}`;
     const value = Buffer.from(JSON.stringify({ ...spec, annotations }));
     const runtime = { name: shim.runtime, options: undefined };
     await this.containers.create({

@@ -174,7 +174,7 @@ export class TaskManager implements AsyncDisposable {
       const client = await connectShim(bootstrap);
       watch.lap("connect");
       const task = new Task({ bundle, binary, address: bootstrap.address, client, log });
-      undo.defer(() => this.#discard(task));
+      undo.defer(() => this.#discard(task, signal.aborted));
       return task;
     } catch (error) {
       killProcessesIn(bundle.path);
@@ -185,15 +185,17 @@ export class TaskManager implements AsyncDisposable {
   /** End a shim that has no container, and remove its bundle. */
   async dismiss(task: Task): Promise<void> {
     using _ = await this.#lock.acquire(keyOf(task.bundle.namespace, task.bundle.id));
-    await this.#discard(task);
+    await this.#discard(task, true);
     this.#removeBundle(task.bundle);
   }
 
   /**
    * End a shim whose container was not created, or not as far as we know: it may still be at it, and would then have a container that
    * nobody asks for. So it is told until it ends.
+   * @param interrupted its client went while it created: a real shim then kills runc in the middle of it, and what runc had made by then
+   * is left to `<shim> delete`
    */
-  async #discard(task: Task): Promise<void> {
+  async #discard(task: Task, interrupted: boolean): Promise<void> {
     task.leaving = true;
     const { id, path } = task.bundle;
     const log = this.#logOf(task.bundle);
@@ -209,6 +211,14 @@ export class TaskManager implements AsyncDisposable {
     if (!this.#isShared(task) && !(await endsWithin(task.client, 0))) {
       log.error("shim without a container does not end; killing it");
       killProcessesIn(path);
+    }
+    if (interrupted) {
+      const limit = AbortSignal.timeout(CLEANUP_TIMEOUT_MS);
+      await deleteWithShim(task.binary, task.bundle, this.#deps.surroundings, limit).catch(
+        (error: unknown) => {
+          log.debug({ err: error }, "nothing of a container to delete");
+        },
+      );
     }
     this.#part(task);
   }
