@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { isErrno } from "@longshore/errors";
 import {
   addressOf,
@@ -46,8 +47,8 @@ interface Carry {
   /** The line so far, without its end; grows as needed and is given back when empty. */
   bytes: Buffer | undefined;
   length: number;
-  /** When the first part of a cut line came; its other parts carry the same time. */
-  since: string | undefined;
+  /** How the first part of a cut line ended: its other parts carry the same time. */
+  since: Tails | undefined;
 }
 
 /**
@@ -77,22 +78,22 @@ export class JsonFileWriter {
   /** Add output. What follows the last newline waits for its line's end. */
   write(stream: LogStream, chunk: Uint8Array): void {
     const carry = this.#carries[stream];
-    const time = timeString();
+    const tails = tailsOf(stream, timeString());
     let at = 0;
     while (at < chunk.length) {
       const newline = chunk.indexOf(NEWLINE, at);
       const room = MAX_LINE_BYTES - carry.length;
       const end = newline < 0 ? chunk.length : newline;
       if (end - at > room) {
-        this.#emit(stream, carry, chunk.subarray(at, at + room), false, time);
+        this.#emit(carry, chunk, at, at + room, false, tails);
         at += room;
       } else if (newline >= 0) {
-        this.#emit(stream, carry, chunk.subarray(at, end), true, time);
+        this.#emit(carry, chunk, at, end, true, tails);
         at = newline + 1;
       } else {
         keep(carry, chunk.subarray(at, end));
         at = end;
-        if (carry.length === MAX_LINE_BYTES) this.#emit(stream, carry, chunk.subarray(0, 0), false, time);
+        if (carry.length === MAX_LINE_BYTES) this.#emit(carry, chunk, 0, 0, false, tails);
       }
     }
     this.#flush();
@@ -101,7 +102,7 @@ export class JsonFileWriter {
   /** The stream has ended: its last line, if it had no newline, is written as it is. */
   end(stream: LogStream): void {
     const carry = this.#carries[stream];
-    if (carry.length > 0) this.#emit(stream, carry, new Uint8Array(0), false, timeString());
+    if (carry.length > 0) this.#emit(carry, NOTHING, 0, 0, false, tailsOf(stream, timeString()));
     this.#flush();
   }
 
@@ -112,26 +113,26 @@ export class JsonFileWriter {
     this.#fd = -1;
   }
 
-  /** One entry: what was carried, and the rest of it. */
-  #emit(stream: LogStream, carry: Carry, rest: Uint8Array, whole: boolean, now: string): void {
+  /** One entry: what was carried, and some bytes of a chunk. */
+  #emit(carry: Carry, chunk: Uint8Array, from: number, to: number, whole: boolean, now: Tails): void {
     const { maxSizeBytes = Number.POSITIVE_INFINITY } = this.#log;
     if (this.#size + outBytes >= maxSizeBytes) {
       this.#flush();
       this.#rotate();
     }
     if (outBytes + ENTRY_BYTES > OUT_BYTES) this.#flush();
-    const time = carry.since ?? now;
-    put('{"log":"');
+    const tails = carry.since ?? now;
+    put(HEAD);
     if (carry.bytes && carry.length > 0) {
-      keep(carry, rest);
-      putEscaped(carry.bytes.subarray(0, carry.length));
+      keep(carry, chunk.subarray(from, to));
+      putEscaped(carry.bytes, 0, carry.length);
     } else {
-      putEscaped(rest);
+      putEscaped(chunk, from, to);
     }
-    put(`${whole ? "\\n" : ""}","stream":"${stream}","time":"${time}"}\n`);
+    put(whole ? tails.whole : tails.part);
     carry.length = 0;
     carry.bytes = undefined;
-    carry.since = whole ? undefined : time;
+    carry.since = whole ? undefined : tails;
   }
 
   #flush(): void {
@@ -192,30 +193,60 @@ function buffer(): Buffer {
   return out;
 }
 
-function put(text: string): void {
-  outBytes += buffer().write(text, outBytes, "latin1");
+/** What follows a line's bytes in its entry. */
+interface Tails {
+  whole: Uint8Array;
+  part: Uint8Array;
 }
 
-function putEscaped(line: Uint8Array): void {
-  const to = buffer();
-  const bytes = isUtf8(line) ? line : Buffer.from(Buffer.from(line).toString("utf8"));
-  let clean = 0;
-  for (let at = 0; at < bytes.length; at++) {
-    const escaped = ESCAPES[bytes[at] as number];
-    if (escaped === undefined) continue;
-    to.set(bytes.subarray(clean, at), outBytes);
-    outBytes += at - clean;
-    to.set(escaped, outBytes);
-    outBytes += escaped.length;
-    clean = at + 1;
+const HEAD = Buffer.from('{"log":"');
+const NOTHING = new Uint8Array(0);
+
+function tailsOf(stream: LogStream, time: string): Tails {
+  const part = `","stream":"${stream}","time":"${time}"}\n`;
+  return { whole: Buffer.from(`\\n${part}`), part: Buffer.from(part) };
+}
+
+// Byte by byte: most lines are short, and a view or a native call for each would cost more than it saves.
+
+function put(bytes: Uint8Array): void {
+  const target = buffer();
+  let at = outBytes;
+  for (let i = 0; i < bytes.length; i++) target[at++] = bytes[i] as number;
+  outBytes = at;
+}
+
+function putEscaped(bytes: Uint8Array, from: number, to: number): void {
+  const target = buffer();
+  let at = outBytes;
+  for (let i = from; i < to; i++) {
+    const byte = bytes[i] as number;
+    if (byte >= 128) {
+      putBeyondAscii(bytes.subarray(from, to));
+      return;
+    }
+    const escaped = ESCAPES[byte];
+    if (escaped === undefined) {
+      target[at++] = byte;
+    } else {
+      for (let k = 0; k < escaped.length; k++) target[at++] = escaped[k] as number;
+    }
   }
-  to.set(clean === 0 ? bytes : bytes.subarray(clean), outBytes);
-  outBytes += bytes.length - clean;
+  outBytes = at;
 }
 
-function isUtf8(bytes: Uint8Array): boolean {
-  const { isUtf8: check } = require("node:buffer") as typeof import("node:buffer");
-  return check(bytes);
+/** A line that is not all ASCII: as it is if it is UTF-8, else with the replacement character for what is not. */
+function putBeyondAscii(line: Uint8Array): void {
+  const bytes = isUtf8(line) ? line : Buffer.from(Buffer.from(line).toString("utf8"));
+  const target = buffer();
+  let at = outBytes;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] as number;
+    const escaped = byte < 128 ? ESCAPES[byte] : undefined;
+    if (escaped === undefined) target[at++] = byte;
+    else for (let k = 0; k < escaped.length; k++) target[at++] = escaped[k] as number;
+  }
+  outBytes = at;
 }
 
 function openLog(path: string): number {
