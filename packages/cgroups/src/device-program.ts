@@ -79,7 +79,7 @@ export function deviceProgram(rules: readonly DeviceRule[]): Buffer {
   return Buffer.concat([...parts, move(0, 0), EXIT]);
 }
 
-/** Attach the program to a cgroup of v2, in place of an earlier one of ours. */
+/** Attach the program to a cgroup of v2. Where there is one already both must allow an access. */
 export function applyDeviceRules(path: string, rules: readonly DeviceRule[]): void {
   const program = fixedBuffer(deviceProgram(rules).length);
   program.set(deviceProgram(rules));

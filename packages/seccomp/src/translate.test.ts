@@ -1,0 +1,27 @@
+import { expect, test } from "bun:test";
+import { actionValue, alternatives, enosysPrelude, filterFlags, operatorValue } from "./index.ts";
+
+test("actionValue() puts the error number into the action, EPERM when none is given", () => {
+  expect(actionValue("SCMP_ACT_ERRNO", undefined)).toBe(0x00050001);
+  expect(actionValue("SCMP_ACT_ERRNO", 38)).toBe(0x00050026);
+  expect(actionValue("SCMP_ACT_ALLOW", undefined)).toBe(0x7fff0000);
+  expect(() => actionValue("SCMP_ACT_ALLOW", 1)).toThrow("errnoRet");
+  expect(() => actionValue("SCMP_ACT_NOTIFY", undefined)).toThrow("SCMP_ACT_NOTIFY is not supported");
+});
+
+test("alternatives() reads two comparisons of one argument as either, of different ones as both", () => {
+  const arg = (index: number) => ({ index, value: 1, op: "SCMP_CMP_EQ" });
+  expect(alternatives({ names: [], action: "", args: [arg(0), arg(0)] })).toHaveLength(2);
+  expect(alternatives({ names: [], action: "", args: [arg(0), arg(1)] })).toHaveLength(1);
+  expect(operatorValue("SCMP_CMP_MASKED_EQ")).toBe(7);
+});
+
+test("filterFlags() asks for SPEC_ALLOW when nothing is said, and refuses what it doesn't know", () => {
+  expect(filterFlags({ defaultAction: "" })).toBe(4);
+  expect(filterFlags({ defaultAction: "", flags: ["SECCOMP_FILTER_FLAG_LOG"] })).toBe(2);
+  expect(() => filterFlags({ defaultAction: "", flags: ["SECCOMP_FILTER_FLAG_X"] })).toThrow("not supported");
+});
+
+test("enosysPrelude() has six instructions for each architecture", () => {
+  expect(enosysPrelude([{ architecture: 0xc000003e, number: 450 }])).toHaveLength(48);
+});
