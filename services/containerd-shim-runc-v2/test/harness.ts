@@ -55,6 +55,7 @@ export class Harness implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const container of this.#containers) await container.destroy();
     this.#server.close();
+    removeCgroups();
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }
@@ -75,6 +76,19 @@ export interface OciSpec {
   root: { path: string; readonly: boolean };
   linux: { cgroupsPath?: string; resources?: unknown; [key: string]: unknown };
   [key: string]: unknown;
+}
+
+const CGROUP = `/ls-shim-test-${process.pid}`;
+
+/** The parent of the tests' cgroups, which runc makes and nobody else removes. */
+function removeCgroups(): void {
+  for (const mount of ["", ...fs.readdirSync("/sys/fs/cgroup")]) {
+    try {
+      fs.rmdirSync(path.join("/sys/fs/cgroup", mount, CGROUP));
+    } catch {
+      // not in this hierarchy
+    }
+  }
 }
 
 let counter = 0;
@@ -272,7 +286,7 @@ export class TestContainer {
     spec.process.terminal = this.options.terminal ?? false;
     spec.process.env = ["PATH=/bin", "TERM=xterm"];
     spec.root = { path: "rootfs", readonly: false };
-    spec.linux.cgroupsPath = `/ls-shim-test/${this.id}`;
+    spec.linux.cgroupsPath = `${CGROUP}/${this.id}`;
     spec.mounts = (spec.mounts as { destination: string }[]).filter(
       (m) => m.destination !== "/sys/fs/cgroup",
     );
