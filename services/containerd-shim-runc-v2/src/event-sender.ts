@@ -110,7 +110,11 @@ export class EventSender {
         await this.#pause();
       }
     }
-    this.#idle = setTimeout(() => this.#hangUp(), IDLE_MS);
+    this.#idle = setTimeout(() => {
+      this.#hangUp();
+      // The container has started, or something in it has: what that took is garbage now, and nothing may happen for days.
+      Bun.gc(true);
+    }, IDLE_MS);
   }
 
   async #forward({ topic, time, value, published }: Queued): Promise<void> {
