@@ -96,7 +96,7 @@ function imageColumns(trunc: boolean, now: number): Readonly<Record<string, Colu
     CreatedAt: { header: "CREATED AT", value: ({ image }) => goTime(image.Created) },
     CreatedSince: {
       header: "CREATED",
-      value: ({ image }) => (image.Created > 0 ? `${humanDuration(now - image.Created * 1000)} ago` : "N/A"),
+      value: ({ image }) => `${humanDuration(now - image.Created * 1000)} ago`,
     },
     Digest: { header: "DIGEST", value: ({ digest }) => digest },
     ID: { header: "IMAGE ID", value: ({ image }) => (trunc ? shortId(image.Id) : image.Id) },
