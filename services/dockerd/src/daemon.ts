@@ -22,14 +22,18 @@ import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
 import { Unpacker } from "./images/unpack.ts";
+import { lockRoot } from "./system/root-lock.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
 
 /** Serve the Engine API until the signal aborts. Containers go on running. */
 export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSignal): Promise<void> {
   await using resources = new AsyncDisposableStack();
+  // A bug in one operation must not end all the others.
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   for (const directory of [flags.dataRoot, flags.execRoot])
     fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
+  resources.use(lockRoot(flags.dataRoot));
   const store = resources.use(openStore(`sqlite:${path.join(flags.dataRoot, "engine.db")}`));
   const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace));
   const registry = channelTo(flags.registrySocket);

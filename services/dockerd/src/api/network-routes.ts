@@ -53,17 +53,7 @@ export function networkRoutes(engine: Engine): Route[] {
         throw new EngineError("not_found", `get ${call.param("name")}: no such volume`);
       },
     },
-    ...(["POST", "DELETE"] as const).flatMap((method): Route[] => [
-      { method, path: "/networks/*", handler: refuse("changing networks") },
-      { method, path: "/volumes/*", handler: refuse("volumes") },
-    ]),
   ];
-}
-
-function refuse(what: string): Route["handler"] {
-  return () => {
-    throw new EngineError("unimplemented", `${what} is not supported`);
-  };
 }
 
 function find(engine: Engine, nameOrId: string): NetworkFacts {

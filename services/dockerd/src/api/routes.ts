@@ -6,6 +6,7 @@ import { imageRoutes } from "./image-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { streamRoutes } from "./stream-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
+import { unsupportedRoutes } from "./unsupported-routes.ts";
 
 /** Every operation that is served. */
 export function allRoutes(engine: Engine): Route[] {
@@ -16,5 +17,6 @@ export function allRoutes(engine: Engine): Route[] {
     ...execRoutes(engine),
     ...imageRoutes(engine),
     ...networkRoutes(engine),
+    ...unsupportedRoutes(),
   ];
 }

@@ -6,6 +6,8 @@ import { errorCode, isErrno } from "@longshore/errors";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { fromTimestamp } from "../containerd/timestamp.ts";
 import type { Engine } from "../engine.ts";
+import type { Exec } from "../execs/exec.ts";
+import { handleExecExit } from "../execs/run-exec.ts";
 import { Container, type ContainerRecord } from "./container.ts";
 import { updateState } from "./container-record.ts";
 import { isRunning } from "./container-status.ts";
@@ -69,10 +71,24 @@ async function adopt(engine: Engine, container: Container, task: Process): Promi
   if (container.record.state.status !== status || container.record.state.pid !== task.pid) {
     await container.lock.run(() => updateState(engine, container, { status, pid: task.pid }));
   }
+  for (const exec of engine.execs.running(container)) await checkExec(engine, exec);
   const { stdio } = container.record;
   if (stdio === "") return;
   // FIFOs are read by this daemon, or the process blocks; sockets wait until somebody asks.
   if (stdio === "fifo") container.stdio ??= containerStdio(engine, container.record, stdio);
+}
+
+/** An exec may have ended while nobody told of it. */
+async function checkExec(engine: Engine, exec: Exec): Promise<void> {
+  if (exec.pid === 0) return; // being started: its exit will be told
+  try {
+    const ids = { containerId: exec.container.id, execId: exec.id };
+    const { process } = await engine.containerd.tasks.get(ids);
+    if (process?.status === Status.STOPPED) await handleExecExit(engine, exec, process.exitStatus);
+  } catch (error) {
+    if (errorCode(error) !== "not_found") throw error;
+    await handleExecExit(engine, exec, LOST);
+  }
 }
 
 function stdioOf({ stdout }: Process): ContainerRecord["stdio"] {

@@ -6,7 +6,7 @@ import {
   type RegistryDefinition,
   type Resolved,
 } from "@longshore/api/longshore/registry/v1/registry";
-import { EngineError, toEngineError } from "@longshore/errors";
+import { EngineError, errorCode, toEngineError } from "@longshore/errors";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import type { ClientOf } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
@@ -164,7 +164,9 @@ export class PullService {
       blobs.fail(error);
       await unpacked?.catch(() => {}); // nothing may still be unpacking when the lease goes
       if (stop.signal.aborted) throw stop.signal.reason;
-      throw signal.aborted ? signal.reason : error;
+      if (signal.aborted) throw signal.reason;
+      if (errorCode(error) === "unavailable" && !resolved) throw unreachable(error);
+      throw error;
     }
     if (!unpacked || !resolved?.target) {
       throw new EngineError("internal", "registry-client ended the pull without resolving it");
@@ -203,6 +205,15 @@ export class PullService {
     if (named.some(({ targets }) => targets.includes(target.digest))) return;
     await giveName(this.deps.containerd, `${DANGLING_PREFIX}${target.digest}`, target);
   }
+}
+
+/** Whether it was registry-client or the registry that can't be reached is for its own words to tell. */
+function unreachable(error: unknown): EngineError {
+  const { message } = toEngineError(error);
+  const own = message.startsWith("No connection established");
+  return new EngineError("unavailable", own ? `registry-client is not running: ${message}` : message, {
+    cause: error,
+  });
 }
 
 interface FetchOptions {

@@ -15,7 +15,7 @@ export interface AttachOptions {
 }
 
 /** How an attachment ended. */
-export type AttachEnd = "ended" | "detached" | "gone";
+export type AttachEnd = "ended" | "detached" | "inputEnded" | "gone";
 
 /**
  * Carry bytes between a client and a process until the process's output ends, the client goes away or detaches. Each
@@ -34,7 +34,7 @@ export async function attach(
     process.once("close", () => resolve("ended"));
     process.on("error", () => resolve("ended"));
     client.output.once("close", () => resolve("gone"));
-    if (options.stdin) pumpInput(client.input, process, options, () => resolve("detached"));
+    if (options.stdin) pumpInput(client.input, process, options, resolve);
     else client.input.resume(); // so that its end is noticed
   });
   process.destroy();
@@ -63,15 +63,22 @@ function pumpOutput(process: Duplex, output: Writable, options: AttachOptions): 
   process.on("data", (chunk: Buffer) => decoder.push(chunk));
 }
 
-function pumpInput(input: Readable, process: Duplex, options: AttachOptions, detach: () => void): void {
+function pumpInput(
+  input: Readable,
+  process: Duplex,
+  options: AttachOptions,
+  end: (how: AttachEnd) => void,
+): void {
   const scanner = new DetachScanner(options.terminal ? options.detachKeys : Buffer.alloc(0));
   input.on("data", (chunk: Buffer) => {
     const { output, detached } = scanner.push(chunk);
     if (output.length > 0 && !process.write(encodeFrame(STDIN, output))) input.pause();
-    if (detached) detach();
+    if (detached) end("detached");
   });
   process.on("drain", () => input.resume());
   input.once("end", () => {
+    // What the process's input outlives has no more use for its output either: so Docker sees it.
     if (options.closeStdin && !options.terminal) process.write(encodeFrame(STDIN, Buffer.alloc(0)));
+    else end("inputEnded");
   });
 }
