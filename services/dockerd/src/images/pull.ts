@@ -6,7 +6,7 @@ import {
   type RegistryDefinition,
   type Resolved,
 } from "@longshore/api/longshore/registry/v1/registry";
-import { EngineError, errorCode, toEngineError } from "@longshore/errors";
+import { EngineError, type ErrorCode, toEngineError } from "@longshore/errors";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import type { ClientOf } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
@@ -165,8 +165,7 @@ export class PullService {
       await unpacked?.catch(() => {}); // nothing may still be unpacking when the lease goes
       if (stop.signal.aborted) throw stop.signal.reason;
       if (signal.aborted) throw signal.reason;
-      if (errorCode(error) === "unavailable" && !resolved) throw unreachable(error);
-      throw error;
+      throw pullFailure(error);
     }
     if (!unpacked || !resolved?.target) {
       throw new EngineError("internal", "registry-client ended the pull without resolving it");
@@ -207,13 +206,14 @@ export class PullService {
   }
 }
 
-/** Whether it was registry-client or the registry that can't be reached is for its own words to tell. */
-function unreachable(error: unknown): EngineError {
-  const { message } = toEngineError(error);
-  const own = message.startsWith("No connection established");
-  return new EngineError("unavailable", own ? `registry-client is not running: ${message}` : message, {
-    cause: error,
-  });
+/** Codes of registry-client that a client is to see; anything else about a registry is no fault of the request. */
+const TOLD: ErrorCode[] = ["not_found", "unauthenticated", "permission_denied", "canceled"];
+
+function pullFailure(error: unknown): EngineError {
+  const { code, message } = toEngineError(error);
+  const unreachable = message.startsWith("No connection established");
+  const words = unreachable ? `registry-client is not running: ${message}` : message;
+  return new EngineError(TOLD.includes(code) ? code : "internal", words, { cause: error });
 }
 
 interface FetchOptions {
