@@ -73,8 +73,8 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
     expect(await statusOf(engine.image, "/etc")).toBe(126);
     expect(await statusOf(`${engine.registry}/nosuch`)).toBe(125);
     expect(await statusOf("--nosuch", engine.image)).toBe(125);
-    const refused = await docker(["run", "-v", "/a:/b", engine.image]);
-    expect(refused.stderr).toStartWith("flag -v is not supported by this client yet\n");
+    const refused = await docker(["run", "-p", "80:80", engine.image]);
+    expect(refused.stderr).toStartWith("flag -p is not supported by this client yet\n");
     expect(await out(["ps", "-aq"])).toBe("");
   });
 
@@ -124,6 +124,9 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
       "running v",
     );
     expect(await out(["top", "life"])).toContain("sleep");
+    expect(await out(["pause", "life"])).toBe("life");
+    expect(await out(["ps", "--format", "{{.Status}}"])).toEndWith("(Paused)");
+    expect(await out(["unpause", "life"])).toBe("life");
     expect(await out(["stop", "-t", "10", "life"])).toBe("life");
     expect(await out(["ps", "-a", "--format", "{{.Status}}"])).toStartWith("Exited (5)");
     expect(await out(["wait", "life"])).toBe("5");
@@ -206,6 +209,38 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
     });
   });
 
+  test("creates the very containers that Docker's client does", async () => {
+    const reference = await referenceClient();
+    if (!reference) return;
+    const lines = [
+      "",
+      "-it",
+      "-v /tmp:/x -v ./a:/b:ro --tmpfs /t --tmpfs /u:size=1m --shm-size 1m",
+      "--add-host a:1.2.3.4 --add-host b=::1 --network none --domainname d -h h",
+      "--cpu-period 1000 --cpu-quota 2000 -c 5 --cpuset-cpus 0 --cpuset-mems 0",
+      "--cpus 1.5 -m 64m --memory-reservation 32m --memory-swap -1 --oom-score-adj 5 --pids-limit 10",
+      "--device /dev/null --device /dev/zero:/dev/z --device /dev/zero:/dev/y:r --group-add 5",
+      "--ipc host --pid host --uts host --cgroupns host --privileged --read-only",
+      "--security-opt no-new-privileges --security-opt seccomp=unconfined --ulimit nofile=1:2",
+      "--cap-add net_admin --cap-add SYS_TIME --cap-drop ALL --sysctl net.core.somaxconn=5",
+      "--log-driver json-file --log-opt max-size=1m --runtime runc -u 1 -w /w --entrypoint e -l a=b",
+      "-e A=b -e HOME --stop-signal USR1 --stop-timeout 4 -a stdout --rm",
+    ];
+    for (const line of lines) {
+      const made = await Promise.all(
+        [reference, binary].map(async (client) => {
+          const args = ["create", ...line.split(" ").filter(Boolean), engine.image, "cmd"];
+          const id = await output([client, ...args], { env: { DOCKER_HOST: engine.host } });
+          const [details] = JSON.parse(await out(["inspect", id]));
+          await out(["rm", id]);
+          const { HostConfig, Config, NetworkSettings } = details;
+          return JSON.stringify({ HostConfig, Config, NetworkSettings }).replaceAll(id.slice(0, 12), "ID");
+        }),
+      );
+      expect({ line, made: made[1] }).toEqual({ line, made: made[0] ?? "" });
+    }
+  });
+
   describe("has the same output, errors and status as Docker's client", async () => {
     const reference = await referenceClient();
     if (!reference) console.warn("skipped: no docker client of version 28 or newer to compare with");
@@ -263,6 +298,12 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
       "pull X",
       "pull IMAGE",
       "pull 127.0.0.1:1/x",
+      "pause nosuch",
+      "unpause same",
+      "tag IMAGE other:2",
+      "tag nosuch other:2",
+      "tag IMAGE Bad",
+      "rmi other:3",
       "foo",
       "container foo",
       "--foo",

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseCpus, parseMemory } from "../format/units.ts";
+import { HOST_OPTION_FLAGS, hostOptions } from "./host-options.ts";
 
 /** Flags of `create`, shared by `run`. */
 export const CREATE_FLAGS: readonly Flag[] = [
@@ -43,19 +44,19 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: "tty", short: "t", kind: "bool", help: "Allocate a pseudo-TTY" },
   { name: "user", short: "u", kind: "string", help: "Username or UID (format: <name|uid>[:<group|gid>])" },
   { name: "workdir", short: "w", kind: "string", help: "Working directory inside the container" },
+  { name: "domainname", kind: "string", help: "Container NIS domain name" },
+  ...HOST_OPTION_FLAGS,
 ];
 
 /** Flags of the original `create` and `run` that the engine can't do yet. */
 export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
-  `--add-host --annotation --blkio-weight --blkio-weight-device --cgroup-parent --cgroupns --cidfile --cpu-count --cpu-percent
-  --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-shares -c --cpuset-cpus --cpuset-mems --device --device-cgroup-rule
-  --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-opt --dns-option
-  --dns-search --domainname --expose --gpus --group-add --health-cmd --health-interval --health-retries --health-start-interval
-  --health-start-period --health-timeout --init --io-maxbandwidth --io-maxiops --ip --ip6 --ipc --isolation --kernel-memory
-  --label-file --link --link-local-ip --log-driver --log-opt --mac-address --memory-reservation --memory-swap --memory-swappiness
-  --mount --net-alias --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --pids-limit --publish -p
-  --publish-all -P --restart --runtime --security-opt --shm-size --storage-opt --sysctl --tmpfs --ulimit --use-api-socket --userns
-  --uts --volume -v --volume-driver --volumes-from`.split(/\s+/);
+  `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
+  --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
+  --dns --dns-opt --dns-option --dns-search --expose --gpus --health-cmd --health-interval --health-retries --health-
+  start-interval --health-start-period --health-timeout --init --io-maxbandwidth --io-maxiops --ip --ip6 --isolation
+  --kernel-memory --label-file --link --link-local-ip --mac-address --memory-swappiness --mount --net-alias --network-
+  alias --no-healthcheck --oom-kill-disable --publish -p --publish-all -P --restart --storage-opt --use-api-socket
+  --userns --volume-driver --volumes-from`.split(/\s+/);
 
 /** The engine runs its own platform only. */
 export function checkPlatform(flags: FlagValues): void {
@@ -76,6 +77,7 @@ export interface CreateBody {
   User: string;
   WorkingDir: string;
   Hostname: string;
+  Domainname: string;
   Tty: boolean;
   OpenStdin: boolean;
   StdinOnce: boolean;
@@ -89,11 +91,10 @@ export interface CreateBody {
     NetworkMode: string;
     Privileged: boolean;
     ReadonlyRootfs: boolean;
-    CapAdd: string[] | null;
-    CapDrop: string[] | null;
     Memory: number;
     NanoCpus: number;
     ConsoleSize: [number, number];
+    [field: string]: unknown;
   };
   NetworkingConfig: { EndpointsConfig: Record<string, unknown> };
 }
@@ -115,6 +116,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
     User: flags.string("user"),
     WorkingDir: flags.string("workdir"),
     Hostname: flags.string("hostname"),
+    Domainname: flags.string("domainname"),
     Tty: flags.bool("tty"),
     OpenStdin: interactive,
     StdinOnce: interactive && attachStdin,
@@ -128,11 +130,10 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
       NetworkMode: network || "default",
       Privileged: flags.bool("privileged"),
       ReadonlyRootfs: flags.bool("read-only"),
-      CapAdd: nullIfEmpty(flags.list("cap-add")),
-      CapDrop: nullIfEmpty(flags.list("cap-drop")),
       Memory: flags.has("memory") ? parseMemory(flags.string("memory")) : 0,
       NanoCpus: flags.has("cpus") ? parseCpus(flags.string("cpus")) : 0,
       ConsoleSize: [0, 0],
+      ...hostOptions(flags),
     },
     NetworkingConfig: { EndpointsConfig: {} },
   };
@@ -176,10 +177,6 @@ function readEnvFile(file: string): string[] {
 function keyValue(entry: string): [string, string] {
   const equals = entry.indexOf("=");
   return equals < 0 ? [entry, ""] : [entry.slice(0, equals), entry.slice(equals + 1)];
-}
-
-function nullIfEmpty(list: readonly string[]): string[] | null {
-  return list.length > 0 ? [...list] : null;
 }
 
 function checkEnv(value: string): void {

@@ -15,6 +15,7 @@ export const COMMANDS: Readonly<Record<string, Load>> = {
   inspect: () => (require("./inspect.ts") as typeof import("./inspect.ts")).inspect,
   kill: () => (require("./lifecycle.ts") as typeof import("./lifecycle.ts")).kill,
   logs: () => (require("./logs.ts") as typeof import("./logs.ts")).logs,
+  pause: () => (require("./lifecycle.ts") as typeof import("./lifecycle.ts")).pause,
   ps: () => (require("./ps.ts") as typeof import("./ps.ts")).ps,
   pull: () => (require("./pull.ts") as typeof import("./pull.ts")).pull,
   rename: () => (require("./lifecycle.ts") as typeof import("./lifecycle.ts")).rename,
@@ -24,7 +25,9 @@ export const COMMANDS: Readonly<Record<string, Load>> = {
   run: () => (require("./run.ts") as typeof import("./run.ts")).run,
   start: () => (require("./start.ts") as typeof import("./start.ts")).start,
   stop: () => (require("./lifecycle.ts") as typeof import("./lifecycle.ts")).stop,
+  tag: () => (require("./tag.ts") as typeof import("./tag.ts")).tag,
   top: () => (require("./top.ts") as typeof import("./top.ts")).top,
+  unpause: () => (require("./lifecycle.ts") as typeof import("./lifecycle.ts")).unpause,
   version: () => (require("./version.ts") as typeof import("./version.ts")).version,
   wait: () => (require("./lifecycle.ts") as typeof import("./lifecycle.ts")).wait,
   "container inspect": () => (require("./inspect.ts") as typeof import("./inspect.ts")).inspectContainer,
@@ -40,14 +43,14 @@ const ALIASES: Readonly<Record<string, string>> = {
   "image ls": "images",
   "image list": "images",
   "image pull": "pull",
+  "image tag": "tag",
   "image rm": "rmi",
   "image remove": "rmi",
   "system info": "info",
 };
 
-const CONTAINER_COMMANDS = "attach create exec kill logs rename restart rm run start stop top wait".split(
-  " ",
-);
+const CONTAINER_COMMANDS =
+  "attach create exec kill logs pause rename restart rm run start stop top unpause wait".split(" ");
 
 /** Management words, under which the commands may also be called. */
 export const GROUPS: readonly string[] = ["container", "image", "system"];

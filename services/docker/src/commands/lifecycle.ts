@@ -47,6 +47,24 @@ function stopLike(verb: "stop" | "restart", summary: string): Command {
   };
 }
 
+export const pause: Command = plain("pause", "Pause all processes within one or more containers");
+export const unpause: Command = plain("unpause", "Unpause all processes within one or more containers");
+
+function plain(verb: "pause" | "unpause", summary: string): Command {
+  return {
+    ...MANY,
+    usage: "CONTAINER [CONTAINER...]",
+    name: `docker ${verb}`,
+    summary,
+    flags: [],
+    run({ client, args }) {
+      return forEachName(args, (name) =>
+        client.text({ method: "POST", path: `/containers/${encodeURIComponent(name)}/${verb}` }),
+      );
+    },
+  };
+}
+
 export const kill: Command = {
   ...MANY,
   name: "docker kill",
