@@ -109,8 +109,6 @@ async function openWorld({ pull = ["busybox"], push = [], ...options }: WorldOpt
     registry.push(repository, tag, await MAKE[image]());
   for (const name of new Set([...pull, ...push])) await pushImage(`base/${name}`, "1", name);
   const engine = undo.use(await startEngine({ binDir, cli: anyReal ?? ours, ...real(), ...options }));
-  // A real dockerd takes the files of its network namespaces away a minute later.
-  if (process.env.LONGSHORE_E2E_REFERENCE) engine.leaks = async () => [];
   const reference = (name: string) => `${registry.host}/base/${name}:1`;
   const puller = anyReal ?? ours;
   try {

@@ -8,11 +8,13 @@ import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
 import { eventually } from "./eventually.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
-import { tempDir } from "./temp-dir.ts";
+import { mountsBelow, tempDir } from "./temp-dir.ts";
 
 export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLevel" | "binDir"> & {
   /** The client to clean up with: any that works. */
   cli: DockerCli;
+  /** What a foreign component is known to leave behind, as lines of `engineTraces`. */
+  ignoreLeaks?: RegExp;
   /** Make the bridge before the daemons start, which a real dockerd wants. */
   bridgeFirst?: boolean;
 };
@@ -26,7 +28,7 @@ export interface Engine extends AsyncDisposable {
   readonly cgroupParent: string;
   docker(cli: DockerCli): Docker;
   /** What is on the machine now and wasn't when the engine had started: for tests of "nothing is left behind". */
-  leaks: (timeoutMs?: number) => Promise<string[]>;
+  leaks(timeoutMs?: number): Promise<string[]>;
   /** Take this moment as the new "before" of `leaks`. */
   mark(): void;
 }
@@ -46,7 +48,12 @@ function freeSubnet(): string {
  * Start a private suite. Disposing it removes its containers, stops the daemons, takes away what an engine keeps by design (bridge,
  * nftables table, empty cgroup parent), and throws when anything else is left behind.
  */
-export async function startEngine({ cli, bridgeFirst = false, ...options }: EngineOptions): Promise<Engine> {
+export async function startEngine({
+  cli,
+  bridgeFirst = false,
+  ignoreLeaks,
+  ...options
+}: EngineOptions): Promise<Engine> {
   const temp = tempDir();
   const suffix = crypto.randomBytes(3).toString("hex");
   const bridge = { name: `lst${suffix}`, cidr: freeSubnet() };
@@ -65,7 +72,9 @@ export async function startEngine({ cli, bridgeFirst = false, ...options }: Engi
   const now = () => {
     const daemons = componentNames.map((name) => `process ${suite.pid(name)} `);
     const all = [...engineTraces({ dir: temp.path, bridge: bridge.name, cgroupParent })];
-    return new Set(all.filter((line) => !daemons.some((daemon) => line.startsWith(daemon))));
+    return new Set(
+      all.filter((line) => !ignoreLeaks?.test(line) && !daemons.some((daemon) => line.startsWith(daemon))),
+    );
   };
   const started = now();
   let marked = started;
@@ -95,6 +104,9 @@ export async function startEngine({ cli, bridgeFirst = false, ...options }: Engi
       );
       await removeOrphans(temp.path, cgroupParent);
       removeKept(bridge.name, cgroupParent);
+      for (const point of mountsBelow(temp.path)) {
+        if (ignoreLeaks?.test(`mount ${point}`)) spawnSync("umount", ["--lazy", point]);
+      }
       try {
         temp[Symbol.dispose]();
       } catch (error) {

@@ -23,7 +23,9 @@ function read(file: string): string {
 
 function mounts(): string[] {
   const lines = read("/proc/self/mountinfo").trim().split("\n");
-  return lines.map((line) => `mount ${line.split(" ")[4]}`);
+  const points = lines.map((line) => line.split(" ")[4]);
+  // `ip netns` makes a mount of its own directory at its first use, and keeps it.
+  return points.flatMap((point) => (point === "/run/netns" ? [] : [`mount ${point}`]));
 }
 
 /** cgroups outside those that systemd keeps for its own services and sessions. */
