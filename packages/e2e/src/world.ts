@@ -22,7 +22,7 @@ import {
 } from "@longshore/testkit";
 
 export const binDir = path.resolve(
-  process.env.LONGSHORE_BIN_DIR ?? path.join(import.meta.dir, "../../../dist/bin"),
+  process.env.LONGSHORE_BIN_DIR || path.join(import.meta.dir, "../../../dist/bin"),
 );
 
 /** Every test that a user's command line matters to runs with each of these: ours, and the real ones of this machine. */
