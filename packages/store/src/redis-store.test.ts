@@ -3,11 +3,20 @@ import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { Redis } from "ioredis";
 import { openStore } from "./open-store.ts";
 import { storeContract } from "./store-contract.ts";
 
 const server = Bun.which("redis-server");
-if (server) {
+const givenUrl = process.env.LONGSHORE_TEST_REDIS_URL;
+if (givenUrl) {
+  storeContract("redis", async () => {
+    const client = new Redis(givenUrl);
+    await client.flushdb();
+    await client.quit();
+    return openStore(givenUrl);
+  });
+} else if (server) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "store-redis-"));
   let child: Bun.Subprocess | undefined;
   afterAll(async () => {
