@@ -74,6 +74,12 @@ export function offeredPackages(packages: readonly string[]): string[] {
   return packages.filter((name) => offered.has(name));
 }
 
+/** Whether apt-get has ever been told what its sources offer. */
+function hasPackageLists(): boolean {
+  const dir = "/var/lib/apt/lists";
+  return fs.existsSync(dir) && fs.readdirSync(dir).some((name) => name.includes("_Packages"));
+}
+
 /** Run `work` while installed services are kept from being started; the machine's own policy is put back. */
 function withoutStartingServices<T>(work: () => T): T {
   const saved = `${POLICY}.longshore-saved`;
@@ -119,7 +125,7 @@ export function installPackages(
   if (missing.length === 0) return;
   let offered = offeredPackages(missing);
   const lacking = () => required.filter((name) => missing.includes(name) && !offered.includes(name));
-  if (lacking().length > 0 || offered.length === 0) {
+  if (lacking().length > 0 || !hasPackageLists()) {
     progress("apt-get update");
     const update = run("apt-get", [...APT_OPTIONS, "update"]);
     offered = offeredPackages(missing);
