@@ -63,7 +63,7 @@ export function setAttributes(
   const { arena } = hand.calls;
   const at = arena.room(32);
   for (const [index, value] of [set, clear, propagation, 0].entries()) {
-    arena.bytes.writeBigUInt64LE(BigInt(value), at + 8 * index);
+    arena.put64(at + 8 * index, value);
   }
   const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
   hand.call("mount_setattr", [mount, hand.text(""), flags, arena.base + at, 32], { about });

@@ -38,7 +38,7 @@ export class Rooted {
     const { hand } = this;
     const arena = hand.calls.arena;
     const how = arena.room(24);
-    arena.bytes.writeBigUInt64LE(BigInt((options.flags ?? O_PATH) | O_CLOEXEC), how);
+    arena.put64(how, (options.flags ?? O_PATH) | O_CLOEXEC);
     arena.bytes.writeBigUInt64LE(
       BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (options.resolve ?? 0)),
       how + 16,

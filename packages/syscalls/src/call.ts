@@ -47,17 +47,17 @@ export function fixedBuffer(bytes: number): Buffer {
   return Buffer.from(new ArrayBuffer(bytes));
 }
 
-const encoder = new TextEncoder();
-
 /** Memory for what calls point at: strings and structures at addresses that hold until `reset`. */
 export class Arena {
   readonly bytes: Buffer;
   readonly base: number;
+  readonly #words: Uint32Array;
   #used = 0;
 
   /** @param base the address that the bytes will have where they are used, when that isn't here */
   constructor(size: number, base?: number) {
-    this.bytes = fixedBuffer(size);
+    this.bytes = fixedBuffer((size + 3) & ~3);
+    this.#words = new Uint32Array(this.bytes.buffer);
     this.base = base ?? ptr(this.bytes);
   }
 
@@ -81,15 +81,22 @@ export class Arena {
     return at;
   }
 
+  /** Write a 64-bit integer at an offset that is a multiple of 4; many times quicker than by BigInt. */
+  put64(at: number, value: number): void {
+    const words = this.#words;
+    words[at >> 2] = value >>> 0;
+    words[(at >> 2) + 1] = Math.floor(value / 0x100000000) >>> 0;
+  }
+
   /** Address of a NUL-terminated copy. A NUL inside would cut a path short, so it is refused as the kernel would: EINVAL. */
   string(text: string): number {
     if (text.includes("\0")) throw new Errno("EINVAL", 22, "string", JSON.stringify(text));
-    const room = this.bytes.subarray(this.#used);
-    const { read: taken, written } = encoder.encodeInto(text, room);
-    if (taken < text.length || written === room.length) {
+    const at = this.#used;
+    // No UTF-16 unit takes more than three bytes.
+    if (at + 3 * text.length >= this.bytes.length && at + Buffer.byteLength(text) >= this.bytes.length) {
       throw new Errno("ENAMETOOLONG", 36, "string", `of ${text.length} characters`);
     }
-    const at = this.#used;
+    const written = this.bytes.write(text, at);
     this.bytes[at + written] = 0;
     this.#used += written + 1;
     return this.base + at;
@@ -106,9 +113,7 @@ export class Arena {
   vector(texts: readonly string[]): number {
     const addresses = texts.map((text) => this.string(text));
     const at = this.room(8 * (texts.length + 1));
-    for (const [index, address] of addresses.entries()) {
-      this.bytes.writeBigUInt64LE(BigInt(address), at + 8 * index);
-    }
+    for (const [index, address] of addresses.entries()) this.put64(at + 8 * index, address);
     return this.base + at;
   }
 }

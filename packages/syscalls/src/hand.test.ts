@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { ELF_ENTRY, handCode } from "./hand-code.ts";
+import { listedCode } from "./hand-code-listing.ts";
 import {
   callProgram,
   close,
@@ -13,6 +14,7 @@ import {
 } from "./index.ts";
 
 test("handCode() has the length and entry point that its jumps were assembled for", () => {
+  expect(handCode().toString("hex")).toBe(listedCode());
   expect(handCode().length).toBe(0x114);
   expect(handCode()[ELF_ENTRY]).toBe(0x41);
 });

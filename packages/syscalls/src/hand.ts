@@ -53,6 +53,7 @@ interface Entry {
 export class CallTable {
   readonly arena: Arena;
   readonly #entries: Buffer;
+  readonly #words: Uint32Array;
   readonly #entriesAddress: number;
   readonly #meta: Entry[] = [];
 
@@ -63,6 +64,7 @@ export class CallTable {
     entriesAddress,
   }: { maxCalls: number; bytes: number; entriesAddress?: number }) {
     this.#entries = fixedBuffer(maxCalls * ENTRY_BYTES);
+    this.#words = new Uint32Array(this.#entries.buffer);
     this.#entriesAddress = entriesAddress ?? addressOf(this.#entries);
     this.arena = new Arena(
       bytes,
@@ -86,18 +88,20 @@ export class CallTable {
   /** Append a call. */
   add(name: keyof typeof NR, args: readonly Argument[], options: CallOptions = {}): Slot {
     const at = this.#meta.length * ENTRY_BYTES;
-    const entries = this.#entries;
-    if (at + ENTRY_BYTES > entries.length) throw new Error("too many calls for the table");
+    if (at + ENTRY_BYTES > this.#entries.length) throw new Error("too many calls for the table");
     let indirect = 0;
-    for (const [index, argument] of args.entries()) {
+    const words = this.#words;
+    for (let index = 0; index < args.length; index++) {
+      const argument = args[index] ?? 0;
       if (argument instanceof Slot) indirect |= 1 << index;
       const value = argument instanceof Slot ? argument.address : argument;
-      entries.writeBigInt64LE(BigInt(value), at + 16 + 8 * index);
+      words[(at >> 2) + 4 + 2 * index] = value >>> 0;
+      words[(at >> 2) + 5 + 2 * index] = Math.floor(value / 0x100000000) >>> 0;
     }
-    entries.writeUInt32LE(NR[name], at);
-    entries.writeUInt32LE(indirect, at + 4);
-    entries.writeInt32LE(options.skipOnError ?? -1, at + 8);
-    entries.writeInt32LE(options.skipOnOk ?? 0, at + 12);
+    words[at >> 2] = NR[name];
+    words[(at >> 2) + 1] = indirect;
+    words[(at >> 2) + 2] = (options.skipOnError ?? -1) >>> 0;
+    words[(at >> 2) + 3] = options.skipOnOk ?? 0;
     this.#meta.push({ name, about: options.about ?? "", recover: options.recover });
     return new Slot(this.addressOfEntry(this.#meta.length - 1) + 64);
   }

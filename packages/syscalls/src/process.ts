@@ -17,6 +17,18 @@ export function kill(pid: number, signal: number): void {
   check(syscall(NR.kill, pid, signal), "kill", String(pid));
 }
 
+/** The signals that this process ignores: execve passes that on, unlike handlers. */
+export function ignoredSignals(): number[] {
+  const arena = scratch();
+  const at = arena.room(32);
+  const ignored: number[] = [];
+  for (let signal = 1; signal <= 64; signal++) {
+    if (syscall(NR.rt_sigaction, signal, 0, arena.base + at, 8) < 0) continue;
+    if (arena.bytes.readUInt32LE(at) === 1) ignored.push(signal); // SIG_IGN
+  }
+  return ignored;
+}
+
 /** Whether a process with this number exists, a zombie included. */
 export function isAlive(pid: number): boolean {
   return syscall(NR.kill, pid, 0) !== -ESRCH;

@@ -1,7 +1,6 @@
 import { UsageError } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
 import { exists, kill, readTextIfExists, stat, writeAll, writeFile } from "@longshore/syscalls";
-import { createContainer } from "./create.ts";
 import { type CommandSyntax, type Parsed, parseCommand } from "./flags.ts";
 import { containerFor, deleteContainer, signal, startContainer } from "./lifecycle.ts";
 import { Container } from "./state.ts";
@@ -52,6 +51,8 @@ function create(parsed: Parsed, { root }: Globals, id: string): number {
     throw new EngineError("unimplemented", "--pidfd-socket is not supported");
   const pidFile = parsed.values.get("pid-file");
   const consoleSocket = parsed.values.get("console-socket");
+  // Loaded here: start and delete, which engines call as often, do without most of the code.
+  const { createContainer } = require("./create.ts") as typeof import("./create.ts");
   return createContainer({
     root,
     id,

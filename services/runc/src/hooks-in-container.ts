@@ -3,6 +3,7 @@ import type { Hooks, State } from "@longshore/oci";
 import {
   close,
   Hand,
+  ignoredSignals,
   NR,
   O_CLOEXEC,
   O_RDONLY,
@@ -45,7 +46,7 @@ export function runHooksInContainer(
     hand.call("close_range", [3, 0xffffffff, 4]);
     const { arena } = hand.calls;
     const action = arena.base + arena.room(32);
-    for (let signal = 1; signal <= 64; signal++)
+    for (const signal of ignoredSignals())
       hand.call("rt_sigaction", [signal, action, 0, 8], { skipOnError: 0 });
     hand.call("rt_sigprocmask", [2, arena.base + arena.room(8), 0, 8]);
     hand.call(

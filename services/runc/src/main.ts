@@ -1,6 +1,6 @@
 import { COMMIT, UsageError, VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
-import { SPEC_VERSION } from "@longshore/oci";
+
 import { NR, syscall, writeAll } from "@longshore/syscalls";
 import { COMMANDS, ExecFailure, runCommand } from "./commands.ts";
 import { parseFlags } from "./flags.ts";
@@ -41,6 +41,7 @@ function help(): string {
 }
 
 function version(): string {
+  const { SPEC_VERSION } = require("@longshore/oci") as typeof import("@longshore/oci");
   return `runc version ${VERSION}\n${COMMIT && `commit: ${COMMIT}\n`}spec: ${SPEC_VERSION}\n`;
 }
 

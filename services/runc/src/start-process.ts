@@ -7,6 +7,7 @@ import {
   callProgram,
   errnoText,
   type Hand,
+  ignoredSignals,
   isOpen,
   O_DIRECTORY,
   O_NOCTTY,
@@ -250,13 +251,11 @@ function loadFilter(sink: Sink, filter: Buffer, flags: number): void {
   sink.add("seccomp", [1, flags, sink.arena.base + header], { about: "unable to init seccomp" });
 }
 
-/** Queue: all signals are as a new program expects them, whatever was ignored or blocked in us. */
+/** Queue: signals that are ignored in us are as a new program expects them, none is blocked. (Handlers end with execve anyway.) */
 function resetSignals(sink: Sink): void {
-  const action = sink.arena.base + sink.arena.room(32);
-  for (let signal = 1; signal <= 64; signal++) {
-    if (signal === 9 || signal === 19) continue;
-    sink.add("rt_sigaction", [signal, action, 0, 8], { skipOnError: 0 });
-  }
+  const standard = sink.arena.base + sink.arena.room(32);
+  for (const signal of ignoredSignals())
+    sink.add("rt_sigaction", [signal, standard, 0, 8], { skipOnError: 0 });
   sink.add("rt_sigprocmask", [2, sink.arena.base + sink.arena.room(8), 0, 8]);
 }
 

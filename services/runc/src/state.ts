@@ -1,6 +1,6 @@
 import { Group, type GroupState } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
-import { type Hooks, parseSpec, SPEC_VERSION, type Spec, type State } from "@longshore/oci";
+import type { Hooks, Spec, State } from "@longshore/oci";
 import {
   exists,
   mkdir,
@@ -134,6 +134,7 @@ export class Container {
 
   /** The specification that the container was made from, as it was then. */
   spec(): Spec {
+    const { parseSpec } = require("@longshore/oci") as typeof import("@longshore/oci");
     return parseSpec(readText(`${this.directory}/config.json`));
   }
 
@@ -150,7 +151,7 @@ export class Container {
 export function ociState(saved: SavedState, status: Status): State {
   const { annotations, ociVersion } = saved;
   return {
-    ociVersion: ociVersion || SPEC_VERSION,
+    ociVersion,
     id: saved.id,
     status,
     pid: status === "stopped" ? 0 : saved.pid,
