@@ -114,6 +114,10 @@ export function execInContainer({
   const flags = foreign.reduce((sum, { type, flag }) => (type === "pid" ? sum : sum + flag), 0);
   const hasPid = foreign.some(({ type }) => type === "pid");
   const pidNamespace = hasPid ? openFile(`/proc/${pid}/ns/pid`, O_RDONLY | O_CLOEXEC) : undefined;
+  // setns goes to the namespace's root, which is the host's when the engine itself runs in a chroot: the container's is its init's.
+  const initRoot = foreign.some(({ type }) => type === "mount")
+    ? openFile(`/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC)
+    : undefined;
   const consoleFd = consoleSocket === undefined ? undefined : connectConsole(consoleSocket);
   const { group } = container;
   const { unifiedPath } = group;
@@ -135,6 +139,10 @@ export function execInContainer({
   hand.call("setsid", []);
   joinGroup(hand, group);
   if (flags !== 0) hand.call("setns", [pidfd, flags], { about: "namespaces" });
+  if (initRoot !== undefined) {
+    hand.call("fchdir", [initRoot], { about: "/" });
+    hand.call("chroot", [hand.text(".")], { about: "/" });
+  }
   const rootFd = hand.call("openat", [-100, hand.text("/"), O_PATH | O_DIRECTORY | O_CLOEXEC], {
     about: "/",
   });
