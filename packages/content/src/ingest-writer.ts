@@ -28,6 +28,7 @@ export class IngestWriter implements AsyncDisposable {
   private total: number;
   private offset: number;
   private fd: number | undefined;
+  private last: Promise<void> = Promise.resolve();
 
   private constructor(options: IngestOptions, fd: number, hasher: Hasher, status: IngestStatus) {
     this.options = options;
@@ -69,7 +70,11 @@ export class IngestWriter implements AsyncDisposable {
   }
 
   /** Append. The caller awaits each call before the next one. */
-  async write(bytes: Uint8Array): Promise<void> {
+  write(bytes: Uint8Array): Promise<void> {
+    return this.exclusive(() => this.append(bytes));
+  }
+
+  private async append(bytes: Uint8Array): Promise<void> {
     const fd = this.openFd();
     try {
       if (bytes.length < SYNC_WRITE_BYTES) {
@@ -83,7 +88,7 @@ export class IngestWriter implements AsyncDisposable {
       }
     } catch (error) {
       // Hash and file no longer agree: the next writer hashes what is there.
-      await this.close().catch(() => {});
+      await this.leave().catch(() => {});
       if (!isErrno(error, "ENOSPC", "EDQUOT")) throw error;
       const what = `write to ref ${this.options.ref}: no space left on device`;
       throw new EngineError("resource_exhausted", `${what}: resource exhausted`, { cause: error });
@@ -93,8 +98,8 @@ export class IngestWriter implements AsyncDisposable {
   }
 
   /** Have on disk what was written so far, so that a commit soon after is quick. */
-  async sync(): Promise<void> {
-    await fsync(this.openFd());
+  sync(): Promise<void> {
+    return this.exclusive(() => fsync(this.openFd()));
   }
 
   /** Begin again at offset 0. */
@@ -111,7 +116,14 @@ export class IngestWriter implements AsyncDisposable {
    * @param size in bytes; 0 accepts any
    * @throws EngineError `failed_precondition` when size or digest is not the expected one, `already_exists` when there is such a blob
    */
-  async commit(size = 0, expected?: Digest): Promise<{ digest: Digest; size: number }> {
+  commit(size = 0, expected?: Digest): Promise<{ digest: Digest; size: number }> {
+    return this.exclusive(() => this.finish(size, expected));
+  }
+
+  private async finish(
+    size: number,
+    expected: Digest | undefined,
+  ): Promise<{ digest: Digest; size: number }> {
     const fd = this.openFd();
     const { dir, blobPath } = this.options;
     let remove = false;
@@ -151,7 +163,11 @@ export class IngestWriter implements AsyncDisposable {
   }
 
   /** Leave the ingest as it is, for a later writer. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return this.exclusive(() => this.leave());
+  }
+
+  private async leave(): Promise<void> {
     if (this.fd === undefined) return;
     const fd = this.fd;
     try {
@@ -165,6 +181,16 @@ export class IngestWriter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** One operation after the other: closing under a running fsync would hit whatever gets the descriptor's number next. */
+  private exclusive<T>(operation: () => Promise<T>): Promise<T> {
+    const result = this.last.then(operation);
+    this.last = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
   }
 
   private release(): void {
