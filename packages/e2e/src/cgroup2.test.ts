@@ -24,6 +24,9 @@ test.skipIf(isUnified || !wanted)(
     const script = [
       "set -e",
       "[ -f /sys/fs/cgroup/cgroup.controllers ]",
+      // A checkout below /tmp or /run is hidden there by the machine's own.
+      `[ -d '${repository}' ] || { mkdir -p '${repository}' && mount --bind '/host${repository}' '${repository}'; }`,
+      `cd '${repository}'`,
       "mkdir -p /tmp/longshore",
       `cp -r '${binDir}' /tmp/longshore/bin`,
       "export LONGSHORE_BIN_DIR=/tmp/longshore/bin",

@@ -91,13 +91,14 @@ describe("parseReference()", () => {
     );
   });
 
+  // The limit is far above what a loaded machine needs (a third of a second alone); an exponential match would never end.
   test("answers any text with a reference or an EngineError, soon", () => {
     fc.assert(fc.property(fc.string({ maxLength: 300 }), (text) => void tryParseReference(text)));
     const started = performance.now();
     tryParseReference(`${"a-".repeat(50_000)}!`);
     tryParseReference(`${"a.".repeat(50_000)}/x`);
-    expect(performance.now() - started).toBeLessThan(1000);
-  });
+    expect(performance.now() - started).toBeLessThan(10_000);
+  }, 20_000);
 });
 
 test("withDefaultTag() adds latest to a bare name only", () => {
