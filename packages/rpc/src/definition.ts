@@ -1,31 +1,7 @@
 import type { MethodDefinition as GrpcMethod } from "@grpc/grpc-js";
+import type { MethodDefinition, ServiceDefinition } from "@longshore/api/definition";
 
-/** How ts-proto describes a message: its codec. */
-export interface MessageType<T> {
-  encode(message: T): { finish(): Uint8Array };
-  decode(bytes: Uint8Array): T;
-}
-
-/** One method of a generated `…Definition`. */
-export interface MethodDefinition {
-  readonly name: string;
-  // biome-ignore lint/suspicious/noExplicitAny: the generated definitions are invariant in their message types
-  readonly requestType: MessageType<any>;
-  readonly requestStream: boolean;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly responseType: MessageType<any>;
-  readonly responseStream: boolean;
-}
-
-/** A generated service, e.g. `TasksDefinition`. */
-export interface ServiceDefinition {
-  readonly fullName: string;
-  readonly methods: Readonly<Record<string, MethodDefinition>>;
-}
-
-export type MessageOf<T> = T extends MessageType<infer M> ? M : never;
-export type RequestOf<M extends MethodDefinition> = MessageOf<M["requestType"]>;
-export type ResponseOf<M extends MethodDefinition> = MessageOf<M["responseType"]>;
+export type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "@longshore/api/definition";
 
 /** The same method as grpc-js wants it. */
 export function grpcMethod(
