@@ -101,12 +101,12 @@ export function readText(path: string): string {
   return readFile(path).toString();
 }
 
-/** A file's text, or undefined when it isn't there. */
+/** A file's text, or undefined when it isn't there, or the process whose file in /proc it was. */
 export function readTextIfExists(path: string): string | undefined {
   try {
     return readText(path);
   } catch (error) {
-    if (error instanceof Errno && (error.code === "ENOENT" || error.code === "ENOTDIR")) return undefined;
+    if (error instanceof Errno && ["ENOENT", "ENOTDIR", "ESRCH"].includes(error.code)) return undefined;
     throw error;
   }
 }

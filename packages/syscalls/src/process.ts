@@ -1,5 +1,6 @@
 import { addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
 import { EINTR, ESRCH, P_PID, WEXITED, WNOHANG } from "./constants.ts";
+import { readTextIfExists } from "./files.ts";
 import { NR } from "./numbers.ts";
 
 /** unshare(2). Read the notes in the README before using CLONE_NEWPID or CLONE_NEWUSER. */
@@ -29,9 +30,14 @@ export function ignoredSignals(): number[] {
   return ignored;
 }
 
-/** Whether a process with this number exists, a zombie included. */
+/** Whether a process with this number runs. A zombie does not: one whose parent never waits for it (process 1 of many a container) stays. */
 export function isAlive(pid: number): boolean {
-  return syscall(NR.kill, pid, 0) !== -ESRCH;
+  if (pid <= 0 || syscall(NR.kill, pid, 0) === -ESRCH) return false;
+  const stat = readTextIfExists(`/proc/${pid}/stat`);
+  if (stat === undefined) return syscall(NR.kill, pid, 0) !== -ESRCH; // gone meanwhile, or hidden from us
+  // The name stands in brackets and may hold anything.
+  const state = stat[stat.lastIndexOf(")") + 2];
+  return state !== "Z" && state !== "X";
 }
 
 /** pidfd_open(2): becomes readable when the process ends. */

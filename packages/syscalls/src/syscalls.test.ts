@@ -11,6 +11,7 @@ import {
   close,
   errnoName,
   exitStatus,
+  isAlive,
   isOpen,
   lgetxattr,
   llistxattr,
@@ -157,4 +158,24 @@ test("exitStatus(), makedev() and errnoName() convert as the kernel does", () =>
   expect([exitStatus(0), exitStatus(256), exitStatus(9), exitStatus(0x8b)]).toEqual([0, 1, 137, 139]);
   expect([makedev(1, 3), makedev(136, 256)]).toEqual([259, 0x108800]);
   expect([errnoName(2), errnoName(4242)]).toEqual(["ENOENT", "E4242"]);
+});
+
+test("isAlive() takes a zombie for gone: its parent may never wait for it", async () => {
+  // The sleep that the shell becomes knows nothing of the shell's child.
+  const parent = Bun.spawn(["sh", "-c", "read line & echo $!; exec sleep 1000"], {
+    stdin: "pipe",
+    stdout: "pipe",
+  });
+  try {
+    const { value } = await parent.stdout.getReader().read();
+    const child = Number(new TextDecoder().decode(value));
+    expect(isAlive(parent.pid)).toBe(true);
+    process.kill(child, "SIGKILL");
+    while (!/^State:\tZ/m.test(fs.readFileSync(`/proc/${child}/status`, "utf8"))) await Bun.sleep(5);
+    expect(isAlive(child)).toBe(false);
+  } finally {
+    parent.kill();
+    await parent.exited;
+  }
+  expect(isAlive(parent.pid)).toBe(false);
 });

@@ -11,6 +11,7 @@ import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshot
 import { tarOf } from "@longshore/archive/testing";
 import { chainId, type Digest, digestOf } from "@longshore/digest";
 import { channelTo, createClient } from "@longshore/rpc";
+import { isAlive } from "@longshore/syscalls";
 import { eventually } from "@longshore/testkit";
 import { Daemon, haveCtr, processesWith } from "./daemon.ts";
 
@@ -377,7 +378,7 @@ test("SIGKILL in the middle of a write and of an unpacking loses nothing that wa
   fs.mkdirSync(path.join(path.dirname(path.dirname(dir)), "4711/fs"), { recursive: true });
   await daemon.signal("SIGKILL");
   expect(await unpacking).toBeDefined();
-  await eventually(() => !before.some((pid) => fs.existsSync(`/proc/${pid}`)), { what: "workers gone" });
+  await eventually(() => !before.some((pid) => isAlive(pid)), { what: "workers gone" });
   await daemon.start();
 
   await eventually(() => !fs.existsSync(path.join(path.dirname(path.dirname(dir)), "4711")), {

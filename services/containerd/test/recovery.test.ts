@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
+import { isAlive } from "@longshore/syscalls";
 import { eventually, output, run } from "@longshore/testkit";
 import { binDir, Daemon, haveCtr, present, processesWith } from "./daemon.ts";
 
@@ -12,7 +13,7 @@ for (const shim of present) {
       await daemon.runDetached(shim, "ends", "/bin/sh", "-c", "sleep 0.5; exit 5");
       await daemon.signal("SIGKILL");
       await eventually(() => processesWith("sleep 0.5; exit 5").length === 0);
-      expect(fs.existsSync(`/proc/${pid}`)).toBe(true);
+      expect(isAlive(pid)).toBe(true);
 
       await daemon.start();
       expect(await daemon.tasks()).toContainEqual(["runs", `${pid}`, "RUNNING"]);
@@ -54,7 +55,7 @@ for (const shim of present) {
       await eventually(() => events.lines.some((line) => line.includes("/tasks/delete")));
       events.stop();
       expect(events.lines.find((line) => line.includes("/tasks/exit"))).toContain('"exit_status":137');
-      await eventually(() => !fs.existsSync(`/proc/${pid}`));
+      await eventually(() => !isAlive(pid));
       expect(await daemon.tasks()).toEqual([]);
       expect(fs.existsSync(daemon.bundle("runs"))).toBe(false);
       await daemon.out("containers", "rm", "runs");
@@ -72,7 +73,7 @@ for (const shim of present) {
       events.stop();
       expect(events.lines.find((line) => line.includes("/tasks/exit"))).toContain('"exit_status":137');
       expect(await daemon.tasks()).toEqual([]);
-      await eventually(() => !fs.existsSync(`/proc/${pid}`));
+      await eventually(() => !isAlive(pid));
       await daemon.out("containers", "rm", "runs");
       await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
     }, 30_000);
