@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, spyOn, test } from "bun:test";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -76,6 +76,26 @@ test("a wrong size keeps the ingest for resumption", async () => {
     .catch((error) => expect(error).toEqual(code("failed_precondition")));
   expect(store.status("r").offset).toBe(10);
   expect(store.list()).toEqual([]);
+});
+
+test("a commit that is refused leaves the descriptor open for the sync that runs", async () => {
+  const writer = await store.writer({ ref: "r" });
+  await writer.write(bytes);
+  const fsync = fs.fsync;
+  const held = Promise.withResolvers<void>();
+  // The first one is held; those after it are over at once, so that whatever doesn't wait for it is done before it goes on.
+  using spy = spyOn(fs, "fsync").mockImplementationOnce((fd, done) => {
+    void held.promise.then(() => fsync(fd, done));
+  });
+  spy.mockImplementation((_fd, done) => done(null));
+  const synced = writer.sync();
+  const refused = writer.commit(bytes.length + 1);
+  const closed = writer.close();
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+  held.resolve();
+  expect(await synced.catch((error) => error)).toBeUndefined();
+  expect(await refused.catch((error) => error)).toEqual(code("failed_precondition"));
+  await closed;
 });
 
 test("a ref has one writer at a time", async () => {
