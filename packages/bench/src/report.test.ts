@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import path from "node:path";
 import type { BenchmarkResult, Contender, Summary } from "./measure.ts";
 import { failures, markdownTable, textTable, toJson, withFigures } from "./report.ts";
 
@@ -33,6 +35,27 @@ shim                   3.5 MB    –                  ≤ 4 MB   pass
 `,
   );
   expect(failures(RESULTS)).toEqual(["runc (ours): it broke"]);
+});
+
+test("markdownTable() is what the formatter would make of it", () => {
+  expect(markdownTable(RESULTS)).toBe(
+    `| measurement          |    ours |     real | ratio |    bar |      |
+| -------------------- | ------: | -------: | ----: | -----: | ---: |
+| docker run           | 60.0 ms | 100.0 ms |  0.60 |  ≤ 0.7 | pass |
+| docker run (own CLI) | 90.0 ms | 100.0 ms |  0.90 |  ≤ 0.7 | miss |
+| runc                 |  failed |  30.0 ms |       |  ≤ 1.0 |      |
+| shim                 |  3.5 MB |        – |       | ≤ 4 MB | pass |
+`,
+  );
+});
+
+test("withFigures() leaves a README that the formatter leaves as it is", () => {
+  const biome = path.resolve(import.meta.dir, "../../../node_modules/.bin/biome");
+  const text = withFigures("# x\n\n<!-- bench -->\n<!-- /bench -->\n\nend\n", RESULTS, "A machine");
+  const args = ["format", "--stdin-file-path=README.md"];
+  const { stdout, status } = spawnSync(biome, args, { input: text, encoding: "utf8" });
+  expect(status).toBe(0);
+  expect(stdout).toBe(text);
 });
 
 test("withFigures() replaces what is between the markers", () => {

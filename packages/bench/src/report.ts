@@ -54,10 +54,18 @@ export function textTable(results: readonly BenchmarkResult[]): string {
     .join("");
 }
 
+/** A table for the README, its columns padded as the repository's formatter pads them: it leaves the file as it is. */
 export function markdownTable(results: readonly BenchmarkResult[]): string {
-  const rule = HEADERS.map((_, column) => (column === 0 ? "---" : "---:"));
-  const lines: string[][] = [[...HEADERS], rule, ...rows(results)];
-  return lines.map((line) => `| ${line.join(" | ")} |\n`).join("");
+  const lines: string[][] = [[...HEADERS], ...rows(results)];
+  // The formatter gives each column room for the shortest rule, "---:".
+  const widths = HEADERS.map((_, column) => Math.max(4, ...lines.map((line) => line[column]?.length ?? 0)));
+  const rule = widths.map((width, column) =>
+    column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`,
+  );
+  const pad = (cell: string, column: number) =>
+    column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0);
+  const [header = [], ...body] = lines.map((line) => line.map(pad));
+  return [header, rule, ...body].map((line) => `| ${line.join(" | ")} |\n`).join("");
 }
 
 /** Why contenders failed, one line each. */
