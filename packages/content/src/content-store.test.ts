@@ -81,13 +81,17 @@ test("a wrong size keeps the ingest for resumption", async () => {
 test("a commit that is refused leaves the descriptor open for the sync that runs", async () => {
   const writer = await store.writer({ ref: "r" });
   await writer.write(bytes);
-  const fsync = fs.fsync;
+  const { fsync } = fs;
   const held = Promise.withResolvers<void>();
+  let calls = 0;
   // The first one is held; those after it are over at once, so that whatever doesn't wait for it is done before it goes on.
-  using spy = spyOn(fs, "fsync").mockImplementationOnce((fd, done) => {
-    void held.promise.then(() => fsync(fd, done));
-  });
-  spy.mockImplementation((_fd, done) => done(null));
+  const holding = (fd: number, done: fs.NoParamCallback): void => {
+    if (calls++ === 0) void held.promise.then(() => fsync(fd, done));
+    else done(null);
+  };
+  using _ = spyOn(fs, "fsync").mockImplementation(
+    Object.assign(holding, { __promisify__: fsync.__promisify__ }),
+  );
   const synced = writer.sync();
   const refused = writer.commit(bytes.length + 1);
   const closed = writer.close();
