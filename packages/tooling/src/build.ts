@@ -12,41 +12,61 @@ const bun = path.join(repoRoot, "node_modules/.bin/bun");
 /** Packages that no executable is made from. */
 const NOT_COMPILED = ["node_modules", "gen", "test", "bench", "e2e", "suite", "testkit", "tooling"];
 
-const mainOf = (binary: Binary) => path.join(repoRoot, "services", binary, "src/main.ts");
+const sourcesOf = (binary: Binary) => path.join(repoRoot, "services", binary, "src");
 
 /**
- * One component as a CommonJS file of its own. Bundled together as ES modules, all components' functions would be made at
- * the start of each: 2 MB and 5 ms more for the shim and runc.
+ * The files of a component that are loaded on their own, relative to its sources: `main.ts`, and those in `entries/`, one of which
+ * it loads by `require("./entries/<name>.js")`. What isn't loaded costs nothing, and within a file nothing is loaded
+ * lazily, for the bundler wraps whatever is: 3 ms at each start of runc.
  */
-function bundle(binary: Binary, outfile: string): void {
-  const target = ["--target=bun", "--format=cjs", "--minify-syntax", "--minify-whitespace", ...defines()];
-  execFileSync(bun, ["build", ...target, mainOf(binary), `--outfile=${outfile}`], {
-    cwd: repoRoot,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  // Bun writes the file as a function for its own loader; the bundler, which makes one of its own, wants what is in it.
-  const [whole, body] =
-    /^\/\/ @bun[^\n]*\n\(function\(exports,[^)]*\) \{([\s\S]*)\}\)\s*$/.exec(
-      fs.readFileSync(outfile, "utf8"),
-    ) ?? [];
-  if (whole === undefined) throw new Error(`bun has written ${outfile} in a shape that is not known here`);
-  fs.writeFileSync(outfile, `${body}\nmodule.exports = {};\n`);
+function entriesOf(binary: Binary): string[] {
+  const entries = path.join(sourcesOf(binary), "entries");
+  if (!fs.existsSync(entries)) return ["main.ts"];
+  const names = fs.readdirSync(entries).filter((name) => /(?<!\.test)\.ts$/.test(name));
+  return ["main.ts", ...names.sort().map((name) => `entries/${name}`)];
 }
 
 /**
- * The entry of the multi-call executable: a switch on the name it was started by. `require` keeps every
- * component's code out of the others' start-up.
+ * The entries of a component as CommonJS files below `directory`. As ES modules in one bundle, the functions of all
+ * components would be made at the start of each: 2 MB and 5 ms more for the shim and runc.
  */
-function multicallEntry(): string {
-  const cases = binaries.map(
-    (name) => `  case ${JSON.stringify(name)}: require(${JSON.stringify(`./${name}.cjs`)}); break;`,
-  );
+function bundle(binary: Binary, directory: string): string[] {
+  const sources = sourcesOf(binary);
+  const entries = entriesOf(binary);
+  const target = ["--target=bun", "--format=cjs", "--minify-syntax", "--minify-whitespace", ...defines()];
+  const files = entries.map((entry) => path.join(sources, entry));
+  // One file alone would be written to the top, whatever the root.
+  const names = entries.length === 1 ? ["--entry-naming=main.[ext]"] : [`--root=${sources}`];
+  execFileSync(bun, ["build", ...target, ...files, ...names, `--outdir=${directory}`], {
+    cwd: repoRoot,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return entries.map((entry) => {
+    const written = path.join(directory, entry.replace(/\.ts$/, ".js"));
+    // Bun writes the file as a function for its own loader; the bundler, which makes one of its own, wants what is in it.
+    const [whole, body] =
+      /^\/\/ @bun[^\n]*\n\(function\(exports,[^)]*\) \{([\s\S]*)\}\)\s*$/.exec(
+        fs.readFileSync(written, "utf8"),
+      ) ?? [];
+    if (whole === undefined) throw new Error(`bun has written ${written} in a shape that is not known here`);
+    const file = written.replace(/\.js$/, ".cjs");
+    // Without a mention of its exports it would be taken for an ES module.
+    fs.writeFileSync(file, body?.includes("module.exports") ? body : `${body}\nmodule.exports = {};\n`);
+    fs.rmSync(written);
+    return file;
+  });
+}
+
+/** What an executable does first: load the component that it was started as. */
+function startFile(only?: Binary): string {
+  if (only) return `require("./${only}/main.js");\n`;
   return [
     'const name = process.argv0.slice(process.argv0.lastIndexOf("/") + 1);',
-    "switch (name) {",
-    ...cases,
-    `  default: process.stderr.write(name + ": start it under one of the names ${binaries.join(", ")}\\n"); process.exit(125);`,
+    `if (!${JSON.stringify(binaries)}.includes(name)) {`,
+    `  console.error(name + ": start it under one of the names ${binaries.join(", ")}");`,
+    "  process.exit(125);",
     "}",
+    `require(\`./\${name}/main.js\`);`,
     "",
   ].join("\n");
 }
@@ -68,7 +88,7 @@ function commit(): string {
   }
 }
 
-function compile(entry: string, outfile: string): void {
+function compile(entries: readonly string[], root: string, outfile: string): void {
   execFileSync(
     bun,
     [
@@ -82,7 +102,8 @@ function compile(entry: string, outfile: string): void {
       "--no-compile-autoload-dotenv",
       "--no-compile-autoload-bunfig",
       ...defines(),
-      entry,
+      ...entries,
+      `--root=${root}`,
       `--outfile=${outfile}`,
     ],
     { cwd: repoRoot, stdio: ["ignore", "ignore", "inherit"] },
@@ -131,13 +152,16 @@ export function build({ separate = false, outDir = distDir, progress }: BuildOpt
   fs.mkdirSync(bin, { recursive: true });
   const work = fs.mkdtempSync(path.join(outDir, "build-"));
   try {
+    const files = new Map(binaries.map((name) => [name, bundle(name, path.join(work, "js", name))]));
+    const executable = (outfile: string, contents: readonly string[], only?: Binary) => {
+      const start = path.join(work, "js/start.ts");
+      fs.writeFileSync(start, startFile(only));
+      compile([start, ...contents], path.join(work, "js"), path.join(work, outfile));
+    };
     if (separate) {
-      for (const name of binaries) compile(mainOf(name), path.join(work, name));
+      for (const [name, contents] of files) executable(name, contents, name);
     } else {
-      for (const name of binaries) bundle(name, path.join(work, `${name}.cjs`));
-      const entry = path.join(work, "longshore.ts");
-      fs.writeFileSync(entry, multicallEntry());
-      compile(entry, path.join(work, "longshore"));
+      executable("longshore", [...files.values()].flat());
       for (const name of binaries) fs.linkSync(path.join(work, "longshore"), path.join(work, name));
     }
     fs.rmSync(stamp, { force: true });

@@ -17,6 +17,7 @@ import {
 } from "@longshore/syscalls";
 import { checkPreservedFds, connectConsole, joinGroup, writeOomScore, writePidFile } from "./create.ts";
 import { foreignNamespaces } from "./namespaces.ts";
+import { savedSpec } from "./saved-spec.ts";
 import {
   becomeProcess,
   enterDirectory,
@@ -61,7 +62,7 @@ function parseId(text: string, what: string): number {
 /** What is to run: a file with a process object, or the container's own process changed by flags. */
 export function execProcess(container: Container, flags: ProcessFlags): Process {
   if (flags.processFile !== undefined) return parseProcess(readText(flags.processFile));
-  const base = container.spec().process;
+  const base = savedSpec(container).process;
   if (!base) throw new EngineError("failed_precondition", "the container has no process");
   const process: Process = { ...base, args: flags.args, terminal: flags.tty, user: { ...base.user } };
   if (flags.cwd !== undefined) process.cwd = flags.cwd;
@@ -123,7 +124,7 @@ export function execInContainer({
   const { unifiedPath } = group;
   const cgroupFd =
     unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const spec = container.spec();
+  const spec = savedSpec(container);
 
   using hand = new Hand({ flags: 0, cgroupFd, pidNamespaceFd: pidNamespace });
   const stage = <T>(words: string, run: () => T): T => {

@@ -14,6 +14,7 @@ import {
   writeAll,
 } from "@longshore/syscalls";
 import { runHooks, runHooksToTheEnd } from "./hooks.ts";
+import { runHooksInContainer } from "./hooks-in-container.ts";
 import { Container, type Status } from "./state.ts";
 
 type Verb = "start" | "delete" | "exec" | "pause" | "resume" | "kill" | "update";
@@ -60,8 +61,6 @@ export function startContainer(root: string, id: string): void {
   const container = containerFor("start", root, id);
   const state = container.ociState("created");
   if ((container.hooks.startContainer?.length ?? 0) > 0) {
-    const { runHooksInContainer } =
-      require("./hooks-in-container.ts") as typeof import("./hooks-in-container.ts");
     runHooksInContainer(container.hooks, "startContainer", state, container.saved.pid);
   }
   let fifo: number;

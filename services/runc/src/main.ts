@@ -1,94 +1,44 @@
-import { COMMIT, UsageError, VERSION } from "@longshore/cli";
-import { EngineError } from "@longshore/errors";
+// Only this and the file of the one command are loaded: what a command doesn't need would cost each start of a container.
 
-import { NR, syscall, writeAll } from "@longshore/syscalls";
-import { COMMANDS, ExecFailure, runCommand } from "./commands.ts";
-import { parseFlags } from "./flags.ts";
-import { log, reportFailure, setLog } from "./log.ts";
+/** Global flags that take a value in the next word. */
+const VALUED = new Set(["root", "log", "log-format", "rootless", "criu"]);
 
-const GLOBAL_FLAGS = {
-  flags: {
-    debug: "switch",
-    log: "value",
-    "log-format": "value",
-    root: "value",
-    "systemd-cgroup": "switch",
-    rootless: "value",
-    help: "switch",
-    version: "switch",
-  },
-  aliases: { h: "help", v: "version" },
-} as const;
+/** The file in `entries/` that holds a command. */
+const FILES: Record<string, string> = {
+  checkpoint: "checkpoint",
+  create: "create",
+  delete: "delete",
+  events: "events",
+  exec: "exec",
+  features: "spec",
+  kill: "kill",
+  list: "list",
+  pause: "pause",
+  ps: "list",
+  restore: "checkpoint",
+  resume: "pause",
+  run: "run",
+  spec: "spec",
+  start: "start",
+  state: "state",
+  update: "update",
+};
 
-const DEFAULT_ROOT = "/run/runc";
-
-function help(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { usage }]) => `   ${name.padEnd(12)}${usage}\n`);
-  return [
-    "NAME:\n   runc - Open Container Initiative runtime\n\n",
-    "USAGE:\n   runc [global options] command [command options] [arguments...]\n\n",
-    `VERSION:\n   ${VERSION}\n\nCOMMANDS:\n`,
-    ...commands,
-    "\nGLOBAL OPTIONS:\n",
-    "   --debug              log more\n",
-    "   --log FILE           where to log (standard error)\n",
-    "   --log-format FORMAT  text or json (text)\n",
-    `   --root DIR           where the containers' state is kept (${DEFAULT_ROOT})\n`,
-    "   --rootless false     true is not supported\n",
-    "   --help, -h           print this\n",
-    "   --version, -v        print the version\n",
-  ].join("");
-}
-
-function version(): string {
-  const { SPEC_VERSION } = require("@longshore/oci") as typeof import("@longshore/oci");
-  return `runc version ${VERSION}\n${COMMIT && `commit: ${COMMIT}\n`}spec: ${SPEC_VERSION}\n`;
-}
-
-function main(argv: readonly string[]): number | Promise<number> {
-  const { switches, values, args } = parseFlags(argv, GLOBAL_FLAGS);
-  const [command = "help", ...rest] = args;
-  if (switches.has("version")) {
-    writeAll(1, version());
-    return 0;
+/** The first word that is no flag and no flag's value; `help` and `version` also as flags. */
+function commandOf(argv: readonly string[]): string {
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] ?? "";
+    if (word === "-h" || word === "--help" || word === "-help") return "help";
+    if (word === "-v" || word === "--version" || word === "-version") return "version";
+    if (!word.startsWith("-")) return word === "h" ? "help" : word;
+    if (VALUED.has(word.slice(word.startsWith("--") ? 2 : 1))) index++;
   }
-  if (switches.has("help") || command === "help" || command === "h") {
-    writeAll(1, help());
-    return 0;
-  }
-  const format = values.get("log-format") ?? "text";
-  if (format !== "text" && format !== "json") throw new UsageError(`invalid log-format: ${format}`);
-  setLog({ path: values.get("log") ?? "", format, debug: switches.has("debug") });
-  if (switches.has("systemd-cgroup")) {
-    throw new EngineError("unimplemented", "--systemd-cgroup is not supported: cgroups are managed directly");
-  }
-  if (values.get("rootless") === "true")
-    throw new EngineError("unimplemented", "--rootless is not supported");
-  if (process.getuid?.() !== 0) throw new EngineError("permission_denied", "runc must run as root");
-  const root = values.get("root") ?? DEFAULT_ROOT;
-  if (root === "/") throw new UsageError("Option --root argument should not be set to /");
-  const absoluteRoot = root.startsWith("/") ? root : `${process.cwd()}/${root}`;
-  log("debug", `command: ${command}, root: ${absoluteRoot}`);
-  return runCommand(command, rest, { root: absoluteRoot.replace(/(?<=.)\/+$/, "") });
+  return "help";
 }
 
-/** End at once: there is nothing to flush, and the engine's own way down takes a millisecond. */
-function end(code: number): void {
-  syscall(NR.exit_group, code);
-}
-
-function fail(error: unknown): void {
-  const message = error instanceof Error ? error.message : String(error);
-  reportFailure(message);
-  if (process.env.LONGSHORE_TRACE && error instanceof Error)
-    writeAll(2, `${error.stack}\n${String(error.cause)}\n`);
-  end(error instanceof ExecFailure ? 255 : 1);
-}
-
-try {
-  const code = main(process.argv.slice(2));
-  if (typeof code === "number") end(code);
-  else code.then(end, fail);
-} catch (error) {
-  fail(error);
-}
+const name = commandOf(process.argv.slice(2));
+// An executable holds these files under their own names (`packages/tooling/src/build.ts`).
+const { runtime, commands } = require(
+  `./entries/${FILES[name] ?? "help"}.js`,
+) as typeof import("./entries/help.ts");
+runtime(name, commands);

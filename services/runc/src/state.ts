@@ -1,12 +1,11 @@
 import { Group, type GroupState } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
-import type { Hooks, Spec, State } from "@longshore/oci";
+import type { Hooks, State } from "@longshore/oci";
 import {
   exists,
   mkdir,
   mkdirAll,
   readDirectory,
-  readText,
   readTextIfExists,
   rename,
   rmdir,
@@ -130,12 +129,6 @@ export class Container {
 
   get hooks(): Hooks {
     return this.saved.hooks;
-  }
-
-  /** The specification that the container was made from, as it was then. */
-  spec(): Spec {
-    const { parseSpec } = require("@longshore/oci") as typeof import("@longshore/oci");
-    return parseSpec(readText(`${this.directory}/config.json`));
   }
 
   /** As hooks get it on stdin and `state` prints it, without the extras of runc. */

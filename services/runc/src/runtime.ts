@@ -1,0 +1,78 @@
+import { UsageError } from "@longshore/cli";
+import { EngineError } from "@longshore/errors";
+import { NR, syscall, writeAll } from "@longshore/syscalls";
+import { type Command, ExecFailure } from "./command.ts";
+import { parseCommand, parseFlags } from "./flags.ts";
+import { log, reportFailure, setLog } from "./log.ts";
+
+const DEFAULT_ROOT = "/run/runc";
+
+/** Parse the command line and run the command. */
+function run(
+  name: string,
+  commands: Readonly<Record<string, Command>>,
+  argv: readonly string[],
+): number | Promise<number> {
+  const { switches, values, args } = parseFlags(argv, {
+    flags: {
+      debug: "switch",
+      log: "value",
+      "log-format": "value",
+      root: "value",
+      "systemd-cgroup": "switch",
+      rootless: "value",
+      help: "switch",
+      version: "switch",
+    },
+    aliases: { h: "help", v: "version" },
+  });
+  const command = commands[name];
+  if (!command) throw new UsageError(`No help topic for '${name}'`);
+  if (name === "help" || name === "version") return command.run(parseFlags([], command), { root: "" });
+  const format = values.get("log-format") ?? "text";
+  if (format !== "text" && format !== "json") throw new UsageError(`invalid log-format: ${format}`);
+  setLog({ path: values.get("log") ?? "", format, debug: switches.has("debug") });
+  if (switches.has("systemd-cgroup")) {
+    throw new EngineError("unimplemented", "--systemd-cgroup is not supported: cgroups are managed directly");
+  }
+  if (values.get("rootless") === "true")
+    throw new EngineError("unimplemented", "--rootless is not supported");
+  if (process.getuid?.() !== 0) throw new EngineError("permission_denied", "runc must run as root");
+  const root = values.get("root") ?? DEFAULT_ROOT;
+  if (root === "/") throw new UsageError("Option --root argument should not be set to /");
+  const absoluteRoot = root.startsWith("/") ? root : `${process.cwd()}/${root}`;
+  log("debug", `command: ${name}, root: ${absoluteRoot}`);
+  return command.run(parseCommand(name, args.slice(1), command), {
+    root: withoutTrailingSlashes(absoluteRoot),
+  });
+}
+
+function withoutTrailingSlashes(path: string): string {
+  let end = path.length;
+  while (end > 1 && path[end - 1] === "/") end--;
+  return path.slice(0, end);
+}
+
+/** End at once: there is nothing to flush, and the engine's own way down takes a millisecond. */
+function end(code: number): void {
+  syscall(NR.exit_group, code);
+}
+
+function fail(error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  reportFailure(message);
+  if (process.env.LONGSHORE_TRACE && error instanceof Error)
+    writeAll(2, `${error.stack}\n${String(error.cause)}\n`);
+  end(error instanceof ExecFailure ? 255 : 1);
+}
+
+/** The whole of a runc process: one command of those that are in its file. */
+export function runtime(name: string, commands: Readonly<Record<string, Command>>): void {
+  try {
+    const code = run(name, commands, process.argv.slice(2));
+    if (typeof code === "number") end(code);
+    else code.then(end, fail);
+  } catch (error) {
+    fail(error);
+  }
+}
