@@ -44,6 +44,7 @@ export const F_SETFD = 2;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_SETOWN = 8;
+export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETPIPE_SZ = 1031;
 export const F_ADD_SEALS = 1033;
 export const FD_CLOEXEC = 1;

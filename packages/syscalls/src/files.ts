@@ -77,6 +77,14 @@ export function writeAll(fd: number, data: Uint8Array | string): void {
   }
 }
 
+/** One write(2) of a part of a buffer from `fixedBuffer`; how many bytes were taken. */
+export function writeSome(fd: number, bytes: Uint8Array, start: number, end: number): number {
+  for (;;) {
+    const n = syscall(NR.write, fd, addressOf(bytes) + start, end - start);
+    if (n !== -EINTR) return check(n, "write", String(fd));
+  }
+}
+
 /** A whole file, read in one to three calls. */
 export function readFile(path: string, dirfd = AT_FDCWD): Buffer {
   using fd = new Fd(openFile(path, O_CLOEXEC, 0, dirfd));

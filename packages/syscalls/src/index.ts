@@ -19,6 +19,7 @@ export { tryLock } from "./lock.ts";
 export * from "./mount.ts";
 export { NR } from "./numbers.ts";
 export * from "./process.ts";
+export { type Poll, poll, type Ready, SignalPipe } from "./signal-pipe.ts";
 export * from "./sockets.ts";
 export * from "./terminal.ts";
 export * from "./xattr.ts";

@@ -1,4 +1,4 @@
-import { scratch } from "./call.ts";
+import { scratch, syscall } from "./call.ts";
 import {
   O_CLOEXEC,
   O_NOCTTY,
@@ -12,6 +12,7 @@ import {
   TIOCSWINSZ,
 } from "./constants.ts";
 import { ioctl, openFile } from "./files.ts";
+import { NR } from "./numbers.ts";
 
 export interface WindowSize {
   rows: number;
@@ -57,8 +58,12 @@ const C_LFLAG = 12;
 const VTIME = 17 + 5;
 const VMIN = 17 + 6;
 
-/** Make a terminal raw, as cfmakeraw(3): no echo, no signals, no translation. Gives its settings for {@link restoreTerminal}. */
-export function makeTerminalRaw(fd: number): Buffer {
+/**
+ * Make a terminal raw, as cfmakeraw(3): no echo, no signals, no translation. Gives its settings for {@link restoreTerminal}.
+ *
+ * @param options keepOutput: LF goes on to be shown as CR LF
+ */
+export function makeTerminalRaw(fd: number, { keepOutput = false } = {}): Buffer {
   const arena = scratch();
   const at = arena.room(TERMIOS_BYTES);
   ioctl(fd, TCGETS, arena.base + at);
@@ -67,7 +72,7 @@ export function makeTerminalRaw(fd: number): Buffer {
   const clear = (field: number, flags: number) =>
     bytes.writeUInt32LE((saved.readUInt32LE(field) & ~flags) >>> 0, at + field);
   clear(C_IFLAG, 0o2753); // IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
-  clear(C_OFLAG, 0o1); // OPOST
+  if (!keepOutput) clear(C_OFLAG, 0o1); // OPOST
   clear(C_CFLAG, 0o400); // PARENB
   bytes.writeUInt32LE((bytes.readUInt32LE(at + C_CFLAG) | 0o60) >>> 0, at + C_CFLAG); // CS8
   clear(C_LFLAG, 0o100113); // ISIG ICANON ECHO ECHONL IEXTEN
@@ -75,6 +80,21 @@ export function makeTerminalRaw(fd: number): Buffer {
   bytes[at + VMIN] = 1;
   ioctl(fd, TCSETS, arena.base + at);
   return saved;
+}
+
+/** LF is passed on as it is (ONLCR off). */
+export function clearNewlineTranslation(fd: number): void {
+  const arena = scratch();
+  const at = arena.room(TERMIOS_BYTES);
+  ioctl(fd, TCGETS, arena.base + at);
+  arena.bytes.writeUInt32LE((arena.bytes.readUInt32LE(at + C_OFLAG) & ~0o4) >>> 0, at + C_OFLAG);
+  ioctl(fd, TCSETS, arena.base + at);
+}
+
+/** Whether a descriptor is a terminal. */
+export function isTerminal(fd: number): boolean {
+  const arena = scratch();
+  return syscall(NR.ioctl, fd, TCGETS, arena.base + arena.room(TERMIOS_BYTES)) >= 0;
 }
 
 export function restoreTerminal(fd: number, saved: Buffer): void {

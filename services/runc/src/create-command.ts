@@ -3,7 +3,8 @@ import { EngineError } from "@longshore/errors";
 import { absolute, type Globals } from "./command.ts";
 import { createContainer } from "./create.ts";
 import type { Parsed } from "./flags.ts";
-import { preservedFds } from "./preserved-fds.ts";
+import { listenFds, preservedFds } from "./preserved-fds.ts";
+import type { Created, Foreground } from "./process-setup.ts";
 
 export const CREATE_FLAGS = {
   bundle: "value",
@@ -15,20 +16,27 @@ export const CREATE_FLAGS = {
   "pidfd-socket": "value",
 } as const;
 
-/** Make a container as `create` and `run` are told; the pid of its init process. */
-export function createFromFlags(parsed: Parsed, { root }: Globals, id: string): number {
-  if (parsed.values.has("pidfd-socket"))
-    throw new EngineError("unimplemented", "--pidfd-socket is not supported");
-  const pidFile = parsed.values.get("pid-file");
-  const consoleSocket = parsed.values.get("console-socket");
+/** Make a container as `create` and `run` are told. */
+export function createFromFlags(
+  parsed: Parsed,
+  { root }: Globals,
+  { id, foreground }: { id: string; foreground: Foreground | undefined },
+): Created {
+  const path = (flag: string) => {
+    const value = parsed.values.get(flag);
+    return value === undefined || value === "" ? undefined : absolute(value);
+  };
   return createContainer({
     root,
     id,
     bundle: absolute(parsed.values.get("bundle") ?? process.cwd()).replace(/(?<=.)\/+$/, ""),
-    pidFile: pidFile === undefined ? undefined : absolute(pidFile),
-    consoleSocket: consoleSocket === undefined ? undefined : absolute(consoleSocket),
+    pidFile: path("pid-file"),
+    consoleSocket: path("console-socket"),
+    pidfdSocket: path("pidfd-socket"),
+    foreground,
     noPivot: parsed.switches.has("no-pivot"),
     noNewKeyring: parsed.switches.has("no-new-keyring"),
+    listenFds: listenFds(),
     preserveFds: preservedFds(parsed),
   });
 }

@@ -3,13 +3,10 @@ import { EngineError } from "@longshore/errors";
 import type { Rooted } from "@longshore/mounts";
 import { parseSpec, type Spec } from "@longshore/oci";
 import {
-  AF_UNIX,
   CLONE_NEWCGROUP,
   close,
-  connectUnix,
   getppid,
   Hand,
-  isOpen,
   mknod,
   O_CLOEXEC,
   O_DIRECTORY,
@@ -19,18 +16,25 @@ import {
   openFile,
   PR_SET_DUMPABLE,
   readText,
-  rename,
   S_IFIFO,
-  SOCK_STREAM,
   sendFds,
-  socket,
-  writeControl,
   writeFile,
 } from "@longshore/syscalls";
 import { deviceRules } from "./devices.ts";
 import { runHooks } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
 import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
+import {
+  type Created,
+  checkPreservedFds,
+  checkProcess,
+  connectConsole,
+  type Foreground,
+  joinGroup,
+  sendPidfd,
+  writeOomScore,
+  writePidFile,
+} from "./process-setup.ts";
 import { buildRootfs, enterRoot, type RootfsPlan } from "./rootfs.ts";
 import {
   becomeProcess,
@@ -50,8 +54,15 @@ export interface CreateOptions {
   bundle: string;
   pidFile: string | undefined;
   consoleSocket: string | undefined;
+  /** Gets a descriptor of the init process. */
+  pidfdSocket: string | undefined;
+  /** The caller, when it stays and serves the terminal, if there is one, itself. */
+  foreground: Foreground | undefined;
   noPivot: boolean;
   noNewKeyring: boolean;
+  /** Of socket activation, 3 … 2 + n; told to the process in LISTEN_FDS. */
+  listenFds: number;
+  /** After those. */
   preserveFds: number;
 }
 
@@ -67,65 +78,6 @@ export function loadSpec(bundle: string): { spec: Spec; text: string } {
     throw error;
   }
   return { spec: parseSpec(text), text };
-}
-
-function checkProcess(spec: Spec, consoleSocket: string | undefined): NonNullable<Spec["process"]> {
-  const { process } = spec;
-  if (!process) throw new EngineError("invalid_argument", "process property must not be empty");
-  if (process.cwd === "") throw new EngineError("invalid_argument", "Cwd property must not be empty");
-  if (!process.cwd.startsWith("/")) throw new EngineError("invalid_argument", "Cwd must be an absolute path");
-  if ((process.args ?? []).length === 0) throw new EngineError("invalid_argument", "args must not be empty");
-  if (process.selinuxLabel) {
-    throw new EngineError(
-      "unimplemented",
-      "selinux label is specified in config, but selinux is disabled or not supported",
-    );
-  }
-  if (process.apparmorProfile) {
-    throw new EngineError(
-      "unimplemented",
-      "apparmor profile is specified in config, but apparmor is not supported",
-    );
-  }
-  if (process.terminal && consoleSocket === undefined) {
-    throw new EngineError(
-      "invalid_argument",
-      "cannot allocate tty if runc will detach without setting console socket",
-    );
-  }
-  if (!process.terminal && consoleSocket !== undefined) {
-    throw new EngineError(
-      "invalid_argument",
-      "cannot use console socket if runc will not detach or allocate tty",
-    );
-  }
-  return process;
-}
-
-export function connectConsole(path: string): number {
-  const fd = socket(AF_UNIX, SOCK_STREAM);
-  connectUnix(fd, path);
-  return fd;
-}
-
-/** The descriptors that the caller wants the process to have. */
-export function checkPreservedFds(count: number): void {
-  for (let fd = 3; fd < 3 + count; fd++) {
-    if (!isOpen(fd))
-      throw new EngineError("invalid_argument", `unable to stat preserved-fd ${fd - 3} (of ${count})`);
-  }
-}
-
-/** Queue: into the cgroup. Writing "0" to `tasks` of v1 spares the lock that a move of another process takes. */
-export function joinGroup(hand: Hand, group: Group): void {
-  const zero = hand.text("0");
-  for (const { version, path } of group.directories) {
-    if (version !== 1) continue;
-    const tasks = `${path}/tasks`;
-    const fd = hand.call("openat", [-100, hand.text(tasks), O_WRONLY | O_CLOEXEC], { about: tasks });
-    hand.call("write", [fd, zero, 1], { about: tasks });
-    hand.call("close", [fd]);
-  }
 }
 
 /** Queue: the loopback interface of a new network namespace is up. */
@@ -174,18 +126,20 @@ function setSysctls(hand: Hand, spec: Spec): void {
   hand.call("close", [context]);
 }
 
-/**
- * Make a container and leave it waiting for `start`. On failure nothing of it remains.
- *
- * @returns the pid of its init process
- */
-export function createContainer(options: CreateOptions): number {
+/** Make a container and leave it waiting for `start`. On failure nothing of it remains. */
+export function createContainer(options: CreateOptions): Created {
   const { root, id, bundle } = options;
   const { spec, text } = loadSpec(bundle);
-  const process = checkProcess(spec, options.consoleSocket);
+  const { process } = spec;
+  if (!process) throw new EngineError("invalid_argument", "process property must not be empty");
+  checkProcess(process, options);
   if (!spec.root) throw new EngineError("invalid_argument", "root property must not be empty");
-  checkPreservedFds(options.preserveFds);
+  checkPreservedFds(options.preserveFds, options.listenFds);
+  if (options.listenFds > 0) {
+    process.env = [...(process.env ?? []), `LISTEN_FDS=${options.listenFds}`, "LISTEN_PID=1"];
+  }
   const namespaces = planNamespaces(spec);
+  options.foreground?.prepare(process.terminal === true);
   const directory = Container.claim(root, id);
   const undo: (() => void)[] = [() => removeDirectory(directory)];
   try {
@@ -236,7 +190,7 @@ interface InitPlan {
   undo: (() => void)[];
 }
 
-function startInit(init: InitPlan): number {
+function startInit(init: InitPlan): Created {
   const { options, spec, process, namespaces, directory, group, plan, saved, undo } = init;
   const fifo = `${directory}/exec.fifo`;
   mknod(fifo, S_IFIFO | 0o600);
@@ -296,16 +250,20 @@ function startInit(init: InitPlan): number {
   });
   writeOomScore(hand.pid, process.oomScoreAdj);
   let terminal: ReturnType<typeof openTerminal> | undefined;
-  if (consoleFd !== undefined) {
+  let master: number | undefined;
+  if (process.terminal === true) {
     stage("error setting up the terminal", () => {
       terminal = openTerminal(rooted, process);
       bindConsole(rooted, terminal.peer);
       hand.run();
-      sendFds(consoleFd, Buffer.from("/dev/ptmx"), [hand.result(terminal.master)]);
+      master = hand.result(terminal.master);
+      if (consoleFd === undefined) return;
+      sendFds(consoleFd, Buffer.from("/dev/ptmx"), [master]);
       close(consoleFd);
     });
   }
-  enterDirectory(rooted, process.cwd);
+  if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, hand.pid, "standard");
+  enterDirectory(rooted, process);
   const program = findProgram(hand, process);
   stage("error starting the process", () => {
     setLimits(hand, process, getppid());
@@ -319,26 +277,14 @@ function startInit(init: InitPlan): number {
         cacheDirectory: `${options.root}/.seccomp`,
         noNewKeyring: options.noNewKeyring,
         id: options.id,
-        preserveFds: options.preserveFds,
+        preserveFds: options.listenFds + options.preserveFds,
         fifoFd,
       },
       program,
     );
   });
   if (options.pidFile !== undefined) writePidFile(options.pidFile, hand.pid);
-  return hand.pid;
-}
-
-export function writeOomScore(pid: number, score: number | undefined): void {
-  if (score !== undefined) writeControl(`/proc/${pid}/oom_score_adj`, String(score));
-}
-
-/** The whole file at once: who waits for it never sees half a number. */
-export function writePidFile(path: string, pid: number): void {
-  const at = path.lastIndexOf("/");
-  const part = `${path.slice(0, at + 1)}.${path.slice(at + 1)}`;
-  writeFile(part, String(pid));
-  rename(part, path);
+  return { pid: hand.pid, master: options.foreground && master };
 }
 
 /** Queue: /dev/console is the terminal, bound by its descriptor (CVE-2025-52565). */

@@ -1,6 +1,7 @@
-import { EngineError } from "@longshore/errors";
+import { Group, type GroupDirectory } from "@longshore/cgroups";
+import { EngineError, isErrno } from "@longshore/errors";
 import { Rooted } from "@longshore/mounts";
-import { type Process, parseProcess } from "@longshore/oci";
+import { type Process, parseProcess, type Spec } from "@longshore/oci";
 import {
   close,
   getppid,
@@ -15,9 +16,18 @@ import {
   readText,
   sendFds,
 } from "@longshore/syscalls";
-import { checkPreservedFds, connectConsole, joinGroup, writeOomScore, writePidFile } from "./create.ts";
 import { foreignNamespaces } from "./namespaces.ts";
-import { savedSpec } from "./saved-spec.ts";
+import {
+  type Created,
+  checkPreservedFds,
+  checkProcess,
+  connectConsole,
+  type Foreground,
+  joinGroup,
+  sendPidfd,
+  writeOomScore,
+  writePidFile,
+} from "./process-setup.ts";
 import {
   becomeProcess,
   enterDirectory,
@@ -31,11 +41,18 @@ import type { Container } from "./state.ts";
 
 export interface ExecOptions {
   container: Container;
+  /** That the container was made from. */
+  spec: Spec;
   process: Process;
   root: string;
   pidFile: string | undefined;
   consoleSocket: string | undefined;
+  pidfdSocket: string | undefined;
+  /** The caller, when it stays. */
+  foreground: Foreground | undefined;
   preserveFds: number;
+  /** Directories below those of the container, by controller; "" is all of them. */
+  subgroups: ReadonlyMap<string, string>;
 }
 
 export interface ProcessFlags {
@@ -48,6 +65,8 @@ export interface ProcessFlags {
   additionalGids: string[];
   capabilities: string[];
   noNewPrivileges: boolean;
+  apparmor: string | undefined;
+  label: string | undefined;
 }
 
 /** An id as the command line has it: digits only (CVE-2026-30892), 31 bits (CVE-2024-40635). */
@@ -60,15 +79,15 @@ function parseId(text: string, what: string): number {
 }
 
 /** What is to run: a file with a process object, or the container's own process changed by flags. */
-export function execProcess(container: Container, flags: ProcessFlags): Process {
-  if (flags.processFile !== undefined) return parseProcess(readText(flags.processFile));
-  const base = savedSpec(container).process;
+export function execProcess(spec: Spec, flags: ProcessFlags): Process {
+  if (flags.processFile !== undefined) return parseProcess(readProcessFile(flags.processFile));
+  const base = spec.process;
   if (!base) throw new EngineError("failed_precondition", "the container has no process");
   const process: Process = { ...base, args: flags.args, terminal: flags.tty, user: { ...base.user } };
-  if (flags.cwd !== undefined) process.cwd = flags.cwd;
+  if (flags.cwd) process.cwd = flags.cwd;
   process.env = [...(base.env ?? []), ...flags.env];
   if (flags.capabilities.length > 0) {
-    // Asked for by name they are given, but not inherited (CVE-2022-29162).
+    // Asked for by name they are given, but not inherited (CVE-2022-29162); ambient only where some are inherited already.
     const more = (set: string[] | undefined) => [...new Set([...(set ?? []), ...flags.capabilities])];
     const { bounding, effective, permitted, inheritable, ambient } = base.capabilities ?? {};
     process.capabilities = {
@@ -76,37 +95,98 @@ export function execProcess(container: Container, flags: ProcessFlags): Process 
       effective: more(effective),
       permitted: more(permitted),
       inheritable: inheritable ?? [],
-      ambient: ambient ?? [],
+      ambient: inheritable === undefined ? (ambient ?? []) : more(ambient),
     };
   }
-  if (flags.user !== undefined) {
+  if (flags.user) {
     const [uid = "", gid] = flags.user.split(":");
+    if (gid !== undefined) process.user = { ...process.user, gid: parseId(gid, "gid") };
     process.user = { ...process.user, uid: parseId(uid, "uid") };
-    if (gid !== undefined) process.user.gid = parseId(gid, "gid");
   }
   if (flags.additionalGids.length > 0) {
-    const gids = flags.additionalGids.map((gid) => parseId(gid, "gid"));
+    const gids = flags.additionalGids.map((gid) => parseId(gid, "additional-gids"));
     process.user = { ...process.user, additionalGids: [...(process.user?.additionalGids ?? []), ...gids] };
   }
   if (flags.noNewPrivileges) process.noNewPrivileges = true;
-  delete process.consoleSize;
+  if (flags.apparmor) process.apparmorProfile = flags.apparmor;
+  if (flags.label) process.selinuxLabel = flags.label;
   return process;
 }
 
+function readProcessFile(path: string): string {
+  try {
+    return readText(path);
+  } catch (error) {
+    throw new EngineError("not_found", `open ${path}: ${reason(error)}`, { cause: error });
+  }
+}
+
 /**
- * Start one more process in a running container.
+ * Where `--cgroup` wants the process: `path`, or `controller[,controller…]:path`, in the original's rules.
  *
- * @returns its pid, as we see it
+ * @returns paths by controller; "" is all
  */
-export function execInContainer({
-  container,
-  process,
-  root,
-  pidFile,
-  consoleSocket,
-  preserveFds,
-}: ExecOptions): number {
-  if ((process.args ?? []).length === 0) throw new EngineError("invalid_argument", "args must not be empty");
+export function parseSubgroups(flags: readonly string[]): Map<string, string> {
+  const paths = new Map<string, string>();
+  const refuse = (why: string): never => {
+    throw new EngineError("invalid_argument", why);
+  };
+  for (const flag of flags) {
+    const colon = flag.indexOf(":");
+    if (colon < 0) {
+      if (flags.length !== 1) refuse(`invalid --cgroup argument: ${flag} (missing <controller>: prefix)`);
+      paths.set("", flag);
+      continue;
+    }
+    for (const controller of flag.slice(0, colon).split(",")) {
+      if (controller === "") refuse(`invalid --cgroup argument: ${flag} (empty <controller> prefix)`);
+      if (paths.has(controller)) {
+        refuse(`invalid --cgroup argument(s): controller ${controller} specified multiple times`);
+      }
+      paths.set(controller, flag.slice(colon + 1));
+    }
+  }
+  return paths;
+}
+
+/** The container's group with the directories that `--cgroup` names; they must be there. */
+function subgroup(group: Group, paths: ReadonlyMap<string, string>): Group {
+  if (paths.size === 0) return group;
+  for (const controller of paths.keys()) {
+    const known = group.directories.some(({ controllers }) =>
+      controllers.some((name) => name.replace("name=", "") === controller.replace("name=", "")),
+    );
+    if (controller !== "" && !known) {
+      throw new EngineError("invalid_argument", `unknown controller ${controller} in SubCgroupPaths`);
+    }
+  }
+  const below = ({ path, controllers, version }: GroupDirectory): GroupDirectory => {
+    const named = controllers.find((name) => paths.has(name) || paths.has(name.replace("name=", "")));
+    const sub = paths.get("") ?? (named && (paths.get(named) ?? paths.get(named.replace("name=", ""))));
+    if (sub === undefined) return { path, controllers, version };
+    const joined = normalize(`${path}/${sub}`);
+    if (joined !== path && !joined.startsWith(`${path}/`)) {
+      throw new EngineError("invalid_argument", `bad sub cgroup path: ${sub}`);
+    }
+    return { path: joined, controllers, version };
+  };
+  return new Group(group.directories.map(below));
+}
+
+/** A path without `.`, `..` and empty parts. */
+function normalize(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}
+
+/** Start one more process in a running container. */
+export function execInContainer(options: ExecOptions): Created {
+  const { container, spec, process, preserveFds } = options;
+  checkProcess(process, options);
   checkPreservedFds(preserveFds);
   const { pid } = container.saved;
   const pidfd = pidfdOpen(pid);
@@ -119,12 +199,10 @@ export function execInContainer({
   const initRoot = foreign.some(({ type }) => type === "mount")
     ? openFile(`/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC)
     : undefined;
-  const consoleFd = consoleSocket === undefined ? undefined : connectConsole(consoleSocket);
-  const { group } = container;
-  const { unifiedPath } = group;
-  const cgroupFd =
-    unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const spec = savedSpec(container);
+  const consoleFd = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
+  const group = subgroup(container.group, options.subgroups);
+  const cgroupFd = openUnified(group, pid, options.subgroups.size > 0);
+  options.foreground?.prepare(process.terminal === true);
 
   using hand = new Hand({ flags: 0, cgroupFd, pidNamespaceFd: pidNamespace });
   const stage = <T>(words: string, run: () => T): T => {
@@ -149,17 +227,21 @@ export function execInContainer({
   });
   stage("namespaces", () => hand.run());
   writeOomScore(hand.pid, process.oomScoreAdj);
+  if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, hand.pid, "setns");
   const rooted = new Rooted(hand, rootFd);
   let terminal: ReturnType<typeof openTerminal> | undefined;
-  if (consoleFd !== undefined) {
+  let master: number | undefined;
+  if (process.terminal === true) {
     stage("terminal", () => {
       terminal = openTerminal(rooted, process);
       hand.run();
-      sendFds(consoleFd, Buffer.from("/dev/ptmx"), [hand.result(terminal.master)]);
+      master = hand.result(terminal.master);
+      if (consoleFd === undefined) return;
+      sendFds(consoleFd, Buffer.from("/dev/ptmx"), [master]);
       close(consoleFd);
     });
   }
-  enterDirectory(rooted, process.cwd);
+  enterDirectory(rooted, process);
   const program = findProgram(hand, process);
   stage("process", () => {
     setLimits(hand, process, getppid());
@@ -170,7 +252,7 @@ export function execInContainer({
         process,
         terminal: terminal?.peer,
         seccomp: spec.linux?.seccomp,
-        cacheDirectory: `${root}/.seccomp`,
+        cacheDirectory: `${options.root}/.seccomp`,
         // An exec uses the keyring of the container, which its init process made.
         noNewKeyring: true,
         id: container.saved.id,
@@ -180,6 +262,20 @@ export function execInContainer({
       program,
     );
   });
-  if (pidFile !== undefined) writePidFile(pidFile, hand.pid);
-  return hand.pid;
+  if (options.pidFile !== undefined) writePidFile(options.pidFile, hand.pid);
+  return { pid: hand.pid, master: options.foreground && master };
+}
+
+/** The directory in v2 to be born in. When the container's own has gone, that of its init, which may have moved itself. */
+function openUnified(group: Group, pid: number, asked: boolean): number | undefined {
+  const path = group.unifiedPath;
+  if (path === undefined) return undefined;
+  const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  try {
+    return openFile(path, flags);
+  } catch (error) {
+    if (asked || !group.unified || !isErrno(error, "ENOENT")) throw error;
+    const line = readText(`/proc/${pid}/cgroup`).match(/^0::(.*)$/m);
+    return openFile(`/sys/fs/cgroup${line?.[1] ?? ""}`, flags);
+  }
 }

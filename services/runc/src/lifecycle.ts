@@ -48,11 +48,16 @@ const REFUSALS: Record<Verb, Partial<Record<Status, string>>> = {
   update: { creating: "container not running", stopped: "container not running" },
 };
 
+/** Refuse what a state doesn't allow. */
+export function checkStatus(verb: Verb, status: Status): void {
+  const refusal = REFUSALS[verb][status];
+  if (refusal !== undefined) throw new EngineError("failed_precondition", refusal);
+}
+
 /** Load a container and refuse what its state doesn't allow. */
 export function containerFor(verb: Verb, root: string, id: string): Container {
   const container = Container.load(root, id);
-  const refusal = REFUSALS[verb][container.status];
-  if (refusal !== undefined) throw new EngineError("failed_precondition", refusal);
+  checkStatus(verb, container.status);
   return container;
 }
 

@@ -1,14 +1,19 @@
 import { UsageError } from "@longshore/cli";
 import type { Parsed } from "./flags.ts";
 
-function count(text: string | undefined, flag: string): number {
+/** How many descriptors the caller wants the process to have beside the standard streams. */
+export function preservedFds(parsed: Parsed): number {
+  const text = parsed.values.get("preserve-fds");
   if (text === undefined) return 0;
-  if (!/^\d+$/.test(text)) throw new UsageError(`invalid value ${JSON.stringify(text)} for flag -${flag}`);
+  if (!/^\d+$/.test(text)) {
+    throw new UsageError(`invalid value ${JSON.stringify(text)} for flag -preserve-fds: parse error`);
+  }
   return Number(text);
 }
 
-/** LISTEN_FDS of socket activation counts among the descriptors to keep, as in the original. */
-export function preservedFds(parsed: Parsed): number {
-  const listening = /^\d+$/.exec(process.env.LISTEN_FDS ?? "");
-  return count(parsed.values.get("preserve-fds"), "preserve-fds") + Number(listening?.[0] ?? 0);
+/** How many sockets we were started with (sd_listen_fds(3)), when it was us whom they are for. */
+export function listenFds(): number {
+  const { LISTEN_PID, LISTEN_FDS = "" } = process.env;
+  if (LISTEN_PID !== String(process.pid) || !/^\d+$/.test(LISTEN_FDS)) return 0;
+  return Number(LISTEN_FDS);
 }

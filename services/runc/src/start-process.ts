@@ -79,7 +79,7 @@ export function programCandidates(program: string, env: readonly string[]): stri
 }
 
 /** Go into the working directory, so that nothing of the host can be it (CVE-2024-21626). */
-export function enterDirectory(rooted: Rooted, cwd: string): void {
+export function enterDirectory(rooted: Rooted, { cwd }: Process): void {
   const { hand } = rooted;
   if (cwd === "/" || cwd === "") {
     hand.call("fchdir", [rooted.root]);
@@ -303,6 +303,8 @@ export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, pat
   if (!plan.noNewKeyring) joinKeyring(hand, plan.id);
   ownStreams(hand, process.user?.uid ?? 0);
   hand.call("close_range", [3 + preserveFds, 0xffffffff, 4], { about: "close-on-exec" });
+  // The engine marks whatever it is started with.
+  for (let fd = 3; fd < 3 + preserveFds; fd++) hand.call("fcntl", [fd, 2, 0]);
   if (fifoFd !== undefined) hand.call("fcntl", [fifoFd, 2, 0]);
   if (noNewPrivileges) hand.call("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
   if (filter && !noNewPrivileges) loadFilter(sink, filter.program, filter.flags);

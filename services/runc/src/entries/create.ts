@@ -10,7 +10,7 @@ export const commands: Record<string, Command> = {
     args: [1, 1],
     usage: "make a container from the bundle in the working directory",
     run: (parsed, globals) => {
-      wrapped("create", () => createFromFlags(parsed, globals, idOf(parsed)));
+      wrapped("create", () => createFromFlags(parsed, globals, { id: idOf(parsed), foreground: undefined }));
       return 0;
     },
   },

@@ -1,34 +1,32 @@
 import { UsageError } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
 import { absolute, type Command, ExecFailure, type Globals, MANY } from "../command.ts";
-import { execInContainer, execProcess } from "../exec.ts";
+import { execInContainer, execProcess, parseSubgroups } from "../exec.ts";
 import type { Parsed } from "../flags.ts";
-import { waitInForeground } from "../foreground.ts";
-import { containerFor } from "../lifecycle.ts";
+import { Attachment } from "../foreground.ts";
+import { checkStatus } from "../lifecycle.ts";
 import { preservedFds } from "../preserved-fds.ts";
+import { savedSpec } from "../saved-spec.ts";
 import { Container } from "../state.ts";
 
 export { runtime } from "../runtime.ts";
 
-async function exec(parsed: Parsed, { root }: Globals): Promise<number> {
+function exec(parsed: Parsed, { root }: Globals): number {
   const { switches, values, lists } = parsed;
-  for (const flag of ["process-label", "apparmor", "pidfd-socket"]) {
-    if (values.get(flag)) throw new EngineError("unimplemented", `--${flag} is not supported`);
-  }
-  if (lists.has("cgroup")) throw new EngineError("unimplemented", "--cgroup is not supported");
   const [id = "", ...args] = parsed.args;
-  const container = Container.load(root, id);
-  if (!(container.status === "paused" && switches.has("ignore-paused"))) containerFor("exec", root, id);
-  const processFile = values.get("process");
-  if (processFile === undefined && args.length === 0) {
-    throw new UsageError("exec args cannot be empty");
-  }
-  const detach = switches.has("detach");
-  const pidFile = values.get("pid-file");
-  const consoleSocket = values.get("console-socket");
-  let pid: number;
+  const path = (flag: string) => {
+    const value = values.get(flag);
+    return value === undefined || value === "" ? undefined : absolute(value);
+  };
   try {
-    const request = execProcess(container, {
+    const container = Container.load(root, id);
+    refuse(container, switches.has("ignore-paused"));
+    const processFile = path("process");
+    if (processFile === undefined && args.length === 0) {
+      throw new EngineError("invalid_argument", "exec args cannot be empty");
+    }
+    const spec = savedSpec(container);
+    const request = execProcess(spec, {
       processFile,
       args: args[0] === "--" ? args.slice(1) : args,
       tty: switches.has("tty"),
@@ -38,34 +36,38 @@ async function exec(parsed: Parsed, { root }: Globals): Promise<number> {
       additionalGids: lists.get("additional-gids") ?? [],
       capabilities: lists.get("cap") ?? [],
       noNewPrivileges: switches.has("no-new-privs"),
+      apparmor: values.get("apparmor"),
+      label: values.get("process-label"),
     });
-    if (request.terminal && consoleSocket === undefined) {
-      throw new EngineError(
-        "invalid_argument",
-        "cannot allocate tty if runc will detach without setting console socket",
-      );
-    }
-    if (!request.terminal && consoleSocket !== undefined) {
-      throw new EngineError(
-        "invalid_argument",
-        "cannot use console socket if runc will not detach or allocate tty",
-      );
-    }
-    pid = execInContainer({
+    using attachment = switches.has("detach") ? undefined : new Attachment();
+    const { pid, master } = execInContainer({
       container,
+      spec,
       process: request,
       root,
-      pidFile: pidFile === undefined ? undefined : absolute(pidFile),
-      consoleSocket: consoleSocket === undefined ? undefined : absolute(consoleSocket),
+      pidFile: path("pid-file"),
+      consoleSocket: path("console-socket"),
+      pidfdSocket: path("pidfd-socket"),
+      foreground: attachment,
       preserveFds: preservedFds(parsed),
+      subgroups: parseSubgroups(lists.get("cgroup") ?? []),
     });
+    if (!attachment) return 0;
+    attachment.attach(master);
+    return attachment.wait(pid);
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     const start = error instanceof EngineError ? "" : "unable to start container process: ";
     throw new ExecFailure(`exec failed: ${start}${message}`, { cause: error });
   }
-  if (detach) return 0;
-  return waitInForeground(pid);
+}
+
+/** A created container takes an exec, a stopped or paused one doesn't. */
+function refuse(container: Container, ignorePaused: boolean): void {
+  const { status } = container;
+  if (status === "paused" && ignorePaused) return;
+  checkStatus("exec", status);
 }
 
 export const commands: Record<string, Command> = {
