@@ -1,12 +1,6 @@
-export { blkioToIoWeight, limitText, plain, sharesToWeight, swapMax } from "./convert.ts";
-export { cleanPath, Group, type GroupDirectory, type GroupState, groupPath } from "./group.ts";
-export {
-  CGROUP_ROOT,
-  type Hierarchy,
-  hierarchies,
-  isUnified,
-  parseHierarchies,
-  parseOwnGroups,
-} from "./hierarchies.ts";
-export { deviceRuleText, type Setting, settingsV1, settingsV2 } from "./settings.ts";
-export { containerStats, parseFlat } from "./stats.ts";
+export { createGroup } from "./create-group.ts";
+export { Group, type GroupDirectory, type GroupState } from "./group.ts";
+export { CGROUP_ROOT } from "./hierarchies.ts";
+export { applyResources } from "./limits.ts";
+export { checkRdt, joinRdt, leaveRdt, type RdtState, resctrlRoot, updateRdt } from "./resctrl.ts";
+export { containerStats, statsJson } from "./stats.ts";

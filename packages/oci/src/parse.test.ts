@@ -23,9 +23,13 @@ test.each([
   [{ process: { cwd: "/", user: { uid: -5 } } }, "process.user.uid", "invalid_argument"],
   [{ process: { cwd: "/", args: ["a\0b"] } }, "process.args[0]", "invalid_argument"],
   [{ linux: { namespaces: [{ type: "moon" }] } }, "linux.namespaces[0].type", "invalid_argument"],
-  [{ linux: { intelRdt: { closID: "x" } } }, "linux.intelRdt", "unimplemented"],
+  [{ linux: { intelRdt: { schemata: "x" } } }, "linux.intelRdt.schemata", "invalid_argument"],
   [{ mounts: [{ destination: "/a", uidMappings: [{ size: 1 }] }] }, "mounts[0].uidMappings", "unimplemented"],
-  [{ linux: { resources: { rdma: { mlx: {} } } } }, "linux.resources.rdma", "unimplemented"],
+  [
+    { linux: { resources: { rdma: { mlx: { hcaHandles: -1 } } } } },
+    'linux.resources.rdma["mlx"].hcaHandles',
+    "invalid_argument",
+  ],
 ])("parseSpec() refuses %j and names the field", (change, field, code) => {
   const { message, code: found } = failure(() => parseSpec(JSON.stringify({ ...minimal, ...change })));
   expect(message).toContain(field);

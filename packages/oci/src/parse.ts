@@ -57,7 +57,7 @@ const resourcesCheck = object({
     swap: whole,
     kernel: whole,
     kernelTCP: whole,
-    swappiness: integer(0, 100),
+    swappiness: natural,
     disableOOMKiller: boolean,
     useHierarchy: boolean,
     checkBeforeUpdate: boolean,
@@ -71,7 +71,7 @@ const resourcesCheck = object({
     realtimePeriod: natural,
     cpus: string,
     mems: string,
-    idle: integer(0, 1),
+    idle: whole,
   }),
   pids: object({ limit: whole }),
   blockIO: object({
@@ -84,8 +84,11 @@ const resourcesCheck = object({
     throttleWriteIOPSDevice: throttle,
   }),
   hugepageLimits: array(object({ pageSize: string, limit: natural }, ["pageSize", "limit"])),
-  network: unsupported,
-  rdma: unsupported,
+  network: object({
+    classID: uint32,
+    priorities: array(object({ name: string, priority: uint32 }, ["name", "priority"])),
+  }),
+  rdma: record(object({ hcaHandles: uint32, hcaObjects: uint32 })),
   unified: record(string),
 });
 
@@ -179,7 +182,16 @@ const specCheck: Check = object(
       maskedPaths: strings,
       readonlyPaths: strings,
       mountLabel: unsupported,
-      intelRdt: unsupported,
+      intelRdt: object({
+        closID: string,
+        schemata: strings,
+        l3CacheSchema: string,
+        memBwSchema: string,
+        enableMonitoring: boolean,
+        // Of specification 1.2; 1.3 has enableMonitoring in their place.
+        enableCMT: boolean,
+        enableMBM: boolean,
+      }),
       memoryPolicy: unsupported,
       personality: unsupported,
       timeOffsets: unsupported,

@@ -116,6 +116,7 @@ export interface Linux {
   maskedPaths?: string[];
   readonlyPaths?: string[];
   mountLabel?: string;
+  intelRdt?: IntelRdt;
 }
 
 export interface DeviceRule {
@@ -182,7 +183,21 @@ export interface Resources {
   pids?: { limit: number };
   blockIO?: BlockIo;
   hugepageLimits?: { pageSize: string; limit: number }[];
+  network?: { classID?: number; priorities?: { name: string; priority: number }[] };
+  /** By device. */
+  rdma?: Record<string, { hcaHandles?: number; hcaObjects?: number }>;
   unified?: Record<string, string>;
+}
+
+/** Cache and memory bandwidth through resctrl (config-linux.md#intelrdt). */
+export interface IntelRdt {
+  closID?: string;
+  schemata?: string[];
+  l3CacheSchema?: string;
+  memBwSchema?: string;
+  enableMonitoring?: boolean;
+  enableCMT?: boolean;
+  enableMBM?: boolean;
 }
 
 export interface SeccompArgument {

@@ -1,4 +1,4 @@
-import { Group } from "@longshore/cgroups";
+import { applyResources, checkRdt, createGroup, type Group, joinRdt, leaveRdt } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
 import type { Rooted } from "@longshore/mounts";
 import { parseSpec, type Spec } from "@longshore/oci";
@@ -23,6 +23,7 @@ import {
 import { deviceRules } from "./devices.ts";
 import { runHooks } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
+import { log } from "./log.ts";
 import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
 import {
   type Created,
@@ -140,13 +141,14 @@ export function createContainer(options: CreateOptions): Created {
   }
   const namespaces = planNamespaces(spec);
   options.foreground?.prepare(process.terminal === true);
+  if (spec.linux?.intelRdt) checkRdt(spec.linux.intelRdt);
   const directory = Container.claim(root, id);
   const undo: (() => void)[] = [() => removeDirectory(directory)];
   try {
     const path = spec.root.path;
     const rootfs = path.startsWith("/") ? path : `${bundle}/${path}`;
     writeFile(`${directory}/config.json`, text, { mode: 0o600 });
-    const group = Group.create(spec.linux?.cgroupsPath || id);
+    const group = createGroup(spec.linux?.cgroupsPath || id);
     undo.push(() => group.remove());
     const plan: RootfsPlan = {
       spec,
@@ -170,7 +172,8 @@ export function createContainer(options: CreateOptions): Created {
       ownPidNamespace: namespaces.own.has("pid"),
     };
     saveState(directory, saved);
-    group.apply({ ...spec.linux?.resources, devices: deviceRules(spec) });
+    const resources = { ...spec.linux?.resources, devices: deviceRules(spec) };
+    for (const words of applyResources(group, resources)) log("warning", words);
     return startInit({ options, spec, process, namespaces, directory, group, plan, saved, undo });
   } catch (error) {
     for (const step of undo.reverse()) step();
@@ -206,6 +209,11 @@ function startInit(init: InitPlan): Created {
     group.killAll();
   });
   saved.pid = hand.pid;
+  if (spec.linux?.intelRdt) {
+    const rdt = joinRdt(spec.linux.intelRdt, { id: options.id, pid: hand.pid });
+    saved.intelRdt = rdt;
+    undo.push(() => leaveRdt(rdt));
+  }
   saved.startTime = processStat(hand.pid)?.startTime ?? "";
   saveState(directory, saved);
 

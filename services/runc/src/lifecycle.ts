@@ -1,3 +1,4 @@
+import { leaveRdt } from "@longshore/cgroups";
 import { EngineError, isErrno } from "@longshore/errors";
 import {
   close,
@@ -170,6 +171,7 @@ export function destroy(container: Container): void {
     group.killAll();
   }
   group.remove();
+  if (saved.intelRdt) leaveRdt(saved.intelRdt);
   container.remove();
   runHooksToTheEnd(container.hooks, "poststop", container.ociState("stopped"));
 }

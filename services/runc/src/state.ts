@@ -1,4 +1,4 @@
-import { Group, type GroupState } from "@longshore/cgroups";
+import { Group, type GroupState, type RdtState } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
 import type { Hooks, State } from "@longshore/oci";
 import {
@@ -24,6 +24,9 @@ export interface SavedState {
   created: string;
   rootfs: string;
   group: GroupState;
+  /** The systemd unit that the group belongs to, when systemd manages it. */
+  unit?: string;
+  intelRdt?: RdtState;
   ociVersion: string;
   hooks: Hooks;
   annotations: Record<string, string>;
@@ -61,7 +64,7 @@ export class Container {
   private constructor(directory: string, saved: SavedState) {
     this.directory = directory;
     this.saved = saved;
-    this.group = new Group(saved.group);
+    this.group = new Group(saved.group, saved.unit);
   }
 
   static directoryOf(root: string, id: string): string {

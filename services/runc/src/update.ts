@@ -1,33 +1,44 @@
-import type { Group } from "@longshore/cgroups";
+import { applyResources, type Group } from "@longshore/cgroups";
+import { UsageError } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
-import { parseResources, type Resources } from "@longshore/oci";
+import { type Memory, parseResources, type Resources } from "@longshore/oci";
 import { fixedBuffer, read, readText, readTextIfExists } from "@longshore/syscalls";
 import type { Parsed } from "./flags.ts";
 
 /** Units of memory on the command line: binary, as the original's. */
-const UNITS: Record<string, number> = {
-  "": 1,
-  b: 1,
-  k: 1024,
-  m: 1024 ** 2,
-  g: 1024 ** 3,
-  t: 1024 ** 4,
-  p: 1024 ** 5,
-};
+function unitOf(letter: string): number | undefined {
+  const power = ["", "k", "m", "g", "t", "p"].indexOf(letter === "b" ? "" : letter);
+  return power < 0 ? undefined : 1024 ** power;
+}
 
 /** `512m`, `1.5g`, `-1`. */
 export function parseBytes(text: string, flag: string): number {
   if (text === "-1") return -1;
   const match = /^(\d+(?:\.\d+)?) ?([bkmgtp]?)(?:i?b)?$/i.exec(text);
-  const unit = UNITS[match?.[2]?.toLowerCase() ?? ""];
+  const unit = unitOf(match?.[2]?.toLowerCase() ?? "");
   if (!match || unit === undefined) {
     throw new EngineError("invalid_argument", `invalid value for ${flag}: invalid size: '${text}'`);
   }
   return Math.floor(Number(match[1]) * unit);
 }
 
-function parseNumber(text: string, flag: string): number {
-  if (!/^-?\d+$/.test(text)) throw new EngineError("invalid_argument", `invalid value for ${flag}: ${text}`);
+/** A number of the command line, and what Go says where it is none. */
+function parseNumber(text: string, flag: string, { signed }: { signed: boolean }): number {
+  if (!/^[+-]?\d+$/.test(text) || (!signed && !/^\d/.test(text))) {
+    const parser = signed ? "ParseInt" : "ParseUint";
+    throw new EngineError(
+      "invalid_argument",
+      `invalid value for ${flag}: strconv.${parser}: parsing ${JSON.stringify(text)}: invalid syntax`,
+    );
+  }
+  return Number(text);
+}
+
+/** Flags that the original's command line parser takes as numbers, and refuses by itself. */
+function parseCount(text: string, flag: string): number {
+  if (!/^[+-]?\d+$/.test(text)) {
+    throw new UsageError(`invalid value ${JSON.stringify(text)} for flag -${flag}: parse error`);
+  }
   return Number(text);
 }
 
@@ -41,38 +52,44 @@ function readStdin(): string {
   }
 }
 
+const given = <T extends object>(fields: T): Partial<T> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
+
 /** Resources from `--resources FILE` (`-` is standard input), or from the single flags. */
 export function requestedResources({ values }: Parsed): Resources {
   const file = values.get("resources");
-  if (file !== undefined) return parseResources(file === "-" ? readStdin() : readText(file));
-  const number = (flag: string) => {
+  if (file) {
+    // Device rules of a running container are left alone, as the original leaves them.
+    const { devices: _, ...resources } = parseResources(file === "-" ? readStdin() : readText(file));
+    return resources;
+  }
+  // An empty value is none.
+  const of = (flag: string, parse: (text: string, flag: string) => number) => {
     const text = values.get(flag);
-    return text === undefined ? undefined : parseNumber(text, flag);
+    return text ? parse(text, flag) : undefined;
   };
-  const bytes = (flag: string) => {
-    const text = values.get(flag);
-    return text === undefined ? undefined : parseBytes(text, flag);
-  };
-  const given = <T extends object>(fields: T): Partial<T> =>
-    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
+  const signed = (text: string, flag: string) => parseNumber(text, flag, { signed: true });
+  const unsigned = (text: string, flag: string) => parseNumber(text, flag, { signed: false });
   const memory = given({
-    limit: bytes("memory"),
-    reservation: bytes("memory-reservation"),
-    swap: bytes("memory-swap"),
+    limit: of("memory", parseBytes),
+    reservation: of("memory-reservation", parseBytes),
+    swap: of("memory-swap", parseBytes),
+    kernel: of("kernel-memory", parseBytes),
+    kernelTCP: of("kernel-memory-tcp", parseBytes),
   });
   const cpu = given({
-    shares: number("cpu-share"),
-    quota: number("cpu-quota"),
-    period: number("cpu-period"),
-    burst: number("cpu-burst"),
-    realtimePeriod: number("cpu-rt-period"),
-    realtimeRuntime: number("cpu-rt-runtime"),
-    idle: number("cpu-idle"),
-    cpus: values.get("cpuset-cpus"),
-    mems: values.get("cpuset-mems"),
+    shares: of("cpu-share", unsigned),
+    quota: of("cpu-quota", signed),
+    period: of("cpu-period", unsigned),
+    burst: of("cpu-burst", unsigned),
+    realtimePeriod: of("cpu-rt-period", unsigned),
+    realtimeRuntime: of("cpu-rt-runtime", signed),
+    idle: of("cpu-idle", signed),
+    cpus: values.get("cpuset-cpus") || undefined,
+    mems: values.get("cpuset-mems") || undefined,
   });
-  const pids = number("pids-limit");
-  const weight = number("blkio-weight");
+  const pids = of("pids-limit", parseCount);
+  const weight = of("blkio-weight", parseCount);
   // Through the same check as a file's.
   return parseResources(
     JSON.stringify({
@@ -84,31 +101,39 @@ export function requestedResources({ values }: Parsed): Resources {
   );
 }
 
-/** Bring new limits about; what isn't mentioned stays. */
-export function updateGroup(group: Group, resources: Resources): void {
-  const { memory } = resources;
-  if (!memory || group.unified) {
-    group.apply(group.unified ? withCurrentLimit(group, resources) : resources);
-    return;
-  }
-  // v1 wants limit ≤ memory+swap at each step: which of the two goes first depends on where they are now.
-  const path = group.pathOf("memory");
-  const current = Number(readTextIfExists(`${path}/memory.memsw.limit_in_bytes`) ?? Number.POSITIVE_INFINITY);
-  const { limit = 0, swap = 0 } = memory;
-  const growing = limit === -1 || limit > current;
-  if (growing && swap !== 0) {
-    group.apply({ memory: { swap } });
-    group.apply({ ...resources, memory: { ...memory, swap: 0 } });
-  } else {
-    group.apply(resources);
-  }
+/**
+ * Bring new limits about; what isn't mentioned stays.
+ *
+ * @returns what was left alone, in words for the log
+ */
+export function updateGroup(group: Group, resources: Resources): string[] {
+  return applyResources(group, group.unified ? completed(group, resources) : resources);
 }
 
-/** v2's swap is without memory: a new sum needs the limit it is to be taken from. */
-function withCurrentLimit(group: Group, resources: Resources): Resources {
-  const { memory } = resources;
-  if (!memory?.swap || memory.limit) return resources;
-  const text = readTextIfExists(`${group.unifiedPath}/memory.max`)?.trim();
-  if (text === undefined || text === "max") return resources;
-  return { ...resources, memory: { ...memory, limit: Number(text) } };
+/** In v2 one file holds two of the specification's values: the one that isn't given is the one in force. */
+function completed(group: Group, resources: Resources): Resources {
+  const { memory, cpu } = resources;
+  const file = (name: string) => readTextIfExists(`${group.unifiedPath}/${name}`)?.trim() ?? "max";
+  const next: Resources = { ...resources };
+  if (cpu && !cpu.quota !== !cpu.period) {
+    const [quota = "max", period = "100000"] = file("cpu.max").split(" ");
+    next.cpu = {
+      ...cpu,
+      quota: cpu.quota || (quota === "max" ? -1 : Number(quota)),
+      period: cpu.period || Number(period),
+    };
+  }
+  if (memory) next.memory = completedMemory(memory, file);
+  return next;
+}
+
+function completedMemory(memory: Memory, file: (name: string) => string): Memory {
+  const { limit = 0, swap = 0 } = memory;
+  const [currentLimit, currentSwap] = [file("memory.max"), file("memory.swap.max")];
+  if (swap > 0 && limit === 0 && currentLimit !== "max") return { ...memory, limit: Number(currentLimit) };
+  // A sum of memory and swap that was set once stays in force.
+  if (limit > 0 && swap === 0 && currentLimit !== "max" && currentSwap !== "max") {
+    return { ...memory, swap: Number(currentLimit) + Number(currentSwap) };
+  }
+  return memory;
 }

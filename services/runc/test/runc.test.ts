@@ -198,8 +198,8 @@ it.each([
     },
   ],
   [
-    "a field that isn't supported",
-    "linux.intelRdt is not supported",
+    "shares of caches on a machine that has none to give",
+    "intelRdt is specified in config, but Intel RDT is not enabled",
     (c: Config) => {
       c.linux.intelRdt = { closID: "x" };
     },

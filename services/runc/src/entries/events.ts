@@ -1,4 +1,4 @@
-import { containerStats } from "@longshore/cgroups";
+import { containerStats, statsJson } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
 import { type Command, type Globals, idOf, print } from "../command.ts";
 import type { Parsed } from "../flags.ts";
@@ -14,9 +14,7 @@ function events(parsed: Parsed, { root }: Globals): number {
   if (container.status === "stopped") {
     throw new EngineError("failed_precondition", `container with id ${idOf(parsed)} is not running`);
   }
-  print(
-    `${JSON.stringify({ type: "stats", id: container.saved.id, data: containerStats(container.group) })}\n`,
-  );
+  print(`${statsJson({ type: "stats", id: container.saved.id, data: containerStats(container.group) })}\n`);
   return 0;
 }
 
