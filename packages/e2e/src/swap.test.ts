@@ -2,31 +2,33 @@ import { afterAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable, mixedBinDir, realContainerd, realDockerd } from "@longshore/suite";
-import { eventually } from "@longshore/testkit";
-import { anyReal, binDir, skipped, useWorld, type World, type WorldOptions } from "./world.ts";
+import { eventually, tempDir } from "@longshore/testkit";
+import { crunRefusal } from "./crun.ts";
+import { anyReal, binDir, skipped, useWorld, type World } from "./world.ts";
 
-/** What must work whichever of the components are the real ones. */
-function mainJob(world: () => World): void {
+/** What must work whichever of the components are the real ones. `flags` are given to each `docker run`. */
+function mainJob(world: () => World, ...flags: string[]): void {
   test("run, exec, logs, stop, exit status", async () => {
     const docker = world().docker();
-    expect(
-      await docker.run(["run", "--rm", world().busybox, "sh", "-c", "echo out; echo err >&2; exit 3"]),
-    ).toEqual({
+    const streams = "echo out; echo err >&2; exit 3";
+    expect(await docker.run(["run", ...flags, "--rm", world().busybox, "sh", "-c", streams])).toEqual({
       status: 3,
       stdout: "out\n",
       stderr: "err\n",
     });
-    const piped = await docker.run(["run", "--rm", "-i", world().busybox, "cat"], { stdin: "through\n" });
+    const piped = await docker.run(["run", ...flags, "--rm", "-i", world().busybox, "cat"], {
+      stdin: "through\n",
+    });
     expect(piped).toEqual({ status: 0, stdout: "through\n", stderr: "" });
     const script = 'trap "exit 4" TERM; echo started; while :; do usleep 20000; done';
-    const id = await docker("run", "-d", "--name", "swapped", world().busybox, "sh", "-c", script);
+    const id = await docker("run", ...flags, "-d", "--name", "swapped", world().busybox, "sh", "-c", script);
     expect(await docker("exec", id, "hostname")).toBe(id.slice(0, 12));
     expect((await docker.run(["exec", id, "sh", "-c", "exit 9"])).status).toBe(9);
     await eventually(async () => (await docker("logs", id)) === "started");
     await docker("stop", id);
     expect(await docker("ps", "-a", "--format", "{{.Status}}")).toStartWith("Exited (4) ");
     await docker("rm", id);
-    const tty = await docker.run(["run", "--rm", "-t", world().busybox, "tty"], { terminal: true });
+    const tty = await docker.run(["run", ...flags, "--rm", "-t", world().busybox, "tty"], { terminal: true });
     expect(tty.stdout.replaceAll("\r", "")).toBe("/dev/pts/0\n");
     expect(tty.status).toBe(0);
   });
@@ -36,6 +38,7 @@ function mainJob(world: () => World): void {
     const { suite } = world().engine;
     const id = await docker(
       "run",
+      ...flags,
       "-d",
       world().busybox,
       "sh",
@@ -54,13 +57,14 @@ function mainJob(world: () => World): void {
   });
 }
 
-function swap(what: string, peer: unknown, options: () => WorldOptions): void {
-  if (!peer || !anyReal) {
-    skipped(`${what}: the peer is not installed, or can't run on this machine's cgroups`);
+function swap(what: string, missing: string | undefined, tests: () => void): void {
+  const reason = missing ?? (anyReal ? undefined : "no real docker client is installed");
+  if (reason !== undefined) {
+    skipped(`${what}: ${reason}`);
     test.skip(what, () => {});
     return;
   }
-  describe(what, () => mainJob(useWorld(options())));
+  describe(what, tests);
 }
 
 const mixed: string[] = [];
@@ -81,19 +85,63 @@ const system = (name: string) =>
 const [runc, crun, shim] = [system("runc"), findExecutable("crun"), system(SHIM)];
 const containerd = realContainerd();
 const dockerd = realDockerd();
+const absent = (peer: unknown) => (peer ? undefined : "the peer is not installed");
+const noCrun = absent(crun) ?? crunRefusal(crun ?? "");
 
-swap("our engine on the real containerd, shim and runc", containerd, () => ({
-  components: { ...(containerd && { containerd }) },
-}));
-swap("our engine with the real shim", shim, () => ({ binDir: binDirWith({ [SHIM]: shim ?? "" }) }));
-swap("our engine with the real runc", runc, () => ({ binDir: binDirWith({ runc: runc ?? "" }) }));
-/** Version 2 controllers beside version 1 ones, which crun refuses. */
-const hybrid = fs.existsSync("/sys/fs/cgroup/unified");
-swap("our engine with crun", !hybrid && crun, () => ({ binDir: binDirWith({ runc: crun ?? "" }) }));
-swap("the real dockerd on our containerd, shim and runc", dockerd, () => ({
-  components: { ...(dockerd && { dockerd }) },
-  without: ["registry-client"],
-  bridgeFirst: true,
-  // It takes the files of network namespaces away a minute later, and keeps its data directory mounted on itself.
-  ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
-}));
+swap("our engine on the real containerd, shim and runc", absent(containerd), () => {
+  mainJob(useWorld({ components: { ...(containerd && { containerd }) } }));
+});
+swap("our engine with the real shim", absent(shim), () => {
+  mainJob(useWorld({ binDir: binDirWith({ [SHIM]: shim ?? "" }) }));
+});
+swap("our engine with the real runc", absent(runc), () => {
+  mainJob(useWorld({ binDir: binDirWith({ runc: runc ?? "" }) }));
+});
+swap("our engine with crun", noCrun, () => {
+  mainJob(useWorld({ binDir: binDirWith({ runc: crun ?? "" }) }));
+});
+swap("the real dockerd on our containerd, shim and runc", absent(dockerd), () => {
+  mainJob(
+    useWorld({
+      components: { ...(dockerd && { dockerd }) },
+      without: ["registry-client"],
+      bridgeFirst: true,
+      // It takes the files of network namespaces away a minute later, and keeps its data directory mounted on itself.
+      ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
+    }),
+  );
+});
+
+/** Tests of `dockerd --add-runtime other=FILE` and `docker run --runtime other`, where FILE notes each call before it becomes `runtime`. */
+function addedRuntime(runtime: string): void {
+  const dir = tempDir();
+  afterAll(() => dir[Symbol.dispose]());
+  const file = path.join(dir.path, "other");
+  const calls = path.join(dir.path, "calls");
+  fs.writeFileSync(file, `#!/bin/sh\necho "$@" >>${calls}\nexec ${runtime} "$@"\n`, { mode: 0o755 });
+  fs.writeFileSync(calls, "");
+  const world = useWorld({ components: { dockerd: { extraArgs: ["--add-runtime", `other=${file}`] } } });
+
+  test("only containers that ask for it get it", async () => {
+    const docker = world().docker();
+    await docker("run", "--rm", world().busybox, "true");
+    expect(fs.readFileSync(calls, "utf8")).toBe("");
+    await docker("run", "--rm", "--name", "asks", "--runtime", "other", world().busybox, "true");
+    expect(fs.readFileSync(calls, "utf8")).toMatch(/ create .* start .* delete /s);
+  });
+  test("docker info and docker inspect name it; an unknown one is refused", async () => {
+    const docker = world().docker();
+    expect(await docker("info", "--format", '{{.DefaultRuntime}} {{(index .Runtimes "other").Path}}')).toBe(
+      `runc ${file}`,
+    );
+    await docker("create", "--name", "asks", "--runtime", "other", world().busybox);
+    expect(await docker("inspect", "--format", "{{.HostConfig.Runtime}}", "asks")).toBe("other");
+    await docker("rm", "asks");
+    const { status, stderr } = await docker.run(["run", "--runtime", "nosuch", world().busybox]);
+    expect(status).toBe(125);
+    expect(stderr).toContain("unknown or invalid runtime name: nosuch");
+  });
+  mainJob(world, "--runtime", "other");
+}
+swap("dockerd --add-runtime with the real runc", absent(runc), () => addedRuntime(runc ?? ""));
+swap("dockerd --add-runtime with crun", noCrun, () => addedRuntime(crun ?? ""));
