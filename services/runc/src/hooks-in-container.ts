@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import type { Hooks, State } from "@longshore/oci";
 import {
   close,
@@ -62,7 +62,12 @@ export function runHooksInContainer(
       fail(error instanceof Error ? error.message : String(error));
     }
     close(readEnd);
-    writeAll(writeEnd, JSON.stringify(state));
+    try {
+      writeAll(writeEnd, JSON.stringify(state));
+    } catch (error) {
+      // A hook need not read it. It must be waited for all the same: unreaped it would keep the namespace's end waiting.
+      if (!isErrno(error, "EPIPE")) throw error;
+    }
     close(writeEnd);
     close(pidfd);
     if (pidNamespace !== undefined) close(pidNamespace);

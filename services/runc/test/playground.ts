@@ -73,7 +73,7 @@ export function merge(into: unknown, patch: unknown): unknown {
 }
 
 export interface Result {
-  /** Exit status, 128 + n when signal n ended it, -1 when it hung and was killed. */
+  /** Exit status, 128 when a signal ended it, -1 when it hung and was killed. */
   code: number;
   stdout: string;
   stderr: string;
@@ -206,16 +206,18 @@ export class Playground implements Disposable {
     const input = fs.openSync(stdin ?? "/dev/null", "r");
     const output = fs.openSync(`${base}.out`, "w+");
     const errors = fs.openSync(`${base}.err`, "w+");
+    const timeout = options.timeoutMs ?? 20_000;
+    const began = Date.now();
     try {
       const result = Bun.spawnSync([runc, "--root", this.root, ...(options.global ?? []), ...args], {
         stdio: [input, output, errors, ...(options.fds ?? [])],
-        timeout: options.timeoutMs ?? 20_000,
+        timeout,
         killSignal: "SIGKILL",
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
         ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
       });
       return {
-        code: result.exitedDueToTimeout ? -1 : result.signalCode ? 128 : result.exitCode,
+        code: Date.now() - began >= timeout ? -1 : result.signalCode ? 128 : result.exitCode,
         stdout: fs.readFileSync(`${base}.out`, "utf8"),
         stderr: fs.readFileSync(`${base}.err`, "utf8"),
       };
@@ -297,9 +299,14 @@ export class Playground implements Disposable {
     });
   }
 
-  [Symbol.dispose](): void {
+  /** Remove all containers: one that a failed test has left would fail those after it. */
+  clear(): void {
     const states = fs.existsSync(this.root) ? fs.readdirSync(this.root) : [];
     for (const id of states.filter((name) => !name.startsWith("."))) this.command(["delete", "--force", id]);
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
     for (const { at } of groupMounts()) {
       const parent = path.join(at, this.groupParent);
       for (const dir of [parent, ...directoriesBelow(parent)].reverse()) {
