@@ -59,14 +59,16 @@ function bundle(binary: Binary, directory: string): string[] {
 
 /** What an executable does first: load the component that it was started as. */
 function startFile(only?: Binary): string {
-  if (only) return `require("./${only}/main.js");\n`;
+  // By a name that is only known as it runs: the bundler would put the file into this one, and lose its bytecode.
+  const load = 'require("./".concat(name, "/main.js"));';
+  if (only) return `const [name] = ${JSON.stringify([only])};\n${load}\n`;
   return [
     'const name = process.argv0.slice(process.argv0.lastIndexOf("/") + 1);',
     `if (!${JSON.stringify(binaries)}.includes(name)) {`,
     `  console.error(name + ": start it under one of the names ${binaries.join(", ")}");`,
     "  process.exit(125);",
     "}",
-    `require(\`./\${name}/main.js\`);`,
+    load,
     "",
   ].join("\n");
 }
