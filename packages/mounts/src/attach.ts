@@ -2,6 +2,8 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  type CallError,
+  type CallOptions,
   FSCONFIG_CMD_CREATE,
   FSCONFIG_SET_FLAG,
   FSCONFIG_SET_STRING,
@@ -53,28 +55,48 @@ export function cloneTree(
   return hand.call("open_tree", [dirfd, hand.text(path), flags], { about: path });
 }
 
+export interface AttributeOptions {
+  /** Also of all mounts below. */
+  recursive?: boolean;
+  propagation?: number;
+  /** Of an id-mapped mount; its attribute must be set. */
+  userNamespace?: number;
+  about?: string;
+  /** As {@link CallOptions}, with the attributes that the call is made once more with. */
+  recover?: (error: CallError, retry: (attributes: Attributes) => void) => undefined;
+}
+
 /** Queue: change the attributes or the propagation of a mount that a descriptor is. */
 export function setAttributes(
   hand: Hand,
-  mount: Slot,
+  mount: Slot | number,
   { set, clear }: Attributes,
-  { recursive = false, propagation = 0, about = "" } = {},
+  { recursive = false, propagation = 0, userNamespace = 0, about = "", recover }: AttributeOptions = {},
 ): void {
   const { arena } = hand.calls;
   const at = arena.room(32);
-  for (const [index, value] of [set, clear, propagation, 0].entries()) {
-    arena.put64(at + 8 * index, value);
-  }
+  arena.put64(at, set);
+  arena.put64(at + 8, clear);
+  arena.put64(at + 16, propagation);
+  arena.put64(at + 24, userNamespace);
   const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
-  hand.call("mount_setattr", [mount, hand.text(""), flags, arena.base + at, 32], { about });
+  const options: CallOptions = { about };
+  if (recover) {
+    options.recover = (error) =>
+      recover(error, (next) => {
+        arena.put64(at, next.set);
+        arena.put64(at + 8, next.clear);
+      });
+  }
+  hand.call("mount_setattr", [mount, hand.text(""), flags, arena.base + at, 32], options);
 }
 
-export function setPropagation(hand: Hand, mount: Slot, { type, recursive }: Propagation): void {
+export function setPropagation(hand: Hand, mount: Slot | number, { type, recursive }: Propagation): void {
   setAttributes(hand, mount, { set: 0, clear: 0 }, { recursive, propagation: type, about: "propagation" });
 }
 
 /** Queue: put a detached mount where the target descriptor is. */
-export function attach(hand: Hand, mount: Slot, target: Slot, about: string): void {
+export function attach(hand: Hand, mount: Slot | number, target: Slot | number, about: string): void {
   const none = hand.text("");
   hand.call("move_mount", [mount, none, target, none, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH], {
     about,

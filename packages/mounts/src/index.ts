@@ -1,10 +1,24 @@
-export { attach, cloneTree, makeFileSystem, setAttributes, setPropagation } from "./attach.ts";
+export {
+  type AttributeOptions,
+  attach,
+  cloneTree,
+  makeFileSystem,
+  setAttributes,
+  setPropagation,
+} from "./attach.ts";
 export {
   type Attributes,
+  attributesOf,
+  bindChange,
+  flagNames,
+  flagsOfStatfs,
   knownOptions,
   type MountOptions,
+  MS_ATIME,
+  MS_LOCKABLE,
   type Propagation,
   parseOptions,
   parsePropagation,
+  superblockWords,
 } from "./options.ts";
-export { type Kind, Rooted } from "./rooted.ts";
+export { type Kind, LeadsIntoProc, type OpenOptions, Rooted } from "./rooted.ts";

@@ -9,12 +9,31 @@ import {
   MOUNT_ATTR_RDONLY,
   MOUNT_ATTR_RELATIME,
   MOUNT_ATTR_STRICTATIME,
+  MS_BIND,
+  MS_DIRSYNC,
+  MS_I_VERSION,
+  MS_LAZYTIME,
+  MS_MANDLOCK,
+  MS_NOATIME,
+  MS_NODEV,
+  MS_NODIRATIME,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_NOSYMFOLLOW,
   MS_PRIVATE,
+  MS_RDONLY,
+  MS_REC,
+  MS_RELATIME,
+  MS_REMOUNT,
   MS_SHARED,
+  MS_SILENT,
   MS_SLAVE,
+  MS_STRICTATIME,
+  MS_SYNCHRONOUS,
   MS_UNBINDABLE,
 } from "@longshore/syscalls";
 
+/** A change of mount attributes as mount_setattr(2) takes it. */
 export interface Attributes {
   set: number;
   clear: number;
@@ -27,43 +46,57 @@ export interface Propagation {
 
 /** The options of one mount of the specification, sorted by how the kernel takes them. */
 export interface MountOptions {
-  bind: boolean;
-  /** With everything mounted below (rbind). */
-  recursive: boolean;
-  /** For this mount alone. */
-  attributes: Attributes;
+  /** MS_* that are asked for; MS_BIND for a bind, with MS_REC one of everything below. */
+  flags: number;
+  /** MS_* that are asked not to be. */
+  cleared: number;
   /** For this mount and all below (rro and its like). */
   recursiveAttributes: Attributes;
   propagation: Propagation[];
-  /** Flags of the file system as a whole (sync, dirsync, lazytime, …) that a bind can't change. */
-  superblock: string[];
   /** The file system's own options, `key` or `key=value`. */
   data: string[];
   /** Start a tmpfs with what is at its target. */
   copyUp: boolean;
+  /** Map the owners of files: of the mount itself (`idmap`), or of all below as well (`ridmap`). */
+  idMap: "top" | "all" | undefined;
 }
 
-type Change = readonly [set: number, clear: number];
+const SET: Record<string, number> = {
+  bind: MS_BIND,
+  rbind: MS_BIND | MS_REC,
+  remount: MS_REMOUNT,
+  ro: MS_RDONLY,
+  nosuid: MS_NOSUID,
+  nodev: MS_NODEV,
+  noexec: MS_NOEXEC,
+  nosymfollow: MS_NOSYMFOLLOW,
+  noatime: MS_NOATIME,
+  nodiratime: MS_NODIRATIME,
+  relatime: MS_RELATIME,
+  strictatime: MS_STRICTATIME,
+  sync: MS_SYNCHRONOUS,
+  dirsync: MS_DIRSYNC,
+  lazytime: MS_LAZYTIME,
+  mand: MS_MANDLOCK,
+  iversion: MS_I_VERSION,
+  silent: MS_SILENT,
+};
 
-const ATTRIBUTES: Record<string, Change> = {
-  ro: [MOUNT_ATTR_RDONLY, 0],
-  rw: [0, MOUNT_ATTR_RDONLY],
-  nosuid: [MOUNT_ATTR_NOSUID, 0],
-  suid: [0, MOUNT_ATTR_NOSUID],
-  nodev: [MOUNT_ATTR_NODEV, 0],
-  dev: [0, MOUNT_ATTR_NODEV],
-  noexec: [MOUNT_ATTR_NOEXEC, 0],
-  exec: [0, MOUNT_ATTR_NOEXEC],
-  noatime: [MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME],
-  atime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
-  relatime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
-  norelatime: [MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME],
-  strictatime: [MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME],
-  nostrictatime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
-  nodiratime: [MOUNT_ATTR_NODIRATIME, 0],
-  diratime: [0, MOUNT_ATTR_NODIRATIME],
-  nosymfollow: [MOUNT_ATTR_NOSYMFOLLOW, 0],
-  symfollow: [0, MOUNT_ATTR_NOSYMFOLLOW],
+const CLEARED: Record<string, number> = {
+  rw: MS_RDONLY,
+  suid: MS_NOSUID,
+  dev: MS_NODEV,
+  exec: MS_NOEXEC,
+  symfollow: MS_NOSYMFOLLOW,
+  atime: MS_NOATIME,
+  diratime: MS_NODIRATIME,
+  norelatime: MS_RELATIME,
+  nostrictatime: MS_STRICTATIME,
+  async: MS_SYNCHRONOUS,
+  nolazytime: MS_LAZYTIME,
+  nomand: MS_MANDLOCK,
+  noiversion: MS_I_VERSION,
+  loud: MS_SILENT,
 };
 
 const PROPAGATION: Record<string, number> = {
@@ -73,36 +106,43 @@ const PROPAGATION: Record<string, number> = {
   unbindable: MS_UNBINDABLE,
 };
 
-const SUPERBLOCK = new Set(["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"]);
-
-/** Options without an effect of their own. */
-const WITHOUT_EFFECT = new Set(["defaults", "silent", "loud"]);
-
-/** Known, but asked for by nobody so far; refused by name. */
-const REFUSED = new Set(["remount", "idmap", "ridmap", "iversion", "noiversion"]);
+/** The recursive words, which begin with an r, and their changes. */
+const RECURSIVE: Record<string, readonly [set: number, clear: number]> = {
+  rro: [MOUNT_ATTR_RDONLY, 0],
+  rrw: [0, MOUNT_ATTR_RDONLY],
+  rnosuid: [MOUNT_ATTR_NOSUID, 0],
+  rsuid: [0, MOUNT_ATTR_NOSUID],
+  rnodev: [MOUNT_ATTR_NODEV, 0],
+  rdev: [0, MOUNT_ATTR_NODEV],
+  rnoexec: [MOUNT_ATTR_NOEXEC, 0],
+  rexec: [0, MOUNT_ATTR_NOEXEC],
+  rnodiratime: [MOUNT_ATTR_NODIRATIME, 0],
+  rdiratime: [0, MOUNT_ATTR_NODIRATIME],
+  rnosymfollow: [MOUNT_ATTR_NOSYMFOLLOW, 0],
+  rsymfollow: [0, MOUNT_ATTR_NOSYMFOLLOW],
+  // The kernel takes a mode of access times only together with the clearing of the old one.
+  rrelatime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
+  rnorelatime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
+  rnoatime: [MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME],
+  ratime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
+  rstrictatime: [MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME],
+  rnostrictatime: [MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME],
+};
 
 /** Every option that {@link parseOptions} understands by itself, as `runc features` lists them. */
 export function knownOptions(): string[] {
-  const attributes = Object.keys(ATTRIBUTES);
   const propagation = Object.keys(PROPAGATION);
   return [
-    "bind",
-    "rbind",
+    "defaults",
+    "idmap",
+    "ridmap",
     "tmpcopyup",
-    ...WITHOUT_EFFECT,
-    ...SUPERBLOCK,
-    ...attributes,
-    ...attributes.map((name) => `r${name}`),
+    ...Object.keys(SET),
+    ...Object.keys(CLEARED),
+    ...Object.keys(RECURSIVE),
     ...propagation,
     ...propagation.map((name) => `r${name}`),
   ].sort();
-}
-
-function change(attributes: Attributes, [set, clear]: Change): void {
-  attributes.set = (attributes.set & ~clear) | set;
-  // The kernel takes a new access time mode only together with the clearing of the old one.
-  const kept = (set & MOUNT_ATTR__ATIME) !== 0 || (clear & MOUNT_ATTR__ATIME) !== 0 ? 0 : set;
-  attributes.clear = (attributes.clear & ~kept) | clear;
 }
 
 /** The propagation that a word stands for: `rslave`, `private`, … */
@@ -113,35 +153,121 @@ export function parsePropagation(word: string): Propagation | undefined {
   return all === undefined ? undefined : { type: all, recursive: true };
 }
 
-/**
- * Sort mount options; a later one wins over an earlier.
- *
- * @param refuse called with the name of an option that isn't supported; must throw
- */
-export function parseOptions(words: readonly string[], refuse: (option: string) => never): MountOptions {
+/** Sort mount options; a later one wins over an earlier. What isn't known belongs to the file system. */
+export function parseOptions(words: readonly string[]): MountOptions {
   const options: MountOptions = {
-    bind: false,
-    recursive: false,
-    attributes: { set: 0, clear: 0 },
+    flags: 0,
+    cleared: 0,
     recursiveAttributes: { set: 0, clear: 0 },
     propagation: [],
-    superblock: [],
     data: [],
     copyUp: false,
+    idMap: undefined,
   };
   for (const word of words) {
-    const propagation = parsePropagation(word);
-    const own = ATTRIBUTES[word];
-    const all = word.startsWith("r") ? ATTRIBUTES[word.slice(1)] : undefined;
-    if (propagation) options.propagation.push(propagation);
-    else if (own) change(options.attributes, own);
-    else if (all) change(options.recursiveAttributes, all);
-    else if (word === "bind") options.bind = true;
-    else if (word === "rbind") options.bind = options.recursive = true;
-    else if (word === "tmpcopyup") options.copyUp = true;
-    else if (SUPERBLOCK.has(word)) options.superblock.push(word);
-    else if (REFUSED.has(word)) refuse(word);
-    else if (!WITHOUT_EFFECT.has(word)) options.data.push(word);
+    const set = SET[word];
+    const cleared = CLEARED[word];
+    if (set !== undefined) {
+      options.flags |= set;
+      options.cleared &= ~set;
+    } else if (cleared !== undefined) {
+      options.flags &= ~cleared;
+      options.cleared |= cleared;
+    } else if (word === "tmpcopyup") options.copyUp = true;
+    else if (word === "idmap") options.idMap = "top";
+    else if (word === "ridmap") options.idMap = "all";
+    else if (word !== "defaults") addWord(options, word);
   }
   return options;
 }
+
+function addWord(options: MountOptions, word: string): void {
+  const propagation = parsePropagation(word);
+  const recursive = RECURSIVE[word];
+  if (propagation) options.propagation.push(propagation);
+  else if (recursive) {
+    const [set, clear] = recursive;
+    const all = options.recursiveAttributes;
+    all.set = (all.set & ~clear) | set;
+    all.clear = (all.clear & ~(set & ~MOUNT_ATTR__ATIME)) | clear;
+  } else options.data.push(word);
+}
+
+/** MS_* of access times: those of which a mount has one, and the one of directories. */
+export const MS_ATIME = MS_NOATIME | MS_RELATIME | MS_STRICTATIME | MS_NODIRATIME;
+
+/** The attributes of a new mount with these MS_* flags. */
+export function attributesOf(flags: number): number {
+  let set = flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC); // the same bits
+  if ((flags & MS_NOSYMFOLLOW) !== 0) set |= MOUNT_ATTR_NOSYMFOLLOW;
+  if ((flags & MS_NODIRATIME) !== 0) set |= MOUNT_ATTR_NODIRATIME;
+  if ((flags & MS_STRICTATIME) !== 0) set |= MOUNT_ATTR_STRICTATIME;
+  else if ((flags & MS_NOATIME) !== 0) set |= MOUNT_ATTR_NOATIME;
+  return set;
+}
+
+/** The change that a bind with these flags makes: attributes that aren't asked for go, access times stay unless asked for. */
+export function bindChange(flags: number): Attributes {
+  const set = attributesOf(flags);
+  const own =
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+  let clear = own & ~set;
+  if ((flags & MS_ATIME) !== 0) clear |= MOUNT_ATTR__ATIME | (MOUNT_ATTR_NODIRATIME & ~set);
+  return { set, clear };
+}
+
+/** The options of a file system's superblock that are flags to mount(2), in the words of fsconfig(2). */
+export function superblockWords(flags: number): string[] {
+  if ((flags & (MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLOCK)) === 0) return [];
+  const words: string[] = [];
+  if ((flags & MS_SYNCHRONOUS) !== 0) words.push("sync");
+  if ((flags & MS_DIRSYNC) !== 0) words.push("dirsync");
+  if ((flags & MS_LAZYTIME) !== 0) words.push("lazytime");
+  if ((flags & MS_MANDLOCK) !== 0) words.push("mand");
+  return words;
+}
+
+const FLAG_NAMES: readonly (readonly [number, string])[] = [
+  [MS_RDONLY, "MS_RDONLY"],
+  [MS_NOSUID, "MS_NOSUID"],
+  [MS_NODEV, "MS_NODEV"],
+  [MS_NOEXEC, "MS_NOEXEC"],
+  [MS_SYNCHRONOUS, "MS_SYNCHRONOUS"],
+  [MS_REMOUNT, "MS_REMOUNT"],
+  [MS_MANDLOCK, "MS_MANDLOCK"],
+  [MS_DIRSYNC, "MS_DIRSYNC"],
+  [MS_NOSYMFOLLOW, "MS_NOSYMFOLLOW"],
+  [MS_NOATIME, "MS_NOATIME"],
+  [MS_NODIRATIME, "MS_NODIRATIME"],
+  [MS_BIND, "MS_BIND"],
+  [MS_REC, "MS_REC"],
+  [MS_SILENT, "MS_SILENT"],
+  [MS_UNBINDABLE, "MS_UNBINDABLE"],
+  [MS_PRIVATE, "MS_PRIVATE"],
+  [MS_SLAVE, "MS_SLAVE"],
+  [MS_SHARED, "MS_SHARED"],
+  [MS_RELATIME, "MS_RELATIME"],
+  [MS_I_VERSION, "MS_I_VERSION"],
+  [MS_STRICTATIME, "MS_STRICTATIME"],
+  [MS_LAZYTIME, "MS_LAZYTIME"],
+];
+
+/** `MS_RDONLY|MS_BIND`, as error messages have it. */
+export function flagNames(flags: number): string {
+  return FLAG_NAMES.filter(([flag]) => (flags & flag) !== 0)
+    .map(([, name]) => name)
+    .join("|");
+}
+
+/** The MS_* flags of a mount, from the `f_flags` of statfs(2). No mode of access times is MS_STRICTATIME. */
+export function flagsOfStatfs(status: number): number {
+  // ST_RDONLY … ST_NODIRATIME have the bits of their namesakes; ST_RELATIME and ST_NOSYMFOLLOW don't.
+  let flags = status & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_SYNCHRONOUS | MS_MANDLOCK);
+  flags |= status & (MS_NOATIME | MS_NODIRATIME);
+  if ((status & 4096) !== 0) flags |= MS_RELATIME;
+  if ((status & 0x2000) !== 0) flags |= MS_NOSYMFOLLOW;
+  return (flags & (MS_NOATIME | MS_RELATIME)) === 0 ? flags | MS_STRICTATIME : flags;
+}
+
+/** What the kernel doesn't let a user namespace take away from a mount of its parent's. */
+export const MS_LOCKABLE = MS_RDONLY | MS_NODEV | MS_NOEXEC | MS_NOSUID | MS_ATIME;

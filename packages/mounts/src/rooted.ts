@@ -1,6 +1,10 @@
 import { Errno, isErrno } from "@longshore/errors";
 import {
+  CallError,
   type CallOptions,
+  close,
+  EAGAIN,
+  fstatfs,
   type Hand,
   O_CLOEXEC,
   O_CREAT,
@@ -11,6 +15,7 @@ import {
   O_WRONLY,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
   type Slot,
 } from "@longshore/syscalls";
 
@@ -20,55 +25,134 @@ const MAX_LINKS = 40;
 /** What stands at the end of a path that is made. */
 export type Kind = "directory" | "file";
 
+/** Bytes of a `struct open_how`. */
+const HOW_BYTES = 24;
+
+const PROC_SUPER_MAGIC = 0x9fa0;
+
+export interface OpenOptions extends CallOptions {
+  /** O_* */
+  flags?: number;
+  /** More RESOLVE_* rules. */
+  resolve?: number;
+}
+
+/** A link that leads to something in a procfs. */
+export class LeadsIntoProc extends Error {
+  override readonly name = "LeadsIntoProc";
+
+  constructor(path: string) {
+    super(`${JSON.stringify(path)} cannot be mounted because it is inside /proc`);
+  }
+}
+
 /**
  * The container's root, seen by a child inside its mount namespace. Every path is resolved by the kernel with RESOLVE_IN_ROOT, so
  * neither `..` nor links, nor a rename at the wrong moment, lead out of it (CVE-2019-19921, CVE-2021-30465, CVE-2023-27561).
  */
 export class Rooted {
   readonly hand: Hand;
-  readonly root: Slot;
+  readonly root: Slot | number;
 
-  constructor(hand: Hand, root: Slot) {
+  constructor(hand: Hand, root: Slot | number) {
     this.hand = hand;
     this.root = root;
   }
 
   /** Queue an open of what a path in the container names. Without `flags` only to point at it. */
-  open(path: string, options: CallOptions & { flags?: number; resolve?: number } = {}): Slot {
+  open(path: string, { flags = O_PATH, resolve = 0, recover, ...options }: OpenOptions = {}): Slot {
     const { hand } = this;
-    const arena = hand.calls.arena;
-    const how = arena.room(24);
-    arena.put64(how, (options.flags ?? O_PATH) | O_CLOEXEC);
-    arena.bytes.writeBigUInt64LE(
-      BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (options.resolve ?? 0)),
-      how + 16,
+    const slot: Slot = hand.call(
+      "openat2",
+      [this.root, hand.text(path), this.#how(flags, resolve), HOW_BYTES],
+      {
+        about: path,
+        ...options,
+        recover: (error) => {
+          if (error.code === "EAGAIN") {
+            hand.calls.settle(slot, this.openNow(path, flags, resolve));
+            return 0;
+          }
+          if (!recover) throw error;
+          return recover(error);
+        },
+      },
     );
-    return hand.call("openat2", [this.root, hand.text(path), arena.base + how, 24], {
-      about: path,
-      ...options,
-    });
+    return slot;
   }
 
-  /** As {@link open}; what is missing is made. `resolve`: more RESOLVE_* rules. */
-  openOrMake(path: string, kind: Kind, resolve = 0): Slot {
+  #how(flags: number, resolve: number): number {
+    const { arena } = this.hand.calls;
+    const how = arena.room(HOW_BYTES);
+    arena.put64(how, flags | O_CLOEXEC);
+    arena.put64(how + 16, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve);
+    return arena.base + how;
+  }
+
+  /** As {@link open}, at once. */
+  openNow(path: string, flags = O_PATH, resolve = 0): number {
+    const { hand } = this;
+    // EAGAIN: a rename or mount somewhere on the machine raced with a `..`; the manual says to try again.
+    for (let attempt = 0; ; attempt++) {
+      const args = [this.root, hand.text(path), this.#how(flags, resolve), HOW_BYTES];
+      const slot = hand.call("openat2", args, { skipOnError: 0 });
+      hand.run();
+      const fd = hand.result(slot);
+      if (fd >= 0) return fd;
+      if (fd !== -EAGAIN || attempt > 1000) {
+        throw new CallError(-fd, "openat2", path, hand.calls.wording);
+      }
+    }
+  }
+
+  /**
+   * As {@link open}; what is missing is made. Links are followed inside the root, but not onto a procfs, where a mount could make a
+   * program believe what the image wants (CVE-2019-16884), and with `plain` not at all.
+   */
+  openOrMake(path: string, kind: Kind, { plain = false } = {}): Slot {
     // Below another mount it is seldom there: made at once, that spares asking. Links and deeper gaps are for `make`.
     const at = path.replace(/\/+$/, "").lastIndexOf("/");
     if (kind === "directory" && at > 0) {
-      const parent = this.open(path.slice(0, at), { flags: O_PATH | O_DIRECTORY, skipOnError: 2 });
+      const parent = this.open(path.slice(0, at), {
+        flags: O_PATH | O_DIRECTORY,
+        resolve: RESOLVE_NO_SYMLINKS,
+        skipOnError: 2,
+      });
       this.hand.call("mkdirat", [parent, this.hand.text(path.slice(at + 1)), 0o755], { skipOnError: 0 });
       this.close(parent);
     }
-    return this.open(path, {
-      resolve,
+    const slot: Slot = this.open(path, {
+      flags: plain ? O_PATH | O_DIRECTORY : O_PATH,
+      resolve: RESOLVE_NO_SYMLINKS,
       recover: (error) => {
-        if (error.code !== "ENOENT") throw error;
-        this.make(path, kind);
-        return undefined;
+        if (error.code === "ENOENT") {
+          this.make(path, kind);
+          return undefined;
+        }
+        if (error.code !== "ELOOP" || plain) throw error;
+        this.hand.calls.settle(slot, this.#followed(path, kind));
+        return 0;
       },
     });
+    return slot;
   }
 
-  close(fd: Slot): void {
+  /** A path in which there are links. */
+  #followed(path: string, kind: Kind): number {
+    let fd: number;
+    try {
+      fd = this.openNow(path);
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error;
+      this.make(path, kind);
+      fd = this.openNow(path);
+    }
+    // The table of descriptors is ours as well.
+    if (fstatfs(fd).type === PROC_SUPER_MAGIC) throw new LeadsIntoProc(path);
+    return fd;
+  }
+
+  close(fd: Slot | number): void {
     this.hand.call("close", [fd]);
   }
 
@@ -100,10 +184,8 @@ export class Rooted {
   }
 
   #there(parts: readonly string[]): boolean {
-    const fd = this.open(parts.join("/"));
     try {
-      this.close(fd);
-      this.hand.run();
+      close(this.openNow(parts.join("/")));
       return true;
     } catch (error) {
       if (isErrno(error, "ENOENT")) return false;
@@ -120,7 +202,7 @@ export class Rooted {
         hand.call("mkdirat", [parent, hand.text(name), 0o755], { about: name });
       } else {
         const flags = O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC;
-        this.close(hand.call("openat", [parent, hand.text(name), flags, 0o755], { about: name }));
+        this.close(hand.call("openat", [parent, hand.text(name), flags, 0o644], { about: name }));
       }
       this.close(parent);
       hand.run();

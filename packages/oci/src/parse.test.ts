@@ -24,7 +24,11 @@ test.each([
   [{ process: { cwd: "/", args: ["a\0b"] } }, "process.args[0]", "invalid_argument"],
   [{ linux: { namespaces: [{ type: "moon" }] } }, "linux.namespaces[0].type", "invalid_argument"],
   [{ linux: { intelRdt: { schemata: "x" } } }, "linux.intelRdt.schemata", "invalid_argument"],
-  [{ mounts: [{ destination: "/a", uidMappings: [{ size: 1 }] }] }, "mounts[0].uidMappings", "unimplemented"],
+  [
+    { mounts: [{ destination: "/a", uidMappings: [{ size: 1 }] }] },
+    "mounts[0].uidMappings[0].containerID",
+    "invalid_argument",
+  ],
   [
     { linux: { resources: { rdma: { mlx: { hcaHandles: -1 } } } } },
     'linux.resources.rdma["mlx"].hcaHandles',

@@ -44,6 +44,7 @@ const mapping = object({ containerID: uint32, hostID: uint32, size: uint32 }, [
   "hostID",
   "size",
 ]);
+const timeOffset = object({ secs: whole, nanosecs: integer(0, 999_999_999) });
 const throttle = array(object({ major: whole, minor: whole, rate: natural }));
 const weight = array(object({ major: whole, minor: whole, weight: uint16, leafWeight: uint16 }));
 
@@ -150,8 +151,8 @@ const specCheck: Check = object(
           type: string,
           source: string,
           options: strings,
-          uidMappings: unsupported,
-          gidMappings: unsupported,
+          uidMappings: array(mapping),
+          gidMappings: array(mapping),
         },
         ["destination"],
       ),
@@ -166,7 +167,7 @@ const specCheck: Check = object(
       cgroupsPath: string,
       namespaces: array(object({ type: oneOf(...NAMESPACE_TYPES), path: string }, ["type"])),
       devices: array(device),
-      netDevices: unsupported,
+      netDevices: record(object({ name: string })),
       seccomp: seccompCheck,
       rootfsPropagation: oneOf(
         "",
@@ -194,7 +195,7 @@ const specCheck: Check = object(
       }),
       memoryPolicy: unsupported,
       personality: unsupported,
-      timeOffsets: unsupported,
+      timeOffsets: object({ monotonic: timeOffset, boottime: timeOffset }),
     }),
     solaris: unsupported,
     windows: unsupported,

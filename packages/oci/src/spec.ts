@@ -57,6 +57,9 @@ export interface Mount {
   type?: string;
   source?: string;
   options?: string[];
+  /** Of an id-mapped mount. */
+  uidMappings?: IdMapping[];
+  gidMappings?: IdMapping[];
 }
 
 export interface Hook {
@@ -116,6 +119,10 @@ export interface Linux {
   maskedPaths?: string[];
   readonlyPaths?: string[];
   mountLabel?: string;
+  /** By clock: `monotonic` or `boottime`. */
+  timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
+  /** Interfaces of the host by name, each with its new name in the container. */
+  netDevices?: Record<string, { name?: string }>;
   intelRdt?: IntelRdt;
 }
 

@@ -240,8 +240,8 @@ export interface DirectoryEntry {
 }
 
 /** The entries of a directory without `.` and `..`, in no order. */
-export function readDirectory(path: string): DirectoryEntry[] {
-  using fd = new Fd(openFile(path, O_CLOEXEC | 0o200000));
+export function readDirectory(path: string, dirfd = AT_FDCWD): DirectoryEntry[] {
+  using fd = new Fd(openFile(path, O_CLOEXEC | 0o200000, 0, dirfd));
   const buffer = fixedBuffer(32768);
   const entries: DirectoryEntry[] = [];
   for (;;) {

@@ -40,18 +40,37 @@ export interface CallOptions {
    * What to do when it fails and isn't skipped, before it is made once more, or when a number is returned, before that many
    * calls after it are left out. May queue and run other calls; throws to give up. Only for tables that a {@link Hand} runs.
    */
-  recover?: (error: Errno) => number | undefined;
+  recover?: (error: CallError) => number | undefined;
+}
+
+/** What a caller says about the calls that it queues: the whole message of a failure, from the reason of the one call. */
+export type Wording = (error: CallError) => string;
+
+/** The failure of a queued call. */
+export class CallError extends Errno {
+  /** What the call was about, as its options say. */
+  readonly about: string;
+  readonly wording: Wording | undefined;
+
+  constructor(errno: number, call: string, about: string, wording: Wording | undefined) {
+    super(errnoName(errno), errno, call, about);
+    this.about = about;
+    this.wording = wording;
+  }
 }
 
 interface Entry {
   name: string;
   about: string;
   recover: CallOptions["recover"];
+  wording: Wording | undefined;
 }
 
 /** A table of system calls in memory; addresses in it are relative to `origin` when it is made for another address space. */
 export class CallTable {
   readonly arena: Arena;
+  /** Given to the calls that are added from now on. */
+  wording: Wording | undefined;
   readonly #entries: Buffer;
   readonly #words: Uint32Array;
   readonly #entriesAddress: number;
@@ -102,13 +121,23 @@ export class CallTable {
     words[(at >> 2) + 1] = indirect;
     words[(at >> 2) + 2] = (options.skipOnError ?? -1) >>> 0;
     words[(at >> 2) + 3] = options.skipOnOk ?? 0;
-    this.#meta.push({ name, about: options.about ?? "", recover: options.recover });
+    this.#meta.push({
+      name,
+      about: options.about ?? "",
+      recover: options.recover,
+      wording: this.wording,
+    });
     return new Slot(this.addressOfEntry(this.#meta.length - 1) + 64);
   }
 
   /** What the call with this result returned; negative: minus the error's number. Zero before it ran. */
   result(slot: Slot): number {
     return Number(this.#entries.readBigInt64LE(slot.address - this.#entriesAddress));
+  }
+
+  /** Give a call a result that was come by in another way, from its `recover` for the calls that use it. */
+  settle(slot: Slot, value: number): void {
+    this.#entries.writeBigInt64LE(BigInt(value), slot.address - this.#entriesAddress);
   }
 
   /** Whether somebody can do something about the failure of an entry; asked for once, the second failure counts. */
@@ -120,10 +149,10 @@ export class CallTable {
   }
 
   /** The failure of an entry as an error. */
-  errorAt(index: number): Errno {
+  errorAt(index: number): CallError {
     const errno = -Number(this.#entries.readBigInt64LE(index * ENTRY_BYTES + 64));
     const entry = this.#meta[index];
-    return new Errno(errnoName(errno), errno, entry?.name ?? "call", entry?.about ?? "");
+    return new CallError(errno, entry?.name ?? "call", entry?.about ?? "", entry?.wording);
   }
 }
 
@@ -155,6 +184,8 @@ export interface HandOptions {
   cgroupFd?: number | undefined;
   /** A pid namespace to be born in. We never enter it ourselves: our engine could then start no thread, and would abort. */
   pidNamespaceFd?: number | undefined;
+  /** Namespaces to be born in, entered in this order before those of `flags` are made. */
+  enter?: readonly { fd: number; flag: number; about: string }[];
 }
 
 /** The child is no longer there: it was killed, or it has become another program. */
@@ -172,7 +203,7 @@ export class HandGone extends Error {
  */
 export class Hand implements Disposable {
   readonly pid: number;
-  readonly calls = new CallTable({ maxCalls: 2048, bytes: 1 << 20 });
+  readonly calls = new CallTable({ maxCalls: 8192, bytes: 1 << 20 });
   readonly #mailbox: Buffer;
   readonly #address: number;
   readonly #stack = fixedBuffer(STACK_BYTES);
@@ -184,10 +215,12 @@ export class Hand implements Disposable {
     this.#mailbox = fixedBuffer(32);
     this.#address = addressOf(this.#mailbox);
     this.#mailbox.writeUInt32LE(IDLE, 0);
-    this.pid =
-      options.pidNamespaceFd === undefined
-        ? this.#spawn(spawn, options)
-        : this.#spawnInPidNamespace(options.pidNamespaceFd, options);
+    const { pidNamespaceFd, enter = [] } = options;
+    const entered =
+      pidNamespaceFd === undefined
+        ? enter
+        : [{ fd: pidNamespaceFd, flag: CLONE_NEWPID, about: "pid namespace" }, ...enter];
+    this.pid = entered.length === 0 ? this.#spawn(spawn, options) : this.#spawnWithin(entered, options);
     liveHands.add(this);
     this.call("prctl", [PR_SET_PDEATHSIG, 9]);
   }
@@ -225,10 +258,10 @@ export class Hand implements Disposable {
     return pid;
   }
 
-  /** Through another hand, which enters the namespace and makes this one as a child of ours. */
-  #spawnInPidNamespace(fd: number, options: HandOptions): number {
+  /** Through another hand, which enters the namespaces and makes this one as a child of ours. */
+  #spawnWithin(namespaces: NonNullable<HandOptions["enter"]>, options: HandOptions): number {
     using maker = new Hand({ flags: 0 });
-    maker.call("setns", [fd, CLONE_NEWPID], { about: "pid namespace" });
+    for (const { fd, flag, about } of namespaces) maker.call("setns", [fd, flag], { about });
     // At the top of its stack: where to return to, and what is taken from there.
     this.#stack.writeBigUInt64LE(BigInt(codeAddress + ADOPT_ENTRY), STACK_BYTES - 16);
     this.#stack.writeBigUInt64LE(BigInt(this.#address), STACK_BYTES - 8);
@@ -239,7 +272,7 @@ export class Hand implements Disposable {
       stackBytes: STACK_BYTES - 16,
       parentTid: arena.base + pid,
     });
-    maker.call("clone3", [args, 88], { about: "in the pid namespace" });
+    maker.call("clone3", [args, 88], { about: "in the namespaces" });
     maker.run();
     return arena.bytes.readInt32LE(pid);
   }
@@ -285,7 +318,11 @@ export class Hand implements Disposable {
       const recover = this.calls.takeRecovery(failed);
       if (!recover) throw error;
       this.#done = this.calls.length;
+      // What is queued meanwhile is about the same thing.
+      const { wording } = this.calls;
+      this.calls.wording = error.wording;
       const skip = recover(error);
+      this.calls.wording = wording;
       from = skip === undefined ? failed : failed + 1 + skip;
       if (from >= end) return;
     }

@@ -4,6 +4,7 @@ export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
 export {
   type Argument,
+  CallError,
   type CallOptions,
   CallTable,
   callProgram,
@@ -13,6 +14,7 @@ export {
   programFile,
   programTable,
   Slot,
+  type Wording,
 } from "./hand.ts";
 export { type ArgumentComparison, libseccomp, packComparisons } from "./libseccomp.ts";
 export { tryLock } from "./lock.ts";

@@ -12,6 +12,7 @@ export const NR = {
   rt_sigprocmask: 14,
   ioctl: 16,
   getpid: 39,
+  sendfile: 40,
   socket: 41,
   connect: 42,
   accept: 43,

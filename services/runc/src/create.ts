@@ -3,21 +3,24 @@ import { EngineError } from "@longshore/errors";
 import type { Rooted } from "@longshore/mounts";
 import { parseSpec, type Spec } from "@longshore/oci";
 import {
-  CLONE_NEWCGROUP,
+  CallError,
   close,
+  Fd,
   getppid,
   Hand,
   mknod,
   O_CLOEXEC,
   O_DIRECTORY,
+  O_PATH,
   O_RDONLY,
   O_RDWR,
-  O_WRONLY,
   openFile,
   PR_SET_DUMPABLE,
+  readlink,
   readText,
   S_IFIFO,
   sendFds,
+  writeControl,
   writeFile,
 } from "@longshore/syscalls";
 import { deviceRules } from "./devices.ts";
@@ -36,7 +39,9 @@ import {
   writeOomScore,
   writePidFile,
 } from "./process-setup.ts";
-import { buildRootfs, enterRoot, type RootfsPlan } from "./rootfs.ts";
+import { buildRootfs, checkMounts, enterRoot } from "./rootfs.ts";
+import { cleanDestination, type RootfsPlan } from "./rootfs-plan.ts";
+import { checkNamespaces, settleNamespaces, userMappings } from "./settle-namespaces.ts";
 import {
   becomeProcess,
   enterDirectory,
@@ -47,6 +52,7 @@ import {
   setLimits,
 } from "./start-process.ts";
 import { Container, ociState, processStat, removeDirectory, type SavedState, saveState } from "./state.ts";
+import { checkSysctls } from "./sysctls.ts";
 
 export interface CreateOptions {
   root: string;
@@ -81,16 +87,7 @@ export function loadSpec(bundle: string): { spec: Spec; text: string } {
   return { spec: parseSpec(text), text };
 }
 
-/** Queue: the loopback interface of a new network namespace is up. */
-function loopbackUp(hand: Hand): void {
-  const fd = hand.call("socket", [2, 2 | O_CLOEXEC, 0]);
-  const request = hand.calls.arena.room(40);
-  hand.calls.arena.bytes.write("lo", request);
-  hand.calls.arena.bytes.writeUInt16LE(1, request + 16); // IFF_UP
-  hand.call("ioctl", [fd, 0x8914, hand.calls.arena.base + request], { about: "lo", skipOnError: 0 });
-  hand.call("close", [fd]);
-}
-
+/** Queue: the names of a new uts namespace. */
 function setNames(hand: Hand, spec: Spec): void {
   const set = (call: "sethostname" | "setdomainname", name: string | undefined) => {
     if (name === undefined || name === "") return;
@@ -98,33 +95,6 @@ function setNames(hand: Hand, spec: Spec): void {
   };
   set("sethostname", spec.hostname);
   set("setdomainname", spec.domainname);
-}
-
-/** Queue: kernel settings, written into a procfs of our own making, whatever is at the container's /proc (CVE-2025-52881). */
-function setSysctls(hand: Hand, spec: Spec): void {
-  const entries = Object.entries(spec.linux?.sysctl ?? {});
-  if (entries.length === 0) return;
-  const { arena } = hand.calls;
-  const context = hand.call("fsopen", [hand.text("proc"), 1], { about: "proc" });
-  hand.call("fsconfig", [context, 6, 0, 0, 0], { about: "proc" });
-  const proc = hand.call("fsmount", [context, 1, 0], { about: "proc" });
-  for (const [key, value] of entries) {
-    // Dots part the names unless slashes do, as sysctl(8).
-    const slash = key.indexOf("/");
-    const dot = key.indexOf(".");
-    const path =
-      slash >= 0 && (dot < 0 || slash < dot) ? key : key.replaceAll(/[./]/g, (c) => (c === "." ? "/" : "."));
-    const how = arena.room(24);
-    arena.bytes.writeBigUInt64LE(BigInt(O_WRONLY | O_CLOEXEC), how);
-    arena.bytes.writeBigUInt64LE(0x0dn, how + 16); // NO_XDEV, NO_SYMLINKS, BENEATH
-    const fd = hand.call("openat2", [proc, hand.text(`sys/${path}`), arena.base + how, 24], {
-      about: `sysctl ${key}`,
-    });
-    hand.call("write", [fd, hand.text(value), Buffer.byteLength(value)], { about: `sysctl ${key}` });
-    hand.call("close", [fd]);
-  }
-  hand.call("close", [proc]);
-  hand.call("close", [context]);
 }
 
 /** Make a container and leave it waiting for `start`. On failure nothing of it remains. */
@@ -139,24 +109,32 @@ export function createContainer(options: CreateOptions): Created {
   if (options.listenFds > 0) {
     process.env = [...(process.env ?? []), `LISTEN_FDS=${options.listenFds}`, "LISTEN_PID=1"];
   }
+  const mounts = checkMounts(spec, options.noPivot);
   const namespaces = planNamespaces(spec);
+  checkNamespaces(spec, namespaces);
+  if (spec.linux?.sysctl) checkSysctls(spec, namespaces);
+  const mappings = userMappings(namespaces);
   options.foreground?.prepare(process.terminal === true);
   if (spec.linux?.intelRdt) checkRdt(spec.linux.intelRdt);
   const directory = Container.claim(root, id);
   const undo: (() => void)[] = [() => removeDirectory(directory)];
   try {
     const path = spec.root.path;
-    const rootfs = path.startsWith("/") ? path : `${bundle}/${path}`;
+    const rootfs = cleanDestination(path.startsWith("/") ? path : `${realPath(bundle)}/${path}`);
     writeFile(`${directory}/config.json`, text, { mode: 0o600 });
     const group = createGroup(spec.linux?.cgroupsPath || id);
     undo.push(() => group.remove());
     const plan: RootfsPlan = {
       spec,
+      mounts,
       rootfs,
       bundle,
       group,
-      ownCgroupNamespace: namespaces.newCgroup,
+      ownCgroupNamespace: namespaces.all.has("cgroup"),
       noPivot: options.noPivot,
+      porter: undefined,
+      mappings,
+      bindDevices: mappings !== undefined,
     };
     const saved: SavedState = {
       id,
@@ -203,7 +181,7 @@ function startInit(init: InitPlan): Created {
   const cgroupFd =
     unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-  using hand = new Hand({ flags: namespaces.cloneFlags, cgroupFd, pidNamespaceFd: namespaces.pidFd });
+  using hand = new Hand({ flags: namespaces.cloneFlags, cgroupFd, enter: namespaces.entered });
   undo.push(() => {
     hand[Symbol.dispose]();
     group.killAll();
@@ -222,6 +200,9 @@ function startInit(init: InitPlan): Created {
       return run();
     } catch (error) {
       if (error instanceof StartError || error instanceof EngineError) throw error;
+      if (error instanceof CallError && error.wording) {
+        throw new StartError(`error during container init: ${error.wording(error)}`);
+      }
       const about =
         error instanceof Error && "syscall" in error ? error.message.replace(/: E\w+$/, "") : words;
       throw new StartError(`error during container init: ${words}: ${about}: ${reason(error)}`);
@@ -231,11 +212,10 @@ function startInit(init: InitPlan): Created {
   hand.call("prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0]);
   hand.call("setsid", []);
   hand.call("umask", [0]);
-  joinGroup(hand, group);
-  for (const { type, fd, flag } of namespaces.joined)
-    hand.call("setns", [fd, flag], { about: `${type} namespace` });
-  if (namespaces.newCgroup) hand.call("unshare", [CLONE_NEWCGROUP], { about: "cgroup namespace" });
-  if (namespaces.newNetwork) loopbackUp(hand);
+  if (namespaces.entered.some(({ type }) => type === "mount")) joinGroupFromHere(group, hand.pid);
+  else joinGroup(hand, group);
+  using porter = stage("namespaces", () => settleNamespaces(hand, namespaces, spec));
+  plan.porter = porter;
   const creating = ociState(saved, "creating");
   const { hooks } = spec;
   const early = (hooks?.prestart?.length ?? 0) + (hooks?.createRuntime?.length ?? 0) > 0;
@@ -245,16 +225,15 @@ function startInit(init: InitPlan): Created {
     runHooks(hooks, "prestart", creating);
     runHooks(hooks, "createRuntime", creating);
   }
-  const rooted: Rooted = stage("rootfs", () => buildRootfs(hand, plan));
+  const made = stage("rootfs", () => buildRootfs(hand, plan));
+  const { rooted } = made;
   if (late) {
-    stage("error preparing rootfs", () => hand.run());
+    stage("rootfs", () => hand.run());
     runHooksInContainer(hooks, "createContainer", creating, hand.pid);
   }
-  stage("error preparing rootfs", () => {
-    enterRoot(hand, rooted, plan);
+  stage("rootfs", () => {
     setNames(hand, spec);
-    setSysctls(hand, spec);
-    hand.run();
+    enterRoot(hand, made, plan);
   });
   writeOomScore(hand.pid, process.oomScoreAdj);
   let terminal: ReturnType<typeof openTerminal> | undefined;
@@ -293,6 +272,19 @@ function startInit(init: InitPlan): Created {
   });
   if (options.pidFile !== undefined) writePidFile(options.pidFile, hand.pid);
   return { pid: hand.pid, master: options.foreground && master };
+}
+
+/** Into the cgroup, for a child that is where it doesn't see the hierarchies. */
+function joinGroupFromHere(group: Group, pid: number): void {
+  for (const { version, path } of group.directories) {
+    if (version === 1) writeControl(`${path}/cgroup.procs`, String(pid));
+  }
+}
+
+/** A directory's path without links. */
+function realPath(directory: string): string {
+  using fd = new Fd(openFile(directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return readlink(`/proc/self/fd/${fd.number}`);
 }
 
 /** Queue: /dev/console is the terminal, bound by its descriptor (CVE-2025-52565). */

@@ -1,5 +1,5 @@
 import { EngineError } from "@longshore/errors";
-import type { Namespace, NamespaceType, Spec } from "@longshore/oci";
+import type { IdMapping, Namespace, NamespaceType, Spec } from "@longshore/oci";
 import {
   CLONE_NEWCGROUP,
   CLONE_NEWIPC,
@@ -15,6 +15,7 @@ import {
   readlink,
 } from "@longshore/syscalls";
 
+/** In the order in which they are joined: after the mount namespace, paths mean something else. */
 export const NAMESPACES: Record<NamespaceType, { flag: number; file: string }> = {
   user: { flag: CLONE_NEWUSER, file: "user" },
   ipc: { flag: CLONE_NEWIPC, file: "ipc" },
@@ -26,24 +27,48 @@ export const NAMESPACES: Record<NamespaceType, { flag: number; file: string }> =
   mount: { flag: CLONE_NEWNS, file: "mnt" },
 };
 
+/** A namespace that is there already. */
+interface Joined {
+  type: NamespaceType;
+  fd: number;
+  flag: number;
+  about: string;
+}
+
 export interface NamespacePlan {
   /** Made by clone3. */
   cloneFlags: number;
+  /**
+   * That the child is born in: a pid namespace, as joining it later would count for its children only, and all others where there is
+   * a user namespace, which must be entered after them and before new ones are made.
+   */
+  entered: Joined[];
   /** Joined by the child, in this order. */
-  joined: { type: NamespaceType; fd: number; flag: number }[];
-  /** That the child is born in, as joining it later would count for its children only. */
-  pidFd: number | undefined;
+  joined: Joined[];
+  /** The user namespace, whether new or joined. */
+  user: UserNamespace | undefined;
   /** Unshared by the child once it is in its cgroup, which is the root of the new view. */
   newCgroup: boolean;
   newNetwork: boolean;
+  /** The child's next program is the first in it. */
+  newTime: boolean;
+  /** Joined by the child's next program, as the kernel wants a process with memory of its own. */
+  timeFd: number | undefined;
   own: ReadonlySet<NamespaceType>;
+  all: ReadonlySet<NamespaceType>;
+}
+
+export interface UserNamespace {
+  /** Of a joined one. */
+  path: string | undefined;
+  uidMappings: IdMapping[];
+  gidMappings: IdMapping[];
 }
 
 /** What to do about each namespace of the specification. Paths are opened here, before anything of the container runs. */
 export function planNamespaces(spec: Spec): NamespacePlan {
-  const namespaces = spec.linux?.namespaces ?? [];
   const seen = new Map<NamespaceType, Namespace>();
-  for (const namespace of namespaces) {
+  for (const namespace of spec.linux?.namespaces ?? []) {
     if (seen.has(namespace.type)) {
       throw new EngineError(
         "invalid_argument",
@@ -52,33 +77,68 @@ export function planNamespaces(spec: Spec): NamespacePlan {
     }
     seen.set(namespace.type, namespace);
   }
-  for (const type of ["user", "time"] as const) {
-    if (seen.has(type)) throw new EngineError("unimplemented", `linux.namespaces: ${type} is not supported`);
+  if (!seen.has("mount")) {
+    throw new EngineError("unimplemented", "linux.namespaces: a mount namespace is needed");
   }
-  const mount = seen.get("mount");
-  if (!mount || mount.path) {
-    throw new EngineError("unimplemented", "linux.namespaces: a new mount namespace is needed");
-  }
+  const user = seen.get("user");
   const plan: NamespacePlan = {
     cloneFlags: 0,
+    entered: [],
     joined: [],
-    pidFd: undefined,
+    user: user && {
+      path: user.path || undefined,
+      uidMappings: spec.linux?.uidMappings ?? [],
+      gidMappings: spec.linux?.gidMappings ?? [],
+    },
     newCgroup: false,
     newNetwork: false,
+    newTime: false,
+    timeFd: undefined,
     own: new Set([...seen.values()].filter(({ path }) => !path).map(({ type }) => type)),
+    all: new Set(seen.keys()),
   };
-  for (const [type, { flag }] of Object.entries(NAMESPACES) as [NamespaceType, { flag: number }][]) {
-    const namespace = seen.get(type);
-    if (!namespace) continue;
-    if (namespace.path) {
-      const fd = openFile(namespace.path, O_RDONLY | O_CLOEXEC);
-      if (type === "pid") plan.pidFd = fd;
-      else plan.joined.push({ type, fd, flag });
-    } else if (type === "cgroup") plan.newCgroup = true;
-    else plan.cloneFlags += flag;
-    if (type === "network" && !namespace.path) plan.newNetwork = true;
+  for (const [type, { path = "" }] of inOrder(seen)) {
+    const { flag } = NAMESPACES[type];
+    if (path === "") makeNew(plan, type, flag);
+    else join(plan, type, flag, path);
   }
+  // Entered with the rights of the host; those of the user namespace wouldn't do for what isn't its own.
+  plan.entered.sort((a, b) => Number(a.type === "user") - Number(b.type === "user"));
   return plan;
+}
+
+function inOrder(seen: ReadonlyMap<NamespaceType, Namespace>): [NamespaceType, Namespace][] {
+  const found: [NamespaceType, Namespace][] = [];
+  for (const type of Object.keys(NAMESPACES) as NamespaceType[]) {
+    const namespace = seen.get(type);
+    if (namespace) found.push([type, namespace]);
+  }
+  return found;
+}
+
+function makeNew(plan: NamespacePlan, type: NamespaceType, flag: number): void {
+  if (type === "cgroup") plan.newCgroup = true;
+  else if (type === "time") plan.newTime = true;
+  else plan.cloneFlags += flag;
+  if (type === "network") plan.newNetwork = true;
+}
+
+function join(plan: NamespacePlan, type: NamespaceType, flag: number, path: string): void {
+  const fd = openNamespace(type, path);
+  if (type === "time") plan.timeFd = fd;
+  else {
+    const early = type === "pid" || plan.user !== undefined;
+    (early ? plan.entered : plan.joined).push({ type, fd, flag, about: `${type} namespace ${path}` });
+  }
+}
+
+function openNamespace(type: NamespaceType, path: string): number {
+  try {
+    return openFile(path, O_RDONLY | O_CLOEXEC);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new EngineError("invalid_argument", `${type} namespace: ${why}`, { cause: error });
+  }
 }
 
 /** The namespaces in which a process is and we are not. */
