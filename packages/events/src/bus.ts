@@ -32,8 +32,8 @@ export interface EventBusOptions {
 export interface SubscribeOptions {
   /** Only events of this namespace. */
   namespace?: string;
-  /** Only topics with this first part: `tasks`, `images`, … */
-  family?: string;
+  /** Only this topic and those below it: `/tasks`, `/tasks/exit`, … */
+  topic?: string;
   /**
    * Name of a consumer that NATS remembers: it goes on after the last event that was handled. Without one, only events
    * from now on, or from `since`, are seen; across reconnects none is lost, as long as the process lives.
@@ -134,7 +134,7 @@ class NatsEventBus implements EventBus {
 
   /** One run of a subscription, until it breaks. */
   async #consume(
-    { namespace, family, durable, signal }: SubscribeOptions,
+    { namespace, topic, durable, signal }: SubscribeOptions,
     position: { since: Date; sequence: number },
     handle: (event: EventEnvelope) => Promise<void> | void,
   ): Promise<void> {
@@ -142,7 +142,9 @@ class NatsEventBus implements EventBus {
     signal.throwIfAborted();
     const jsm = await connection.jetstreamManager();
     // After the filter's last token any number may follow; NATS wants one before it.
-    const filter = `longshore.events.*.${namespace ? token(namespace) : "*"}.${family ? token(family) : "*"}.>`;
+    const words = [namespace ?? "", ...(topic?.split("/").filter(Boolean) ?? [""])];
+    const tokens = words.map((word) => (word ? token(word) : "*"));
+    const filter = `longshore.events.*.${tokens.join(".")}.>`;
     const start: Partial<ConsumerConfig> =
       position.sequence > 0
         ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.sequence + 1 }

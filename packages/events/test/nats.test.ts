@@ -101,7 +101,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     const abort = new AbortController();
     const seen: EventEnvelope[] = [];
     const subscribed = bus.subscribe(
-      { family: "tasks", namespace: "moby", since: new Date(0), signal: abort.signal },
+      { topic: "/tasks/start", namespace: "moby", since: new Date(0), signal: abort.signal },
       (e) => {
         seen.push(e);
       },

@@ -3,9 +3,7 @@ import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Flags } from "./flags.ts";
 import { IDLE_ENVIRONMENT } from "./lean.ts";
-
-/** Longest path of a unix socket that every peer can connect to. */
-const MAX_SOCKET_PATH = 106;
+import { socketPath } from "./socket-path.ts";
 
 /**
  * `start`: make the socket, start the long-lived process with it as descriptor 3, say where it is. The kernel queues who
@@ -14,7 +12,7 @@ const MAX_SOCKET_PATH = 106;
 export async function start(flags: Flags): Promise<number> {
   const stdin = readStdin();
   const bundle = process.cwd();
-  const socket = socketPath(flags, stdin);
+  const socket = socketPath(flags, isBootstrapParams(stdin, flags) ? socketDirectory(stdin) : "");
   if (process.env.LONGSHORE_SHIM_PROTOCOL === "grpc") {
     await startGrpc(flags, socket);
     answer(JSON.stringify({ version: 3, address: `unix://${socket}`, protocol: "grpc" }));
@@ -29,22 +27,6 @@ export async function start(flags: Flags): Promise<number> {
   answer(isBootstrapParams(stdin, flags) ? bootstrapResult(`unix://${socket}`) : `unix://${socket}`);
   // At once: the listener here must not take a connection that is meant for the other process.
   process.exit(0);
-}
-
-/** `<directory>/<sha256 of address/namespace/id>`, as the original, beside containerd's own socket. */
-function socketPath({ address, namespace, id }: Flags, stdin: Buffer): string {
-  const hash = new Bun.CryptoHasher("sha256").update(path.join(address, namespace, id)).digest("hex");
-  const asked = isBootstrapParams(stdin, { namespace, id }) ? socketDirectory(stdin) : "";
-  for (const directory of [asked, path.join(path.dirname(address || "/run/longshore/containerd/x"), "s")]) {
-    if (directory === "") continue;
-    const socket = path.join(directory, hash);
-    if (socket.length > MAX_SOCKET_PATH) continue;
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-    return socket;
-  }
-  const directory = "/run/longshore/s";
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-  return path.join(directory, hash);
 }
 
 function spawnServer(flags: Flags, socket: string, listener: number | undefined): number {

@@ -3,6 +3,7 @@ import {
   EventPublisher,
   hostName,
   now,
+  type OutgoingEvent,
   outgoingEvent,
   TASK_TOPICS,
   type TaskTopic,
@@ -44,12 +45,14 @@ export class EventSender {
   readonly #options: EventSenderOptions;
   readonly #publisher: EventPublisher | undefined;
   readonly #queue: Queued[] = [];
+  readonly #unpublished: OutgoingEvent[] = [];
   #host: string | undefined;
   #connection: TtrpcConnection | undefined;
   #forwarding: Promise<void> | undefined;
   #retryMs = FIRST_RETRY_MS;
   #wake: (() => void) | undefined;
   #idle: Timer | undefined;
+  #turn: ReturnType<typeof setImmediate> | undefined;
   #closed = false;
 
   constructor(options: EventSenderOptions) {
@@ -71,8 +74,10 @@ export class EventSender {
     if (this.#publisher) {
       this.#host ??= hostName();
       const origin = { host: this.#host, namespace, source: "shim" as const, time };
-      this.#publisher.publish(outgoingEvent(topic, event, origin));
+      this.#unpublished.push(outgoingEvent(topic, event, origin));
     }
+    // After the answer to the call that this came of: somebody waits for that.
+    this.#turn ??= setImmediate(() => this.#deliver());
     if (this.#options.ttrpcAddress === "") return;
     const { message } = TASK_TOPICS[topic] as {
       message: { encode(message: unknown): { finish(): Uint8Array } };
@@ -80,13 +85,23 @@ export class EventSender {
     const value = Buffer.from(message.encode(event).finish());
     if (this.#queue.length >= MAX_QUEUED && topic !== "/tasks/exit") return;
     this.#queue.push({ topic, time, value, published: this.#publisher !== undefined });
-    this.#forwarding ??= this.#forwardAll().finally(() => {
-      this.#forwarding = undefined;
-    });
+  }
+
+  /** containerd first: an exit that waits behind it is what clients wait for. */
+  #deliver(): void {
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+    if (this.#queue.length > 0) {
+      this.#forwarding ??= this.#forwardAll().finally(() => {
+        this.#forwarding = undefined;
+      });
+    }
+    for (const event of this.#unpublished.splice(0)) this.#publisher?.publish(event);
   }
 
   /** Deliver what can be delivered within a time, then hang up. */
   async close(timeoutMs: number): Promise<void> {
+    this.#deliver();
     this.#wake?.();
     const deadline = Bun.sleep(timeoutMs);
     await Promise.race([this.#forwarding ?? Promise.resolve(), deadline]);

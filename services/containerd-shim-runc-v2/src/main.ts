@@ -22,6 +22,10 @@ bundle as working directory and the runtime's options on stdin; "start" prints t
 runMain("containerd-shim-runc-v2", { help: HELP }, async (argv, signal) => {
   const flags = parseFlags(argv);
   if (flags.action === "start") {
+    // Asked for by our containerd. grpc-js can't take over a socket that listens already.
+    if (process.env.LONGSHORE_SHIM_STAY === "1" && process.env.LONGSHORE_SHIM_PROTOCOL !== "grpc") {
+      return (require("./stay.ts") as typeof import("./stay.ts")).stay(flags, signal);
+    }
     return (require("./bootstrap.ts") as typeof import("./bootstrap.ts")).start(flags);
   }
   if (flags.action === "delete") {

@@ -9,7 +9,7 @@ import { dirname } from "./paths.ts";
 import { installReaper } from "./reaper.ts";
 import { taskService } from "./service.ts";
 
-/** The listening socket that `start` passed on. */
+/** The listening socket that `start` passes on to another process. */
 const LISTENER_FD = 3;
 /** How long an end waits for events to be delivered. */
 const FAREWELL_MS = 3000;
@@ -17,8 +17,11 @@ const FAREWELL_MS = 3000;
 /** The same service under its newer name; the messages are alike. */
 const TASK_V3 = { ...TaskDefinition, fullName: "containerd.task.v3.Task" };
 
-/** The long-lived process: serves the task until containerd says that it may end. */
-export async function serve(flags: Flags, signal: AbortSignal): Promise<number> {
+/**
+ * The long-lived process: serves the task until containerd says that it may end.
+ * @param listener descriptor of the listening socket at `flags.socket`
+ */
+export async function serve(flags: Flags, signal: AbortSignal, listener = LISTENER_FD): Promise<number> {
   const bundle = process.cwd();
   configureLog({ file: `${bundle}/log`, debug: flags.debug });
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -41,7 +44,7 @@ export async function serve(flags: Flags, signal: AbortSignal): Promise<number> 
   });
   // containerd decides when a shim ends; a signal to the whole machine's daemons must not take containers with it.
   signal.addEventListener("abort", () => log().info({ reason: String(signal.reason) }, "ignoring a signal"));
-  const close = await listen(flags.socket, handlers);
+  const close = await listen(flags.socket, handlers, listener);
   await ended.promise;
   await close();
   await events.close(FAREWELL_MS);
@@ -49,7 +52,11 @@ export async function serve(flags: Flags, signal: AbortSignal): Promise<number> 
 }
 
 /** @returns stops listening, removes the socket, lets the last answer out */
-async function listen(socket: string, handlers: TtrpcHandlers<TaskDefinition>): Promise<() => Promise<void>> {
+async function listen(
+  socket: string,
+  handlers: TtrpcHandlers<TaskDefinition>,
+  listener: number,
+): Promise<() => Promise<void>> {
   if (process.env.LONGSHORE_SHIM_PROTOCOL === "grpc") {
     const { serve: serveGrpc } = require("@longshore/rpc") as typeof import("@longshore/rpc");
     const server = serveGrpc();
@@ -65,7 +72,7 @@ async function listen(socket: string, handlers: TtrpcHandlers<TaskDefinition>): 
   const server = serveTtrpc();
   server.add(TaskDefinition, handlers);
   server.add(TASK_V3 as unknown as TaskDefinition, handlers);
-  server.listen({ fd: LISTENER_FD });
+  server.listen({ fd: listener });
   return async () => {
     removeSocket(socket);
     await Bun.sleep(10);

@@ -134,6 +134,28 @@ describe.skipIf(!canRun)("the shim's wires", () => {
     await container.shutdown();
   }, 30_000);
 
+  test("with LONGSHORE_SHIM_STAY=1 the process that answers is the one that serves", async () => {
+    await using harness = new Harness();
+    const container = await harness.container({
+      args: ["sh", "-c", "exit 6"],
+      env: { LONGSHORE_SHIM_STAY: "1" },
+    });
+    expect(container.address).toMatch(/^unix:\/\/.*\/s\/[0-9a-f]{64}$/);
+    expect(container.started?.exitCode).toBe(null);
+    expect(container.shimPid).toBe(container.started?.pid ?? 0);
+    await container.create();
+    await container.start();
+    expect(await container.finish()).toEqual({ exitStatus: 6 });
+    expect(harness.topics(container)).toEqual([
+      "/tasks/create",
+      "/tasks/start",
+      "/tasks/exit",
+      "/tasks/delete",
+    ]);
+    expect(await container.started?.exited).toBe(0);
+    expect(fs.existsSync(container.address.slice("unix://".length))).toBe(false);
+  }, 30_000);
+
   test("gRPC, when it is asked for", async () => {
     await using harness = new Harness();
     const container = await harness.container({

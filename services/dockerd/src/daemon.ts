@@ -25,6 +25,7 @@ import { Unpacker } from "./images/unpack.ts";
 import { lockRoot } from "./system/root-lock.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
+const EXITS_WAIT_MS = 5000;
 
 /** Serve the Engine API until the signal aborts. Containers go on running. */
 export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSignal): Promise<void> {
@@ -60,6 +61,7 @@ export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSi
     records: collection<ContainerRecord>(store, "containers"),
     containers: new ContainerIndex(),
     execs: new ExecIndex(),
+    exits: new Set(),
     images,
     unpacker,
     pulls: new PullService({
@@ -97,6 +99,8 @@ export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSi
   log.info("stopping; containers go on running");
   server.close();
   await watching;
+  // What is left is finished at the next start.
+  await Promise.race([Promise.all(engine.exits), Bun.sleep(EXITS_WAIT_MS)]);
 }
 
 /** Exits that shims tell of over NATS, often a little earlier than containerd. */
@@ -111,9 +115,8 @@ function watchNats(engine: Engine, resources: AsyncDisposableStack, signal: Abor
     log: () => engine.log,
   });
   resources.defer(() => bus.close());
-  const options = { namespace: engine.containerd.namespace, family: "tasks", signal };
-  void bus.subscribe(options, ({ topic, event, time }) => {
-    if (topic !== "/tasks/exit") return;
+  const options = { namespace: engine.containerd.namespace, topic: "/tasks/exit", signal };
+  void bus.subscribe(options, ({ event, time }) => {
     const { container_id: containerId, id, pid, exit_status: exitCode, exited_at: exitedAt } = event;
     if (typeof containerId !== "string" || typeof exitCode !== "number") return;
     takeExit(engine, {

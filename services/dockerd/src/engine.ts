@@ -23,6 +23,8 @@ export interface Engine {
   records: Collection<ContainerRecord>;
   containers: ContainerIndex;
   execs: ExecIndex;
+  /** Exits that are being taken in: their containers' tasks, and with `--rm` all of them, are being taken apart. */
+  exits: Set<Promise<void>>;
   images: ImageStore;
   unpacker: Unpacker;
   pulls: PullService;

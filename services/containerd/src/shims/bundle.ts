@@ -71,6 +71,11 @@ export class Bundle {
     return readIfThere(path.join(this.path, "shim-binary-path"));
   }
 
+  /** The pid that the shim wrote down as its own; 0 when it has not. */
+  shimPid(): number {
+    return Number(readIfThere(path.join(this.path, "shim.pid"))) || 0;
+  }
+
   isEmpty(): boolean {
     return fs.readdirSync(this.path).length === 0;
   }

@@ -32,6 +32,17 @@ const LEAN: Readonly<Record<string, string>> = {
   BUN_JSC_useConcurrentGC: "0",
 };
 
+/**
+ * For `start`: our shim stays and serves, where a real one leaves another process behind and ends; with what it otherwise gives that
+ * process, a small heap whose freed memory goes back at once, and machine code only for what runs hot.
+ */
+const STAY: Readonly<Record<string, string>> = {
+  LONGSHORE_SHIM_STAY: "1",
+  BUN_OPTIONS: "--smol",
+  BUN_JSC_thresholdForJITAfterWarmUp: "200000",
+  MIMALLOC_PURGE_DELAY: "0",
+};
+
 /** Shims that refused the options on stdin as versions before 2.3 read them, by path. */
 const wantsBootstrapParams = new Set<string>();
 
@@ -49,7 +60,7 @@ export async function startShim(
   signal: AbortSignal,
 ): Promise<Bootstrap> {
   const run = (stdin: Uint8Array) =>
-    runShim(binary, bundle, ["start"], { surroundings, stdin, cwd: bundle.path, signal });
+    runShim(binary, bundle, ["start"], { surroundings, stdin, cwd: bundle.path, signal, stays: true });
   const anyBytes = options ? Any.encode(options).finish() : new Uint8Array();
   const params = () => bootstrapParams(bundle, options, surroundings);
   const first = await run(wantsBootstrapParams.has(binary) ? params() : anyBytes);
@@ -82,6 +93,8 @@ interface RunOptions {
   cwd: string;
   stdin?: Uint8Array;
   signal: AbortSignal;
+  /** An answer, once it is complete, is all there is to wait for: its process may be the one that serves. */
+  stays?: boolean;
 }
 
 interface Ended {
@@ -94,7 +107,7 @@ async function runShim(
   binary: string,
   { namespace, id }: Bundle,
   action: readonly string[],
-  { surroundings, cwd, stdin, signal }: RunOptions,
+  { surroundings, cwd, stdin, signal, stays = false }: RunOptions,
 ): Promise<Ended> {
   signal.throwIfAborted();
   const { address, debug } = surroundings;
@@ -110,18 +123,21 @@ async function runShim(
   ];
   const child = Bun.spawn([binary, ...identity, ...(debug ? ["-debug"] : []), ...action], {
     cwd,
-    env: shimEnvironment(namespace, id, surroundings),
+    env: { ...shimEnvironment(namespace, id, surroundings), ...(stays && STAY) },
     stdin: stdin && stdin.length > 0 ? stdin : "ignore",
     stdout: "pipe",
     stderr: "pipe",
     // A process group of its own: a signal to ours is not meant for shims.
     detached: true,
-    signal,
-    killSignal: "SIGKILL",
   });
-  const [stdout, exitCode] = await Promise.all([new Response(child.stdout).bytes(), child.exited]);
+  const kill = () => child.kill("SIGKILL");
+  signal.addEventListener("abort", kill, { once: true });
+  const stdout = await new Response(child.stdout).bytes();
+  const exitCode = stays && stdout.length > 0 ? 0 : await child.exited;
+  signal.removeEventListener("abort", kill);
   if (signal.aborted)
     throw new EngineError("canceled", `${binary} ${action.at(-1)} was stopped`, { cause: signal.reason });
+  child.unref();
   const stderr = exitCode === 0 ? "" : await new Response(child.stderr).text();
   if (exitCode === 0) void child.stderr.cancel();
   return { exitCode, stdout, stderr };

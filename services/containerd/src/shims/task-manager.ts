@@ -326,6 +326,8 @@ export class TaskManager implements AsyncDisposable {
 
   /** To be able to kill a shim that hangs. */
   #learnShimPid(task: Task): void {
+    task.shimPid = task.bundle.shimPid();
+    if (task.shimPid !== 0) return;
     task.shim.connect({ id: task.bundle.id }, { timeoutMs: CLEANUP_TIMEOUT_MS }).then(
       ({ shimPid }) => {
         task.shimPid = shimPid;

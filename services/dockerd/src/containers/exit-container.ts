@@ -4,7 +4,7 @@ import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { isRunning, nextStatus } from "./container-status.ts";
-import { removeContainer } from "./remove-container.ts";
+import { removeEnded } from "./remove-container.ts";
 
 /** The end of a container's init process. */
 export interface TaskExit {
@@ -15,7 +15,8 @@ export interface TaskExit {
 }
 
 /**
- * Take in that a container's process has ended: its task is deleted, its network released, and who waits is told.
+ * Take in that a container's process has ended: who waits is told, then its task is deleted and its network released, which nobody
+ * waits for but the next operation on the container. With `--rm` it is gone for every client once that is told.
  * The same exit may be told several times, by several ways; all but the first do nothing.
  */
 export function handleExit(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
@@ -23,7 +24,13 @@ export function handleExit(engine: Engine, container: Container, exit: TaskExit)
     const { state, hostConfig, sandboxId } = container.record;
     if (!isRunning(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
     engine.execs.endAll(container);
-    await Promise.all([deleteTask(engine, container), releaseNetwork(engine, sandboxId)]);
+    let cleaned: Promise<void> | undefined;
+    const cleanUp = () => {
+      cleaned ??= dismantle(engine, container, sandboxId);
+      return cleaned;
+    };
+    // Only this daemon knows when the log that it copies from FIFOs is complete.
+    if (container.stdio?.kind === "fifo") await cleanUp();
     const ended = {
       status: nextStatus(state.status, "exit"),
       pid: 0,
@@ -38,8 +45,6 @@ export function handleExit(engine: Engine, container: Container, exit: TaskExit)
     } else {
       await updateState(engine, container, ended, rest);
     }
-    await container.stdio?.[Symbol.asyncDispose]();
-    container.stdio = undefined;
     const seconds = Math.max(0, Math.floor((Date.parse(exit.exitedAt) - Date.parse(state.startedAt)) / 1000));
     emitContainerEvent(engine, container, "die", {
       exitCode: String(exit.exitCode),
@@ -47,8 +52,16 @@ export function handleExit(engine: Engine, container: Container, exit: TaskExit)
     });
     engine.log.info({ id: container.id, exitStatus: exit.exitCode }, "exited");
     container.tellExit();
-    if (hostConfig.AutoRemove) await removeContainer(engine, container, { locked: true });
+    if (hostConfig.AutoRemove) await removeEnded(engine, container, cleanUp);
+    else await cleanUp();
   });
+}
+
+/** Take apart what runs a container: its task, its network, the ends of its stdio. */
+async function dismantle(engine: Engine, container: Container, sandboxId: string): Promise<void> {
+  await Promise.all([deleteTask(engine, container), releaseNetwork(engine, sandboxId)]);
+  await container.stdio?.[Symbol.asyncDispose]();
+  container.stdio = undefined;
 }
 
 async function deleteTask(engine: Engine, { id }: Container): Promise<void> {

@@ -41,13 +41,7 @@ async function remove(engine: Engine, container: Container): Promise<void> {
   for (const waiter of container.startWaiters) void waiter(undefined);
   container.startWaiters.clear();
   try {
-    await Promise.all([
-      ignoreMissing(engine.containerd.containers.delete({ id })),
-      ignoreMissing(engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id })),
-    ]);
-    fs.rmSync(containerDir(engine, id), { recursive: true, force: true });
-    fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
-    await engine.store.commit([engine.records.delete(id)]);
+    await removeParts(engine, id);
   } catch (error) {
     const { state } = container.record;
     const why = error instanceof Error ? error.message : String(error);
@@ -55,6 +49,46 @@ async function remove(engine: Engine, container: Container): Promise<void> {
     container.record = { ...container.record, state: { ...state, status, error: why } };
     throw error;
   }
+  tellRemoval(engine, container);
+}
+
+/**
+ * Remove a container whose process has ended, as `--rm` asks for: clients see it no more, and are told so, before what it was made of
+ * is taken apart. Its record goes last: should the daemon end meanwhile, the next one finishes this.
+ *
+ * @param cleanUp what the end of the process leaves to be done
+ */
+export async function removeEnded(
+  engine: Engine,
+  container: Container,
+  cleanUp: () => Promise<void>,
+): Promise<void> {
+  const { record } = container;
+  container.record = {
+    ...record,
+    state: { ...record.state, status: nextStatus(record.state.status, "remove") },
+  };
+  tellRemoval(engine, container);
+  try {
+    await cleanUp();
+    await removeParts(engine, container.id);
+  } catch (error) {
+    engine.log.warn({ id: container.id, err: error }, "removing a container; the next start tries again");
+  }
+}
+
+/** All that a container is made of, its record last. */
+async function removeParts(engine: Engine, id: string): Promise<void> {
+  await Promise.all([
+    ignoreMissing(engine.containerd.containers.delete({ id })),
+    ignoreMissing(engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id })),
+  ]);
+  fs.rmSync(containerDir(engine, id), { recursive: true, force: true });
+  fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
+  await engine.store.commit([engine.records.delete(id)]);
+}
+
+function tellRemoval(engine: Engine, container: Container): void {
   engine.containers.delete(container);
   engine.execs.forget(container);
   emitContainerEvent(engine, container, "destroy");

@@ -64,7 +64,11 @@ export function takeExit(engine: Engine, { containerId, execId, ...exit }: Proce
     return;
   }
   const container = engine.containers.get(containerId);
-  if (container) void handleExit(engine, container, exit).catch(fail);
+  if (!container) return;
+  const handled = handleExit(engine, container, exit)
+    .catch(fail)
+    .finally(() => engine.exits.delete(handled));
+  engine.exits.add(handled);
 }
 
 function noteOom(engine: Engine, id: string): void {

@@ -1,0 +1,54 @@
+import {
+  AF_UNIX,
+  bindUnix,
+  chmod,
+  close,
+  dup3,
+  fixedBuffer,
+  listen,
+  O_CLOEXEC,
+  O_RDWR,
+  openFile,
+  read,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  socket,
+  writeAll,
+  writeFile,
+} from "@longshore/syscalls";
+import type { Flags } from "./flags.ts";
+import { removeIfThere } from "./paths.ts";
+import { socketPath } from "./socket-path.ts";
+
+/**
+ * `start` for a containerd that reads the answer to its end and doesn't wait for this process's: it is the long-lived one itself,
+ * which saves the start of a second. The answer comes first: the kernel queues who connects before the rest is loaded.
+ */
+export function stay(flags: Flags, signal: AbortSignal): Promise<number> {
+  // The runtime's options, which also come with Create.
+  while (read(0, fixedBuffer(4096)) > 0);
+  const path = socketPath(flags, "");
+  const listener = listenAt(path);
+  writeFile("address", `unix://${path}`);
+  writeFile("shim.pid", String(process.pid));
+  writeAll(1, `unix://${path}`);
+  detach();
+  const { serve } = require("./serve.ts") as typeof import("./serve.ts");
+  return serve({ ...flags, socket: path }, signal, listener);
+}
+
+function listenAt(path: string): number {
+  removeIfThere(path);
+  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK);
+  bindUnix(fd, path);
+  chmod(path, 0o600);
+  listen(fd);
+  return fd;
+}
+
+/** End the answer, and keep nothing of containerd's open. */
+function detach(): void {
+  const nothing = openFile("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const fd of [0, 1, 2]) dup3(nothing, fd);
+  close(nothing);
+}
