@@ -32,9 +32,20 @@ const processCheck = object(
     apparmorProfile: string,
     selinuxLabel: string,
     oomScoreAdj: integer(-1000, 1000),
-    scheduler: unsupported,
-    ioPriority: unsupported,
-    execCPUAffinity: unsupported,
+    scheduler: object(
+      {
+        policy: string,
+        nice: whole,
+        priority: whole,
+        flags: strings,
+        runtime: natural,
+        deadline: natural,
+        period: natural,
+      },
+      ["policy"],
+    ),
+    ioPriority: object({ class: string, priority: whole }, ["class"]),
+    execCPUAffinity: object({ initial: string, final: string }),
   },
   ["cwd"],
 );
@@ -99,8 +110,8 @@ const seccompCheck = object(
     defaultErrnoRet: uint32,
     architectures: strings,
     flags: strings,
-    listenerPath: unsupported,
-    listenerMetadata: unsupported,
+    listenerPath: string,
+    listenerMetadata: string,
     syscalls: array(
       object(
         {
@@ -182,7 +193,7 @@ const specCheck: Check = object(
       ),
       maskedPaths: strings,
       readonlyPaths: strings,
-      mountLabel: unsupported,
+      mountLabel: string,
       intelRdt: object({
         closID: string,
         schemata: strings,
@@ -193,8 +204,8 @@ const specCheck: Check = object(
         enableCMT: boolean,
         enableMBM: boolean,
       }),
-      memoryPolicy: unsupported,
-      personality: unsupported,
+      memoryPolicy: object({ mode: string, nodes: string, flags: strings }, ["mode"]),
+      personality: object({ domain: string, flags: strings }, ["domain"]),
       timeOffsets: object({ monotonic: timeOffset, boottime: timeOffset }),
     }),
     solaris: unsupported,

@@ -24,6 +24,44 @@ export interface Process {
   apparmorProfile?: string;
   selinuxLabel?: string;
   oomScoreAdj?: number;
+  scheduler?: Scheduler;
+  ioPriority?: IoPriority;
+  execCPUAffinity?: CpuAffinity;
+}
+
+/** sched_setattr(2); times in nanoseconds. */
+export interface Scheduler {
+  policy: string;
+  nice?: number;
+  priority?: number;
+  flags?: string[];
+  runtime?: number;
+  deadline?: number;
+  period?: number;
+}
+
+export interface IoPriority {
+  class: string;
+  priority?: number;
+}
+
+/** Lists of CPUs such as `0-3,7`, of a further process before and after it is in its cgroup. */
+export interface CpuAffinity {
+  initial?: string;
+  final?: string;
+}
+
+/** personality(2). */
+export interface Personality {
+  domain: string;
+  flags?: string[];
+}
+
+/** set_mempolicy(2). */
+export interface MemoryPolicy {
+  mode: string;
+  nodes?: string;
+  flags?: string[];
 }
 
 export interface User {
@@ -124,6 +162,8 @@ export interface Linux {
   /** Interfaces of the host by name, each with its new name in the container. */
   netDevices?: Record<string, { name?: string }>;
   intelRdt?: IntelRdt;
+  memoryPolicy?: MemoryPolicy;
+  personality?: Personality;
 }
 
 export interface DeviceRule {

@@ -3,6 +3,7 @@ import type { Seccomp, SeccompRule } from "@longshore/oci";
 import {
   type ArgumentComparison,
   close,
+  ENOSYS,
   errnoText,
   libseccomp,
   memfdCreate,
@@ -19,6 +20,7 @@ import {
   architectureValue,
   enosysPrelude,
   filterFlags,
+  hasListener,
   isPermissive,
   type NewestCall,
   operatorValue,
@@ -29,10 +31,12 @@ export interface Filter {
   program: Buffer;
   /** For seccomp(2). */
   flags: number;
+  /** Whether calls are left to an agent, to whom the descriptor goes that loading it gives. */
+  listener: boolean;
 }
 
 /** Changed whenever the same profile would compile to something else. */
-const FORMAT = 1;
+const FORMAT = 2;
 const NATIVE = "SCMP_ARCH_X86_64";
 
 /**
@@ -41,16 +45,17 @@ const NATIVE = "SCMP_ARCH_X86_64";
  */
 export function compileFilter(profile: Seccomp, cacheDirectory: string): Filter {
   const flags = filterFlags(profile);
+  const listener = hasListener(profile);
   const key = new Bun.CryptoHasher("sha256").update(`${FORMAT}\n${JSON.stringify(profile)}`).digest("hex");
   const path = `${cacheDirectory}/${key}.bpf`;
   const cached = readCached(path);
-  if (cached) return { program: cached, flags };
+  if (cached) return { program: cached, flags, listener };
   const program = compile(profile);
   mkdirAll(cacheDirectory, 0o700);
   const part = `${path}.${process.pid}`;
   writeFile(part, program, { mode: 0o600 });
   rename(part, path);
-  return { program, flags };
+  return { program, flags, listener };
 }
 
 function readCached(path: string): Buffer | undefined {
@@ -81,6 +86,9 @@ function compile(profile: Seccomp): Buffer {
       if (result !== -17) ok(result, `architecture ${name}`);
     }
     ok(library.seccomp_attr_set(context, 3, 0), "no_new_privs"); // SCMP_FLTATR_CTL_NNP: ours to set
+    const calls = (profile.syscalls ?? []).reduce((sum, { names }) => sum + names.length, 0);
+    // A tree of comparisons in place of a chain; refused by old libraries, which goes without consequence.
+    if (calls > 32) library.seccomp_attr_set(context, 8, 2); // SCMP_FLTATR_CTL_OPTIMIZE
     for (const rule of profile.syscalls ?? []) {
       const action = actionValue(rule.action, rule.errnoRet);
       // libseccomp refuses a rule that says what the default says.
@@ -96,9 +104,10 @@ function compile(profile: Seccomp): Buffer {
         }
       }
     }
-    const prelude = isPermissive(profile.defaultAction)
-      ? Buffer.alloc(0)
-      : enosysPrelude(newestCalls(profile));
+    const prelude =
+      isPermissive(profile.defaultAction) || profile.defaultErrnoRet === ENOSYS
+        ? Buffer.alloc(0)
+        : enosysPrelude(newestCalls(profile));
     return Buffer.concat([prelude, exportProgram(library, context)]);
   } finally {
     library.seccomp_release(context);
@@ -121,16 +130,19 @@ function newestCalls(profile: Seccomp): NewestCall[] {
   const library = libseccomp();
   const names = new Set((profile.syscalls ?? []).flatMap((rule) => rule.names));
   const architectures = new Set([NATIVE, ...(profile.architectures ?? [])]);
-  return ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+  return ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
     .filter((name) => architectures.has(name))
     .map((name) => {
-      const architecture = ARCHITECTURES[name] ?? 0;
+      const scmp = ARCHITECTURES[name] ?? 0;
       let number = 0;
       for (const call of names) {
-        number = Math.max(number, library.seccomp_syscall_resolve_name_arch(architecture, nameBytes(call)));
+        number = Math.max(number, library.seccomp_syscall_resolve_name_arch(scmp, nameBytes(call)));
       }
+      // To the kernel x32 is x86-64 with a bit in the number.
+      const architecture = name === "SCMP_ARCH_X32" ? (ARCHITECTURES[NATIVE] ?? 0) : scmp;
       return { architecture, number };
-    });
+    })
+    .filter(({ number }) => number > 0);
 }
 
 function exportProgram(library: ReturnType<typeof libseccomp>, context: number): Buffer {

@@ -5,6 +5,7 @@ export {
   architectureValue,
   enosysPrelude,
   filterFlags,
+  hasListener,
   isPermissive,
   operatorValue,
 } from "./translate.ts";

@@ -7,6 +7,7 @@ const ACTIONS: Record<string, number> = {
   SCMP_ACT_KILL_PROCESS: 0x80000000,
   SCMP_ACT_TRAP: 0x00030000,
   SCMP_ACT_ERRNO: 0x00050000,
+  SCMP_ACT_NOTIFY: 0x7fc00000,
   SCMP_ACT_TRACE: 0x7ff00000,
   SCMP_ACT_LOG: 0x7ffc0000,
   SCMP_ACT_ALLOW: 0x7fff0000,
@@ -15,8 +16,9 @@ const ACTIONS: Record<string, number> = {
 /** The kernel's value of an action; `errnoRet` counts for ERRNO and TRACE, where EPERM is the default. */
 export function actionValue(action: string, errnoRet: number | undefined): number {
   const value = ACTIONS[action];
-  if (value === undefined)
-    throw new EngineError("unimplemented", `seccomp: action ${action} is not supported`);
+  if (value === undefined) {
+    throw new EngineError("invalid_argument", `string ${action} is not a valid action for seccomp`);
+  }
   const takesErrno = action === "SCMP_ACT_ERRNO" || action === "SCMP_ACT_TRACE";
   if (errnoRet !== undefined && !takesErrno) {
     throw new EngineError("invalid_argument", `seccomp: errnoRet can't be used with ${action}`);
@@ -36,7 +38,8 @@ const OPERATORS: Record<string, number> = {
 
 export function operatorValue(op: string): number {
   const value = OPERATORS[op];
-  if (value === undefined) throw new EngineError("invalid_argument", `seccomp: unknown operator ${op}`);
+  if (value === undefined)
+    throw new EngineError("invalid_argument", `string ${op} is not a valid operator for seccomp`);
   return value;
 }
 
@@ -59,11 +62,13 @@ export const ARCHITECTURES: Readonly<Record<string, number>> = {
   SCMP_ARCH_S390: 0x00000016,
   SCMP_ARCH_S390X: 0x80000016,
   SCMP_ARCH_RISCV64: 0xc00000f3,
+  SCMP_ARCH_LOONGARCH64: 0xc0000102,
 };
 
 export function architectureValue(name: string): number {
   const value = ARCHITECTURES[name];
-  if (value === undefined) throw new EngineError("invalid_argument", `seccomp: unknown architecture ${name}`);
+  if (value === undefined)
+    throw new EngineError("invalid_argument", `string ${name} is not a valid arch for seccomp`);
   return value;
 }
 
@@ -72,16 +77,41 @@ const FLAGS: Record<string, number> = {
   SECCOMP_FILTER_FLAG_TSYNC: 0,
   SECCOMP_FILTER_FLAG_LOG: 2,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
 };
 
-/** Flags of seccomp(2). Without any in the specification SPEC_ALLOW, as the original. */
-export function filterFlags({ flags }: Seccomp): number {
-  if (flags === undefined) return 4;
+const NEW_LISTENER = 8;
+
+/** Flags of seccomp(2). Without any in the specification SPEC_ALLOW, as the original; a listener as soon as a rule asks one. */
+export function filterFlags(profile: Seccomp): number {
+  const { flags = ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"] } = profile;
+  const start = hasListener(profile) ? NEW_LISTENER : 0;
   return flags.reduce((bits, name) => {
     const flag = FLAGS[name];
-    if (flag === undefined) throw new EngineError("unimplemented", `seccomp: flag ${name} is not supported`);
+    if (flag === undefined) {
+      throw new EngineError("invalid_argument", `seccomp flag ${name} is not known to runc`);
+    }
     return bits | flag;
-  }, 0);
+  }, start);
+}
+
+/**
+ * Whether a profile leaves calls to an agent.
+ *
+ * @throws EngineError for what would stop the runtime itself before the agent is there
+ */
+export function hasListener({ defaultAction, syscalls = [], listenerPath }: Seccomp): boolean {
+  if (defaultAction === "SCMP_ACT_NOTIFY") {
+    throw new EngineError("invalid_argument", "SCMP_ACT_NOTIFY cannot be used as default action");
+  }
+  const asking = syscalls.filter(({ action }) => action === "SCMP_ACT_NOTIFY");
+  if (asking.some(({ names }) => names.includes("write"))) {
+    throw new EngineError("invalid_argument", "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+  }
+  if (asking.length > 0 && !listenerPath) {
+    throw new EngineError("invalid_argument", "seccomp listenerPath is not set");
+  }
+  return asking.length > 0;
 }
 
 /** Whether an action lets the call happen: then a call unknown to the profile must not fail. */
@@ -112,19 +142,24 @@ const JUMP_GREATER_EQUAL = 0x35;
 const RETURN = 0x06;
 const RETURN_ENOSYS = 0x00050000 + 38;
 
+const X32_BIT = 0x40000000;
+
 /**
  * What stands before the filter: system calls newer than the profile fail with ENOSYS, not EPERM, so that a C library falls back
- * to older ones. x32 numbers are left to the filter.
+ * to older ones. Numbers of x32, which share their architecture with those of x86-64, have a bit of their own.
  */
 export function enosysPrelude(newest: readonly NewestCall[]): Buffer {
   return Buffer.concat(
-    newest.flatMap(({ architecture, number }) => [
-      instruction(LOAD, 0, 0, 4), // arch
-      instruction(JUMP_EQUAL, 0, 4, architecture),
-      instruction(LOAD, 0, 0, 0), // nr
-      instruction(JUMP_GREATER_EQUAL, 2, 0, 0x40000000),
-      instruction(JUMP_GREATER, 0, 1, number),
-      instruction(RETURN, 0, 0, RETURN_ENOSYS),
-    ]),
+    newest.flatMap(({ architecture, number }) => {
+      const x32 = number >= X32_BIT;
+      return [
+        instruction(LOAD, 0, 0, 4), // arch
+        instruction(JUMP_EQUAL, 0, 4, architecture),
+        instruction(LOAD, 0, 0, 0), // nr
+        x32 ? instruction(JUMP_GREATER_EQUAL, 0, 2, X32_BIT) : instruction(JUMP_GREATER_EQUAL, 2, 0, X32_BIT),
+        instruction(JUMP_GREATER, 0, 1, number),
+        instruction(RETURN, 0, 0, RETURN_ENOSYS),
+      ];
+    }),
   );
 }

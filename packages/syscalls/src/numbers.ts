@@ -76,6 +76,7 @@ export const NR = {
   sched_setaffinity: 203,
   getdents64: 217,
   exit_group: 231,
+  set_mempolicy: 238,
   waitid: 247,
   add_key: 248,
   keyctl: 250,

@@ -23,6 +23,8 @@ import {
   writeControl,
   writeFile,
 } from "@longshore/syscalls";
+import { setFinalAffinity } from "./attributes.ts";
+import { setLimits } from "./credentials.ts";
 import { deviceRules } from "./devices.ts";
 import { runHooks } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
@@ -39,20 +41,16 @@ import {
   writeOomScore,
   writePidFile,
 } from "./process-setup.ts";
+import { findProgram } from "./program-path.ts";
 import { buildRootfs, checkMounts, enterRoot } from "./rootfs.ts";
 import { cleanDestination, type RootfsPlan } from "./rootfs-plan.ts";
 import { checkNamespaces, settleNamespaces, userMappings } from "./settle-namespaces.ts";
-import {
-  becomeProcess,
-  enterDirectory,
-  findProgram,
-  openTerminal,
-  reason,
-  StartError,
-  setLimits,
-} from "./start-process.ts";
+import { reason, StartError } from "./start-error.ts";
+import { becomeProcess } from "./start-process.ts";
 import { Container, ociState, processStat, removeDirectory, type SavedState, saveState } from "./state.ts";
 import { checkSysctls } from "./sysctls.ts";
+import { openTerminal, type Terminal } from "./terminal.ts";
+import { enterDirectory } from "./working-directory.ts";
 
 export interface CreateOptions {
   root: string;
@@ -103,7 +101,7 @@ export function createContainer(options: CreateOptions): Created {
   const { spec, text } = loadSpec(bundle);
   const { process } = spec;
   if (!process) throw new EngineError("invalid_argument", "process property must not be empty");
-  checkProcess(process, options);
+  checkProcess(process, { ...options, linux: spec.linux });
   if (!spec.root) throw new EngineError("invalid_argument", "root property must not be empty");
   checkPreservedFds(options.preserveFds, options.listenFds);
   if (options.listenFds > 0) {
@@ -148,6 +146,7 @@ export function createContainer(options: CreateOptions): Created {
       hooks: spec.hooks ?? {},
       annotations: spec.annotations ?? {},
       ownPidNamespace: namespaces.own.has("pid"),
+      noNewKeyring: options.noNewKeyring,
     };
     saveState(directory, saved);
     const resources = { ...spec.linux?.resources, devices: deviceRules(spec) };
@@ -236,7 +235,7 @@ function startInit(init: InitPlan): Created {
     enterRoot(hand, made, plan);
   });
   writeOomScore(hand.pid, process.oomScoreAdj);
-  let terminal: ReturnType<typeof openTerminal> | undefined;
+  let terminal: Terminal | undefined;
   let master: number | undefined;
   if (process.terminal === true) {
     stage("error setting up the terminal", () => {
@@ -250,22 +249,25 @@ function startInit(init: InitPlan): Created {
     });
   }
   if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, hand.pid, "standard");
-  enterDirectory(rooted, process);
+  const cwdAsUser = enterDirectory(rooted, process);
   const program = findProgram(hand, process);
   stage("error starting the process", () => {
+    setFinalAffinity(hand);
     setLimits(hand, process, getppid());
     becomeProcess(
       hand,
       rooted,
       {
         process,
-        terminal: terminal?.peer,
-        seccomp: spec.linux?.seccomp,
+        terminal,
+        linux: spec.linux ?? {},
         cacheDirectory: `${options.root}/.seccomp`,
-        noNewKeyring: options.noNewKeyring,
+        keyring: options.noNewKeyring ? "none" : "new",
         id: options.id,
         preserveFds: options.listenFds + options.preserveFds,
         fifoFd,
+        cwdAsUser,
+        state: () => ociState(saved, "creating"),
       },
       program,
     );
@@ -288,7 +290,7 @@ function realPath(directory: string): string {
 }
 
 /** Queue: /dev/console is the terminal, bound by its descriptor (CVE-2025-52565). */
-function bindConsole(rooted: Rooted, peer: ReturnType<typeof openTerminal>["peer"]): void {
+function bindConsole(rooted: Rooted, peer: Terminal["peer"]): void {
   const { hand } = rooted;
   const none = hand.text("");
   const copy = hand.call("open_tree", [peer, none, 1 | O_CLOEXEC | 0x1000], { about: "/dev/console" });

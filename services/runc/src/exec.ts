@@ -16,6 +16,8 @@ import {
   readText,
   sendFds,
 } from "@longshore/syscalls";
+import { setFinalAffinity, setInitialAffinity } from "./attributes.ts";
+import { setLimits } from "./credentials.ts";
 import { foreignNamespaces } from "./namespaces.ts";
 import {
   type Created,
@@ -28,16 +30,12 @@ import {
   writeOomScore,
   writePidFile,
 } from "./process-setup.ts";
-import {
-  becomeProcess,
-  enterDirectory,
-  findProgram,
-  openTerminal,
-  reason,
-  StartError,
-  setLimits,
-} from "./start-process.ts";
-import type { Container } from "./state.ts";
+import { findProgram } from "./program-path.ts";
+import { reason, StartError } from "./start-error.ts";
+import { becomeProcess } from "./start-process.ts";
+import { type Container, ociState } from "./state.ts";
+import { openTerminal, type Terminal } from "./terminal.ts";
+import { enterDirectory } from "./working-directory.ts";
 
 export interface ExecOptions {
   container: Container;
@@ -186,7 +184,7 @@ function normalize(path: string): string {
 /** Start one more process in a running container. */
 export function execInContainer(options: ExecOptions): Created {
   const { container, spec, process, preserveFds } = options;
-  checkProcess(process, options);
+  checkProcess(process, { ...options, linux: spec.linux });
   checkPreservedFds(preserveFds);
   const { pid } = container.saved;
   const pidfd = pidfdOpen(pid);
@@ -216,7 +214,9 @@ export function execInContainer(options: ExecOptions): Created {
   // Before it is seen inside: nobody there may look into it or at its executable.
   hand.call("prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0]);
   hand.call("setsid", []);
+  setInitialAffinity(hand, process.execCPUAffinity);
   joinGroup(hand, group);
+  setFinalAffinity(hand, process.execCPUAffinity);
   if (flags !== 0) hand.call("setns", [pidfd, flags], { about: "namespaces" });
   if (initRoot !== undefined) {
     hand.call("fchdir", [initRoot], { about: "/" });
@@ -229,7 +229,7 @@ export function execInContainer(options: ExecOptions): Created {
   writeOomScore(hand.pid, process.oomScoreAdj);
   if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, hand.pid, "setns");
   const rooted = new Rooted(hand, rootFd);
-  let terminal: ReturnType<typeof openTerminal> | undefined;
+  let terminal: Terminal | undefined;
   let master: number | undefined;
   if (process.terminal === true) {
     stage("terminal", () => {
@@ -241,7 +241,7 @@ export function execInContainer(options: ExecOptions): Created {
       close(consoleFd);
     });
   }
-  enterDirectory(rooted, process);
+  const cwdAsUser = enterDirectory(rooted, process);
   const program = findProgram(hand, process);
   stage("process", () => {
     setLimits(hand, process, getppid());
@@ -250,14 +250,15 @@ export function execInContainer(options: ExecOptions): Created {
       rooted,
       {
         process,
-        terminal: terminal?.peer,
-        seccomp: spec.linux?.seccomp,
+        terminal,
+        linux: spec.linux ?? {},
         cacheDirectory: `${options.root}/.seccomp`,
-        // An exec uses the keyring of the container, which its init process made.
-        noNewKeyring: true,
+        keyring: container.saved.noNewKeyring ? "none" : "join",
         id: container.saved.id,
         preserveFds,
         fifoFd: undefined,
+        cwdAsUser,
+        state: () => ociState(container.saved, "running"),
       },
       program,
     );
@@ -274,7 +275,9 @@ function openUnified(group: Group, pid: number, asked: boolean): number | undefi
   try {
     return openFile(path, flags);
   } catch (error) {
-    if (asked || !group.unified || !isErrno(error, "ENOENT")) throw error;
+    if (asked || !group.unified || !isErrno(error, "ENOENT")) {
+      throw new StartError(`error adding pid to cgroups: openat ${path}: ${reason(error)}`);
+    }
     const line = readText(`/proc/${pid}/cgroup`).match(/^0::(.*)$/m);
     return openFile(`/sys/fs/cgroup${line?.[1] ?? ""}`, flags);
   }

@@ -1,7 +1,7 @@
 import { attach, cloneTree, type Rooted, setAttributes } from "@longshore/mounts";
 import { ENOENT, errnoText, MOUNT_ATTR_RDONLY, type Slot, stat } from "@longshore/syscalls";
 import { cleanDestination } from "./rootfs-plan.ts";
-import { StartError } from "./start-process.ts";
+import { StartError } from "./start-error.ts";
 
 const NULL_DEVICE = 0x103;
 

@@ -37,7 +37,7 @@ import {
 import { addCgroupMount } from "./cgroup-mounts.ts";
 import { copyUp } from "./copy-up.ts";
 import { cleanDestination, type LaterReadonly, type RootfsPlan } from "./rootfs-plan.ts";
-import { reason, StartError } from "./start-process.ts";
+import { reason, StartError } from "./start-error.ts";
 import { mappingNamespace } from "./user-namespace.ts";
 
 const PROC_SUPER_MAGIC = 0x9fa0;

@@ -1,6 +1,6 @@
 import type { Group } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
-import type { Process } from "@longshore/oci";
+import type { Linux, Process } from "@longshore/oci";
 import {
   AF_UNIX,
   close,
@@ -18,6 +18,7 @@ import {
   writeControl,
   writeFile,
 } from "@longshore/syscalls";
+import { checkAttributes, checkLabels, checkPersonality, memoryPolicyOf } from "./attributes.ts";
 
 // What the making of an init process and of a further one have in common.
 
@@ -39,22 +40,17 @@ export interface Created {
 }
 
 /** What the original refuses before it makes anything. */
-export function checkProcess(process: Process, caller: Caller): void {
+export function checkProcess(
+  process: Process,
+  { linux, ...caller }: Caller & { linux: Linux | undefined },
+): void {
   if (process.cwd === "") throw new EngineError("invalid_argument", "Cwd property must not be empty");
   if (!process.cwd.startsWith("/")) throw new EngineError("invalid_argument", "Cwd must be an absolute path");
   if ((process.args ?? []).length === 0) throw new EngineError("invalid_argument", "args must not be empty");
-  if (process.selinuxLabel) {
-    throw new EngineError(
-      "unimplemented",
-      "selinux label is specified in config, but selinux is disabled or not supported",
-    );
-  }
-  if (process.apparmorProfile) {
-    throw new EngineError(
-      "unimplemented",
-      "apparmor profile is specified in config, but apparmor is not supported",
-    );
-  }
+  checkLabels(process, linux?.mountLabel);
+  checkAttributes(process);
+  if (linux?.personality) checkPersonality(linux.personality);
+  if (linux?.memoryPolicy) memoryPolicyOf(linux.memoryPolicy);
   checkTerminal(process, caller);
 }
 

@@ -32,6 +32,8 @@ export interface SavedState {
   annotations: Record<string, string>;
   /** Whether the init process was started with a pid namespace of its own. */
   ownPidNamespace: boolean;
+  /** Whether it was left the keyring of its maker. */
+  noNewKeyring?: boolean;
 }
 
 export type Status = "creating" | "created" | "running" | "paused" | "stopped";

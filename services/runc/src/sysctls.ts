@@ -17,7 +17,7 @@ import {
   stat,
 } from "@longshore/syscalls";
 import type { NamespacePlan } from "./namespaces.ts";
-import { reason, StartError } from "./start-process.ts";
+import { reason, StartError } from "./start-error.ts";
 
 const PROC_SUPER_MAGIC = 0x9fa0;
 

@@ -252,7 +252,6 @@ const CASES: Case[] = [
   },
   {
     name: "process.capabilities that the kernel doesn't know are warned of",
-    pending: true,
     config: { process: { capabilities: { bounding: ["CAP_KILL", "CAP_UNHEARD_OF"] } } },
     script: status("CapBnd"),
     prints: KILL,
@@ -339,7 +338,6 @@ const CASES: Case[] = [
   },
   {
     name: "process.scheduler sets policy and nice",
-    pending: true,
     config: { process: { scheduler: { policy: "SCHED_BATCH", nice: 5 } } },
     // Of the fields of proc_pid_stat(5), nice and policy.
     script: "cut -d ' ' -f 19,41 /proc/self/stat",
@@ -352,13 +350,11 @@ const CASES: Case[] = [
   },
   {
     name: "process.scheduler with a nice value beyond the kernel's range is refused",
-    pending: true,
     config: { process: { scheduler: { policy: "SCHED_OTHER", nice: 99 } } },
     refused: /nice/,
   },
   {
     name: "process.ioPriority sets class and level",
-    pending: true,
     config: { process: { ioPriority: { class: "IOPRIO_CLASS_BE", priority: 6 } } },
     script: "ionice",
     prints: "best-effort: prio 6",
@@ -383,7 +379,6 @@ const CASES: Case[] = [
   },
   {
     name: "linux.personality LINUX32 is seen by uname",
-    pending: true,
     config: { linux: { personality: { domain: "LINUX32" } } },
     script: "uname -m",
     prints: "i686",

@@ -1,0 +1,59 @@
+import type { Rooted } from "@longshore/mounts";
+import type { Process } from "@longshore/oci";
+import {
+  type Hand,
+  makedev,
+  O_CLOEXEC,
+  O_NOCTTY,
+  O_RDWR,
+  parseStat,
+  S_IFCHR,
+  S_IFMT,
+  type Slot,
+  TIOCGPTPEER,
+  TIOCSCTTY,
+  TIOCSPTLCK,
+  TIOCSWINSZ,
+} from "@longshore/syscalls";
+import { StartError } from "./start-error.ts";
+
+/** A terminal of the container's own devpts; its master, for whoever serves it, and the process's end. */
+export interface Terminal {
+  master: Slot;
+  peer: Slot;
+}
+
+/** Make a terminal for a process. Its path inside is the container's, so what is found there is looked at first. */
+export function openTerminal(rooted: Rooted, process: Process): Terminal {
+  const { hand } = rooted;
+  const { arena } = hand.calls;
+  const unlock = arena.base + arena.room(4);
+  const master = rooted.open("/dev/ptmx", { flags: O_RDWR | O_NOCTTY });
+  const status = arena.room(144);
+  hand.call("newfstatat", [master, hand.text(""), arena.base + status, 0x1000], { about: "/dev/ptmx" });
+  hand.call("ioctl", [master, TIOCSPTLCK, unlock], { about: "/dev/ptmx" });
+  const peer = hand.call("ioctl", [master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC], {
+    about: "/dev/ptmx",
+  });
+  const { height = 0, width = 0 } = process.consoleSize ?? {};
+  if (height > 0 && width > 0) {
+    const size = arena.room(8);
+    arena.bytes.writeUInt16LE(height, size);
+    arena.bytes.writeUInt16LE(width, size + 2);
+    hand.call("ioctl", [master, TIOCSWINSZ, arena.base + size], { about: "consoleSize" });
+  }
+  hand.call("fchown", [peer, process.user?.uid ?? 0, -1], { skipOnError: 0 });
+  hand.run();
+  const { mode, rdev } = parseStat(arena.bytes, status);
+  if ((mode & S_IFMT) !== S_IFCHR || rdev !== makedev(5, 2)) {
+    throw new StartError("/dev/ptmx of the container is not the multiplexer of pseudo terminals");
+  }
+  return { master, peer };
+}
+
+/** Queue: the terminal becomes the controlling one and the three streams. The descriptors are no longer shared with us then. */
+export function useTerminal(hand: Hand, peer: Slot): void {
+  hand.call("unshare", [0x400]);
+  for (const fd of [0, 1, 2]) hand.call("dup3", [peer, fd, 0], { about: "terminal" });
+  hand.call("ioctl", [0, TIOCSCTTY, 0], { about: "controlling terminal" });
+}
