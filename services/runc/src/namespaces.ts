@@ -78,6 +78,12 @@ export function planNamespaces(spec: Spec): NamespacePlan {
     seen.set(namespace.type, namespace);
   }
   if (!seen.has("mount")) {
+    if ((spec.linux?.maskedPaths ?? spec.linux?.readonlyPaths ?? []).length > 0) {
+      throw new EngineError(
+        "invalid_argument",
+        "unable to restrict sys entries without a private MNT namespace",
+      );
+    }
     throw new EngineError("unimplemented", "linux.namespaces: a mount namespace is needed");
   }
   const user = seen.get("user");

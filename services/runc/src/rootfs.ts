@@ -19,7 +19,9 @@ import {
   MOUNT_ATTR_RDONLY,
   MS_PRIVATE,
   MS_REC,
+  MS_SHARED,
   MS_SLAVE,
+  MS_UNBINDABLE,
   O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
@@ -51,10 +53,11 @@ export function buildRootfs(hand: Hand, plan: RootfsPlan): Rootfs {
     recursive: true,
   };
   hand.calls.wording = (error) => `error preparing rootfs: mount dst=/: ${errnoText(error.errno)}`;
-  hand.call("mount", [hand.text(""), hand.text("/"), 0, flag(propagation), 0]);
-  const keepsAll = propagation.type === MS_PRIVATE || propagation.type === MS_SLAVE;
+  // What can't be bound can't be mounted in the container: private at first, as all of it is in the end.
+  const first = propagation.type === MS_UNBINDABLE ? MS_PRIVATE | MS_REC : flag(propagation);
+  hand.call("mount", [hand.text(""), hand.text("/"), 0, first, 0]);
   // What is mounted below must not reach the host.
-  if (!(keepsAll && propagation.recursive)) partFromHost(hand, rootfs, propagation);
+  if (propagation.type === MS_SHARED || (first & MS_REC) === 0) partFromHost(hand, rootfs, propagation);
   const rooted = new Rooted(hand, openRoot(hand, plan));
 
   const later: LaterReadonly = [];

@@ -8,6 +8,7 @@ import {
   type Hand,
   O_CLOEXEC,
   O_DIRECTORY,
+  O_NOFOLLOW,
   O_PATH,
   O_TRUNC,
   O_WRONLY,
@@ -75,12 +76,13 @@ export function setSysctls(hand: Hand, sysctls: Readonly<Record<string, string>>
   const entries = Object.entries(sysctls);
   if (entries.length === 0) return;
   const { arena } = hand.calls;
-  hand.calls.wording = (error) => `open /proc: ${error.message}`;
-  const opened = hand.call("openat", [AT_FDCWD, hand.text("/proc"), O_PATH | O_DIRECTORY | O_CLOEXEC]);
+  hand.calls.wording = (error) => `open /proc/sys: ${reason(error)}`;
+  const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  const opened = hand.call("openat", [AT_FDCWD, hand.text("/proc/sys"), flags]);
   hand.run();
-  const proc = hand.result(opened);
-  if (fstatfs(proc).type !== PROC_SUPER_MAGIC) {
-    throw new StartError("error during container init: sysctl: /proc is not a procfs");
+  const top = hand.result(opened);
+  if (fstatfs(top).type !== PROC_SUPER_MAGIC) {
+    throw new StartError("error during container init: sysctl: /proc/sys is not of a procfs");
   }
   for (const [key, value] of entries) {
     hand.calls.wording = (error: CallError) =>
@@ -91,11 +93,11 @@ export function setSysctls(hand: Hand, sysctls: Readonly<Record<string, string>>
     const how = arena.room(24);
     arena.put64(how, O_WRONLY | O_TRUNC | O_CLOEXEC);
     arena.put64(how + 16, RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH);
-    const fd = hand.call("openat2", [proc, hand.text(`sys/${path}`), arena.base + how, 24]);
+    const fd = hand.call("openat2", [top, hand.text(path), arena.base + how, 24]);
     hand.call("write", [fd, hand.text(value), Buffer.byteLength(value)]);
     hand.call("close", [fd]);
   }
   hand.run();
-  close(proc);
+  close(top);
   hand.calls.wording = undefined;
 }
