@@ -110,6 +110,9 @@ export function createContainer(options: CreateOptions): Created {
   const mounts = checkMounts(spec, options.noPivot);
   const namespaces = planNamespaces(spec);
   checkNamespaces(spec, namespaces);
+  if (namespaces.timeFd !== undefined) {
+    throw new EngineError("unimplemented", "linux.namespaces: joining a time namespace is not supported");
+  }
   if (spec.linux?.sysctl) checkSysctls(spec, namespaces);
   const mappings = userMappings(namespaces);
   options.foreground?.prepare(process.terminal === true);

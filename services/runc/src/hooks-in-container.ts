@@ -16,6 +16,7 @@ import {
   waitPid,
   writeAll,
 } from "@longshore/syscalls";
+import { becomeMappedRoot } from "./become-root.ts";
 import { foreignNamespaces } from "./namespaces.ts";
 
 /**
@@ -34,12 +35,17 @@ export function runHooksInContainer(
     };
     const pidfd = pidfdOpen(pid);
     const foreign = foreignNamespaces(pid);
-    const flags = foreign.reduce((sum, { type, flag }) => (type === "pid" ? sum : sum + flag), 0);
+    // A time namespace takes only processes with memory of their own.
+    const flags = foreign.reduce(
+      (sum, { type, flag }) => (type === "pid" || type === "time" ? sum : sum + flag),
+      0,
+    );
     const hasPid = foreign.some(({ type }) => type === "pid");
     const pidNamespace = hasPid ? openFile(`/proc/${pid}/ns/pid`, O_RDONLY | O_CLOEXEC) : undefined;
     const [readEnd, writeEnd] = pipe();
     using hand = new Hand({ flags: 0, pidNamespaceFd: pidNamespace });
     if (flags !== 0) hand.call("setns", [pidfd, flags], { about: "namespaces" });
+    if (foreign.some(({ type }) => type === "user")) becomeMappedRoot(hand);
     // The descriptors are shared with us until here, and standard input is ours as well.
     hand.call("unshare", [0x400]);
     hand.call("dup3", [readEnd, 0, 0]);

@@ -9,8 +9,9 @@ import {
   openFile,
   writeControl,
 } from "@longshore/syscalls";
+import { becomeMappedRoot } from "./become-root.ts";
 import type { NamespacePlan } from "./namespaces.ts";
-import { becomeMappedRoot, mappingsOf, Porter, writeMappings } from "./user-namespace.ts";
+import { mappingsOf, Porter, writeMappings } from "./user-namespace.ts";
 
 /** Refuse what asks for a namespace that isn't the container's own, in the original's words. */
 export function checkNamespaces(spec: Spec, plan: NamespacePlan): void {
