@@ -97,7 +97,8 @@ export function execProcess(spec: Spec, flags: ProcessFlags): Process {
     };
   }
   if (flags.user) {
-    const [uid = "", gid] = flags.user.split(":");
+    const [uid = "", gid, ...more] = flags.user.split(":");
+    if (more.length > 0) throw new EngineError("invalid_argument", `bad user: ${JSON.stringify(flags.user)}`);
     if (gid !== undefined) process.user = { ...process.user, gid: parseId(gid, "gid") };
     process.user = { ...process.user, uid: parseId(uid, "uid") };
   }

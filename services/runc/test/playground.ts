@@ -65,11 +65,16 @@ export type Config = Spec & { process: Process; mounts: Mount[]; linux: NonNulla
 const isObject = (value: unknown): value is Patch =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-export function merge(into: unknown, patch: unknown): unknown {
+function merge(into: unknown, patch: unknown): unknown {
   if (!isObject(patch) || !isObject(into)) return patch;
   const result: Patch = { ...into };
   for (const [key, value] of Object.entries(patch)) result[key] = merge(result[key], value);
   return result;
+}
+
+/** Several changes as one; a later one wins. */
+export function combine(...patches: Patch[]): Patch {
+  return patches.reduce<unknown>(merge, {}) as Patch;
 }
 
 export interface Result {
@@ -243,13 +248,13 @@ export class Playground implements Disposable {
 
   /** Run a script of busybox's shell in a container. */
   script(script: string, config: Patch = {}, options: CommandOptions = {}): Result {
-    return this.run(merge({ process: { args: ["sh", "-c", script] } }, config) as Patch, options);
+    return this.run(combine({ process: { args: ["sh", "-c", script] } }, config), options);
   }
 
   /** Create a container, not started; it is removed with the object. */
   create(config: Patch = {}, options: CommandOptions & { flags?: string[]; id?: string } = {}): Created {
     const id = options.id ?? this.id();
-    const patch = merge({ process: { args: ["sleep", "1000"] } }, config) as Patch;
+    const patch = combine({ process: { args: ["sleep", "1000"] } }, config);
     this.write(this.config({ linux: { cgroupsPath: this.groupOf(id) } }, patch));
     const { code, stderr } = this.command(
       ["create", "--bundle", this.bundle, ...(options.flags ?? []), id],
