@@ -1,101 +1,20 @@
-import { versionLine } from "@longshore/cli";
-import { CliError } from "./cli-error.ts";
-import { commandHelp, parseCommandLine } from "./command.ts";
-import { COMMANDS, findCommand, GROUPS } from "./commands/index.ts";
-import { EngineClient, EngineRefusal } from "./engine/client.ts";
-import { engineHost } from "./engine/host.ts";
-import { type Flag, type ParsedArguments, parseFlags } from "./flags.ts";
-import { print, printError } from "./io/output.ts";
+import { findCommand } from "./commands/names.ts";
 
-const GLOBAL_FLAGS: readonly Flag[] = [
-  { name: "host", short: "H", kind: "string", help: "Daemon socket to connect to" },
-  { name: "version", short: "v", kind: "bool", help: "Print version information and quit" },
-];
+// Only this and the file of the one command are loaded: what a command doesn't need would cost each `docker run`.
 
-const UNSUPPORTED_GLOBAL_FLAGS: readonly string[] =
-  "--config --context -c --debug -D --log-level -l --tls --tlscacert --tlscert --tlskey --tlsverify".split(
-    " ",
-  );
-
-function help(): string {
-  const names = Object.keys(COMMANDS).filter((name) => !name.includes(" "));
-  const width = Math.max(...names.map((name) => name.length)) + 3;
-  return [
-    "Usage:  docker [OPTIONS] COMMAND",
-    "",
-    "A client for the Docker Engine API",
-    "",
-    "Commands:",
-    ...names.map((name) => `  ${name.padEnd(width)}${COMMANDS[name]?.().summary ?? ""}`),
-    "",
-    "Global Options:",
-    "  -H, --host string   Daemon socket to connect to",
-    "  -v, --version       Print version information and quit",
-    "",
-    "Run 'docker COMMAND --help' for more information on a command.",
-  ].join("\n");
-}
-
-async function main(argv: readonly string[]): Promise<number> {
-  const globals = parseGlobals(argv);
-  const { args, flags } = globals;
-  if (flags.bool("version")) {
-    print(versionLine("docker"));
-    return 0;
+/** The command's words: what follows the global flags, of which those of the host take a value. */
+function wordsOf(argv: readonly string[]): readonly string[] {
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] ?? "";
+    if (word === "-H" || word === "--host") index++;
+    else if (!word.startsWith("-")) return argv.slice(index);
   }
-  const words = args[0] === "help" ? args.slice(1) : args;
-  if (words.length === 0 || globals.help) {
-    print(help());
-    return 0;
-  }
-  const found = findCommand(words);
-  if (!found) throw unknownCommand(words);
-  const command = found.load();
-  if (args[0] === "help") {
-    print(commandHelp(command));
-    return 0;
-  }
-  const parsed = parseCommandLine(command, words.slice(found.words));
-  if (parsed.help) {
-    print(commandHelp(command));
-    return 0;
-  }
-  const client = new EngineClient(engineHost(flags.string("host"), process.env));
-  return command.run({ client, flags: parsed.flags, args: parsed.args });
+  return [];
 }
 
-function parseGlobals(argv: readonly string[]): ParsedArguments {
-  try {
-    return parseFlags(argv, {
-      flags: GLOBAL_FLAGS,
-      unsupported: UNSUPPORTED_GLOBAL_FLAGS,
-      stopAtArgument: true,
-    });
-  } catch (error) {
-    if (!(error instanceof CliError)) throw error;
-    const usage = "Usage:  docker [OPTIONS] COMMAND [ARG...]\n\nRun 'docker --help' for more information";
-    throw new CliError(`${error.message}\n\n${usage}`, error.exitCode);
-  }
-}
-
-function unknownCommand([first = "", second]: readonly string[]): CliError {
-  const group = GROUPS.includes(first);
-  const name = group && second !== undefined ? `docker ${first} ${second}` : `docker ${first}`;
-  const usage = group ? `\n\nUsage:  docker ${first}` : "";
-  const hint = group ? `docker ${first} --help` : "docker --help";
-  return new CliError(`docker: unknown command: ${name}${usage}\n\nRun '${hint}' for more information`);
-}
-
-function fail(error: unknown): never {
-  const message = error instanceof Error ? error.message : String(error);
-  if (message) printError(message);
-  if (error instanceof Error && !isExpected(error)) printError(String(error.stack));
-  process.exit(error instanceof CliError ? error.exitCode : 1);
-}
-
-/** What is not one of these is a bug of ours, and shown with its stack. */
-function isExpected(error: Error): boolean {
-  return error instanceof CliError || error instanceof EngineRefusal || error.name === "EngineError";
-}
-
-main(process.argv.slice(2)).then((code) => process.exit(code), fail);
+const argv = process.argv.slice(2);
+// An executable holds these files under their own names (`packages/tooling/src/build.ts`).
+const { cli, commands } = require(
+  `./entries/${findCommand(wordsOf(argv))?.file ?? "help"}.js`,
+) as typeof import("./entries/help.ts");
+cli(commands, argv);

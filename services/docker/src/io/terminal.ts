@@ -1,7 +1,8 @@
 import type { ReadStream } from "node:tty";
 
-// The kernel's calls and node:tty are loaded only by commands that meet a terminal: the others start faster without.
-const kernel = () => require("@longshore/syscalls") as typeof import("@longshore/syscalls");
+// The kernel's calls (a file of their own in the executable, beside that of the command) and node:tty are loaded only by
+// commands that meet a terminal: the others start faster without.
+const kernel = () => require("./".concat("kernel.js")) as typeof import("../entries/kernel.ts");
 const tty = () => require("node:tty") as typeof import("node:tty");
 
 export function isTerminal(fd: 0 | 1 | 2): boolean {

@@ -1,0 +1,39 @@
+import type { Command } from "../command.ts";
+import { commands as attachCommands } from "./attach.ts";
+import { commands as createCommands } from "./create.ts";
+import { commands as execCommands } from "./exec.ts";
+import { commands as imagesCommands } from "./images.ts";
+import { commands as infoCommands } from "./info.ts";
+import { commands as inspectCommands } from "./inspect.ts";
+import { commands as lifecycleCommands } from "./lifecycle.ts";
+import { commands as logsCommands } from "./logs.ts";
+import { commands as psCommands } from "./ps.ts";
+import { commands as pullCommands } from "./pull.ts";
+import { commands as rmiCommands } from "./rmi.ts";
+import { commands as runCommands } from "./run.ts";
+import { commands as startCommands } from "./start.ts";
+import { commands as tagCommands } from "./tag.ts";
+import { commands as topCommands } from "./top.ts";
+import { commands as versionCommands } from "./version.ts";
+
+export { cli } from "../cli.ts";
+
+/** All of them, for the help about them and for words that name none. */
+export const commands: Record<string, Command> = {
+  ...attachCommands,
+  ...createCommands,
+  ...execCommands,
+  ...imagesCommands,
+  ...infoCommands,
+  ...inspectCommands,
+  ...lifecycleCommands,
+  ...logsCommands,
+  ...psCommands,
+  ...pullCommands,
+  ...rmiCommands,
+  ...runCommands,
+  ...startCommands,
+  ...tagCommands,
+  ...topCommands,
+  ...versionCommands,
+};

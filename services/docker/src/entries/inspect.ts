@@ -1,0 +1,10 @@
+import type { Command } from "../command.ts";
+import { inspect, inspectContainer, inspectImage } from "../commands/inspect.ts";
+
+export { cli } from "../cli.ts";
+
+export const commands: Record<string, Command> = {
+  inspect,
+  "container inspect": inspectContainer,
+  "image inspect": inspectImage,
+};
