@@ -2,8 +2,9 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
-  type CallError,
+  CallError,
   type CallOptions,
+  ENOTDIR,
   FSCONFIG_CMD_CREATE,
   FSCONFIG_SET_FLAG,
   FSCONFIG_SET_STRING,
@@ -14,7 +15,10 @@ import {
   MOVE_MOUNT_T_EMPTY_PATH,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
+  S_IFDIR,
+  S_IFMT,
   type Slot,
+  stat,
 } from "@longshore/syscalls";
 import type { Attributes, Propagation } from "./options.ts";
 
@@ -98,7 +102,19 @@ export function setPropagation(hand: Hand, mount: Slot | number, { type, recursi
 /** Queue: put a detached mount where the target descriptor is. */
 export function attach(hand: Hand, mount: Slot | number, target: Slot | number, about: string): void {
   const none = hand.text("");
-  hand.call("move_mount", [mount, none, target, none, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH], {
+  const args = [mount, none, target, none, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH];
+  hand.call("move_mount", args, {
     about,
+    recover: (error) => {
+      // mount(2) has a word of its own for a directory on a file, by which engines know it; this call hasn't.
+      const [what, where] = [mount, target].map((fd) => isDirectory(hand, fd));
+      if (error.code !== "EINVAL" || what === where) throw error;
+      throw new CallError(ENOTDIR, error.syscall, about, error.wording);
+    },
   });
+}
+
+function isDirectory(hand: Hand, fd: Slot | number): boolean {
+  const number = typeof fd === "number" ? fd : hand.result(fd);
+  return (stat("", AT_EMPTY_PATH, number).mode & S_IFMT) === S_IFDIR;
 }
