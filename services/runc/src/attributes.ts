@@ -1,7 +1,17 @@
 import { EngineError } from "@longshore/errors";
 import type { CpuAffinity, IoPriority, MemoryPolicy, Personality, Process, Scheduler } from "@longshore/oci";
-import { exists, type Hand, readTextIfExists } from "@longshore/syscalls";
+import {
+  addressOf,
+  errnoText,
+  exists,
+  fixedBuffer,
+  type Hand,
+  NR,
+  readTextIfExists,
+  syscall,
+} from "@longshore/syscalls";
 import { log } from "./log.ts";
+import { StartError } from "./start-error.ts";
 
 // What the specification says of a process beside its rights: how it is scheduled, where its memory comes from, what it takes itself
 // for. Names are those of the kernel's headers.
@@ -120,16 +130,32 @@ function setAffinity(hand: Hand, mask: Buffer, options: { about?: string; skipOn
   hand.call("sched_setaffinity", [0, mask.length, hand.calls.arena.copy(mask)], options);
 }
 
-/** Queue: policy of scheduling, and priority of input and output; while we still may. */
-export function setScheduling(hand: Hand, { scheduler, ioPriority }: Process): void {
+/** The policy of a process that is there already: what its parent has may not be for children. */
+export function scheduleProcess(pid: number, scheduler: Scheduler): void {
+  const result = syscall(NR.sched_setattr, pid, addressOf(schedulerBytes(scheduler)), 0);
+  if (result < 0) throw new StartError(`error setting scheduler: ${errnoText(-result)}`);
+}
+
+function schedulerBytes(scheduler: Scheduler): Buffer {
+  const bytes = fixedBuffer(48);
+  for (const [index, word] of schedulerWords(scheduler).entries()) bytes.writeInt32LE(word | 0, 4 * index);
+  return bytes;
+}
+
+/**
+ * Queue: policy of scheduling, and priority of input and output; while we still may.
+ *
+ * @param options policy: whether the first is wanted
+ */
+export function setScheduling(
+  hand: Hand,
+  { scheduler, ioPriority }: Process,
+  { policy }: { policy: boolean },
+): void {
   const { arena } = hand.calls;
-  if (scheduler) {
-    const at = arena.room(48);
-    for (const [index, word] of schedulerWords(scheduler).entries()) {
-      if (word < 0) arena.bytes.writeInt32LE(word, at + 4 * index);
-      else arena.bytes.writeUInt32LE(word, at + 4 * index);
-    }
-    hand.call("sched_setattr", [0, arena.base + at, 0], { about: "error setting scheduler" });
+  if (scheduler && policy) {
+    const address = arena.copy(schedulerBytes(scheduler));
+    hand.call("sched_setattr", [0, address, 0], { about: "error setting scheduler" });
   }
   if (ioPriority) {
     // Of the process (1) that calls (0).

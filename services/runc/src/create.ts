@@ -269,6 +269,8 @@ function startInit(init: InitPlan): Created {
         id: options.id,
         preserveFds: options.listenFds + options.preserveFds,
         fifoFd,
+        fork: false,
+        timeFd: namespaces.timeFd,
         cwdAsUser,
         state: () => ociState(saved, "creating"),
       },

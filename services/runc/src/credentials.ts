@@ -1,13 +1,16 @@
 import { EngineError } from "@longshore/errors";
 import { CAPABILITIES, capabilityBits, type Process } from "@longshore/oci";
 import {
+  type CallOptions,
   type CallTable,
+  check,
   ENOSYS,
   errnoText,
   type Hand,
   isOpen,
   KEYCTL_JOIN_SESSION_KEYRING,
   KEYCTL_SETPERM,
+  NR,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
@@ -17,7 +20,9 @@ import {
   RLIMITS,
   readText,
   type Slot,
+  scratch,
   stat,
+  syscall,
 } from "@longshore/syscalls";
 import { log } from "./log.ts";
 import { StartError } from "./start-error.ts";
@@ -74,15 +79,87 @@ export function sinkOf(hand: Hand): Sink {
   return { add: (name, args, options) => hand.call(name, args, options), arena: hand.calls.arena };
 }
 
+const ADMIN = 1n << 21n;
+
+/** The number of the kernel's last capability, of those that are known here. */
+function lastCapability(): number {
+  return Math.min(Number(readText("/proc/sys/kernel/cap_last_cap")), CAPABILITIES.length - 1);
+}
+
+interface CapabilitySets {
+  effective: bigint;
+  permitted: bigint;
+  inheritable: bigint;
+}
+
+/** Queue: capset(2) of the caller. */
+function setCapabilities(
+  sink: Sink,
+  { effective, permitted, inheritable }: CapabilitySets,
+  options: CallOptions,
+): void {
+  const header = sink.arena.room(8);
+  sink.arena.bytes.writeUInt32LE(0x20080522, header);
+  const data = sink.arena.room(24);
+  for (const [index, set] of [effective, permitted, inheritable].entries()) {
+    sink.arena.bytes.writeUInt32LE(Number(set & 0xffffffffn), data + 4 * index);
+    sink.arena.bytes.writeUInt32LE(Number(set >> 32n), data + 12 + 4 * index);
+  }
+  sink.add("capset", [sink.arena.base + header, sink.arena.base + data], options);
+}
+
+/** What we may, and a child of ours: all that a user namespace knows, if it has entered one. */
+function ownCapabilities(ownUsers: boolean): bigint {
+  if (ownUsers) return (1n << BigInt(lastCapability() + 1)) - 1n;
+  const arena = scratch();
+  const header = arena.room(8);
+  arena.bytes.writeUInt32LE(0x20080522, header);
+  const data = arena.room(24);
+  check(syscall(NR.capget, arena.base + header, arena.base + data), "capget");
+  return BigInt(arena.bytes.readUInt32LE(data + 4)) | (BigInt(arena.bytes.readUInt32LE(data + 16)) << 32n);
+}
+
+/** Queue, for the program in between: the right goes that {@link CredentialOptions.keepAdmin} has left it. */
+export function dropAdmin(sink: Sink, { user, capabilities = {} }: Process, options: CallOptions): void {
+  const last = lastCapability();
+  const bits = (names: string[] | undefined) => capabilityBits(names, last);
+  const { effective, inheritable, bounding, ambient } = capabilities;
+  // What a program of root's has after its start. That of another user has only the ambient ones.
+  const root = (user?.uid ?? 0) === 0 ? bits(effective) & (bits(inheritable) | bits(bounding)) : 0n;
+  const left = root | (bits(ambient) & bits(inheritable));
+  setCapabilities(sink, { effective: left, permitted: left, inheritable: bits(inheritable) }, options);
+}
+
+export interface CredentialOptions {
+  /** Whether the next program still has CAP_SYS_ADMIN, for what can't be done before it. */
+  keepAdmin: boolean;
+  /** Whether the child is in a user namespace of the container. */
+  ownUsers: boolean;
+}
+
 /**
  * Queue: user, groups and capabilities, in the order in which each step still has the right to the next.
  *
  * @returns the results of raising ambient capabilities, which may fail: see {@link warnOfAmbient}
  */
-export function setCredentials(sink: Sink, process: Process): Map<string, Slot> {
+export function setCredentials(
+  sink: Sink,
+  process: Process,
+  { keepAdmin, ownUsers }: CredentialOptions,
+): Map<string, Slot> {
   const { user = {}, capabilities = {} } = process;
   const { uid = 0, gid = 0, additionalGids = [], umask = 0o22 } = user;
-  const last = Math.min(Number(readText("/proc/sys/kernel/cap_last_cap")), CAPABILITIES.length - 1);
+  const last = lastCapability();
+  const kept = keepAdmin ? ADMIN : 0n;
+  if (keepAdmin) {
+    // Into the inheritable set, while the bounding set still lets it in.
+    const all = ownCapabilities(ownUsers);
+    setCapabilities(
+      sink,
+      { effective: all, permitted: all, inheritable: ADMIN },
+      { about: "unable to apply caps" },
+    );
+  }
   warnOfUnknown(capabilities, last);
   const bits = (names: string[] | undefined) => capabilityBits(names, last);
   const bounding = bits(capabilities.bounding);
@@ -99,15 +176,13 @@ export function setCredentials(sink: Sink, process: Process): Map<string, Slot> 
   sink.add("setresgid", [gid, gid, gid], { about: "unable to setup user" });
   sink.add("setresuid", [uid, uid, uid], { about: "unable to setup user" });
   sink.add("prctl", [PR_SET_KEEPCAPS, 0, 0, 0, 0], { about: "unable to clear keep caps" });
-  const header = sink.arena.room(8);
-  sink.arena.bytes.writeUInt32LE(0x20080522, header);
-  const data = sink.arena.room(24);
-  const sets = [capabilities.effective, capabilities.permitted, capabilities.inheritable].map(bits);
-  for (const [index, set] of sets.entries()) {
-    sink.arena.bytes.writeUInt32LE(Number(set & 0xffffffffn), data + 4 * index);
-    sink.arena.bytes.writeUInt32LE(Number(set >> 32n), data + 12 + 4 * index);
-  }
-  sink.add("capset", [sink.arena.base + header, sink.arena.base + data], { about: "unable to apply caps" });
+  const { effective, permitted, inheritable } = capabilities;
+  const sets = {
+    effective: bits(effective) | kept,
+    permitted: bits(permitted) | kept,
+    inheritable: bits(inheritable) | kept,
+  };
+  setCapabilities(sink, sets, { about: "unable to apply caps" });
   sink.add("prctl", [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], { skipOnError: 0 });
   const raised = new Map<string, Slot>();
   for (const name of capabilities.ambient ?? []) {
@@ -119,6 +194,8 @@ export function setCredentials(sink: Sink, process: Process): Map<string, Slot> 
       sink.add("prctl", [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0], { skipOnError: 0 }),
     );
   }
+  if (keepAdmin)
+    sink.add("prctl", [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 21, 0, 0], { about: "unable to apply caps" });
   sink.add("umask", [umask]);
   return raised;
 }

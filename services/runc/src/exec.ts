@@ -13,12 +13,14 @@ import {
   openFile,
   PR_SET_DUMPABLE,
   pidfdOpen,
+  prctl,
   readText,
   sendFds,
 } from "@longshore/syscalls";
 import { setFinalAffinity, setInitialAffinity } from "./attributes.ts";
+import { becomeMappedRoot } from "./become-root.ts";
 import { setLimits } from "./credentials.ts";
-import { foreignNamespaces } from "./namespaces.ts";
+import { namespacesToJoin } from "./namespaces.ts";
 import {
   type Created,
   checkPreservedFds,
@@ -190,20 +192,18 @@ export function execInContainer(options: ExecOptions): Created {
   const { pid } = container.saved;
   const pidfd = pidfdOpen(pid);
   if (!container.alive) throw new EngineError("failed_precondition", "cannot exec in a stopped container");
-  const foreign = foreignNamespaces(pid);
-  const flags = foreign.reduce((sum, { type, flag }) => (type === "pid" ? sum : sum + flag), 0);
-  const hasPid = foreign.some(({ type }) => type === "pid");
-  const pidNamespace = hasPid ? openFile(`/proc/${pid}/ns/pid`, O_RDONLY | O_CLOEXEC) : undefined;
+  const { flags, users, mounts, pids, clocks } = namespacesToJoin(pid);
+  const timeFd = clocks ? openFile(`/proc/${pid}/ns/time`, O_RDONLY | O_CLOEXEC) : undefined;
   // setns goes to the namespace's root, which is the host's when the engine itself runs in a chroot: the container's is its init's.
-  const initRoot = foreign.some(({ type }) => type === "mount")
-    ? openFile(`/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC)
-    : undefined;
+  const initRoot = mounts ? openFile(`/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC) : undefined;
   const consoleFd = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
   const group = subgroup(container.group, options.subgroups);
   const cgroupFd = openUnified(group, pid, options.subgroups.size > 0);
   options.foreground?.prepare(process.terminal === true);
 
-  using hand = new Hand({ flags: 0, cgroupFd, pidNamespaceFd: pidNamespace });
+  // The child shares our memory, which nobody may look into.
+  prctl(PR_SET_DUMPABLE, 0);
+  using hand = new Hand({ flags: 0, cgroupFd });
   const stage = <T>(words: string, run: () => T): T => {
     try {
       return run();
@@ -212,13 +212,13 @@ export function execInContainer(options: ExecOptions): Created {
       throw new StartError(`error executing setns process: ${words}: ${reason(error)}`);
     }
   };
-  // Before it is seen inside: nobody there may look into it or at its executable.
-  hand.call("prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0]);
   hand.call("setsid", []);
   setInitialAffinity(hand, process.execCPUAffinity);
   joinGroup(hand, group);
   setFinalAffinity(hand, process.execCPUAffinity);
-  if (flags !== 0) hand.call("setns", [pidfd, flags], { about: "namespaces" });
+  // As for the pid namespace, that counts for its children only: it stays outside.
+  hand.call("setns", [pidfd, flags], { about: "namespaces" });
+  if (users) becomeMappedRoot(hand);
   if (initRoot !== undefined) {
     hand.call("fchdir", [initRoot], { about: "/" });
     hand.call("chroot", [hand.text(".")], { about: "/" });
@@ -228,7 +228,6 @@ export function execInContainer(options: ExecOptions): Created {
   });
   stage("namespaces", () => hand.run());
   writeOomScore(hand.pid, process.oomScoreAdj);
-  if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, hand.pid, "setns");
   const rooted = new Rooted(hand, rootFd);
   let terminal: Terminal | undefined;
   let master: number | undefined;
@@ -244,9 +243,9 @@ export function execInContainer(options: ExecOptions): Created {
   }
   const cwdAsUser = enterDirectory(rooted, process);
   const program = findProgram(hand, process);
-  stage("process", () => {
+  const started = stage("process", () => {
     setLimits(hand, process, getppid());
-    becomeProcess(
+    return becomeProcess(
       hand,
       rooted,
       {
@@ -258,14 +257,17 @@ export function execInContainer(options: ExecOptions): Created {
         id: container.saved.id,
         preserveFds,
         fifoFd: undefined,
+        fork: pids,
+        timeFd,
         cwdAsUser,
         state: () => ociState(container.saved, "running"),
       },
       program,
     );
   });
-  if (options.pidFile !== undefined) writePidFile(options.pidFile, hand.pid);
-  return { pid: hand.pid, master: options.foreground && master };
+  if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, started, "setns");
+  if (options.pidFile !== undefined) writePidFile(options.pidFile, started);
+  return { pid: started, master: options.foreground && master };
 }
 
 /** The directory in v2 to be born in. When the container's own has gone, that of its init, which may have moved itself. */

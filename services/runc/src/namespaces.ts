@@ -153,3 +153,25 @@ export function foreignNamespaces(pid: number): { type: NamespaceType; flag: num
     .filter(([, { file }]) => readlink(`/proc/${pid}/ns/${file}`) !== readlink(`/proc/self/ns/${file}`))
     .map(([type, { flag }]) => ({ type, flag }));
 }
+
+/** What a further process has to join, as the container's init has it. */
+export interface NamespacesToJoin {
+  /** For setns(2) with a pidfd. One of the same kind as ours may be joined again, except for users and clocks. */
+  flags: number;
+  users: boolean;
+  mounts: boolean;
+  pids: boolean;
+  /** The time namespace, which only a process with memory of its own can join; not among the flags. */
+  clocks: boolean;
+}
+
+/** The namespaces of a process in which we are not. */
+export function namespacesToJoin(pid: number): NamespacesToJoin {
+  const foreign = (file: string) => readlink(`/proc/${pid}/ns/${file}`) !== readlink(`/proc/self/ns/${file}`);
+  const users = foreign("user");
+  const mounts = foreign("mnt");
+  const pids = foreign("pid");
+  const always = CLONE_NEWIPC + CLONE_NEWUTS + CLONE_NEWNET + CLONE_NEWCGROUP;
+  const flags = always + (users ? CLONE_NEWUSER : 0) + (mounts ? CLONE_NEWNS : 0) + (pids ? CLONE_NEWPID : 0);
+  return { flags, users, mounts, pids, clocks: foreign("time") };
+}

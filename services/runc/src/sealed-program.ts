@@ -1,18 +1,35 @@
-import { type CallTable, errnoText, ignoredSignals, programTable, type Slot } from "@longshore/syscalls";
+import {
+  type CallOptions,
+  type CallTable,
+  CLONE_NEWTIME,
+  errnoText,
+  ignoredSignals,
+  programTable,
+  type Slot,
+  TIOCSCTTY,
+} from "@longshore/syscalls";
 import type { Sink } from "./credentials.ts";
 
 export interface SealedPlan {
   path: string;
   args: readonly string[];
   env: readonly string[];
-  /** Read by an init process before it goes on, which `start` writes to. */
-  fifoFd: number | undefined;
-  /** Loaded as the last thing before the user's program, which needs no privileges with no_new_privs. */
+  /** Read before it goes on: by an init process what `start` writes. */
+  waitFd: number | undefined;
   filter: { program: Buffer; flags: number } | undefined;
-  /** Whether the filter is loaded before the wait, so that its listener can be passed on meanwhile. */
+  /** Whether the filter is loaded before the wait, so that its listener can be passed on meanwhile; otherwise as late as possible. */
   filterFirst: boolean;
   /** A procfs, and what the program writes into its own attributes there. */
   labels: { procFd: number; values: readonly Label[] } | undefined;
+  /** A time namespace to enter. */
+  timeFd: number | undefined;
+  /** Given when the program has a right too many, which goes as soon as it is no longer needed. */
+  dropRights: ((sink: Sink, options: CallOptions) => void) | undefined;
+  /**
+   * For a process in a pid namespace that others are in already: only a child of the program is in it. Until then nobody there can
+   * see a process which shares memory and descriptors with us (CVE-2019-5736), nor one that has not lowered its rights.
+   */
+  fork: { reportFd: number; terminal: boolean } | undefined;
 }
 
 export interface Label {
@@ -26,26 +43,72 @@ const ERRNOS = [2, 13, 8, 1, 5, 7, 12, 20, 21, 22, 24, 26, 36, 40, 80] as const;
 
 /** The program that a container's process is between `create` and `start`: calls that end with the user's program. */
 export function sealedProgram(plan: SealedPlan): CallTable {
-  const { path, args, env, filter, fifoFd, labels } = plan;
+  const { path, args, env, filter, waitFd, filterFirst } = plan;
   const strings = [path, ...args, ...env].reduce((sum, text) => sum + Buffer.byteLength(text) + 9, 8192);
   const complaints = ERRNOS.length * (Buffer.byteLength(path) + 64);
-  const table = programTable(120, strings + complaints + (filter?.program.length ?? 0) * 2);
+  const table = programTable(128, strings + complaints + (filter?.program.length ?? 0) * 2);
   const { arena } = table;
-  resetSignals(table);
-  if (labels) setLabels(table, labels);
-  if (filter && plan.filterFirst) loadFilter(table, filter.program, filter.flags);
-  if (fifoFd !== undefined) {
-    const byte = arena.room(1);
-    table.add("read", [fifoFd, arena.base + byte, 1]);
-    table.add("close", [fifoFd]);
+  const sink: Sink = { add: (name, words, options) => table.add(name, words, options), arena };
+  resetSignals(sink);
+  if (plan.timeFd !== undefined) {
+    table.add("setns", [plan.timeFd, CLONE_NEWTIME], HANDLED);
+    giveUp(table, "setns: time namespace");
+    table.add("close", [plan.timeFd]);
   }
-  if (filter && !plan.filterFirst) loadFilter(table, filter.program, filter.flags);
+  if (plan.fork) forkInto(table, plan.fork);
+  if (plan.labels) setLabels(table, plan.labels);
+  const load = () => {
+    if (!filter) return;
+    loadFilter(sink, filter.program, filter.flags, HANDLED);
+    giveUp(table, "unable to init seccomp");
+  };
+  const early = filterFirst || plan.dropRights !== undefined;
+  if (early) load();
+  if (plan.dropRights) {
+    plan.dropRights(sink, HANDLED);
+    giveUp(table, "unable to apply caps");
+  }
+  if (waitFd !== undefined) {
+    const byte = arena.room(1);
+    table.add("read", [waitFd, arena.base + byte, 1]);
+    table.add("close", [waitFd]);
+  }
+  if (!early) load();
   const result = table.add("execve", [arena.string(path), arena.vector(args), arena.vector(env)], {
     skipOnError: 0,
   });
   complain(table, path, result);
   table.add("exit_group", [255]);
   return table;
+}
+
+/** Options of a call that is followed by {@link giveUp}. */
+const HANDLED = { skipOnError: 0, skipOnOk: 2 } as const;
+
+/** Queue: say why it goes no further. */
+function giveUp(table: CallTable, words: string): void {
+  const line = `error during container init: ${words}\n`;
+  table.add("write", [2, table.arena.string(line), Buffer.byteLength(line)], { skipOnError: 0 });
+  table.add("exit_group", [255]);
+}
+
+const CLONE_PARENT_SIGCHLD = 0x8000 + 17;
+
+/**
+ * Queue: go on as a child, whose parent is the maker of this process, in the pid namespace that was chosen for children. Its number,
+ * or what kept it from being, goes to the maker. The child alone finds 0 in the word that is compared.
+ */
+function forkInto(table: CallTable, { reportFd, terminal }: NonNullable<SealedPlan["fork"]>): void {
+  const { arena } = table;
+  const word = arena.base + arena.room(4);
+  // Not clone3: containers' usual filters refuse it.
+  const child = table.add("clone", [CLONE_PARENT_SIGCHLD, 0, 0, 0, 0], { skipOnError: 0 });
+  table.add("futex", [child.address, FUTEX_CMP_REQUEUE, 0, 0, word, 0], { skipOnError: 0, skipOnOk: 2 });
+  table.add("write", [reportFd, child.address, 8], { skipOnError: 0 });
+  table.add("exit_group", [0]);
+  table.add("close", [reportFd]);
+  table.add("setsid", []);
+  if (terminal) table.add("ioctl", [0, TIOCSCTTY, 0]);
 }
 
 const FUTEX_CMP_REQUEUE = 4;
@@ -76,20 +139,28 @@ function setLabels(table: CallTable, { procFd, values }: NonNullable<SealedPlan[
     const how = arena.room(24);
     arena.put64(how, 0o2000001); // O_WRONLY, O_CLOEXEC
     arena.put64(how + 16, 0x0b); // NO_XDEV, NO_MAGICLINKS, BENEATH
-    const fd = table.add("openat2", [procFd, arena.string(`thread-self/attr/${file}`), arena.base + how, 24]);
-    table.add("write", [fd, arena.string(value), Buffer.byteLength(value)]);
+    const path = arena.string(`thread-self/attr/${file}`);
+    const fd = table.add("openat2", [procFd, path, arena.base + how, 24], HANDLED);
+    giveUp(table, `unable to apply label: ${file}`);
+    table.add("write", [fd, arena.string(value), Buffer.byteLength(value)], HANDLED);
+    giveUp(table, `unable to apply label: ${value}`);
     table.add("close", [fd]);
   }
   table.add("close", [procFd]);
 }
 
 /** Queue: the filter of system calls; the result is the listener, if one was asked for. */
-export function loadFilter(sink: Sink, filter: Buffer, flags: number): Slot {
+export function loadFilter(
+  sink: Sink,
+  filter: Buffer,
+  flags: number,
+  options: CallOptions = { about: "unable to init seccomp" },
+): Slot {
   const program = sink.arena.copy(filter);
   const header = sink.arena.room(16);
   sink.arena.bytes.writeUInt16LE(filter.length / 8, header);
   sink.arena.put64(header + 8, program);
-  return sink.add("seccomp", [1, flags, sink.arena.base + header], { about: "unable to init seccomp" });
+  return sink.add("seccomp", [1, flags, sink.arena.base + header], options);
 }
 
 /** Queue: signals that are ignored in us are as a new program expects them, none is blocked. (Handlers end with execve anyway.) */

@@ -5,19 +5,26 @@ import {
   callProgram,
   close,
   EACCES,
+  ESRCH,
   errnoText,
+  F_SETFD,
+  fixedBuffer,
   type Hand,
+  kill,
   PR_SET_NO_NEW_PRIVS,
   PR_SET_PDEATHSIG,
   pidfdGetfd,
   pidfdOpen,
   pipe,
   programFile,
+  read,
   type Slot,
+  waitPid,
   writeAll,
 } from "@longshore/syscalls";
-import { setMemoryPolicy, setPersonality, setScheduling } from "./attributes.ts";
+import { scheduleProcess, setMemoryPolicy, setPersonality, setScheduling } from "./attributes.ts";
 import {
+  dropAdmin,
   joinKeyring,
   type Keyring,
   ownStreams,
@@ -47,6 +54,10 @@ export interface ProcessPlan {
   preserveFds: number;
   /** Read by the init process before it goes on; undefined for an exec. */
   fifoFd: number | undefined;
+  /** Whether the process is to be a child of the program, in the pid namespace that the child has chosen for its children. */
+  fork: boolean;
+  /** A time namespace to enter. */
+  timeFd: number | undefined;
   /** Whether the working directory is still to be entered. */
   cwdAsUser: boolean;
   /** Of the container, as JSON, for whoever answers for filtered calls. */
@@ -58,60 +69,89 @@ export interface ProcessPlan {
  * becomes a small program which waits for `start` (init processes), and becomes the user's.
  *
  * @param path of the program, found by `findProgram`
+ * @returns the pid of the process: the child's, or that of a child of its program
  */
-export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, path: string): void {
-  const { process, linux, preserveFds } = plan;
+export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, path: string): number {
+  const { process, linux, preserveFds, timeFd } = plan;
   const filter = linux.seccomp && compileFilter(linux.seccomp, plan.cacheDirectory);
   const noNewPrivileges = process.noNewPrivileges === true;
+  const ownUsers = linux.namespaces?.some(({ type }) => type === "user") === true;
+  // A filter needs no right with no_new_privs. Otherwise the child loads it, unless it would then refuse the program its fork.
+  const filterInProgram = noNewPrivileges || plan.fork;
+  const keepAdmin = timeFd !== undefined || (filter !== undefined && plan.fork && !noNewPrivileges);
+  const listenerInProgram = filter?.listener === true && filterInProgram;
+  const scheduleLate = plan.fork && process.scheduler !== undefined;
+  const gate = plan.fifoFd === undefined && (listenerInProgram || scheduleLate) ? pipe() : undefined;
+  const report = plan.fork ? pipe() : undefined;
   const procFd = process.apparmorProfile || process.selinuxLabel ? openProc(hand) : undefined;
-  // Its listener must be passed on before the user's program runs: an exec waits for that as an init process does for its start.
-  const gated = filter?.listener === true && noNewPrivileges;
-  const gate = gated && plan.fifoFd === undefined ? pipe() : undefined;
-  const fifoFd = plan.fifoFd ?? gate?.[0];
+  const waitFd = plan.fifoFd ?? gate?.[0];
   const program = sealedProgram({
     path,
     args: argsOf(process),
     env: completeEnvironment(rooted, process),
-    fifoFd,
-    filter: noNewPrivileges ? filter : undefined,
+    waitFd,
+    filter: filterInProgram ? filter : undefined,
+    filterFirst: listenerInProgram,
     labels: procFd === undefined ? undefined : { procFd, values: labelsOf(process) },
-    filterFirst: gated,
+    timeFd,
+    dropRights: keepAdmin ? (sink, options) => dropAdmin(sink, process, options) : undefined,
+    fork: report && { reportFd: report[1], terminal: plan.terminal !== undefined },
   });
   // Before the descriptors are no longer shared, else the child doesn't have it.
   const file = programFile(program);
-  if (plan.terminal) useTerminal(hand, plan.terminal.peer);
+  if (plan.terminal) useTerminal(hand, plan.terminal.peer, { controlling: !plan.fork });
 
-  const ownUsers = linux.namespaces?.some(({ type }) => type === "user") === true;
   joinKeyring(hand, plan.id, { keyring: plan.keyring, ownUsers });
   ownStreams(hand, process.user?.uid ?? 0);
   hand.call("close_range", [3 + preserveFds, 0xffffffff, 4], { about: "close-on-exec" });
   // The engine marks whatever it is started with.
-  for (let fd = 3; fd < 3 + preserveFds; fd++) hand.call("fcntl", [fd, 2, 0]);
-  if (fifoFd !== undefined) hand.call("fcntl", [fifoFd, 2, 0]);
-  if (procFd !== undefined) hand.call("fcntl", [procFd, 2, 0]);
+  for (let fd = 3; fd < 3 + preserveFds; fd++) hand.call("fcntl", [fd, F_SETFD, 0]);
+  for (const fd of [waitFd, report?.[1], procFd, timeFd]) {
+    if (fd !== undefined) hand.call("fcntl", [fd, F_SETFD, 0]);
+  }
   if (noNewPrivileges) hand.call("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
-  setScheduling(hand, process);
+  setScheduling(hand, process, { policy: !scheduleLate });
   setPersonality(hand, linux.personality);
   setMemoryPolicy(hand, linux.memoryPolicy);
-  if (filter && !noNewPrivileges) {
+  if (filter && !filterInProgram) {
     const listener = loadFilter(sinkOf(hand), filter.program, filter.flags);
     if (filter.listener) {
       hand.run();
-      passListener(hand, plan, hand.result(listener));
+      passListener(hand.pid, plan, hand.result(listener));
     }
   }
-  const raised = setCredentials(sinkOf(hand), process);
+  const raised = setCredentials(sinkOf(hand), process, { keepAdmin, ownUsers });
   if (plan.cwdAsUser) enterDirectoryAsUser(hand, process);
   mayExecute(hand, process, path);
   hand.call("prctl", [PR_SET_PDEATHSIG, 0]);
   callProgram(hand, file, ["runc", "init"]);
   hand.runToExec();
   warnOfAmbient(hand, raised);
-  if (gated) passListener(hand, plan, findListener(hand.pid));
-  if (gate) {
-    writeAll(gate[1], "0");
-    for (const fd of gate) close(fd);
+  const pid = report ? childOf(hand.pid, report) : hand.pid;
+  try {
+    if (scheduleLate && process.scheduler) scheduleProcess(pid, process.scheduler);
+    if (listenerInProgram) passListener(pid, plan, findListener(pid));
+    if (gate) writeAll(gate[1], "0");
+  } catch (error) {
+    kill(pid, 9);
+    waitPid(pid);
+    throw error;
+  } finally {
+    for (const fd of gate ?? []) close(fd);
   }
+  return pid;
+}
+
+/** The number of the child that a program has made, which then ends. */
+function childOf(parent: number, [readEnd, writeEnd]: [number, number]): number {
+  close(writeEnd);
+  const answer = fixedBuffer(8);
+  const length = read(readEnd, answer);
+  close(readEnd);
+  waitPid(parent);
+  const pid = length === 8 ? Number(answer.readBigInt64LE()) : -ESRCH;
+  if (pid < 0) throw new StartError(`fork: ${errnoText(-pid)}`);
+  return pid;
 }
 
 /** Queue: find out before `start` that the user has no right to the program. */
@@ -144,10 +184,10 @@ function openProc(hand: Hand): number {
 }
 
 /** Hand the listener's descriptor, which is the child's, to the agent that the specification names. */
-function passListener(hand: Hand, plan: ProcessPlan, childFd: number): void {
-  const pidfd = pidfdOpen(hand.pid);
+function passListener(pid: number, plan: ProcessPlan, childFd: number): void {
+  const pidfd = pidfdOpen(pid);
   const fd = pidfdGetfd(pidfd, childFd);
   close(pidfd);
-  sendListener(plan.linux.seccomp, { pid: hand.pid, state: plan.state() }, fd);
+  sendListener(plan.linux.seccomp, { pid, state: plan.state() }, fd);
   close(fd);
 }

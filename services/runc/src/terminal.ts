@@ -1,6 +1,7 @@
 import type { Rooted } from "@longshore/mounts";
 import type { Process } from "@longshore/oci";
 import {
+  CLONE_FILES,
   type Hand,
   makedev,
   O_CLOEXEC,
@@ -51,9 +52,12 @@ export function openTerminal(rooted: Rooted, process: Process): Terminal {
   return { master, peer };
 }
 
-/** Queue: the terminal becomes the controlling one and the three streams. The descriptors are no longer shared with us then. */
-export function useTerminal(hand: Hand, peer: Slot): void {
-  hand.call("unshare", [0x400]);
+/**
+ * Queue: the terminal becomes the three streams and, unless that is left to another, the controlling one. The descriptors are no
+ * longer shared with us then.
+ */
+export function useTerminal(hand: Hand, peer: Slot, { controlling }: { controlling: boolean }): void {
+  hand.call("unshare", [CLONE_FILES]);
   for (const fd of [0, 1, 2]) hand.call("dup3", [peer, fd, 0], { about: "terminal" });
-  hand.call("ioctl", [0, TIOCSCTTY, 0], { about: "controlling terminal" });
+  if (controlling) hand.call("ioctl", [0, TIOCSCTTY, 0], { about: "controlling terminal" });
 }
