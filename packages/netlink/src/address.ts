@@ -20,6 +20,7 @@ const AF_INET6 = 10;
 const IFADDR_BYTES = 8;
 const ROUTE_BYTES = 12;
 
+const IFA_F_PERMANENT = 0x80;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_BROADCAST = 4;
@@ -37,6 +38,10 @@ export interface LinkAddress {
   readonly index: number;
   readonly address: Uint8Array;
   readonly prefixLength: number;
+  /** Set by somebody, for good; not learnt, nor with a time to live. */
+  readonly permanent?: boolean;
+  /** Meant for the whole world, not for the link or the host alone. */
+  readonly global?: boolean;
 }
 
 /** A unicast route of the main table; `destination` has 4 or 16 bytes, and none for the default route. */
@@ -94,7 +99,13 @@ export function parseAddress(body: Uint8Array): LinkAddress {
   const attributes = parseAttributes(body.subarray(IFADDR_BYTES));
   // IFA_ADDRESS is the other end's on a point-to-point link.
   const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? new Uint8Array();
-  return { index: view.readUInt32LE(4), address: address.slice(), prefixLength: view.readUInt8(1) };
+  return {
+    index: view.readUInt32LE(4),
+    address: Uint8Array.from(address),
+    prefixLength: view.readUInt8(1),
+    permanent: (view.readUInt8(2) & IFA_F_PERMANENT) !== 0,
+    global: view.readUInt8(3) === RT_SCOPE_UNIVERSE,
+  };
 }
 
 /** The default route, by a gateway that the interface reaches directly. */
@@ -127,7 +138,7 @@ export function parseRoute(body: Uint8Array): Route | undefined {
   const index = attributes.get(RTA_OIF);
   return {
     index: index && Buffer.from(index).readUInt32LE(0),
-    destination: (attributes.get(RTA_DST) ?? new Uint8Array()).slice(),
+    destination: Uint8Array.from(attributes.get(RTA_DST) ?? []),
     prefixLength: view.readUInt8(1),
   };
 }

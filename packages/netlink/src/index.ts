@@ -11,6 +11,7 @@ export {
   deleteLink,
   type Link,
   MAX_LINK_NAME,
+  moveLink,
   setBridgePort,
   setLink,
 } from "./link.ts";

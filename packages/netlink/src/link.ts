@@ -128,6 +128,21 @@ export function setLink(
   };
 }
 
+/** Move an interface to another network namespace, under a name that it has there from the first moment; the kernel takes it down. */
+export function moveLink(options: { index: number; name: string; netns: number }): NetlinkRequest {
+  const { index, name, netns } = options;
+  return {
+    what: `move link ${index} to another network namespace`,
+    type: RTM_NEWLINK,
+    flags: NLM_F_ACK,
+    body(writer) {
+      interfaceInfo(writer, { index });
+      writer.attributeString(IFLA_IFNAME, name);
+      writer.attributeU32(IFLA_NET_NS_FD, netns);
+    },
+  };
+}
+
 /** Change what an interface may do as a port of its bridge. `isolated` ports reach no other isolated port. */
 export function setBridgePort(
   index: number,

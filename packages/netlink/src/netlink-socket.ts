@@ -1,5 +1,4 @@
-import fs from "node:fs";
-import { fixedBuffer, receive, send, setsockopt, socket } from "@longshore/syscalls";
+import { close, fixedBuffer, receive, send, setsockopt, socket } from "@longshore/syscalls";
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
@@ -40,7 +39,7 @@ export class NetlinkSocket implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#fd < 0) return;
-    fs.closeSync(this.#fd);
+    close(this.#fd);
     this.#fd = -1;
   }
 }

@@ -11,6 +11,7 @@ import {
   CLONE_PARENT_SETTID,
   CLONE_VM,
   F_ADD_SEALS,
+  PR_SET_DUMPABLE,
   PR_SET_NAME,
   PR_SET_PDEATHSIG,
 } from "./constants.ts";
@@ -211,6 +212,8 @@ export class Hand implements Disposable {
   #gone = false;
 
   constructor(options: HandOptions) {
+    // Of the memory that we share: nobody in a namespace that the child is born in may look into it, not for a moment.
+    syscall(NR.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     const spawn = loadCode();
     this.#mailbox = fixedBuffer(32);
     this.#address = addressOf(this.#mailbox);

@@ -30,6 +30,7 @@ import { runHooks } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
 import { log } from "./log.ts";
 import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
+import { checkNetDevices, moveNetDevices } from "./network-devices.ts";
 import {
   type Created,
   checkPreservedFds,
@@ -114,6 +115,7 @@ export function createContainer(options: CreateOptions): Created {
     throw new EngineError("unimplemented", "linux.namespaces: joining a time namespace is not supported");
   }
   if (spec.linux?.sysctl) checkSysctls(spec, namespaces);
+  if (spec.linux?.netDevices) checkNetDevices(spec.linux.netDevices, namespaces);
   const mappings = userMappings(namespaces);
   options.foreground?.prepare(process.terminal === true);
   if (spec.linux?.intelRdt) checkRdt(spec.linux.intelRdt);
@@ -218,6 +220,10 @@ function startInit(init: InitPlan): Created {
   else joinGroup(hand, group);
   using porter = stage("namespaces", () => settleNamespaces(hand, namespaces, spec));
   plan.porter = porter;
+  if (spec.linux?.netDevices) {
+    stage("namespaces", () => hand.run());
+    moveNetDevices(spec.linux.netDevices, hand.pid);
+  }
   const creating = ociState(saved, "creating");
   const { hooks } = spec;
   const early = (hooks?.prestart?.length ?? 0) + (hooks?.createRuntime?.length ?? 0) > 0;

@@ -125,7 +125,7 @@ it("CVE-2021-30465: volumes mounted on links end inside the root", () => {
   }
 });
 
-it("CVE-2021-30465, CVE-2024-45310: while another swaps a target for a link, nothing appears outside", () => {
+it("CVE-2021-30465, CVE-2024-45310: while another swaps a target for a link, nothing appears outside", async () => {
   const shared = volume("race");
   fs.mkdirSync(path.join(shared, "target"));
   const payload = volume("race-payload");
@@ -164,6 +164,7 @@ it("CVE-2021-30465, CVE-2024-45310: while another swaps a target for a link, not
     expect(made).toBeGreaterThan(0);
   } finally {
     racer.kill(9);
+    await racer.exited;
   }
   expect(fs.readdirSync(hit)).toEqual([]);
 });

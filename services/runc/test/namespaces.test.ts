@@ -157,7 +157,7 @@ it.each(OTHERS)("a %s namespace is joined by its path, the others are new", (typ
   }
 });
 
-it("a mount namespace is joined by its path, and what is mounted there is seen", () => {
+it("a mount namespace is joined by its path, and what is mounted there is seen", async () => {
   const holder = Bun.spawn(["unshare", "--mount", "--propagation", "private", "sh", "-c", "exec sleep 1000"]);
   try {
     while (fs.readlinkSync(`/proc/${holder.pid}/ns/mnt`) === fs.readlinkSync("/proc/self/ns/mnt"))
@@ -173,6 +173,7 @@ it("a mount namespace is joined by its path, and what is mounted there is seen",
     expect(container.script("echo $$ > /tmp/x; cat /proc/self/comm").stdout).toBe("cat\n");
   } finally {
     holder.kill();
+    await holder.exited;
   }
 });
 
@@ -202,7 +203,7 @@ it("a user namespace is joined by its path, together with one that it owns and n
   expect(wrong.stderr).toContain("both namespace path and non-matching mapping specified");
 });
 
-it("a new user namespace goes with a network namespace that belongs to the host", () => {
+it("a new user namespace goes with a network namespace that belongs to the host", async () => {
   const holder = Bun.spawn(["unshare", "--net", "sleep", "1000"]);
   try {
     while (fs.readlinkSync(`/proc/${holder.pid}/ns/net`) === fs.readlinkSync("/proc/self/ns/net"))
@@ -221,6 +222,7 @@ it("a new user namespace goes with a network namespace that belongs to the host"
     expect(stdout).toBe(`0\n${fs.readlinkSync(`/proc/${holder.pid}/ns/net`)}\n`);
   } finally {
     holder.kill();
+    await holder.exited;
   }
 });
 
