@@ -1,16 +1,24 @@
 import { EngineError, isErrno } from "@longshore/errors";
-import { exists, mkdirAll, readText, readTextIfExists, rmdir, writeControl } from "@longshore/syscalls";
+import { exists, mkdirAll, readText, readTextIfExists, writeControl } from "@longshore/syscalls";
 import { Group } from "./group.ts";
 import { hierarchies } from "./hierarchies.ts";
 import { groupPath } from "./paths.ts";
 
+/** A container's group before it is there. */
+export interface PlannedGroup {
+  group: Group;
+  /** Make the directories. */
+  make(): void;
+}
+
 /**
- * Make the directories of a container's group. One that is there already is used, as long as nobody is in it and it isn't frozen.
+ * Where a container's group will be in all hierarchies. One that is there already may be used, as long as nobody is in it and it isn't
+ * frozen. Nothing is made yet: first it is to be written down what will be, so that it can be removed whatever happens.
  *
  * @param cgroupsPath of the specification, or the container's id when it has none
  * @throws EngineError in the original's words
  */
-export function createGroup(cgroupsPath: string): Group {
+export function planGroup(cgroupsPath: string): PlannedGroup {
   const mounts = hierarchies();
   const unified = mounts.every(({ version }) => version === 2);
   const group = new Group(
@@ -20,34 +28,24 @@ export function createGroup(cgroupsPath: string): Group {
       path: groupPath(hierarchy, cgroupsPath, unified),
     })),
   );
+  const devices = group.pathOf("devices");
   // Without it a container could reach every device.
-  if (group.pathOf("devices") === undefined) {
-    throw new EngineError("unimplemented", "mountpoint for devices not found");
-  }
-  const made: string[] = [];
-  try {
-    for (const [index, directory] of group.directories.entries()) {
+  if (devices === undefined) throw new EngineError("unimplemented", "mountpoint for devices not found");
+  if ([devices, group.unifiedPath].some((path) => path !== undefined && exists(path))) refuseUsed(group);
+  const make = () => {
+    for (const [index, { path, controllers }] of group.directories.entries()) {
       const top = mounts[index]?.mountpoint ?? "";
-      if (unified) {
-        passControllersDown(top, directory.path);
-        refuseThreaded(directory.path);
-      }
-      const there = mkdirAll(directory.path) === 0;
-      if (there) refuseUsed(group, directory.path);
-      else made.push(directory.path);
-      if (directory.controllers.includes("cpuset")) fillCpuset(top, directory.path);
+      if (unified) passControllersDown(top, path);
+      mkdirAll(path);
+      if (unified) refuseThreaded(path);
+      if (controllers.includes("cpuset")) fillCpuset(top, path);
     }
-  } catch (error) {
-    // Those that were there before are somebody else's.
-    for (const path of made) rmdir(path);
-    throw error;
-  }
-  return group;
+  };
+  return { group, make };
 }
 
-function refuseUsed(group: Group, path: string): void {
-  if (path !== group.pathOf("devices") && path !== group.pathOf("freezer")) return;
-  const count = group.processes().length;
+function refuseUsed(group: Group): void {
+  const count = group.everybody().length;
   if (count > 0) {
     throw new EngineError("conflict", `container's cgroup is not empty: ${count} process(es) found`);
   }

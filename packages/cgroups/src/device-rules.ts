@@ -52,7 +52,7 @@ export function devicePolicy(rules: readonly DeviceRule[]): DevicePolicy {
     }
     if (type !== "b" && type !== "c") throw new RangeError(`invalid type ${JSON.stringify(type)}`);
     const exception: Exception = { type, major, minor, access: accessBits(access) };
-    if ((rule.allow === true) === allow) withdraw(exceptions, exception);
+    if ((rule.allow === true) === allow) withdraw(exceptions, exception, allow);
     else add(exceptions, exception);
   }
   const sorted = [...exceptions.values()].sort(
@@ -69,7 +69,11 @@ function add(exceptions: Map<string, Exception>, exception: Exception): void {
   exceptions.set(key, { ...exception, access });
 }
 
-function withdraw(exceptions: Map<string, Exception>, { type, major, minor, access }: Exception): void {
+function withdraw(
+  exceptions: Map<string, Exception>,
+  { type, major, minor, access }: Exception,
+  allow: boolean,
+): void {
   const own = keyOf({ type, major, minor });
   for (const wider of [
     { type, major: -1, minor },
@@ -79,7 +83,7 @@ function withdraw(exceptions: Map<string, Exception>, { type, major, minor, acce
     const key = keyOf(wider);
     if (key === own || ((exceptions.get(key)?.access ?? 0) & access) === 0) continue;
     throw new RangeError(
-      `requested rule [${own} ${accessText(access)}] not supported by devices cgroupv1 (cannot punch hole in existing wildcard rule [${key} ${accessText(exceptions.get(key)?.access ?? 0)}])`,
+      `unable to remove '${allow ? "deny" : "allow"}' exception: requested rule [${own} ${accessText(access)}] not supported by devices cgroupv1 (cannot punch hole in existing wildcard rule [${key} ${accessText(exceptions.get(key)?.access ?? 0)}])`,
     );
   }
   const left = (exceptions.get(own)?.access ?? 0) & ~access;

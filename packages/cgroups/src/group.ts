@@ -51,16 +51,25 @@ export class Group {
       : this.directories.find(({ controllers }) => controllers.includes(controller))?.path;
   }
 
-  /** All processes in the group and below. */
+  /** All processes in the group and below; of the hierarchies of v1 one speaks for all. */
   processes(): number[] {
     const first = this.unified ? this.unifiedPath : (this.pathOf("devices") ?? this.directories[0]?.path);
     return first === undefined ? [] : processesBelow(first);
   }
 
+  /**
+   * Also who isn't in all hierarchies yet: a process is born in the unified one, and joins those of v1 later. (The others are not looked
+   * at before a container is made: what is there may be somebody else's.)
+   */
+  everybody(): number[] {
+    const newborn = this.unified || this.unifiedPath === undefined ? [] : processesBelow(this.unifiedPath);
+    return [...new Set([...this.processes(), ...newborn])];
+  }
+
   /** Kill everything inside with SIGKILL and wait for it to go, at most some seconds. */
   killAll(): void {
     for (let attempt = 0; attempt < 500; attempt++) {
-      const pids = this.processes().filter((pid) => pid > 0 && isAlive(pid));
+      const pids = this.everybody().filter((pid) => pid > 0 && isAlive(pid));
       if (pids.length === 0) return;
       for (const pid of pids) {
         try {
@@ -99,9 +108,14 @@ export class Group {
     return path !== undefined && readTextIfExists(`${path}/cgroup.freeze`)?.trim() === "1";
   }
 
-  /** Remove the directories, with what was made below. Done twice it does nothing. */
+  /** Remove the directories, with what was made below, and kill whoever is still inside. Done twice it does nothing. */
   remove(): void {
-    for (const { path } of this.directories) removeTree(path);
+    for (const { path } of this.directories) removeTree(path, () => this.#empty());
+  }
+
+  #empty(): void {
+    if (this.frozen) this.freeze(false);
+    this.killAll();
   }
 }
 
@@ -133,7 +147,8 @@ function processesBelow(path: string): number[] {
   return [...own.map(Number), ...below.flatMap(({ name }) => processesBelow(`${path}/${name}`))];
 }
 
-function removeTree(path: string): void {
+/** Remove a group and those below. The kernel refuses while somebody is inside. */
+function removeTree(path: string, empty: () => void): void {
   for (let attempt = 0; ; attempt++) {
     try {
       rmdir(path);
@@ -142,8 +157,9 @@ function removeTree(path: string): void {
       if (isErrno(error, "ENOENT")) return;
       if (!isErrno(error, "EBUSY", "ENOTEMPTY") || attempt > 60) throw error;
     }
+    if (attempt === 1) empty();
     for (const { name, type } of attempt === 0 ? readDirectory(path) : [])
-      if (type === 4) removeTree(`${path}/${name}`);
+      if (type === 4) removeTree(`${path}/${name}`, empty);
     // Its last process may just be going: the kernel lets go of it a moment after it was reaped.
     if (attempt > 0) sleepMs(Math.min(attempt, 20));
   }

@@ -1,4 +1,4 @@
-export { createGroup } from "./create-group.ts";
+export { type PlannedGroup, planGroup } from "./create-group.ts";
 export { Group, type GroupDirectory, type GroupState } from "./group.ts";
 export { CGROUP_ROOT } from "./hierarchies.ts";
 export { applyResources } from "./limits.ts";

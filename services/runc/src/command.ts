@@ -4,6 +4,8 @@ import type { CommandSyntax, Parsed } from "./flags.ts";
 export interface Globals {
   /** Absolute. */
   root: string;
+  /** Whether cgroups are to be made through systemd. */
+  systemdCgroup: boolean;
 }
 
 /** A command: its flags and what it does; the result is the exit code. */

@@ -19,7 +19,7 @@ export const CREATE_FLAGS = {
 /** Make a container as `create` and `run` are told. */
 export function createFromFlags(
   parsed: Parsed,
-  { root }: Globals,
+  { root, systemdCgroup }: Globals,
   { id, foreground }: { id: string; foreground: Foreground | undefined },
 ): Created {
   const path = (flag: string) => {
@@ -28,6 +28,7 @@ export function createFromFlags(
   };
   return createContainer({
     root,
+    systemdCgroup,
     id,
     bundle: absolute(parsed.values.get("bundle") ?? process.cwd()).replace(/(?<=.)\/+$/, ""),
     pidFile: path("pid-file"),

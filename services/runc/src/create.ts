@@ -1,4 +1,4 @@
-import { applyResources, checkRdt, createGroup, type Group, joinRdt, leaveRdt } from "@longshore/cgroups";
+import { checkRdt, type Group, joinRdt, leaveRdt } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
 import type { Rooted } from "@longshore/mounts";
 import { parseSpec, type Spec } from "@longshore/oci";
@@ -24,11 +24,10 @@ import {
   writeFile,
 } from "@longshore/syscalls";
 import { setFinalAffinity } from "./attributes.ts";
+import { type ContainerGroup, planContainerGroup } from "./container-group.ts";
 import { setLimits } from "./credentials.ts";
-import { deviceRules } from "./devices.ts";
 import { runHooks } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
-import { log } from "./log.ts";
 import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
 import { checkNetDevices, moveNetDevices } from "./network-devices.ts";
 import {
@@ -43,6 +42,7 @@ import {
   writePidFile,
 } from "./process-setup.ts";
 import { findProgram } from "./program-path.ts";
+import { removeGroup } from "./remove-group.ts";
 import { buildRootfs, checkMounts, enterRoot } from "./rootfs.ts";
 import { cleanDestination, type RootfsPlan } from "./rootfs-plan.ts";
 import { checkNamespaces, settleNamespaces, userMappings } from "./settle-namespaces.ts";
@@ -55,6 +55,7 @@ import { enterDirectory } from "./working-directory.ts";
 
 export interface CreateOptions {
   root: string;
+  systemdCgroup: boolean;
   id: string;
   /** Absolute. */
   bundle: string;
@@ -125,8 +126,9 @@ export function createContainer(options: CreateOptions): Created {
     const path = spec.root.path;
     const rootfs = cleanDestination(path.startsWith("/") ? path : `${realPath(bundle)}/${path}`);
     writeFile(`${directory}/config.json`, text, { mode: 0o600 });
-    const group = createGroup(spec.linux?.cgroupsPath || id);
-    undo.push(() => group.remove());
+    const planned = planContainerGroup(spec, { id, throughSystemd: options.systemdCgroup });
+    const { group } = planned;
+    undo.push(() => removeGroup(group));
     const plan: RootfsPlan = {
       spec,
       mounts,
@@ -147,16 +149,17 @@ export function createContainer(options: CreateOptions): Created {
       created: new Date().toISOString(),
       rootfs,
       group: group.directories,
+      ...(group.unit === undefined ? {} : { unit: group.unit }),
       ociVersion: spec.ociVersion,
       hooks: spec.hooks ?? {},
       annotations: spec.annotations ?? {},
       ownPidNamespace: namespaces.own.has("pid"),
       noNewKeyring: options.noNewKeyring,
     };
+    // Before anything is made that `delete --force` would have to find.
     saveState(directory, saved);
-    const resources = { ...spec.linux?.resources, devices: deviceRules(spec) };
-    for (const words of applyResources(group, resources)) log("warning", words);
-    return startInit({ options, spec, process, namespaces, directory, group, plan, saved, undo });
+    planned.make();
+    return startInit({ options, spec, process, namespaces, directory, planned, plan, saved, undo });
   } catch (error) {
     for (const step of undo.reverse()) step();
     throw error;
@@ -169,21 +172,24 @@ interface InitPlan {
   process: NonNullable<Spec["process"]>;
   namespaces: NamespacePlan;
   directory: string;
-  group: Group;
+  planned: ContainerGroup;
   plan: RootfsPlan;
   saved: SavedState;
   undo: (() => void)[];
 }
 
 function startInit(init: InitPlan): Created {
-  const { options, spec, process, namespaces, directory, group, plan, saved, undo } = init;
+  const { options, spec, process, namespaces, directory, planned, plan, saved, undo } = init;
+  const { group } = planned;
   const fifo = `${directory}/exec.fifo`;
   mknod(fifo, S_IFIFO | 0o600);
   const fifoFd = openFile(fifo, O_RDWR | O_CLOEXEC);
   const consoleFd = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
   const { unifiedPath } = group;
   const cgroupFd =
-    unifiedPath === undefined ? undefined : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    unifiedPath === undefined || group.unit !== undefined
+      ? undefined
+      : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
   using hand = new Hand({ flags: namespaces.cloneFlags, cgroupFd, enter: namespaces.entered });
   undo.push(() => {
@@ -198,6 +204,7 @@ function startInit(init: InitPlan): Created {
   }
   saved.startTime = processStat(hand.pid)?.startTime ?? "";
   saveState(directory, saved);
+  planned.enter(hand.pid);
 
   const stage = <T>(words: string, run: () => T): T => {
     try {

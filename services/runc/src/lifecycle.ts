@@ -2,7 +2,6 @@ import { leaveRdt } from "@longshore/cgroups";
 import { EngineError, isErrno } from "@longshore/errors";
 import {
   close,
-  isAlive,
   kill,
   O_CLOEXEC,
   O_NONBLOCK,
@@ -16,6 +15,7 @@ import {
 } from "@longshore/syscalls";
 import { runHooks, runHooksToTheEnd } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
+import { removeGroup } from "./remove-group.ts";
 import { Container, type Status } from "./state.ts";
 
 type Verb = "start" | "delete" | "exec" | "pause" | "resume" | "kill" | "update";
@@ -165,12 +165,12 @@ export function deleteContainer(root: string, id: string, force: boolean): void 
 /** Everything of a container whose init process is gone. */
 export function destroy(container: Container): void {
   const { group, saved } = container;
-  // Without a pid namespace of its own, or when init died before its namespace was torn down, others may be left.
-  if (!saved.ownPidNamespace || group.processes().some(isAlive)) {
+  // The others of a pid namespace of its own were killed by the kernel when init went. `removeGroup` sees to who is left all the same.
+  if (!saved.ownPidNamespace) {
     if (group.frozen) group.freeze(false);
     group.killAll();
   }
-  group.remove();
+  removeGroup(group);
   if (saved.intelRdt) leaveRdt(saved.intelRdt);
   container.remove();
   runHooksToTheEnd(container.hooks, "poststop", container.ociState("stopped"));

@@ -21,6 +21,7 @@ function run(
       root: "value",
       "systemd-cgroup": "switch",
       rootless: "value",
+      criu: "value",
       help: "switch",
       version: "switch",
     },
@@ -28,13 +29,11 @@ function run(
   });
   const command = commands[name];
   if (!command) throw new UsageError(`No help topic for '${name}'`);
-  if (name === "help" || name === "version") return command.run(parseFlags([], command), { root: "" });
+  if (name === "help" || name === "version")
+    return command.run(parseFlags([], command), { root: "", systemdCgroup: false });
   const format = values.get("log-format") ?? "text";
   if (format !== "text" && format !== "json") throw new UsageError(`invalid log-format: ${format}`);
   setLog({ path: values.get("log") ?? "", format, debug: switches.has("debug") });
-  if (switches.has("systemd-cgroup")) {
-    throw new EngineError("unimplemented", "--systemd-cgroup is not supported: cgroups are managed directly");
-  }
   if (values.get("rootless") === "true")
     throw new EngineError("unimplemented", "--rootless is not supported");
   if (process.getuid?.() !== 0) throw new EngineError("permission_denied", "runc must run as root");
@@ -44,6 +43,7 @@ function run(
   log("debug", `command: ${name}, root: ${absoluteRoot}`);
   return command.run(parseCommand(name, args.slice(1), command), {
     root: withoutTrailingSlashes(absoluteRoot),
+    systemdCgroup: switches.has("systemd-cgroup"),
   });
 }
 

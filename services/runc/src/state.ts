@@ -1,5 +1,5 @@
 import { Group, type GroupState, type RdtState } from "@longshore/cgroups";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import type { Hooks, State } from "@longshore/oci";
 import {
   exists,
@@ -164,9 +164,25 @@ export function saveState(directory: string, state: SavedState): void {
   rename(part, `${directory}/state.json`);
 }
 
-/** Remove a container's directory; its files are few and flat. */
+/** Remove a container's directory; its files are few and flat. Done twice it does nothing. */
 export function removeDirectory(directory: string): void {
-  if (!exists(directory)) return;
-  for (const { name } of readDirectory(directory)) unlink(`${directory}/${name}`);
+  // These it always has; a look at what else there is costs more than they do.
+  for (const name of ["state.json", "config.json"]) removeFile(`${directory}/${name}`);
+  try {
+    rmdir(directory);
+    return;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return;
+    if (!isErrno(error, "ENOTEMPTY")) throw error;
+  }
+  for (const { name } of readDirectory(directory)) removeFile(`${directory}/${name}`);
   rmdir(directory);
+}
+
+function removeFile(path: string): void {
+  try {
+    unlink(path);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
 }

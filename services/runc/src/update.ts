@@ -4,6 +4,7 @@ import { EngineError } from "@longshore/errors";
 import { type Memory, parseResources, type Resources } from "@longshore/oci";
 import { fixedBuffer, read, readText, readTextIfExists } from "@longshore/syscalls";
 import type { Parsed } from "./flags.ts";
+import { systemd } from "./load.ts";
 
 /** Units of memory on the command line: binary, as the original's. */
 function unitOf(letter: string): number | undefined {
@@ -107,7 +108,9 @@ export function requestedResources({ values }: Parsed): Resources {
  * @returns what was left alone, in words for the log
  */
 export function updateGroup(group: Group, resources: Resources): string[] {
-  return applyResources(group, group.unified ? completed(group, resources) : resources);
+  const limits = group.unified ? completed(group, resources) : resources;
+  if (group.unit !== undefined) systemd().setUnitLimits(group, limits);
+  return applyResources(group, limits);
 }
 
 /** In v2 one file holds two of the specification's values: the one that isn't given is the one in force. */

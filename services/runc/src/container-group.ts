@@ -1,0 +1,54 @@
+import { applyResources, type Group, planGroup } from "@longshore/cgroups";
+import { EngineError } from "@longshore/errors";
+import type { Spec } from "@longshore/oci";
+import { deviceRules } from "./devices.ts";
+import { systemd } from "./load.ts";
+import { log } from "./log.ts";
+
+/** The cgroup of a container that is being made. */
+export interface ContainerGroup {
+  group: Group;
+  /** What can be done before there is a process. */
+  make(): void;
+  /** The rest, once there is one. */
+  enter(pid: number): void;
+}
+
+/** Where the cgroup will be and what is to be done for it; nothing is done yet. */
+export function planContainerGroup(
+  spec: Spec,
+  { id, throughSystemd }: { id: string; throughSystemd: boolean },
+): ContainerGroup {
+  const resources = { ...spec.linux?.resources, devices: deviceRules(spec) };
+  const limit = (group: Group) => {
+    try {
+      for (const words of applyResources(group, resources)) log("warning", words);
+    } catch (error) {
+      // What is wrong by itself the original finds before it starts anything.
+      if (!(error instanceof EngineError) || error.code === "invalid_argument") throw error;
+      const stage =
+        "unable to start container process: error during container init: error setting cgroup config for procHooks process";
+      throw new EngineError(error.code, `${stage}: ${error.message}`, { cause: error });
+    }
+  };
+  if (!throughSystemd) {
+    const { group, make } = planGroup(spec.linux?.cgroupsPath || id);
+    const makeLimited = () => {
+      make();
+      limit(group);
+    };
+    return { group, make: makeLimited, enter: () => undefined };
+  }
+  const { annotatedProperties, parseUnit, requireSystemd, setUnitLimits, startUnit, unitGroup } = systemd();
+  requireSystemd();
+  const unit = parseUnit(spec.linux?.cgroupsPath, id);
+  const properties = annotatedProperties(spec.annotations ?? {});
+  const group = unitGroup(unit);
+  // systemd makes no scope without a process in it.
+  const enter = (pid: number) => {
+    startUnit(group, { unit, pid, unified: group.unified, properties });
+    setUnitLimits(group, resources);
+    limit(group);
+  };
+  return { group, make: () => undefined, enter };
+}
