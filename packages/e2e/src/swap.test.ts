@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable, mixedBinDir, realContainerd, realDockerd } from "@longshore/suite";
-import { eventually, tempDir } from "@longshore/testkit";
+import { eventually, type TempDir, tempDir } from "@longshore/testkit";
 import { crunRefusal } from "./crun.ts";
 import { anyReal, binDir, skipped, useWorld, type World } from "./world.ts";
 
@@ -92,13 +92,13 @@ swap("our engine on the real containerd, shim and runc", absent(containerd), () 
   mainJob(useWorld({ components: { ...(containerd && { containerd }) } }));
 });
 swap("our engine with the real shim", absent(shim), () => {
-  mainJob(useWorld({ binDir: binDirWith({ [SHIM]: shim ?? "" }) }));
+  mainJob(useWorld(() => ({ binDir: binDirWith({ [SHIM]: shim ?? "" }) })));
 });
 swap("our engine with the real runc", absent(runc), () => {
-  mainJob(useWorld({ binDir: binDirWith({ runc: runc ?? "" }) }));
+  mainJob(useWorld(() => ({ binDir: binDirWith({ runc: runc ?? "" }) })));
 });
 swap("our engine with crun", noCrun, () => {
-  mainJob(useWorld({ binDir: binDirWith({ runc: crun ?? "" }) }));
+  mainJob(useWorld(() => ({ binDir: binDirWith({ runc: crun ?? "" }) })));
 });
 swap("the real dockerd on our containerd, shim and runc", absent(dockerd), () => {
   mainJob(
@@ -114,13 +114,18 @@ swap("the real dockerd on our containerd, shim and runc", absent(dockerd), () =>
 
 /** Tests of `dockerd --add-runtime other=FILE` and `docker run --runtime other`, where FILE notes each call before it becomes `runtime`. */
 function addedRuntime(runtime: string): void {
-  const dir = tempDir();
-  afterAll(() => dir[Symbol.dispose]());
-  const file = path.join(dir.path, "other");
-  const calls = path.join(dir.path, "calls");
-  fs.writeFileSync(file, `#!/bin/sh\necho "$@" >>${calls}\nexec ${runtime} "$@"\n`, { mode: 0o755 });
-  fs.writeFileSync(calls, "");
-  const world = useWorld({ components: { dockerd: { extraArgs: ["--add-runtime", `other=${file}`] } } });
+  let dir: TempDir | undefined;
+  let file = "";
+  let calls = "";
+  const world = useWorld(() => {
+    dir = tempDir();
+    file = path.join(dir.path, "other");
+    calls = path.join(dir.path, "calls");
+    fs.writeFileSync(file, `#!/bin/sh\necho "$@" >>${calls}\nexec ${runtime} "$@"\n`, { mode: 0o755 });
+    fs.writeFileSync(calls, "");
+    return { components: { dockerd: { extraArgs: ["--add-runtime", `other=${file}`] } } };
+  });
+  afterAll(() => dir?.[Symbol.dispose]());
 
   test("only containers that ask for it get it", async () => {
     const docker = world().docker();

@@ -132,11 +132,14 @@ async function openWorld({ pull = ["busybox"], push = [], ...options }: WorldOpt
   };
 }
 
-/** Open a world before a file's tests and close it after them; the function it returns is for use in the tests. */
-export function useWorld(options?: WorldOptions): () => World {
+/**
+ * Open a world before a file's tests and close it after them; the function it returns is for use in the tests. Options that take something
+ * to make are best given as a function: it is called only when one of the tests is wanted.
+ */
+export function useWorld(options?: WorldOptions | (() => WorldOptions | Promise<WorldOptions>)): () => World {
   let world: World | undefined;
   beforeAll(async () => {
-    world = await openWorld(options);
+    world = await openWorld(typeof options === "function" ? await options() : options);
   });
   afterAll(() => world?.[Symbol.asyncDispose]());
   return () => {

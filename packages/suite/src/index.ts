@@ -10,6 +10,7 @@ export {
   type LocalImage,
   makeImage,
 } from "./local-image.ts";
+export { type GivenNats, parseNatsUrl } from "./nats.ts";
 export { type SuitePaths, suitePaths } from "./paths.ts";
 export { realContainerd, realDockerd } from "./peers.ts";
 export { processIdentity, sameProcess } from "./process-identity.ts";

@@ -5,8 +5,28 @@ import path from "node:path";
 import type { SuitePaths } from "./paths.ts";
 
 export interface NatsSettings {
-  port: number;
+  /** Of the nats-server to start; undefined when a running one was given. */
+  port: number | undefined;
   url: string;
+}
+
+/** A NATS server that runs already, with JetStream. */
+export interface GivenNats {
+  /** `nats://host:port`, without the token. */
+  url: string;
+  token: string;
+}
+
+/**
+ * A server's address with its token, as NATS's own tools take it: `nats://TOKEN@host:port`.
+ *
+ * @throws Error without a token: every container on the host's network could read and forge events
+ */
+export function parseNatsUrl(text: string): GivenNats {
+  const { protocol, username, host } = new URL(text);
+  if (protocol !== "nats:" || username === "" || host === "")
+    throw new Error(`not of the form nats://TOKEN@host:port: ${text.replace(/\/\/.*@/, "//")}`);
+  return { url: `nats://${host}`, token: decodeURIComponent(username) };
 }
 
 async function freePort(): Promise<number> {
@@ -26,10 +46,17 @@ function readTrimmed(file: string): string | undefined {
 }
 
 /**
- * Write nats-server's configuration and token. Both the port and the token stay the same from one start to the next,
+ * Write nats-server's configuration and token, or only the token of one that is `given`. Both the port and the token stay the same from one start to the next,
  * because running shims have them and publish their containers' exits with them.
  */
-export async function prepareNats(paths: SuitePaths, givenPort?: number): Promise<NatsSettings> {
+export async function prepareNats(
+  paths: SuitePaths,
+  { port: givenPort, given }: { port?: number | undefined; given?: GivenNats | undefined } = {},
+): Promise<NatsSettings> {
+  if (given) {
+    writeSecret(paths.natsTokenFile, `${given.token}\n`);
+    return { port: undefined, url: given.url };
+  }
   const portFile = path.join(paths.run, "nats.port");
   const port = givenPort ?? (Number(readTrimmed(portFile)) || (await freePort()));
   const token = readTrimmed(paths.natsTokenFile) ?? crypto.randomBytes(32).toString("hex");

@@ -3,7 +3,7 @@ import path from "node:path";
 import { Daemon, type DaemonFailure } from "./daemon.ts";
 import { findExecutable } from "./executables.ts";
 import { engineHealthy, grpcHealthy, natsHealthy, type Probe } from "./health.ts";
-import { type NatsSettings, prepareNats } from "./nats.ts";
+import { type GivenNats, type NatsSettings, prepareNats } from "./nats.ts";
 import { type SuitePaths, suitePaths } from "./paths.ts";
 import { leftBehind, refuseSecondOwner, writeRecord } from "./record.ts";
 
@@ -47,6 +47,8 @@ export interface SuiteOptions {
   logLevel?: string;
   /** Loopback port of nats-server; when left out, that of the last start, at first a free one. */
   natsPort?: number;
+  /** A NATS server that runs already; none is started then. */
+  nats?: GivenNats;
   /** `host:port` of registries without TLS, beside loopback. */
   insecureRegistries?: string[];
   components?: Partial<Record<ComponentName, Component>>;
@@ -100,7 +102,11 @@ export async function startSuite(options: SuiteOptions): Promise<Suite> {
   }
   writeRecord(paths.record, {});
   fs.mkdirSync(paths.logs, { recursive: true, mode: 0o750 });
-  const suite = new RunningSuite(options, paths, await prepareNats(paths, options.natsPort));
+  const suite = new RunningSuite(
+    options,
+    paths,
+    await prepareNats(paths, { port: options.natsPort, given: options.nats }),
+  );
   const stop = () => void suite.stop();
   options.signal?.addEventListener("abort", stop, { once: true });
   try {
@@ -136,7 +142,9 @@ class RunningSuite implements Suite {
   async startAll(): Promise<void> {
     // dockerd asks containerd for the containers that ran on, so it comes after it; the others don't wait for each other.
     const { without = [] } = this.#options;
-    const wanted = componentNames.filter((name) => !without.includes(name));
+    const wanted = componentNames.filter(
+      (name) => !without.includes(name) && !(name === "nats-server" && this.#options.nats),
+    );
     const first = wanted.filter((name) => name !== "dockerd").map((name) => this.start(name));
     for (const result of await Promise.allSettled(first))
       if (result.status === "rejected") throw result.reason;
@@ -225,6 +233,7 @@ class RunningSuite implements Suite {
   #probe(name: ComponentName): Probe {
     switch (name) {
       case "nats-server":
+        if (this.#nats.port === undefined) throw new Error("nats-server: the given one is not ours to start");
         return natsHealthy(this.#nats.port);
       case "containerd":
         return grpcHealthy(this.paths.containerdSocket);

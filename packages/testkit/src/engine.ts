@@ -3,14 +3,21 @@ import crypto from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { componentNames, findExecutable, type Suite, type SuiteOptions, startSuite } from "@longshore/suite";
+import {
+  componentNames,
+  findExecutable,
+  parseNatsUrl,
+  type Suite,
+  type SuiteOptions,
+  startSuite,
+} from "@longshore/suite";
 import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
 import { eventually } from "./eventually.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
 import { mountsBelow, tempDir } from "./temp-dir.ts";
 
-export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLevel" | "binDir"> & {
+export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLevel" | "binDir" | "nats"> & {
   /** The client to clean up with: any that works. */
   cli: DockerCli;
   /** What a foreign component is known to leave behind, as lines of `engineTraces`. */
@@ -18,6 +25,10 @@ export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLe
   /** Make the bridge before the daemons start, which a real dockerd wants. */
   bridgeFirst?: boolean;
 };
+
+const natsUrl = process.env.LONGSHORE_TEST_NATS_URL;
+/** The NATS server that all engines of the tests use, instead of one each: LONGSHORE_TEST_NATS_URL, `nats://TOKEN@host:port`. */
+export const givenNats = natsUrl ? parseNatsUrl(natsUrl) : undefined;
 
 /** A private suite for tests: sockets, state, bridge and cgroups of its own. */
 export interface Engine extends AsyncDisposable {
@@ -61,7 +72,15 @@ export async function startEngine({
   if (bridgeFirst) await makeBridge(bridge);
   let suite: Suite;
   try {
-    suite = await startSuite({ logLevel: "debug", ...options, dir: temp.path, bridge, cgroupParent });
+    const nats = givenNats && { nats: givenNats };
+    suite = await startSuite({
+      logLevel: "debug",
+      ...nats,
+      ...options,
+      dir: temp.path,
+      bridge,
+      cgroupParent,
+    });
   } catch (error) {
     removeKept(bridge.name, cgroupParent);
     temp[Symbol.dispose]();

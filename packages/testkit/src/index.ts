@@ -1,7 +1,7 @@
 export { type CommandOptions, type CommandResult, output, run } from "./command.ts";
 export { debianImage } from "./debian-image.ts";
 export { type Docker, type DockerCli, dockerClis, dockerFor, realDockerClis } from "./docker-cli.ts";
-export { type Engine, type EngineOptions, startEngine } from "./engine.ts";
+export { type Engine, type EngineOptions, givenNats, startEngine } from "./engine.ts";
 export { type EventuallyOptions, eventually } from "./eventually.ts";
 export {
   type EngineScope,
