@@ -1,6 +1,23 @@
-import fs from "node:fs";
 import { isErrno } from "@longshore/errors";
+// node:fs would cost a shim half a megabyte just when NATS is away, and it may be for long.
+import {
+  addressOf,
+  check,
+  Fd,
+  fixedBuffer,
+  O_APPEND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_WRONLY,
+  openFile,
+  stat,
+  syscall,
+  unlink,
+  writeAll,
+} from "@longshore/syscalls";
 import type { OutgoingEvent } from "./envelope.ts";
+
+const NR_PREAD64 = 17;
 
 export interface DiskQueueOptions {
   /** The file; its directory must exist. */
@@ -40,7 +57,8 @@ export class DiskQueue {
       this.dropped++;
       return false;
     }
-    fs.appendFileSync(this.#path, line, { mode: 0o600 });
+    using file = new Fd(openFile(this.#path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600));
+    writeAll(file.number, line);
     this.#size += line.length;
     return true;
   }
@@ -64,28 +82,33 @@ export class DiskQueue {
   drop(bytes: number): void {
     this.#offset += bytes;
     if (!this.isEmpty) return;
-    fs.rmSync(this.#path, { force: true });
+    removeIfThere(this.#path);
     this.#offset = 0;
     this.#size = 0;
   }
 
   #read(length: number): Buffer {
-    const fd = fs.openSync(this.#path, "r");
-    try {
-      const chunk = Buffer.alloc(length);
-      return chunk.subarray(0, fs.readSync(fd, chunk, 0, length, this.#offset));
-    } finally {
-      fs.closeSync(fd);
-    }
+    using file = new Fd(openFile(this.#path, O_CLOEXEC));
+    const chunk = fixedBuffer(length);
+    const n = syscall(NR_PREAD64, file.number, addressOf(chunk), length, this.#offset);
+    return chunk.subarray(0, check(n, "pread", this.#path));
   }
 }
 
 function sizeOf(path: string): number {
   try {
-    return fs.statSync(path).size;
+    return stat(path).size;
   } catch (error) {
     if (isErrno(error, "ENOENT")) return 0;
     throw error;
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    unlink(path);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
   }
 }
 

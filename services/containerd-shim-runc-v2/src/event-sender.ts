@@ -127,7 +127,9 @@ export class EventSender {
     }
     this.#idle = setTimeout(() => {
       this.#hangUp();
-      // The container has started, or something in it has: what that took is garbage now, and nothing may happen for days.
+      // The container has started, or something in it has: what that took is garbage now, and nothing may happen for days. Decoded
+      // code goes as well; it is in the executable.
+      Bun.shrink();
       Bun.gc(true);
     }, IDLE_MS);
   }

@@ -12,6 +12,8 @@ export const LEAN_ENVIRONMENT = {
 export const IDLE_ENVIRONMENT = {
   ...LEAN_ENVIRONMENT,
   BUN_OPTIONS: "--smol",
+  // Collects early, and keeps no decoded code that isn't running.
+  BUN_JSC_forceMiniVMMode: "1",
   BUN_JSC_thresholdForJITAfterWarmUp: "200000",
   // Freed memory goes back at once, and no thread watches over it.
   MIMALLOC_PURGE_DELAY: "0",

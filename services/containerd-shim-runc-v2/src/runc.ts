@@ -68,7 +68,12 @@ export class Runc {
 let nextLog = 1;
 
 /** Settings of the shim itself that are not for the programs that it starts. */
-const OURS = new Set(["BUN_OPTIONS", "BUN_JSC_thresholdForJITAfterWarmUp", "MIMALLOC_PURGE_DELAY"]);
+const OURS = new Set([
+  "BUN_OPTIONS",
+  "BUN_JSC_forceMiniVMMode",
+  "BUN_JSC_thresholdForJITAfterWarmUp",
+  "MIMALLOC_PURGE_DELAY",
+]);
 
 let environment: Record<string, string> | undefined;
 function runtimeEnvironment(): Record<string, string> {

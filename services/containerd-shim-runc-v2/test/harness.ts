@@ -14,7 +14,7 @@ export const shimBinary =
   process.env.LONGSHORE_SHIM ?? path.resolve(import.meta.dir, "../../../dist/bin/containerd-shim-runc-v2");
 /** The runtimes to run against: Debian's runc is the peer, ours beside it when it is built. */
 export const peerRunc = Bun.which("runc", { PATH });
-const built = path.resolve(import.meta.dir, "../../../dist/bin/runc");
+const built = path.join(path.dirname(shimBinary), "runc");
 export const ownRunc = fs.existsSync(built) ? built : undefined;
 export const busybox = Bun.which("busybox", { PATH });
 export const canRun = process.getuid?.() === 0 && fs.existsSync(shimBinary) && !!peerRunc && !!busybox;

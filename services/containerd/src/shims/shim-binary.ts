@@ -39,6 +39,7 @@ const LEAN: Readonly<Record<string, string>> = {
 const STAY: Readonly<Record<string, string>> = {
   LONGSHORE_SHIM_STAY: "1",
   BUN_OPTIONS: "--smol",
+  BUN_JSC_forceMiniVMMode: "1",
   BUN_JSC_thresholdForJITAfterWarmUp: "200000",
   MIMALLOC_PURGE_DELAY: "0",
 };
