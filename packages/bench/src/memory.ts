@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ComponentName, Suite } from "@longshore/suite";
 import { timed } from "./command.ts";
 import { type BenchmarkResult, type Contender, type Summary, summarize } from "./measure.ts";
+import { runningShims } from "./shims.ts";
 import { byEngine, type Stack } from "./stacks.ts";
 
 /** After a start, for collectors and allocators to come to rest. */
@@ -19,16 +20,9 @@ export function privateMegabytes(pid: number): number {
 
 /** The shim of a container, by its command line. */
 function shimPid(containerId: string): number {
-  for (const name of fs.readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const words = fs.readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-      if (/containerd-shim-runc-v2$/.test(words[0] ?? "") && words.includes(containerId)) return Number(name);
-    } catch {
-      // it has ended
-    }
-  }
-  throw new Error(`no shim of container ${containerId}`);
+  const shim = runningShims().find(({ words }) => words.includes(containerId));
+  if (!shim) throw new Error(`no shim of container ${containerId}`);
+  return shim.pid;
 }
 
 const DAEMONS: readonly ComponentName[] = ["dockerd", "containerd", "registry-client", "nats-server"];
