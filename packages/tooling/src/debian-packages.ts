@@ -20,6 +20,7 @@ export const TEST_PACKAGES = [
   "docker.io",
   "iproute2",
   "nftables",
+  "podman",
   "redis-server",
   "runc",
   "skopeo",
