@@ -6,6 +6,7 @@ import {
   type CallOptions,
   ENOTDIR,
   FSCONFIG_CMD_CREATE,
+  FSCONFIG_SET_FD,
   FSCONFIG_SET_FLAG,
   FSCONFIG_SET_STRING,
   FSMOUNT_CLOEXEC,
@@ -22,11 +23,20 @@ import {
 } from "@longshore/syscalls";
 import type { Attributes, Propagation } from "./options.ts";
 
+export interface FileSystemOptions {
+  source?: string;
+  options: readonly string[];
+  /** MOUNT_ATTR_* */
+  attributes: number;
+  /** Options whose values are descriptors. */
+  descriptors?: Readonly<Record<string, number>>;
+}
+
 /** Queue: a detached mount of a new file system. */
 export function makeFileSystem(
   hand: Hand,
   type: string,
-  { source, options, attributes }: { source?: string; options: readonly string[]; attributes: number },
+  { source, options, attributes, descriptors = {} }: FileSystemOptions,
 ): Slot {
   const context = hand.call("fsopen", [hand.text(type), FSOPEN_CLOEXEC], { about: type });
   if (source !== undefined && source !== "") {
@@ -41,6 +51,11 @@ export function makeFileSystem(
     const [command, value] =
       equals < 0 ? [FSCONFIG_SET_FLAG, 0] : [FSCONFIG_SET_STRING, hand.text(option.slice(equals + 1))];
     hand.call("fsconfig", [context, command, key, value, 0], { about: `${type} option ${option}` });
+  }
+  for (const [key, fd] of Object.entries(descriptors)) {
+    hand.call("fsconfig", [context, FSCONFIG_SET_FD, hand.text(key), 0, fd], {
+      about: `${type} option ${key}`,
+    });
   }
   hand.call("fsconfig", [context, FSCONFIG_CMD_CREATE, 0, 0, 0], { about: type });
   const mount = hand.call("fsmount", [context, FSMOUNT_CLOEXEC, attributes], { about: type });

@@ -2,6 +2,7 @@ export {
   type AttributeOptions,
   attach,
   cloneTree,
+  type FileSystemOptions,
   makeFileSystem,
   setAttributes,
   setPropagation,

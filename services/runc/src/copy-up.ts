@@ -41,7 +41,7 @@ interface Copy {
 export function copyUp(
   rooted: Rooted,
   destination: string,
-  made: Slot,
+  made: Slot | number,
   mappings: RootfsPlan["mappings"],
 ): void {
   const { hand } = rooted;

@@ -112,9 +112,6 @@ export function createContainer(options: CreateOptions): Created {
   const mounts = checkMounts(spec, options.noPivot);
   const namespaces = planNamespaces(spec);
   checkNamespaces(spec, namespaces);
-  if (namespaces.timeFd !== undefined) {
-    throw new EngineError("unimplemented", "linux.namespaces: joining a time namespace is not supported");
-  }
   if (spec.linux?.sysctl) checkSysctls(spec, namespaces);
   if (spec.linux?.netDevices) checkNetDevices(spec.linux.netDevices, namespaces);
   const mappings = userMappings(namespaces);
@@ -139,6 +136,7 @@ export function createContainer(options: CreateOptions): Created {
       noPivot: options.noPivot,
       porter: undefined,
       mappings,
+      pidFd: namespaces.pidFd,
       bindDevices: mappings !== undefined,
     };
     const saved: SavedState = {
@@ -264,13 +262,12 @@ function startInit(init: InitPlan): Created {
       close(consoleFd);
     });
   }
-  if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, hand.pid, "standard");
   const cwdAsUser = enterDirectory(rooted, process);
   const program = findProgram(hand, process);
-  stage("error starting the process", () => {
+  const pid = stage("error starting the process", () => {
     setFinalAffinity(hand);
     setLimits(hand, process, getppid());
-    becomeProcess(
+    return becomeProcess(
       hand,
       rooted,
       {
@@ -282,7 +279,7 @@ function startInit(init: InitPlan): Created {
         id: options.id,
         preserveFds: options.listenFds + options.preserveFds,
         fifoFd,
-        fork: false,
+        fork: namespaces.pidFd !== undefined,
         timeFd: namespaces.timeFd,
         cwdAsUser,
         state: () => ociState(saved, "creating"),
@@ -290,8 +287,14 @@ function startInit(init: InitPlan): Created {
       program,
     );
   });
-  if (options.pidFile !== undefined) writePidFile(options.pidFile, hand.pid);
-  return { pid: hand.pid, master: options.foreground && master };
+  if (pid !== saved.pid) {
+    saved.pid = pid;
+    saved.startTime = processStat(pid)?.startTime ?? "";
+    saveState(directory, saved);
+  }
+  if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, pid, "standard");
+  if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
+  return { pid, master: options.foreground && master };
 }
 
 /** Into the cgroup, for a child that is where it doesn't see the hierarchies. */

@@ -36,6 +36,7 @@ import {
 } from "@longshore/syscalls";
 import { addCgroupMount } from "./cgroup-mounts.ts";
 import { copyUp } from "./copy-up.ts";
+import { makeProcOf } from "./proc-mount.ts";
 import { cleanDestination, type LaterReadonly, type RootfsPlan } from "./rootfs-plan.ts";
 import { reason, StartError } from "./start-error.ts";
 import { mappingNamespace } from "./user-namespace.ts";
@@ -230,7 +231,12 @@ function addFileSystem(entry: MountEntry, later: LaterReadonly): void {
   if ((flags & MS_RDONLY) !== 0 && type !== "proc" && type !== "sysfs") data.push("ro");
   const mode = type === "tmpfs" && !data.some((option) => option.startsWith("mode=")) && modeAt(entry);
   if (typeof mode === "number") data.unshift(`mode=${mode.toString(8).padStart(4, "0")}`);
-  const made = makeFileSystem(hand, type, { source, options: data, attributes: attributesOf(flags) });
+  const how = { source, options: data, attributes: attributesOf(flags) };
+  const { pidFd } = entry.plan;
+  const made =
+    type === "proc" && pidFd !== undefined
+      ? makeProcOf(hand, { pidFd, ownUsers: entry.plan.porter !== undefined, ...how })
+      : makeFileSystem(hand, type, how);
   if (options.copyUp && type === "tmpfs") copyUp(rooted, destination, made, entry.plan.mappings);
   finish(entry, made, "directory", delayed);
   if (delayed) later.push({ mount: made, destination });

@@ -38,13 +38,17 @@ interface Joined {
 export interface NamespacePlan {
   /** Made by clone3. */
   cloneFlags: number;
-  /**
-   * That the child is born in: a pid namespace, as joining it later would count for its children only, and all others where there is
-   * a user namespace, which must be entered after them and before new ones are made.
-   */
+  /** That the child is born in, where there is a user namespace: it must be entered after the others and before new ones are made. */
   entered: Joined[];
   /** Joined by the child, in this order. */
   joined: Joined[];
+  /**
+   * A pid namespace to join. The child, which shares our memory, stays outside and chooses it for its children: the program that
+   * it becomes makes one. Then all others are joined and made by the child itself, none by clone3.
+   */
+  pidFd: number | undefined;
+  /** Made by the child. */
+  unshared: number;
   /** The user namespace, whether new or joined. */
   user: UserNamespace | undefined;
   /** Unshared by the child once it is in its cgroup, which is the root of the new view. */
@@ -91,6 +95,8 @@ export function planNamespaces(spec: Spec): NamespacePlan {
     cloneFlags: 0,
     entered: [],
     joined: [],
+    pidFd: undefined,
+    unshared: 0,
     user: user && {
       path: user.path || undefined,
       uidMappings: spec.linux?.uidMappings ?? [],
@@ -110,6 +116,12 @@ export function planNamespaces(spec: Spec): NamespacePlan {
   }
   // Entered with the rights of the host; those of the user namespace wouldn't do for what isn't its own.
   plan.entered.sort((a, b) => Number(a.type === "user") - Number(b.type === "user"));
+  if (plan.pidFd !== undefined) {
+    plan.joined.push(...plan.entered);
+    plan.entered = [];
+    plan.unshared = plan.cloneFlags;
+    plan.cloneFlags = 0;
+  }
   return plan;
 }
 
@@ -132,9 +144,10 @@ function makeNew(plan: NamespacePlan, type: NamespaceType, flag: number): void {
 function join(plan: NamespacePlan, type: NamespaceType, flag: number, path: string): void {
   const fd = openNamespace(type, path);
   if (type === "time") plan.timeFd = fd;
+  else if (type === "pid") plan.pidFd = fd;
   else {
-    const early = type === "pid" || plan.user !== undefined;
-    (early ? plan.entered : plan.joined).push({ type, fd, flag, about: `${type} namespace ${path}` });
+    const list = plan.user === undefined ? plan.joined : plan.entered;
+    list.push({ type, fd, flag, about: `${type} namespace ${path}` });
   }
 }
 

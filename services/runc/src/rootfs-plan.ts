@@ -18,12 +18,14 @@ export interface RootfsPlan {
   porter: Porter | undefined;
   /** Of the user namespace, for id-mapped mounts that don't say their own. */
   mappings: { uidMappings: IdMapping[]; gidMappings: IdMapping[] } | undefined;
+  /** The pid namespace that a procfs shows, when it isn't that of the child which mounts it. */
+  pidFd: number | undefined;
   /** Whether nodes of devices can't be made, and those of the host are bound instead. */
   bindDevices: boolean;
 }
 
 /** Mounts that become read-only when all is in place, as things are still made in them. */
-export type LaterReadonly = { mount: Slot; destination: string }[];
+export type LaterReadonly = { mount: Slot | number; destination: string }[];
 
 /** `/a/../b//c/` as `/b/c`, without a look at the file system; `..` can't lead above the top. */
 export function cleanDestination(path: string): string {

@@ -98,7 +98,7 @@ const CLONE_PARENT_SIGCHLD = 0x8000 + 17;
  * Queue: go on as a child, whose parent is the maker of this process, in the pid namespace that was chosen for children. Its number,
  * or what kept it from being, goes to the maker. The child alone finds 0 in the word that is compared.
  */
-function forkInto(table: CallTable, { reportFd, terminal }: NonNullable<SealedPlan["fork"]>): void {
+export function forkInto(table: CallTable, { reportFd, terminal }: NonNullable<SealedPlan["fork"]>): void {
   const { arena } = table;
   const word = arena.base + arena.room(4);
   // Not clone3: containers' usual filters refuse it.

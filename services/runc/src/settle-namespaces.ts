@@ -2,6 +2,7 @@ import { EngineError } from "@longshore/errors";
 import type { IdMapping, Spec } from "@longshore/oci";
 import {
   CLONE_NEWCGROUP,
+  CLONE_NEWPID,
   CLONE_NEWTIME,
   type Hand,
   O_CLOEXEC,
@@ -51,8 +52,8 @@ function requireRoot(kind: "uid" | "gid", mappings: readonly IdMapping[]): void 
 export function userMappings(
   plan: NamespacePlan,
 ): { uidMappings: IdMapping[]; gidMappings: IdMapping[] } | undefined {
-  const { user, entered } = plan;
-  const joined = entered.find(({ type }) => type === "user");
+  const { user, entered, joined: later } = plan;
+  const joined = [...entered, ...later].find(({ type }) => type === "user");
   if (!user || !joined) return user;
   const real = mappingsOf(joined.fd);
   const given = user.uidMappings.length + user.gidMappings.length > 0;
@@ -84,7 +85,9 @@ const same = (a: readonly IdMapping[], b: readonly IdMapping[]): boolean =>
  */
 export function settleNamespaces(hand: Hand, plan: NamespacePlan, spec: Spec): Porter | undefined {
   const { user } = plan;
+  if (plan.pidFd !== undefined) hand.call("setns", [plan.pidFd, CLONE_NEWPID], { about: "pid namespace" });
   for (const { fd, flag, about } of plan.joined) hand.call("setns", [fd, flag], { about });
+  if (plan.unshared !== 0) hand.call("unshare", [plan.unshared], { about: "namespaces" });
   if (plan.newCgroup) hand.call("unshare", [CLONE_NEWCGROUP], { about: "cgroup namespace" });
   if (plan.newTime) {
     hand.call("unshare", [CLONE_NEWTIME], { about: "time namespace" });
@@ -92,7 +95,10 @@ export function settleNamespaces(hand: Hand, plan: NamespacePlan, spec: Spec): P
     writeOffsets(hand.pid, spec.linux?.timeOffsets ?? {});
   }
   if (user) {
-    if (user.path === undefined) writeMappings(hand.pid, user);
+    if (user.path === undefined) {
+      if (plan.unshared !== 0) hand.run();
+      writeMappings(hand.pid, user);
+    }
     becomeMappedRoot(hand);
   }
   if (plan.newNetwork) loopbackUp(hand);

@@ -143,7 +143,7 @@ export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, pat
 }
 
 /** The number of the child that a program has made, which then ends. */
-function childOf(parent: number, [readEnd, writeEnd]: [number, number]): number {
+export function childOf(parent: number, [readEnd, writeEnd]: [number, number]): number {
   close(writeEnd);
   const answer = fixedBuffer(8);
   const length = read(readEnd, answer);

@@ -251,6 +251,42 @@ it.each([
   expect(stderr).toContain(words);
 });
 
+it("a joined pid namespace: its processes are seen, and neither runc nor what shares its memory (CVE-2019-5736)", () => {
+  const watch = "while :; do for p in /proc/[0-9]*; do readlink $p/exe; done; done > /seen 2>/dev/null";
+  const CAPS_ALL = [...CAPS, "CAP_SYS_PTRACE"];
+  const capabilities = { bounding: CAPS_ALL, effective: CAPS_ALL, permitted: CAPS_ALL };
+  using first = playground.start({ process: { args: ["sh", "-c", watch], capabilities } });
+  const namespaces = TYPES.map((type) =>
+    type === "pid" ? { type, path: `/proc/${first.pid}/ns/pid` } : { type },
+  );
+  for (let round = 0; round < 5; round++) {
+    using second = playground.start({ linux: { namespaces } });
+    const { stdout } = second.script("cat /proc/1/comm");
+    expect(stdout).toBe("sh\n");
+    expect(fs.readFileSync(path.join(playground.root, second.id, "state.json"), "utf8")).toContain(
+      `"pid":${second.pid},`,
+    );
+  }
+  const seen = new Set(fs.readFileSync(path.join(playground.rootfs, "seen"), "utf8").split("\n"));
+  expect(seen.size).toBeGreaterThan(1);
+  expect([...seen].filter((line) => line.includes("runc"))).toEqual([]);
+});
+
+it("a new user namespace and a joined pid namespace of the host go together", () => {
+  using first = playground.start();
+  const namespaces = [...TYPES, "user"].map((type) =>
+    type === "pid" ? { type, path: `/proc/${first.pid}/ns/pid` } : { type },
+  );
+  // A procfs belongs to the pid namespace's owner.
+  const mounts = BASE_MOUNTS.filter(({ type }) => type !== "proc");
+  const { code, stdout, stderr } = playground.script(
+    "id -u; touch /joined",
+    withUser({ mounts: [...mounts], linux: { namespaces, maskedPaths: [], readonlyPaths: [] } }),
+  );
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "0\n", stderr: "" });
+  expect(fs.statSync(path.join(playground.rootfs, "joined")).uid).toBe(100000);
+});
+
 const uptime = (text: string) => Number(text.split(" ")[0]);
 
 it("a time namespace has the offsets of the configuration from the first program on", () => {
@@ -258,4 +294,16 @@ it("a time namespace has the offsets of the configuration from the first program
   const timeOffsets = { monotonic: { secs: 7000000 }, boottime: { secs: 9000000 } };
   const { stdout } = playground.script("cat /proc/uptime", { linux: { namespaces, timeOffsets } });
   expect(uptime(stdout)).toBeGreaterThan(9000000);
+});
+
+it("a time namespace is joined by its path, and by exec", () => {
+  const namespaces = [...TYPES, "time"].map((type) => ({ type }));
+  using first = playground.start({ linux: { namespaces, timeOffsets: { boottime: { secs: 9000000 } } } });
+  expect(uptime(first.exec(["cat", "/proc/uptime"]).stdout)).toBeGreaterThan(9000000);
+  const at = `/proc/${first.pid}/ns/time`;
+  using second = playground.start({
+    linux: { namespaces: [...TYPES.map((type) => ({ type })), { type: "time", path: at }] },
+  });
+  expect(fs.readlinkSync(`/proc/${second.pid}/ns/time`)).toBe(fs.readlinkSync(at));
+  expect(uptime(second.exec(["cat", "/proc/uptime"]).stdout)).toBeGreaterThan(9000000);
 });
