@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { binDir } from "./paths.ts";
-import { processTree } from "./process-tree.ts";
+import { type ProcessTreeOptions, processTree } from "./process-tree.ts";
 import { Refusal, runScript } from "./refusal.ts";
 import { progress, setup } from "./setup.ts";
 
@@ -34,6 +35,17 @@ async function ensureImage(suite: SuiteModule, dockerHost: string): Promise<void
   const images = { "busybox:latest": suite.busyboxImage(busybox) };
   await using _server = await suite.serveImages({ images, port: IMAGE_PORT });
   await docker(dockerHost, "pull", IMAGE);
+}
+
+/** The process tree without what still takes the first container away, for which it waits a moment. */
+async function settledTree(options: ProcessTreeOptions): Promise<string> {
+  const deadline = Date.now() + 2000;
+  for (;;) {
+    const tree = processTree(options);
+    const leaving = tree.includes(`${binDir}/runc `) || tree.includes("<defunct>");
+    if (!leaving || Date.now() > deadline) return tree;
+    await delay(20);
+  }
 }
 
 function howToGoOn(dockerHost: string): string {
@@ -105,7 +117,7 @@ async function start(): Promise<number> {
     progress(`docker ${command.join(" ")}`);
     console.log(await docker(suite.dockerHost, ...command));
     const pids = module.componentNames.flatMap((name) => suite.pid(name) ?? []);
-    console.log(`\n${processTree({ pids, binDir, runDir: suite.paths.run })}`);
+    console.log(`\n${await settledTree({ pids, binDir, runDir: suite.paths.run })}`);
     console.log(howToGoOn(suite.dockerHost));
     await Promise.race([stopRequested, gaveUp]);
     return 0;
