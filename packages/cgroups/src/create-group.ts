@@ -1,7 +1,7 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import { exists, mkdirAll, readText, readTextIfExists, writeControl } from "@longshore/syscalls";
 import { Group } from "./group.ts";
-import { hierarchies } from "./hierarchies.ts";
+import { type Hierarchy, hierarchies } from "./hierarchies.ts";
 import { groupPath } from "./paths.ts";
 
 /** A container's group before it is there. */
@@ -32,16 +32,18 @@ export function planGroup(cgroupsPath: string): PlannedGroup {
   // Without it a container could reach every device.
   if (devices === undefined) throw new EngineError("unimplemented", "mountpoint for devices not found");
   if ([devices, group.unifiedPath].some((path) => path !== undefined && exists(path))) refuseUsed(group);
-  const make = () => {
-    for (const [index, { path, controllers }] of group.directories.entries()) {
-      const top = mounts[index]?.mountpoint ?? "";
-      if (unified) passControllersDown(top, path);
-      mkdirAll(path);
-      if (unified) refuseThreaded(path);
-      if (controllers.includes("cpuset")) fillCpuset(top, path);
-    }
-  };
-  return { group, make };
+  return { group, make: () => makeDirectories(group, mounts) };
+}
+
+/** The directories of a group in all hierarchies, which are given in the same order, and what must be so before a process can join. */
+export function makeDirectories(group: Group, mounts: readonly Hierarchy[]): void {
+  for (const [index, { path, controllers }] of group.directories.entries()) {
+    const top = mounts[index]?.mountpoint ?? "";
+    if (group.unified) passControllersDown(top, path);
+    mkdirAll(path);
+    if (group.unified) refuseThreaded(path);
+    if (controllers.includes("cpuset")) fillCpuset(top, path);
+  }
 }
 
 function refuseUsed(group: Group): void {

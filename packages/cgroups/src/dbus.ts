@@ -90,12 +90,14 @@ export class DBus implements Disposable {
   #authenticate(): void {
     // The kernel tells the other side who we are; the number, as text in hexadecimal digits, must agree.
     const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString("hex");
-    writeAll(this.#fd, `\0AUTH EXTERNAL ${uid}\r\n`);
+    // All at once, as systemd's own clients do: a first message that arrives together with BEGIN stays unread in systemd until more comes.
+    writeAll(this.#fd, `\0AUTH EXTERNAL ${uid}\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n`);
     const answer = this.#line();
     if (!answer.startsWith("OK ")) {
       throw new EngineError("permission_denied", `D-Bus: not let in: ${answer}`);
     }
-    writeAll(this.#fd, "BEGIN\r\n");
+    // Whether descriptors may be sent, which is none of our business; but it is answered after BEGIN was read.
+    this.#line();
   }
 
   #line(): string {

@@ -1,6 +1,7 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Resources } from "@longshore/oci";
-import { exists, mkdirAll } from "@longshore/syscalls";
+import { exists } from "@longshore/syscalls";
+import { makeDirectories } from "./create-group.ts";
 import { DBus, DBusError } from "./dbus.ts";
 import type { Value } from "./dbus-message.ts";
 import { Group } from "./group.ts";
@@ -129,7 +130,7 @@ export function startUnit(group: Group, { unit, pid, unified, properties }: Unit
     throw new EngineError("internal", `error creating systemd unit \`${unit.name}\`: got \`${result}\``);
   }
   // Hierarchies that systemd doesn't manage.
-  for (const { path } of group.directories) mkdirAll(path);
+  makeDirectories(group, hierarchies());
 }
 
 /** Start, once more where a unit of the name has failed and stays for that: it can be forgotten. */
