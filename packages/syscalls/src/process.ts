@@ -1,6 +1,6 @@
 import { addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
 import { EINTR, ESRCH, P_PID, WEXITED, WNOHANG } from "./constants.ts";
-import { readTextIfExists } from "./files.ts";
+import { readText, readTextIfExists } from "./files.ts";
 import { NR } from "./numbers.ts";
 
 /** unshare(2). Read the notes in the README before using CLONE_NEWPID or CLONE_NEWUSER. */
@@ -20,12 +20,14 @@ export function kill(pid: number, signal: number): void {
 
 /** The signals that this process ignores: execve passes that on, unlike handlers. */
 export function ignoredSignals(): number[] {
-  const arena = scratch();
-  const at = arena.room(32);
+  const status = readText("/proc/thread-self/status");
+  const at = status.indexOf("SigIgn:\t") + 8;
+  const words = [Number(`0x${status.slice(at + 8, at + 16)}`), Number(`0x${status.slice(at, at + 8)}`)];
   const ignored: number[] = [];
-  for (let signal = 1; signal <= 64; signal++) {
-    if (syscall(NR.rt_sigaction, signal, 0, arena.base + at, 8) < 0) continue;
-    if (arena.bytes.readUInt32LE(at) === 1) ignored.push(signal); // SIG_IGN
+  for (let word = 0; word < 2; word++) {
+    for (let bits = words[word] ?? 0; bits !== 0; bits &= bits - 1) {
+      ignored.push(32 * word + 32 - Math.clz32(bits & -bits));
+    }
   }
   return ignored;
 }

@@ -30,15 +30,13 @@ const SA_RESTART = 0x10000000;
 const ACTION_BYTES = 32;
 
 /**
- * Signals as bytes of a pipe, so that a program which waits in poll(2) sees them beside everything else. While it lives, what the
- * signals did before is out of force.
+ * Signals as bytes of a pipe, so that a program which waits in poll(2) sees them beside everything else. They stay taken when it is
+ * closed, and then have no effect: it is for programs that do nothing more after it than to end.
  */
 export class SignalPipe implements Disposable {
   /** Readable when a signal came. */
   readonly fd: number;
   readonly #writeEnd: number;
-  readonly #page: number;
-  readonly #before = new Map<number, Buffer>();
   readonly #byte = fixedBuffer(1);
   #closed = false;
 
@@ -46,21 +44,18 @@ export class SignalPipe implements Disposable {
     [this.fd, this.#writeEnd] = pipe(O_CLOEXEC | O_NONBLOCK);
     const code = Buffer.from(HANDLER, "hex");
     code.writeUInt32LE(this.#writeEnd, FD_AT);
-    this.#page = check(syscall(NR.mmap, 0, 4096, 3, 0x22, -1, 0), "mmap"); // READ|WRITE, PRIVATE|ANONYMOUS
-    new Uint8Array(toArrayBuffer(this.#page as Pointer, 0, code.length)).set(code);
-    check(syscall(NR.mprotect, this.#page, 4096, 5), "mprotect"); // READ|EXEC
-    for (const signal of signals) this.#take(signal);
-  }
-
-  #take(signal: number): void {
+    const page = check(syscall(NR.mmap, 0, 4096, 3, 0x22, -1, 0), "mmap"); // READ|WRITE, PRIVATE|ANONYMOUS
+    new Uint8Array(toArrayBuffer(page as Pointer, 0, code.length)).set(code);
+    check(syscall(NR.mprotect, page, 4096, 5), "mprotect"); // READ|EXEC
     const arena = scratch();
-    const next = arena.room(ACTION_BYTES);
-    const before = arena.room(ACTION_BYTES);
-    arena.put64(next, this.#page);
-    arena.put64(next + 8, SA_RESTORER + SA_ONSTACK + SA_RESTART);
-    arena.put64(next + 16, this.#page + RESTORER_AT);
-    check(syscall(NR.rt_sigaction, signal, arena.base + next, arena.base + before, 8), "rt_sigaction");
-    this.#before.set(signal, Buffer.from(arena.bytes.subarray(before, before + ACTION_BYTES)));
+    const action = arena.room(ACTION_BYTES);
+    arena.put64(action, page);
+    arena.put64(action + 8, SA_RESTORER + SA_ONSTACK + SA_RESTART);
+    arena.put64(action + 16, page + RESTORER_AT);
+    const address = arena.base + action;
+    for (let index = 0; index < signals.length; index++) {
+      check(syscall(NR.rt_sigaction, signals[index], address, 0, 8), "rt_sigaction");
+    }
   }
 
   /** The next signal that came, in the order of their coming; undefined when there is none. */
@@ -76,13 +71,8 @@ export class SignalPipe implements Disposable {
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const [signal, action] of this.#before) {
-      const arena = scratch();
-      syscall(NR.rt_sigaction, signal, arena.copy(action), 0, 8);
-    }
     close(this.fd);
-    close(this.#writeEnd);
-    // The page stays: another thread may still be in the handler.
+    // The writing end stays, for its number must not become another file's that the handler would write to.
   }
 }
 

@@ -4,7 +4,7 @@ import { absolute, type Globals } from "./command.ts";
 import { createContainer } from "./create.ts";
 import type { Parsed } from "./flags.ts";
 import { listenFds, preservedFds } from "./preserved-fds.ts";
-import type { Created, Foreground } from "./process-setup.ts";
+import type { Foreground } from "./process-setup.ts";
 
 export const CREATE_FLAGS = {
   bundle: "value",
@@ -21,7 +21,7 @@ export function createFromFlags(
   parsed: Parsed,
   { root, systemdCgroup }: Globals,
   { id, foreground }: { id: string; foreground: Foreground | undefined },
-): Created {
+): number {
   const path = (flag: string) => {
     const value = parsed.values.get(flag);
     return value === undefined || value === "" ? undefined : absolute(value);

@@ -26,12 +26,12 @@ import {
 import { setFinalAffinity } from "./attributes.ts";
 import { type ContainerGroup, planContainerGroup } from "./container-group.ts";
 import { setLimits } from "./credentials.ts";
-import { runHooks } from "./hooks.ts";
+import { prepareEnvironment } from "./environment.ts";
+import { runHooks, runHooksToTheEnd } from "./hooks.ts";
 import { runHooksInContainer } from "./hooks-in-container.ts";
 import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
 import { checkNetDevices, moveNetDevices } from "./network-devices.ts";
 import {
-  type Created,
   checkPreservedFds,
   checkProcess,
   connectConsole,
@@ -97,8 +97,12 @@ function setNames(hand: Hand, spec: Spec): void {
   set("setdomainname", spec.domainname);
 }
 
-/** Make a container and leave it waiting for `start`. On failure nothing of it remains. */
-export function createContainer(options: CreateOptions): Created {
+/**
+ * Make a container and leave it waiting for `start`. On failure nothing of it remains.
+ *
+ * @returns the pid of its init process
+ */
+export function createContainer(options: CreateOptions): number {
   const { root, id, bundle } = options;
   const { spec, text } = loadSpec(bundle);
   const { process } = spec;
@@ -156,6 +160,8 @@ export function createContainer(options: CreateOptions): Created {
     };
     // Before anything is made that `delete --force` would have to find.
     saveState(directory, saved);
+    // A container that goes again has its last hooks run after everything (runtime.md, lifecycle), whatever it was that failed.
+    undo.unshift(() => runHooksToTheEnd(spec.hooks, "poststop", ociState(saved, "stopped")));
     planned.make();
     return startInit({ options, spec, process, namespaces, directory, planned, plan, saved, undo });
   } catch (error) {
@@ -176,7 +182,7 @@ interface InitPlan {
   undo: (() => void)[];
 }
 
-function startInit(init: InitPlan): Created {
+function startInit(init: InitPlan): number {
   const { options, spec, process, namespaces, directory, planned, plan, saved, undo } = init;
   const { group } = planned;
   const fifo = `${directory}/exec.fifo`;
@@ -250,28 +256,29 @@ function startInit(init: InitPlan): Created {
   });
   writeOomScore(hand.pid, process.oomScoreAdj);
   let terminal: Terminal | undefined;
-  let master: number | undefined;
   if (process.terminal === true) {
     stage("error setting up the terminal", () => {
       terminal = openTerminal(rooted, process);
       bindConsole(rooted, terminal.peer);
       hand.run();
-      master = hand.result(terminal.master);
+      const master = hand.result(terminal.master);
+      options.foreground?.serve(master);
       if (consoleFd === undefined) return;
       sendFds(consoleFd, Buffer.from("/dev/ptmx"), [master]);
       close(consoleFd);
     });
   }
   const cwdAsUser = enterDirectory(rooted, process);
+  const environment = prepareEnvironment(rooted, process);
   const program = findProgram(hand, process);
   const pid = stage("error starting the process", () => {
     setFinalAffinity(hand);
     setLimits(hand, process, getppid());
     return becomeProcess(
       hand,
-      rooted,
       {
         process,
+        environment,
         terminal,
         linux: spec.linux ?? {},
         cacheDirectory: `${options.root}/.seccomp`,
@@ -294,7 +301,7 @@ function startInit(init: InitPlan): Created {
   }
   if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, pid, "standard");
   if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
-  return { pid, master: options.foreground && master };
+  return pid;
 }
 
 /** Into the cgroup, for a child that is where it doesn't see the hierarchies. */

@@ -20,9 +20,9 @@ import {
 import { setFinalAffinity, setInitialAffinity } from "./attributes.ts";
 import { becomeMappedRoot } from "./become-root.ts";
 import { setLimits } from "./credentials.ts";
+import { prepareEnvironment } from "./environment.ts";
 import { namespacesToJoin } from "./namespaces.ts";
 import {
-  type Created,
   checkPreservedFds,
   checkProcess,
   connectConsole,
@@ -184,8 +184,12 @@ function normalize(path: string): string {
   return `/${parts.join("/")}`;
 }
 
-/** Start one more process in a running container. */
-export function execInContainer(options: ExecOptions): Created {
+/**
+ * Start one more process in a running container.
+ *
+ * @returns its pid, as we see it
+ */
+export function execInContainer(options: ExecOptions): number {
   const { container, spec, process, preserveFds } = options;
   checkProcess(process, { ...options, linux: spec.linux });
   checkPreservedFds(preserveFds);
@@ -230,26 +234,27 @@ export function execInContainer(options: ExecOptions): Created {
   writeOomScore(hand.pid, process.oomScoreAdj);
   const rooted = new Rooted(hand, rootFd);
   let terminal: Terminal | undefined;
-  let master: number | undefined;
   if (process.terminal === true) {
     stage("terminal", () => {
       terminal = openTerminal(rooted, process);
       hand.run();
-      master = hand.result(terminal.master);
+      const master = hand.result(terminal.master);
+      options.foreground?.serve(master);
       if (consoleFd === undefined) return;
       sendFds(consoleFd, Buffer.from("/dev/ptmx"), [master]);
       close(consoleFd);
     });
   }
   const cwdAsUser = enterDirectory(rooted, process);
+  const environment = prepareEnvironment(rooted, process);
   const program = findProgram(hand, process);
   const started = stage("process", () => {
     setLimits(hand, process, getppid());
     return becomeProcess(
       hand,
-      rooted,
       {
         process,
+        environment,
         terminal,
         linux: spec.linux ?? {},
         cacheDirectory: `${options.root}/.seccomp`,
@@ -267,7 +272,7 @@ export function execInContainer(options: ExecOptions): Created {
   });
   if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, started, "setns");
   if (options.pidFile !== undefined) writePidFile(options.pidFile, started);
-  return { pid: started, master: options.foreground && master };
+  return started;
 }
 
 /** The directory in v2 to be born in. When the container's own has gone, that of its init, which may have moved itself. */

@@ -117,14 +117,19 @@ export class Attachment implements Disposable {
     else this.#output.push(new Relay(readEnd, own, { closeAtEnd: false }));
   }
 
-  /** The process has its streams. @param master of its terminal */
-  attach(master: number | undefined): void {
-    for (const [fd, own] of this.#replaced) dup3(own, fd);
-    if (!this.#terminal || master === undefined) return;
+  /** Serve the process's terminal, before anything runs in it. */
+  serve(master: number): void {
+    if (!this.#terminal) return;
     fcntl(master, F_SETFL, fcntl(master, F_GETFL) | O_NONBLOCK);
     this.#input.push(new Relay(0, master, { closeAtEnd: false }));
     this.#output.push(new Relay(master, 1, { closeAtEnd: false }));
     this.#terminal.attach(master);
+    this.#terminal.resize();
+  }
+
+  /** The process has its streams: ours are what they were. */
+  started(): void {
+    for (const [fd, own] of this.#replaced) dup3(own, fd);
   }
 
   /**

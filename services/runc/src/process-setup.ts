@@ -25,18 +25,14 @@ import { checkAttributes, checkLabels, checkPersonality, memoryPolicyOf } from "
 export interface Foreground {
   /** Called when it is known whether the process has a terminal, before the process is made. */
   prepare(terminal: boolean): void;
+  /** Called with the master of the terminal, before the process runs. */
+  serve(master: number): void;
 }
 
 /** Who takes the terminal of a process. */
 export interface Caller {
   consoleSocket: string | undefined;
   foreground: Foreground | undefined;
-}
-
-export interface Created {
-  pid: number;
-  /** Of the process's terminal, when the caller is to serve it. */
-  master: number | undefined;
 }
 
 /** What the original refuses before it makes anything. */

@@ -2,6 +2,9 @@ import {
   type CallOptions,
   type CallTable,
   CLONE_NEWTIME,
+  EACCES,
+  ENOENT,
+  EPERM,
   errnoText,
   ignoredSignals,
   programTable,
@@ -38,8 +41,15 @@ export interface Label {
   value: string;
 }
 
-/** Ways in which execve(2) fails. */
-const ERRNOS = [2, 13, 8, 1, 5, 7, 12, 20, 21, 22, 24, 26, 36, 40, 80] as const;
+const EIO = 5;
+const E2BIG = 7;
+const ENOEXEC = 8;
+const ENOMEM = 12;
+const ETXTBSY = 26;
+const ELIBBAD = 80;
+
+/** Ways in which execve(2) fails that are told apart. */
+const ERRNOS = [ENOENT, EACCES, ENOEXEC, EPERM, E2BIG, ENOMEM, ETXTBSY, EIO, ELIBBAD] as const;
 
 /** The program that a container's process is between `create` and `start`: calls that end with the user's program. */
 export function sealedProgram(plan: SealedPlan): CallTable {

@@ -1,4 +1,3 @@
-import type { Rooted } from "@longshore/mounts";
 import type { Linux, Process } from "@longshore/oci";
 import { compileFilter } from "@longshore/seccomp";
 import {
@@ -32,7 +31,6 @@ import {
   sinkOf,
   warnOfAmbient,
 } from "./credentials.ts";
-import { completeEnvironment } from "./environment.ts";
 import { argsOf } from "./program-path.ts";
 import { type Label, loadFilter, sealedProgram } from "./sealed-program.ts";
 import { findListener, sendListener } from "./seccomp-listener.ts";
@@ -42,6 +40,7 @@ import { enterDirectoryAsUser } from "./working-directory.ts";
 
 export interface ProcessPlan {
   process: Process;
+  environment: () => string[];
   /** The process's terminal, if it has one. */
   terminal: Terminal | undefined;
   linux: Linux;
@@ -71,7 +70,7 @@ export interface ProcessPlan {
  * @param path of the program, found by `findProgram`
  * @returns the pid of the process: the child's, or that of a child of its program
  */
-export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, path: string): number {
+export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): number {
   const { process, linux, preserveFds, timeFd } = plan;
   const filter = linux.seccomp && compileFilter(linux.seccomp, plan.cacheDirectory);
   const noNewPrivileges = process.noNewPrivileges === true;
@@ -88,7 +87,7 @@ export function becomeProcess(hand: Hand, rooted: Rooted, plan: ProcessPlan, pat
   const program = sealedProgram({
     path,
     args: argsOf(process),
-    env: completeEnvironment(rooted, process),
+    env: plan.environment(),
     waitFd,
     filter: filterInProgram ? filter : undefined,
     filterFirst: listenerInProgram,

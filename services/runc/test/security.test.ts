@@ -1,5 +1,5 @@
 /** Attacks that runtimes fell for, tried. The list of names and tests is in the README. */
-import { afterAll, afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect } from "bun:test";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";

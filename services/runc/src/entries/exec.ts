@@ -40,7 +40,7 @@ function exec(parsed: Parsed, { root }: Globals): number {
       label: values.get("process-label"),
     });
     using attachment = switches.has("detach") ? undefined : new Attachment();
-    const { pid, master } = execInContainer({
+    const pid = execInContainer({
       container,
       spec,
       process: request,
@@ -53,7 +53,7 @@ function exec(parsed: Parsed, { root }: Globals): number {
       subgroups: parseSubgroups(lists.get("cgroup") ?? []),
     });
     if (!attachment) return 0;
-    attachment.attach(master);
+    attachment.started();
     return attachment.wait(pid);
   } catch (error) {
     if (error instanceof UsageError) throw error;

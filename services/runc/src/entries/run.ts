@@ -17,12 +17,12 @@ function run(parsed: Parsed, globals: Globals): number {
   }
   const keep = parsed.switches.has("keep");
   using attachment = new Attachment();
-  const created = wrapped("run", () => createFromFlags(parsed, globals, { id, foreground: attachment }));
+  const pid = wrapped("run", () => createFromFlags(parsed, globals, { id, foreground: attachment }));
   let status: number;
   try {
-    attachment.attach(created.master);
+    attachment.started();
     startContainer(globals.root, id);
-    status = attachment.wait(created.pid);
+    status = attachment.wait(pid);
   } catch (error) {
     deleteContainer(globals.root, id, true);
     throw error;
