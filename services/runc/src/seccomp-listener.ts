@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import { type Seccomp, SPEC_VERSION } from "@longshore/oci";
 import {
   AF_UNIX,
@@ -20,11 +20,20 @@ export function findListener(pid: number): number {
   const directory = `/proc/${pid}/fd`;
   for (let attempt = 0; attempt < WAIT_MS; attempt++) {
     for (const { name } of readDirectory(directory)) {
-      if (readlink(`${directory}/${name}`) === "anon_inode:seccomp notify") return Number(name);
+      if (nameOf(`${directory}/${name}`) === "anon_inode:seccomp notify") return Number(name);
     }
     sleepMs(1);
   }
   throw new StartError("unable to init seccomp: no listener");
+}
+
+function nameOf(path: string): string | undefined {
+  try {
+    return readlink(path);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined; // closed meanwhile
+    throw error;
+  }
 }
 
 /**
