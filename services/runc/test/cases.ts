@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { it, type Patch, type Playground, skipped } from "./playground.ts";
 
 /** One rule of the specification, as a container that shows it. */
@@ -15,8 +15,6 @@ export interface Case {
   code?: number;
   /** The container must not come into being, for this reason. */
   refused?: RegExp;
-  /** Not kept yet; `bun test --todo` tries it. */
-  pending?: boolean;
   /** Why it can't be tried here, or undefined. */
   missing?: () => string | undefined;
 }
@@ -24,7 +22,7 @@ export interface Case {
 /** Make each case a test. A refusal must leave nothing behind; a container that ran its course neither. */
 export function runCases(playground: () => Playground, cases: readonly Case[]): void {
   for (const one of cases) {
-    (one.pending ? test.todo : it)(one.name, () => {
+    it(one.name, () => {
       const why = one.missing?.();
       if (why !== undefined) return skipped(`${one.name}: ${why}`);
       check(playground(), one);

@@ -140,40 +140,34 @@ const CASES: Case[] = [
 
   // user and time namespaces
   {
-    pending: true,
     name: "linux.uidMappings and gidMappings map several ranges",
     config: userNamespace,
     script: "awk '{ print $1, $2, $3 }' /proc/self/uid_map /proc/self/gid_map; id -u; id -g",
     prints: "0 100000 1000\n1000 300000 500\n0 100000 1000\n1000 300000 500\n0\n0",
   },
   {
-    pending: true,
     name: "linux.uidMappings: root inside has no rights outside",
     config: userNamespace,
     script: "touch /etc/passwd 2>&1; hostname changed 2>&1; id -u",
     prints: /Permission denied/,
   },
   {
-    pending: true,
     name: "linux.uidMappings: another user of the second range",
     config: { ...userNamespace, process: { user: { uid: 1001, gid: 1002 } } },
     script: "id -u; id -g",
     prints: "1001\n1002",
   },
   {
-    pending: true,
     name: "linux.uidMappings: a user who isn't mapped is refused",
     config: { ...userNamespace, process: { user: { uid: 5000, gid: 0 } } },
     refused: /user|uid|invalid argument/,
   },
   {
-    pending: true,
     name: "linux.uidMappings without a user namespace are refused",
     config: { linux: { uidMappings: RANGES, gidMappings: RANGES } },
     refused: /[mM]apping/,
   },
   {
-    pending: true,
     name: "linux.timeOffsets move the clocks of a time namespace",
     config: {
       linux: {
@@ -186,7 +180,6 @@ const CASES: Case[] = [
     prints: "later\nmonotonic 8000000 5\nboottime 7000000 0",
   },
   {
-    pending: true,
     name: "linux.timeOffsets without a time namespace are refused",
     config: { linux: { timeOffsets: { boottime: { secs: 1 } } } },
     refused: /time/,
@@ -268,7 +261,7 @@ const CASES: Case[] = [
           prints: /^read\n.*can't create \/dev\/fuse: Operation not permitted\n$/,
         }
       : // Version 1 can't take a part out of what it allows; more than was asked for must not come of it.
-        { pending: true, refused: /devices|rule/ }),
+        { refused: /devices|rule/ }),
     missing: noFuse,
   },
   {
@@ -306,7 +299,6 @@ const CASES: Case[] = [
     prints: "7000\n17",
   },
   {
-    pending: true,
     name: "linux.sysctl of the whole machine is refused",
     // Its present value, should it be written nevertheless.
     config: {
@@ -315,7 +307,6 @@ const CASES: Case[] = [
     refused: /sysctl.*vm\.swappiness/,
   },
   {
-    pending: true,
     name: "linux.sysctl net.* without a network namespace is refused",
     config: {
       linux: {
@@ -333,7 +324,6 @@ const CASES: Case[] = [
     refused: /net[./]no[./]such[./]setting/,
   },
   {
-    pending: true,
     name: "linux.sysctl can't leave /proc/sys",
     config: { linux: { sysctl: { "net/../../1/oom_score_adj": "1" } } },
     refused: /oom_score_adj/,
@@ -514,7 +504,6 @@ const CASES: Case[] = [
     missing: () => (fs.existsSync("/sys/fs/selinux/enforce") ? "the kernel has SELinux" : undefined),
   },
   {
-    pending: true,
     name: "linux.memoryPolicy is the process's",
     config: { linux: { memoryPolicy: { mode: "MPOL_BIND", nodes: "0" } } },
     script: "awk '{ print $2 }' /proc/self/numa_maps | sort -u",
@@ -565,7 +554,6 @@ it("linux.netDevices moves an interface in, under its new name", () => {
     const { code, stdout, stderr } = playground.script("ls /sys/class/net", {
       linux: { netDevices: { [name]: { name: "moved0" } } },
     });
-    if (/not supported/.test(stderr)) return skipped("linux.netDevices: pending");
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "lo\nmoved0\n", stderr: "" });
   } finally {
     Bun.spawnSync(["ip", "link", "delete", name]);
