@@ -18,6 +18,8 @@ const TEST_TIMEOUT_MS: Record<Kind, number> = { unit: 15_000, service: 60_000, e
 
 const bin = (name: string) => path.join(repoRoot, "node_modules/.bin", name);
 
+const REAPER = path.join(repoRoot, "packages/tooling/src/reap.ts");
+
 interface Outcome {
   status: number | null;
   timedOut: boolean;
@@ -135,7 +137,8 @@ async function runTests(
     `--reporter-outfile=${xml}`,
   ];
   const files = run.files.map((file) => `./${file}`);
-  const outcome = await execute(bin("bun"), [...args, ...extra, ...files], FILE_TIMEOUT_MS[run.kind], echo);
+  const command = [REAPER, bin("bun"), ...args, ...extra, ...files];
+  const outcome = await execute(bin("bun"), command, FILE_TIMEOUT_MS[run.kind], echo);
   const counts = fs.existsSync(xml) ? parseJunit(fs.readFileSync(xml, "utf8")) : parseJunit("");
   const noneMatched =
     extra.length > 0 && /matched 0 tests|0 tests? matched|No tests? matched/i.test(outcome.output);

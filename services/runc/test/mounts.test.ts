@@ -3,7 +3,16 @@ import { afterAll, afterEach, beforeAll, expect } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import type { Mount } from "@longshore/oci";
-import { BASE_MOUNTS, CGROUP_MOUNT, it, missing, type Patch, Playground, unified } from "./playground.ts";
+import {
+  BASE_MOUNTS,
+  CGROUP_MOUNT,
+  it,
+  itWithUsers,
+  missing,
+  type Patch,
+  Playground,
+  unified,
+} from "./playground.ts";
 
 const playground = new Playground();
 const source = path.join(playground.dir, "source");
@@ -78,7 +87,7 @@ it("a remount changes what is there: a bind's flags, or a file system's options"
   expect(stdout).toContain("size=128k");
 });
 
-it("idmap changes owners of the top mount, ridmap of all", () => {
+itWithUsers("idmap changes owners of the top mount, ridmap of all", () => {
   const mappings = [{ containerID: 0, hostID: 1000, size: 100 }];
   const one = (option: string): Mount => ({
     ...bind("rbind", option),
@@ -92,7 +101,7 @@ it("idmap changes owners of the top mount, ridmap of all", () => {
   expect(playground.script(owners, withMounts(one("ridmap"))).stdout).toBe("1003\n1004\n");
 });
 
-it("idmap without mappings of its own takes those of the user namespace", () => {
+itWithUsers("idmap without mappings of its own takes those of the user namespace", () => {
   Bun.spawnSync(["chown", "-R", "-h", "100000:100000", playground.rootfs]);
   const types = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"];
   const mappings = [{ containerID: 0, hostID: 100000, size: 1000 }];

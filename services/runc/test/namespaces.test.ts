@@ -2,7 +2,7 @@
 import { afterAll, afterEach, expect } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { BASE_MOUNTS, it, type Patch, Playground } from "./playground.ts";
+import { BASE_MOUNTS, it, itWithUsers, type Patch, Playground } from "./playground.ts";
 
 const playground = new Playground();
 afterAll(() => playground[Symbol.dispose]());
@@ -38,7 +38,7 @@ function withUser(patch: Patch = {}): Patch {
   };
 }
 
-it("a user namespace: root inside owns what it makes, and is nobody outside", () => {
+itWithUsers("a user namespace: root inside owns what it makes, and is nobody outside", () => {
   const source = path.join(playground.dir, "volume");
   fs.mkdirSync(source);
   fs.chmodSync(source, 0o777);
@@ -68,7 +68,7 @@ it("a user namespace: root inside owns what it makes, and is nobody outside", ()
   expect(fs.statSync(path.join(source, "made")).uid).toBe(100000);
 });
 
-it("a user namespace: what its root can't reach is brought, a user of the second range runs", () => {
+itWithUsers("a user namespace: what its root can't reach is brought, a user of the second range runs", () => {
   const secret = path.join(playground.dir, "private/inner");
   fs.mkdirSync(secret, { recursive: true });
   fs.writeFileSync(path.join(secret, "file"), "reached");
@@ -88,7 +88,7 @@ it("a user namespace: what its root can't reach is brought, a user of the second
   expect(stdout).toMatch(/^reached\n1001\nGroups:\t7 /);
 });
 
-it("exec enters the user namespace, and hooks in the container run as its root", () => {
+itWithUsers("exec enters the user namespace, and hooks in the container run as its root", () => {
   const seen = path.join(playground.dir, "seen");
   fs.mkdirSync(seen);
   fs.chmodSync(seen, 0o777);
@@ -113,7 +113,7 @@ it("exec enters the user namespace, and hooks in the container run as its root",
   expect(container.exec(["id", "-u"], ["--user", "1003:1003"]).stdout).toBe("1003\n");
 });
 
-it("a user namespace keeps the flags that the host has locked, and refuses to drop them", () => {
+itWithUsers("a user namespace keeps the flags that the host has locked, and refuses to drop them", () => {
   const source = path.join(playground.dir, "locked");
   fs.mkdirSync(source);
   Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec,mode=777", "t", source]);
@@ -177,7 +177,7 @@ it("a mount namespace is joined by its path, and what is mounted there is seen",
   }
 });
 
-it("a user namespace is joined by its path, together with one that it owns and new ones", () => {
+itWithUsers("a user namespace is joined by its path, together with one that it owns and new ones", () => {
   using first = playground.start(withUser());
   const at = (file: string) => `/proc/${first.pid}/ns/${file}`;
   const namespaces = [
@@ -203,7 +203,7 @@ it("a user namespace is joined by its path, together with one that it owns and n
   expect(wrong.stderr).toContain("both namespace path and non-matching mapping specified");
 });
 
-it("a new user namespace goes with a network namespace that belongs to the host", async () => {
+itWithUsers("a new user namespace goes with a network namespace that belongs to the host", async () => {
   const holder = Bun.spawn(["unshare", "--net", "sleep", "1000"]);
   try {
     while (fs.readlinkSync(`/proc/${holder.pid}/ns/net`) === fs.readlinkSync("/proc/self/ns/net"))
@@ -272,7 +272,7 @@ it("a joined pid namespace: its processes are seen, and neither runc nor what sh
   expect([...seen].filter((line) => line.includes("runc"))).toEqual([]);
 });
 
-it("a new user namespace and a joined pid namespace of the host go together", () => {
+itWithUsers("a new user namespace and a joined pid namespace of the host go together", () => {
   using first = playground.start();
   const namespaces = [...TYPES, "user"].map((type) =>
     type === "pid" ? { type, path: `/proc/${first.pid}/ns/pid` } : { type },

@@ -1,4 +1,5 @@
 import { test } from "bun:test";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import type { Mount, Process, Spec } from "@longshore/oci";
@@ -20,6 +21,14 @@ if (missing) skipped(`tests of runc: ${missing}`);
 
 /** A test that makes containers. */
 export const it = missing ? test.skip : test;
+
+/** Why no user namespace can be made here (the kernel refuses it in a chroot), or undefined. */
+const noUsers =
+  spawnSync("unshare", ["--user", "true"]).status === 0 ? undefined : "user namespaces can't be made here";
+if (noUsers) skipped(`tests of runc with user namespaces: ${noUsers}`);
+
+/** A test that makes containers with a user namespace. */
+export const itWithUsers = noUsers ? test.skip : it;
 
 /** Tell the test driver why something is not tested. */
 export function skipped(reason: string): void {
