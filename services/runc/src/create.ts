@@ -28,7 +28,7 @@ import { type ContainerGroup, planContainerGroup } from "./container-group.ts";
 import { setLimits } from "./credentials.ts";
 import { prepareEnvironment } from "./environment.ts";
 import { runHooks, runHooksToTheEnd } from "./hooks.ts";
-import { runHooksInContainer } from "./hooks-in-container.ts";
+import { runCreateHooks } from "./hooks-in-container.ts";
 import { type NamespacePlan, planNamespaces } from "./namespaces.ts";
 import { checkNetDevices, moveNetDevices } from "./network-devices.ts";
 import {
@@ -41,7 +41,7 @@ import {
   writeOomScore,
   writePidFile,
 } from "./process-setup.ts";
-import { findProgram } from "./program-path.ts";
+import { argsOf, findProgram } from "./program-path.ts";
 import { removeGroup } from "./remove-group.ts";
 import { buildRootfs, checkMounts, enterRoot } from "./rootfs.ts";
 import { cleanDestination, type RootfsPlan } from "./rootfs-plan.ts";
@@ -248,7 +248,7 @@ function startInit(init: InitPlan): number {
   const { rooted } = made;
   if (late) {
     stage("rootfs", () => hand.run());
-    runHooksInContainer(hooks, "createContainer", creating, hand.pid);
+    runCreateHooks(hooks?.createContainer ?? [], creating, hand.pid);
   }
   stage("rootfs", () => {
     setNames(hand, spec);
@@ -270,7 +270,7 @@ function startInit(init: InitPlan): number {
   }
   const cwdAsUser = enterDirectory(rooted, process);
   const environment = prepareEnvironment(rooted, process);
-  const program = findProgram(hand, process);
+  const program = findProgram(hand, argsOf(process)[0], process.env);
   const pid = stage("error starting the process", () => {
     setFinalAffinity(hand);
     setLimits(hand, process, getppid());
@@ -280,6 +280,7 @@ function startInit(init: InitPlan): number {
         process,
         environment,
         terminal,
+        stdin: undefined,
         linux: spec.linux ?? {},
         cacheDirectory: `${options.root}/.seccomp`,
         keyring: options.noNewKeyring ? "none" : "new",

@@ -32,7 +32,7 @@ import {
   writeOomScore,
   writePidFile,
 } from "./process-setup.ts";
-import { findProgram } from "./program-path.ts";
+import { argsOf, findProgram } from "./program-path.ts";
 import { reason, StartError } from "./start-error.ts";
 import { becomeProcess } from "./start-process.ts";
 import { type Container, ociState } from "./state.ts";
@@ -51,6 +51,10 @@ export interface ExecOptions {
   /** The caller, when it stays. */
   foreground: Foreground | undefined;
   preserveFds: number;
+  /** The program, when its path is not the first of the args. */
+  programPath?: string;
+  /** A descriptor that becomes the standard input. */
+  stdin?: number;
   /** Directories below those of the container, by controller; "" is all of them. */
   subgroups: ReadonlyMap<string, string>;
 }
@@ -247,7 +251,7 @@ export function execInContainer(options: ExecOptions): number {
   }
   const cwdAsUser = enterDirectory(rooted, process);
   const environment = prepareEnvironment(rooted, process);
-  const program = findProgram(hand, process);
+  const program = findProgram(hand, options.programPath ?? argsOf(process)[0], process.env);
   const started = stage("process", () => {
     setLimits(hand, process, getppid());
     return becomeProcess(
@@ -256,6 +260,7 @@ export function execInContainer(options: ExecOptions): number {
         process,
         environment,
         terminal,
+        stdin: options.stdin,
         linux: spec.linux ?? {},
         cacheDirectory: `${options.root}/.seccomp`,
         keyring: container.saved.noNewKeyring ? "none" : "join",

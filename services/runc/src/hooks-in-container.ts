@@ -1,93 +1,121 @@
-import { EngineError, isErrno } from "@longshore/errors";
-import type { Hooks, State } from "@longshore/oci";
+import { EngineError, Errno, isErrno } from "@longshore/errors";
+import type { Hook, HookName, State } from "@longshore/oci";
 import {
+  CLONE_FILES,
+  callProgram,
   close,
+  errnoText,
+  F_SETFD,
+  F_SETPIPE_SZ,
+  fcntl,
   Hand,
-  ignoredSignals,
-  NR,
+  kill,
   O_CLOEXEC,
   O_RDONLY,
   openFile,
   pidfdOpen,
   pipe,
+  programFile,
   sleepMs,
-  syscall,
   WNOHANG,
   waitPid,
   writeAll,
 } from "@longshore/syscalls";
 import { becomeMappedRoot } from "./become-root.ts";
-import { foreignNamespaces } from "./namespaces.ts";
+import { namespacesToJoin } from "./namespaces.ts";
+import { childOf, sealedProgram } from "./sealed-program.ts";
+
+/** Start a hook: its pid, a child of ours, which has the other end of `stdin` as its standard input. */
+export type StartHook = (hook: Hook, stdin: number) => number;
+
+/** Run hooks one after the other; the first failure ends it. */
+export function runHookList(name: HookName, hooks: readonly Hook[], state: State, start: StartHook): void {
+  for (const [index, hook] of hooks.entries()) {
+    try {
+      runHook(hook, state, start);
+    } catch (error) {
+      const why = error instanceof Errno ? errnoText(error.errno) : String((error as Error).message);
+      throw new EngineError("internal", `error running ${name} hook #${index}: ${why}`, { cause: error });
+    }
+  }
+}
+
+function runHook(hook: Hook, state: State, start: StartHook): void {
+  const [readEnd, writeEnd] = pipe();
+  const text = Buffer.from(JSON.stringify(state));
+  // All of it fits, so that a hook which doesn't read keeps nobody waiting.
+  if (text.length > 65536) fcntl(writeEnd, F_SETPIPE_SZ, text.length);
+  const pid = start(hook, readEnd);
+  close(readEnd);
+  try {
+    writeAll(writeEnd, text);
+  } catch (error) {
+    // A hook need not read it. It must be waited for all the same: unreaped it would keep the namespace's end waiting.
+    if (!isErrno(error, "EPIPE")) throw error;
+  }
+  close(writeEnd);
+  const status = waitAtMost(pid, hook.timeout);
+  if (status === undefined) {
+    throw new EngineError("deadline_exceeded", `hook ran past specified timeout of ${hook.timeout}s`);
+  }
+  if (status !== 0) throw new EngineError("internal", `exit status ${status}`);
+}
+
+/** The status of a child; undefined when it took too long, and was killed for it. */
+function waitAtMost(pid: number, seconds: number | undefined): number | undefined {
+  if (seconds === undefined) return waitPid(pid)?.status;
+  const deadline = performance.now() + seconds * 1000;
+  for (;;) {
+    const exit = waitPid(pid, WNOHANG);
+    if (exit) return exit.status;
+    if (performance.now() > deadline) break;
+    sleepMs(5);
+  }
+  kill(pid, 9);
+  waitPid(pid);
+  return undefined;
+}
 
 /**
- * Run hooks in the namespaces of a container's process, as createContainer and startContainer ask. createContainer's root is still
- * the host's at that time, startContainer's is the container's.
+ * Run a container's createContainer hooks: in the namespaces of its process, whose root is still the host's. As in `exec`, what is
+ * seen inside shares nothing with us.
  */
-export function runHooksInContainer(
-  hooks: Hooks | undefined,
-  name: "createContainer" | "startContainer",
-  state: State,
-  pid: number,
-): void {
-  for (const [index, hook] of (hooks?.[name] ?? []).entries()) {
-    const fail = (why: string): never => {
-      throw new EngineError("internal", `error running ${name} hook #${index}: ${why}`);
-    };
-    const pidfd = pidfdOpen(pid);
-    const foreign = foreignNamespaces(pid);
-    // A time namespace takes only processes with memory of their own.
-    const flags = foreign.reduce(
-      (sum, { type, flag }) => (type === "pid" || type === "time" ? sum : sum + flag),
-      0,
+export function runCreateHooks(hooks: readonly Hook[], state: State, containerPid: number): void {
+  runHookList("createContainer", hooks, state, (hook, stdin) => {
+    const pidfd = pidfdOpen(containerPid);
+    const { flags, users, pids, clocks } = namespacesToJoin(containerPid);
+    const timeFd = clocks ? openFile(`/proc/${containerPid}/ns/time`, O_RDONLY | O_CLOEXEC) : undefined;
+    const report = pids ? pipe() : undefined;
+    const file = programFile(
+      sealedProgram({
+        path: hook.path,
+        args: hook.args ?? [hook.path],
+        env: hook.env ?? [],
+        waitFd: undefined,
+        filter: undefined,
+        filterFirst: false,
+        labels: undefined,
+        timeFd,
+        dropRights: undefined,
+        fork: report && { reportFd: report[1], terminal: false },
+      }),
     );
-    const hasPid = foreign.some(({ type }) => type === "pid");
-    const pidNamespace = hasPid ? openFile(`/proc/${pid}/ns/pid`, O_RDONLY | O_CLOEXEC) : undefined;
-    const [readEnd, writeEnd] = pipe();
-    using hand = new Hand({ flags: 0, pidNamespaceFd: pidNamespace });
-    if (flags !== 0) hand.call("setns", [pidfd, flags], { about: "namespaces" });
-    if (foreign.some(({ type }) => type === "user")) becomeMappedRoot(hand);
+    using hand = new Hand({ flags: 0 });
+    hand.call("setns", [pidfd, flags], { about: "namespaces" });
+    if (users) becomeMappedRoot(hand);
     // The descriptors are shared with us until here, and standard input is ours as well.
-    hand.call("unshare", [0x400]);
-    hand.call("dup3", [readEnd, 0, 0]);
+    hand.call("unshare", [CLONE_FILES]);
+    hand.call("dup3", [stdin, 0, 0]);
     hand.call("close_range", [3, 0xffffffff, 4]);
-    const { arena } = hand.calls;
-    const action = arena.base + arena.room(32);
-    for (const signal of ignoredSignals())
-      hand.call("rt_sigaction", [signal, action, 0, 8], { skipOnError: 0 });
-    hand.call("rt_sigprocmask", [2, arena.base + arena.room(8), 0, 8]);
-    hand.call(
-      "execve",
-      [hand.text(hook.path), arena.vector(hook.args ?? [hook.path]), arena.vector(hook.env ?? [])],
-      {
-        about: hook.path,
+    for (const fd of [report?.[1], timeFd]) if (fd !== undefined) hand.call("fcntl", [fd, F_SETFD, 0]);
+    hand.call("faccessat2", [-100, hand.text(hook.path), 1, 0x200], {
+      recover: (error) => {
+        throw new EngineError("not_found", `fork/exec ${hook.path}: ${errnoText(error.errno)}`);
       },
-    );
-    try {
-      hand.runToExec();
-    } catch (error) {
-      fail(error instanceof Error ? error.message : String(error));
-    }
-    close(readEnd);
-    try {
-      writeAll(writeEnd, JSON.stringify(state));
-    } catch (error) {
-      // A hook need not read it. It must be waited for all the same: unreaped it would keep the namespace's end waiting.
-      if (!isErrno(error, "EPIPE")) throw error;
-    }
-    close(writeEnd);
-    close(pidfd);
-    if (pidNamespace !== undefined) close(pidNamespace);
-    const deadline = hook.timeout === undefined ? undefined : Date.now() + hook.timeout * 1000;
-    let exit = waitPid(hand.pid, deadline === undefined ? 0 : WNOHANG);
-    while (!exit) {
-      if (deadline !== undefined && Date.now() > deadline) {
-        syscall(NR.kill, hand.pid, 9);
-        waitPid(hand.pid);
-        fail(`hook ran past specified timeout of ${hook.timeout}s`);
-      }
-      sleepMs(5);
-      exit = waitPid(hand.pid, WNOHANG);
-    }
-    if (exit.status !== 0) fail(`exit status ${exit.status}`);
-  }
+    });
+    callProgram(hand, file, ["runc", "init"]);
+    hand.runToExec();
+    for (const fd of [pidfd, file, timeFd]) if (fd !== undefined) close(fd);
+    return report ? childOf(hand.pid, report) : hand.pid;
+  });
 }

@@ -14,7 +14,6 @@ import {
   writeAll,
 } from "@longshore/syscalls";
 import { runHooks, runHooksToTheEnd } from "./hooks.ts";
-import { runHooksInContainer } from "./hooks-in-container.ts";
 import { removeGroup } from "./remove-group.ts";
 import { Container, type Status } from "./state.ts";
 
@@ -62,12 +61,21 @@ export function containerFor(verb: Verb, root: string, id: string): Container {
   return container;
 }
 
+/** A file of its own in the executable, beside those of the commands. */
+const START_HOOKS = "start-hooks";
+
 /** Let a created container's process go on. */
 export function startContainer(root: string, id: string): void {
   const container = containerFor("start", root, id);
   const state = container.ociState("created");
   if ((container.hooks.startContainer?.length ?? 0) > 0) {
-    runHooksInContainer(container.hooks, "startContainer", state, container.saved.pid);
+    const { runStartHooks } = require(`./${START_HOOKS}.js`) as typeof import("./entries/start-hooks.ts");
+    try {
+      runStartHooks(container, root, state);
+    } catch (error) {
+      killInit(container);
+      throw error;
+    }
   }
   let fifo: number;
   try {

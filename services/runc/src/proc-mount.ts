@@ -23,8 +23,7 @@ import {
   waitPid,
 } from "@longshore/syscalls";
 import { becomeMappedRoot } from "./become-root.ts";
-import { forkInto } from "./sealed-program.ts";
-import { childOf } from "./start-process.ts";
+import { childOf, forkInto } from "./sealed-program.ts";
 
 export interface ProcOptions extends FileSystemOptions {
   /** Whose processes it shows. */

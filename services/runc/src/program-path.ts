@@ -22,10 +22,9 @@ export function programCandidates(program: string, env: readonly string[]): stri
 }
 
 /** Find the program inside the container. */
-export function findProgram(hand: Hand, process: Process): string {
-  const [program] = argsOf(process);
+export function findProgram(hand: Hand, program: string, env: readonly string[] = []): string {
   const { arena } = hand.calls;
-  const found = programCandidates(program, process.env ?? []).map((path) => {
+  const found = programCandidates(program, env).map((path) => {
     const at = arena.room(144);
     return {
       path,

@@ -2,16 +2,22 @@ import {
   type CallOptions,
   type CallTable,
   CLONE_NEWTIME,
+  close,
   EACCES,
   ENOENT,
   EPERM,
+  ESRCH,
   errnoText,
+  fixedBuffer,
   ignoredSignals,
   programTable,
+  read,
   type Slot,
   TIOCSCTTY,
+  waitPid,
 } from "@longshore/syscalls";
 import type { Sink } from "./credentials.ts";
+import { StartError } from "./start-error.ts";
 
 export interface SealedPlan {
   path: string;
@@ -122,6 +128,18 @@ export function forkInto(table: CallTable, { reportFd, terminal }: NonNullable<S
 }
 
 const FUTEX_CMP_REQUEUE = 4;
+
+/** The number of the child that a program has made, which then ends. */
+export function childOf(parent: number, [readEnd, writeEnd]: [number, number]): number {
+  close(writeEnd);
+  const answer = fixedBuffer(8);
+  const length = read(readEnd, answer);
+  close(readEnd);
+  waitPid(parent);
+  const pid = length === 8 ? Number(answer.readBigInt64LE()) : -ESRCH;
+  if (pid < 0) throw new StartError(`fork: ${errnoText(-pid)}`);
+  return pid;
+}
 
 /**
  * Queue: say why the program could not be executed. The calls know no branches but on failure, so each possible error is compared by

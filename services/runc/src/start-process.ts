@@ -1,13 +1,12 @@
 import type { Linux, Process } from "@longshore/oci";
 import { compileFilter } from "@longshore/seccomp";
 import {
+  CLONE_FILES,
   callProgram,
   close,
   EACCES,
-  ESRCH,
   errnoText,
   F_SETFD,
-  fixedBuffer,
   type Hand,
   kill,
   PR_SET_NO_NEW_PRIVS,
@@ -16,7 +15,6 @@ import {
   pidfdOpen,
   pipe,
   programFile,
-  read,
   type Slot,
   waitPid,
   writeAll,
@@ -32,7 +30,7 @@ import {
   warnOfAmbient,
 } from "./credentials.ts";
 import { argsOf } from "./program-path.ts";
-import { type Label, loadFilter, sealedProgram } from "./sealed-program.ts";
+import { childOf, type Label, loadFilter, sealedProgram } from "./sealed-program.ts";
 import { findListener, sendListener } from "./seccomp-listener.ts";
 import { StartError } from "./start-error.ts";
 import { type Terminal, useTerminal } from "./terminal.ts";
@@ -43,6 +41,8 @@ export interface ProcessPlan {
   environment: () => string[];
   /** The process's terminal, if it has one. */
   terminal: Terminal | undefined;
+  /** What its standard input is, when that isn't ours. */
+  stdin: number | undefined;
   linux: Linux;
   /** Where compiled filters are kept. */
   cacheDirectory: string;
@@ -99,6 +99,10 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
   // Before the descriptors are no longer shared, else the child doesn't have it.
   const file = programFile(program);
   if (plan.terminal) useTerminal(hand, plan.terminal.peer, { controlling: !plan.fork });
+  if (plan.stdin !== undefined) {
+    hand.call("unshare", [CLONE_FILES]);
+    hand.call("dup3", [plan.stdin, 0, 0]);
+  }
 
   joinKeyring(hand, plan.id, { keyring: plan.keyring, ownUsers });
   ownStreams(hand, process.user?.uid ?? 0);
@@ -138,18 +142,6 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
   } finally {
     for (const fd of gate ?? []) close(fd);
   }
-  return pid;
-}
-
-/** The number of the child that a program has made, which then ends. */
-export function childOf(parent: number, [readEnd, writeEnd]: [number, number]): number {
-  close(writeEnd);
-  const answer = fixedBuffer(8);
-  const length = read(readEnd, answer);
-  close(readEnd);
-  waitPid(parent);
-  const pid = length === 8 ? Number(answer.readBigInt64LE()) : -ESRCH;
-  if (pid < 0) throw new StartError(`fork: ${errnoText(-pid)}`);
   return pid;
 }
 

@@ -129,7 +129,9 @@ it("is refused where nothing can run, or nothing is asked", async () => {
 
 it("--cgroup starts the process in a group below the container's, and refuses others", () => {
   using container = playground.start();
-  const groups = [...container.groups().values()].filter((group) => fs.existsSync(group));
+  const groups = [...new Set(container.groups().values())].filter(
+    (group) => group.endsWith(`/${container.id}`) && fs.existsSync(group),
+  );
   for (const group of groups) {
     fs.mkdirSync(path.join(group, "below"));
     for (const name of ["cpuset.cpus", "cpuset.mems"]) {
@@ -142,7 +144,9 @@ it("--cgroup starts the process in a group below the container's, and refuses ot
   try {
     const { stdout, stderr } = container.exec(["cat", "/proc/self/cgroup"], ["--cgroup", "/below"]);
     expect(stderr).toBe("");
-    for (const line of stdout.trim().split("\n")) expect(line).toMatch(/\/below$/);
+    // Some of the names of a hierarchy with several controllers are links.
+    const hierarchies = new Set(groups.map((group) => fs.statSync(group).dev)).size;
+    expect(stdout.match(/\/below$/gm)).toHaveLength(hierarchies);
     if (!unified) {
       const one = container.exec(["cat", "/proc/self/cgroup"], ["--cgroup", "cpu:below"]).stdout;
       expect(one).toMatch(/cpu[^\n]*:\/below$/m);
