@@ -11,6 +11,8 @@ import {
   Hand,
   kill,
   O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
   O_RDONLY,
   openFile,
   pidfdOpen,
@@ -85,6 +87,8 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
     const pidfd = pidfdOpen(containerPid);
     const { flags, users, pids, clocks } = namespacesToJoin(containerPid);
     const timeFd = clocks ? openFile(`/proc/${containerPid}/ns/time`, O_RDONLY | O_CLOEXEC) : undefined;
+    // setns goes to the mount namespace's root, which is not ours, nor the container's process's, when the engine runs in a chroot.
+    const root = openFile(`/proc/${containerPid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
     const report = pids ? pipe() : undefined;
     const file = programFile(
       sealedProgram({
@@ -102,6 +106,8 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
     );
     using hand = new Hand({ flags: 0 });
     hand.call("setns", [pidfd, flags], { about: "namespaces" });
+    hand.call("fchdir", [root], { about: "/" });
+    hand.call("chroot", [hand.text(".")], { about: "/" });
     if (users) becomeMappedRoot(hand);
     // The descriptors are shared with us until here, and standard input is ours as well.
     hand.call("unshare", [CLONE_FILES]);
@@ -115,7 +121,7 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
     });
     callProgram(hand, file, ["runc", "init"]);
     hand.runToExec();
-    for (const fd of [pidfd, file, timeFd]) if (fd !== undefined) close(fd);
+    for (const fd of [pidfd, file, timeFd, root]) if (fd !== undefined) close(fd);
     return report ? childOf(hand.pid, report) : hand.pid;
   });
 }

@@ -12,11 +12,15 @@ const bundle = path.join(dir, "bundle");
 const chroot = path.join(dir, "chroot");
 const state = path.join(dir, "state");
 const log = path.join(dir, "log");
+const mounted = path.join(dir, "mounted");
+const seen = path.join(dir, "seen");
 
 beforeAll(() => {
   for (const name of ["bin", "proc", "sys", "dev", "etc"])
     fs.mkdirSync(path.join(bundle, "rootfs", name), { recursive: true });
   fs.mkdirSync(chroot);
+  fs.writeFileSync(mounted, "the host's");
+  fs.writeFileSync(`${mounted}.chroot`, "the chroot's");
   if (missing) return;
   fs.copyFileSync("/bin/busybox", path.join(bundle, "rootfs/bin/busybox"));
   fs.writeFileSync(path.join(bundle, "rootfs/etc/only-inside"), "the container's own\n");
@@ -25,15 +29,19 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
 
 test.skipIf(missing)(
-  "exec enters the container's root, not the host's, when the engine runs in a chroot",
+  "exec enters the container's root, and hooks the engine's, not the host's, when the engine runs in a chroot",
   () => {
     Bun.spawnSync([runc, "spec", "--bundle", bundle]);
     const file = path.join(bundle, "config.json");
     const config = JSON.parse(fs.readFileSync(file, "utf8")) as {
+      hooks?: unknown;
       process: { args: string[]; terminal: boolean };
       linux: { cgroupsPath?: string };
     };
     config.process.args = ["/bin/busybox", "sleep", "1000"];
+    // createContainer sees the engine's root with the container's mounts: a file that is mounted in the chroot alone tells it from the host's.
+    const hook = [{ path: "/bin/sh", args: ["sh", "-c", `cat ${mounted} >${seen}`] }];
+    config.hooks = { createContainer: hook };
     config.process.terminal = false;
     config.linux.cgroupsPath = `/longshore-chroot-${process.pid}`;
     fs.writeFileSync(file, JSON.stringify(config));
@@ -52,7 +60,7 @@ test.skipIf(missing)(
         "--mount",
         "sh",
         "-c",
-        `mount --rbind / ${chroot} && exec chroot ${chroot} sh -c "$1"`,
+        `mount --rbind / ${chroot} && mount --bind ${mounted}.chroot ${chroot}${mounted} && exec chroot ${chroot} sh -c "$1"`,
         "sh",
         steps,
       ],
@@ -65,6 +73,7 @@ test.skipIf(missing)(
       "",
     ]);
     expect(exitCode).toBe(0);
+    expect(fs.readFileSync(seen, "utf8")).toBe("the chroot's");
     expect(fs.readdirSync(state).filter((name) => name !== ".seccomp")).toEqual([]);
   },
 );
