@@ -1,3 +1,4 @@
+import { UsageError } from "@longshore/cli";
 import { writeAll } from "@longshore/syscalls";
 import type { CommandSyntax, Parsed } from "./flags.ts";
 
@@ -6,6 +7,8 @@ export interface Globals {
   root: string;
   /** Whether cgroups are to be made through systemd. */
   systemdCgroup: boolean;
+  /** The criu to use: a path, or a name on PATH. */
+  criu: string;
 }
 
 /** A command: its flags and what it does; the result is the exit code. */
@@ -26,6 +29,9 @@ export function absolute(path: string): string {
 
 /** The id that a command was given; the syntax has made sure that it is there. */
 export const idOf = ({ args }: Parsed): string => args[0] ?? "";
+
+/** Ends runc with 3, which no other failure does. */
+export class UnknownCommand extends UsageError {}
 
 /** A failed exec ends runc with 255, which no other failure does. */
 export class ExecFailure extends Error {

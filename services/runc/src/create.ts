@@ -5,6 +5,7 @@ import { parseSpec, type Spec } from "@longshore/oci";
 import {
   CallError,
   close,
+  exists,
   Fd,
   getppid,
   Hand,
@@ -80,7 +81,10 @@ export function loadSpec(bundle: string): { spec: Spec; text: string } {
     text = readText(`${bundle}/config.json`);
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") {
-      throw new EngineError("not_found", "JSON specification file config.json not found", { cause: error });
+      const words = exists(bundle)
+        ? "JSON specification file config.json not found"
+        : `chdir ${bundle}: no such file or directory`;
+      throw new EngineError("not_found", words, { cause: error });
     }
     throw error;
   }

@@ -71,3 +71,27 @@ export function defaultSpec(): Spec {
     },
   };
 }
+
+/** The same for a user who isn't root: a user namespace with that user as its root, and nothing that he may not do. */
+export function rootless(spec: Spec): Spec {
+  const { namespaces = [], resources: _, ...linux } = spec.linux ?? {};
+  const own = (hostID: number) => [{ containerID: 0, hostID, size: 1 }];
+  const mounts = (spec.mounts ?? []).map((mount) => {
+    if (mount.destination === "/sys") {
+      const options = ["rbind", "nosuid", "noexec", "nodev", "ro"];
+      return { destination: "/sys", type: "none", source: "/sys", options };
+    }
+    const options = mount.options?.filter((option) => !/^[ug]id=/.test(option));
+    return options === undefined ? mount : { ...mount, options };
+  });
+  return {
+    ...spec,
+    mounts,
+    linux: {
+      ...linux,
+      uidMappings: own(process.geteuid?.() ?? 0),
+      gidMappings: own(process.getegid?.() ?? 0),
+      namespaces: [...namespaces.filter(({ type }) => type !== "network"), { type: "user" }],
+    },
+  };
+}

@@ -36,7 +36,7 @@ const REFUSALS: Record<Verb, Partial<Record<Status, string>>> = {
   pause: {
     creating: "container not running",
     stopped: "container not running",
-    paused: "container already paused",
+    paused: "container not running",
   },
   resume: {
     creating: "container not paused",

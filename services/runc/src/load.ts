@@ -6,5 +6,8 @@ function load(name: string): unknown {
   return require(`./${name}.js`);
 }
 
+/** What is printed for `--help` and wrong command lines. */
+export const help = () => load("help") as typeof import("./entries/help.ts");
+
 /** Cgroups through systemd. */
 export const systemd = () => load("systemd") as typeof import("./entries/systemd.ts");

@@ -1,11 +1,15 @@
 import { UsageError } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
 import { NR, syscall, writeAll } from "@longshore/syscalls";
-import { type Command, ExecFailure } from "./command.ts";
-import { parseCommand, parseFlags } from "./flags.ts";
+import { type Command, ExecFailure, UnknownCommand } from "./command.ts";
+import { IncorrectUsage, parseCommand, parseFlags } from "./flags.ts";
+import { help } from "./load.ts";
 import { log, reportFailure, setLog } from "./log.ts";
 
 const DEFAULT_ROOT = "/run/runc";
+
+/** The command whose flags are being read, for the help that goes with a wrong one. */
+let subject = "";
 
 /** Parse the command line and run the command. */
 function run(
@@ -28,9 +32,10 @@ function run(
     aliases: { h: "help", v: "version" },
   });
   const command = commands[name];
-  if (!command) throw new UsageError(`No help topic for '${name}'`);
-  if (name === "help" || name === "version")
-    return command.run(parseFlags([], command), { root: "", systemdCgroup: false });
+  if (!command) throw new UnknownCommand(`No help topic for '${name}'`);
+  if (name === "help" || name === "version") {
+    return command.run(parseFlags(args.slice(1), command), { root: "", systemdCgroup: false, criu: "" });
+  }
   const format = values.get("log-format") ?? "text";
   if (format !== "text" && format !== "json") throw new UsageError(`invalid log-format: ${format}`);
   setLog({ path: values.get("log") ?? "", format, debug: switches.has("debug") });
@@ -41,9 +46,16 @@ function run(
   if (root === "/") throw new UsageError("Option --root argument should not be set to /");
   const absoluteRoot = root.startsWith("/") ? root : `${process.cwd()}/${root}`;
   log("debug", `command: ${name}, root: ${absoluteRoot}`);
-  return command.run(parseCommand(name, args.slice(1), command), {
+  subject = name;
+  const parsed = parseCommand(name, args.slice(1), command);
+  if (parsed.switches.has("help")) {
+    writeAll(1, help().helpOf(name));
+    return 0;
+  }
+  return command.run(parsed, {
     root: withoutTrailingSlashes(absoluteRoot),
     systemdCgroup: switches.has("systemd-cgroup"),
+    criu: values.get("criu") || "criu",
   });
 }
 
@@ -59,11 +71,14 @@ function end(code: number): void {
 }
 
 function fail(error: unknown): void {
+  if (error instanceof IncorrectUsage) {
+    writeAll(1, `Incorrect Usage${error.heading}\n\n${help().helpOf(subject)}`);
+  }
   const message = error instanceof Error ? error.message : String(error);
   reportFailure(message);
   if (process.env.LONGSHORE_TRACE && error instanceof Error)
     writeAll(2, `${error.stack}\n${String(error.cause)}\n`);
-  end(error instanceof ExecFailure ? 255 : 1);
+  end(error instanceof ExecFailure ? 255 : error instanceof UnknownCommand ? 3 : 1);
 }
 
 /** The whole of a runc process: one command of those that are in its file. */

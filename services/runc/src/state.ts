@@ -47,6 +47,22 @@ function checkId(id: string): void {
   }
 }
 
+/** @throws EngineError `failed_precondition` for what isn't a state of ours, such as the original's */
+function readState(text: string, id: string): SavedState {
+  let state: unknown;
+  try {
+    state = JSON.parse(text);
+  } catch (error) {
+    throw new EngineError("failed_precondition", `the state of container ${id} can't be read`, {
+      cause: error,
+    });
+  }
+  if (typeof state === "object" && state !== null && "group" in state && "pid" in state) {
+    return state as SavedState;
+  }
+  throw new EngineError("failed_precondition", `container ${id} was made by another runtime`);
+}
+
 /** The state and start time of a process, or undefined when it is gone; state is R, S, D, T, Z, X … */
 export function processStat(pid: number): { state: string; startTime: string; parent: number } | undefined {
   if (pid <= 0) return undefined;
@@ -99,15 +115,19 @@ export class Container {
     const directory = Container.directoryOf(root, id);
     const text = readTextIfExists(`${directory}/state.json`);
     if (text === undefined) throw new EngineError("not_found", "container does not exist");
-    return new Container(directory, JSON.parse(text) as SavedState);
+    return new Container(directory, readState(text, id));
   }
 
-  static all(root: string): Container[] {
-    if (!exists(root)) return [];
+  /**
+   * The names below runc's root that may be containers, in order.
+   *
+   * @throws Errno when there is no such directory
+   */
+  static ids(root: string): string[] {
     return readDirectory(root)
-      .filter(({ name }) => ID.test(name) && exists(`${root}/${name}/state.json`))
-      .map(({ name }) => Container.load(root, name))
-      .sort((a, b) => (a.saved.id < b.saved.id ? -1 : 1));
+      .filter(({ name, type }) => type === 4 && !name.startsWith("."))
+      .map(({ name }) => name)
+      .sort();
   }
 
   get fifo(): string {

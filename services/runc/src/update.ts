@@ -1,5 +1,4 @@
 import { applyResources, type Group } from "@longshore/cgroups";
-import { UsageError } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
 import { type Memory, parseResources, type Resources } from "@longshore/oci";
 import { fixedBuffer, read, readText, readTextIfExists } from "@longshore/syscalls";
@@ -31,14 +30,6 @@ function parseNumber(text: string, flag: string, { signed }: { signed: boolean }
       "invalid_argument",
       `invalid value for ${flag}: strconv.${parser}: parsing ${JSON.stringify(text)}: invalid syntax`,
     );
-  }
-  return Number(text);
-}
-
-/** Flags that the original's command line parser takes as numbers, and refuses by itself. */
-function parseCount(text: string, flag: string): number {
-  if (!/^[+-]?\d+$/.test(text)) {
-    throw new UsageError(`invalid value ${JSON.stringify(text)} for flag -${flag}: parse error`);
   }
   return Number(text);
 }
@@ -89,8 +80,8 @@ export function requestedResources({ values }: Parsed): Resources {
     cpus: values.get("cpuset-cpus") || undefined,
     mems: values.get("cpuset-mems") || undefined,
   });
-  const pids = of("pids-limit", parseCount);
-  const weight = of("blkio-weight", parseCount);
+  const pids = of("pids-limit", Number);
+  const weight = of("blkio-weight", Number);
   // Through the same check as a file's.
   return parseResources(
     JSON.stringify({

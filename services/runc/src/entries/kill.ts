@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import { kill } from "@longshore/syscalls";
 import type { Command, Globals } from "../command.ts";
 import type { Parsed } from "../flags.ts";
@@ -8,30 +8,32 @@ import { Container } from "../state.ts";
 
 export { runtime } from "../runtime.ts";
 
+function signalEach(pids: readonly number[], number: number): void {
+  for (const pid of pids) {
+    try {
+      kill(pid, number);
+    } catch (error) {
+      if (!isErrno(error, "ESRCH")) throw error;
+    }
+  }
+}
+
 function killCommand(parsed: Parsed, { root }: Globals): number {
   const [id = "", name = "SIGTERM"] = parsed.args;
-  const number = parseSignal(name);
   const container = Container.load(root, id);
+  const number = parseSignal(name);
   const all = parsed.switches.has("all");
   const { group, saved } = container;
-  if (container.status === "stopped") {
+  const { status } = container;
+  if (status === "stopped" || status === "creating") {
     // Without a pid namespace of its own the others live on when init is gone.
-    const left = all || !saved.ownPidNamespace ? group.processes() : [];
+    const left = status === "stopped" && (all || !saved.ownPidNamespace) ? group.processes() : [];
     if (left.length === 0 && !all) throw new EngineError("failed_precondition", "container not running");
-    for (const pid of left) kill(pid, number);
+    signalEach(left, number);
     return 0;
   }
-  if (all || (number === 9 && !saved.ownPidNamespace)) {
-    for (const pid of group.processes()) {
-      try {
-        kill(pid, number);
-      } catch (error) {
-        if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-      }
-    }
-  } else {
-    signal(saved.pid, number);
-  }
+  if (all || (number === 9 && !saved.ownPidNamespace)) signalEach(group.processes(), number);
+  else signal(saved.pid, number);
   if (number === 9 && group.frozen) group.freeze(false);
   return 0;
 }

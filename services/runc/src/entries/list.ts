@@ -1,6 +1,6 @@
 import { UsageError } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
-import { readTextIfExists, stat } from "@longshore/syscalls";
+import { exists, readTextIfExists, stat, writeAll } from "@longshore/syscalls";
 import { type Command, type Globals, MANY, print } from "../command.ts";
 import type { Parsed } from "../flags.ts";
 import { Container } from "../state.ts";
@@ -29,8 +29,22 @@ function formatOf(parsed: Parsed): "table" | "json" {
   return format;
 }
 
+/** All containers that can be read; the others are told about. */
+function containersBelow(root: string): Container[] {
+  if (!exists(root)) return [];
+  const containers: Container[] = [];
+  for (const id of Container.ids(root)) {
+    try {
+      containers.push(Container.load(root, id));
+    } catch (error) {
+      writeAll(2, `load container ${id}: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
+  }
+  return containers;
+}
+
 function list(parsed: Parsed, { root }: Globals): number {
-  const containers = Container.all(root);
+  const containers = containersBelow(root);
   if (parsed.switches.has("quiet")) {
     print(containers.map(({ saved }) => `${saved.id}\n`).join(""));
     return 0;
@@ -52,7 +66,7 @@ function list(parsed: Parsed, { root }: Globals): number {
     };
   });
   if (formatOf(parsed) === "json") {
-    print(`${JSON.stringify(states.length === 0 ? null : states)}`);
+    print(`${JSON.stringify(states.length === 0 ? null : states)}\n`);
     return 0;
   }
   const rows = states.map(({ id, pid, status, bundle, created, owner }) => [
@@ -80,7 +94,7 @@ function ps(parsed: Parsed, { root }: Globals): number {
   const container = Container.load(root, id);
   const pids = container.group.processes();
   if (formatOf(parsed) === "json") {
-    print(JSON.stringify(pids));
+    print(`${JSON.stringify(pids)}\n`);
     return 0;
   }
   const result = Bun.spawnSync(["ps", ...(options.length > 0 ? options : ["-ef"])]);

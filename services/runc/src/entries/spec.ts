@@ -1,7 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { exists, writeFile } from "@longshore/syscalls";
 import { absolute, type Command, print } from "../command.ts";
-import { defaultSpec } from "../default-spec.ts";
+import { defaultSpec, rootless } from "../default-spec.ts";
 import { features } from "../features.ts";
 
 export { runtime } from "../runtime.ts";
@@ -13,11 +13,13 @@ export const commands: Record<string, Command> = {
     args: [0, 0],
     usage: "write a config.json to start from",
     run: (parsed) => {
-      if (parsed.switches.has("rootless"))
-        throw new EngineError("unimplemented", "spec --rootless is not supported");
       const path = `${absolute(parsed.values.get("bundle") ?? ".")}/config.json`;
       if (exists(path)) throw new EngineError("already_exists", "File config.json exists. Remove it first");
-      writeFile(path, JSON.stringify(defaultSpec(), null, "\t"), { mode: 0o666 });
+      writeFile(
+        path,
+        JSON.stringify(parsed.switches.has("rootless") ? rootless(defaultSpec()) : defaultSpec(), null, "\t"),
+        { mode: 0o666 },
+      );
       return 0;
     },
   },
@@ -26,7 +28,7 @@ export const commands: Record<string, Command> = {
     args: [0, 0],
     usage: "print what is supported, as JSON",
     run: () => {
-      print(`${JSON.stringify(features(), null, 2)}\n`);
+      print(`${JSON.stringify(features(), null, 4)}\n`);
       return 0;
     },
   },

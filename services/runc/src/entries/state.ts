@@ -7,11 +7,14 @@ export { runtime } from "../runtime.ts";
 function stateCommand(parsed: Parsed, { root }: Globals): number {
   const container = Container.load(root, idOf(parsed));
   const { saved } = container;
-  const state = container.ociState();
-  // As the original: some of its own fields among those of the specification.
-  const { annotations, ...fields } = state;
+  const { ociVersion, id, pid, status, bundle, annotations } = container.ociState();
+  // As the original: some of its own members among those of the specification.
   const extended = {
-    ...fields,
+    ociVersion,
+    id,
+    pid,
+    status,
+    bundle,
     rootfs: saved.rootfs,
     created: saved.created,
     ...(annotations ? { annotations } : {}),

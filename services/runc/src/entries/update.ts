@@ -40,8 +40,7 @@ function update(parsed: Parsed, { root }: Globals): number {
   return 0;
 }
 
-const UPDATE_VALUES = [
-  "blkio-weight",
+const VALUES = [
   "cpu-period",
   "cpu-quota",
   "cpu-burst",
@@ -55,7 +54,6 @@ const UPDATE_VALUES = [
   "memory",
   "memory-reservation",
   "memory-swap",
-  "pids-limit",
   "cpu-idle",
   "l3-cache-schema",
   "mem-bw-schema",
@@ -64,7 +62,11 @@ const UPDATE_VALUES = [
 
 export const commands: Record<string, Command> = {
   update: {
-    flags: Object.fromEntries(UPDATE_VALUES.map((name) => [name, "value" as const])),
+    flags: {
+      ...Object.fromEntries(VALUES.map((name) => [name, "value" as const])),
+      "blkio-weight": "number",
+      "pids-limit": "number",
+    },
     aliases: { r: "resources" },
     args: [1, 1],
     usage: "change a container's limits",
