@@ -5,6 +5,9 @@ const HEADER_BYTES = 4;
 /** The length rounded up to the 4-byte alignment of netlink. */
 export const align = (length: number): number => (length + 3) & ~3;
 
+const swap32 = (value: number): number =>
+  ((value & 0xff) << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24);
+
 /** Builds the bytes of netlink messages: fixed structures by `u8`…`bytes`, attributes by name. Little-endian hosts only. */
 export class NetlinkWriter {
   #buffer: Buffer;
@@ -85,6 +88,17 @@ export class NetlinkWriter {
       .u32(value);
   }
 
+  /** For the protocols whose numbers are in network order. */
+  attributeU32Be(type: number, value: number): this {
+    return this.attributeU32(type, swap32(value));
+  }
+
+  attributeU64Be(type: number, value: bigint): this {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64BE(value);
+    return this.attributeBytes(type, bytes);
+  }
+
   /** A string with its closing zero. */
   attributeString(type: number, value: string): this {
     return this.attributeBytes(type, Buffer.from(`${value}\0`));
@@ -114,16 +128,23 @@ export class NetlinkWriter {
 
 /** The attributes in `bytes` by type, flags taken off; of a repeated type the last. Views, not copies. */
 export function parseAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
+  return new Map(eachAttribute(bytes));
+}
+
+/** The contents of the attributes in `bytes`, whose types don't matter. Views, not copies. */
+export function parseList(bytes: Uint8Array): Uint8Array[] {
+  return Array.from(eachAttribute(bytes), ([, value]) => value);
+}
+
+function* eachAttribute(bytes: Uint8Array): Generator<[type: number, value: Uint8Array]> {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const attributes = new Map<number, Uint8Array>();
   for (let offset = 0; offset + HEADER_BYTES <= view.byteLength; ) {
     const length = view.readUInt16LE(offset);
     if (length < HEADER_BYTES || offset + length > view.byteLength) break;
     const type = view.readUInt16LE(offset + 2) & NLA_TYPE_MASK;
-    attributes.set(type, view.subarray(offset + HEADER_BYTES, offset + length));
+    yield [type, view.subarray(offset + HEADER_BYTES, offset + length)];
     offset += align(length);
   }
-  return attributes;
 }
 
 /** The text of a string attribute without its closing zero. */
@@ -133,8 +154,14 @@ export function attributeText(value: Uint8Array | undefined): string | undefined
   return Buffer.from(end < 0 ? value : value.subarray(0, end)).toString();
 }
 
-/** The number of a u32 attribute. */
+/** The number of a u32 attribute in the host's order. */
 export function attributeNumber(value: Uint8Array | undefined): number | undefined {
   if (value === undefined || value.byteLength < 4) return undefined;
   return Buffer.from(value.buffer, value.byteOffset, 4).readUInt32LE();
+}
+
+/** The number of a u32 attribute in network order. */
+export function attributeNumberBe(value: Uint8Array | undefined): number | undefined {
+  if (value === undefined || value.byteLength < 4) return undefined;
+  return Buffer.from(value.buffer, value.byteOffset, 4).readUInt32BE();
 }

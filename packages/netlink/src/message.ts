@@ -9,6 +9,9 @@ export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
+/** Of a reply: what is listed was changed while it was read. */
+export const NLM_F_DUMP_INTR = 0x10;
 const NLM_F_CAPPED = 0x100;
 const NLM_F_ACK_TLVS = 0x200;
 
@@ -46,7 +49,13 @@ export function writeRequest(writer: NetlinkWriter, request: NetlinkRequest, seq
 export type NetlinkReply =
   | { readonly is: "result"; readonly sequence: number; readonly errno: number; readonly reason?: string }
   | { readonly is: "done"; readonly sequence: number; readonly errno: number }
-  | { readonly is: "data"; readonly sequence: number; readonly type: number; readonly body: Uint8Array };
+  | {
+      readonly is: "data";
+      readonly sequence: number;
+      readonly type: number;
+      readonly flags: number;
+      readonly body: Uint8Array;
+    };
 
 /** The messages of one datagram. */
 export function parseReplies(datagram: Uint8Array): NetlinkReply[] {
@@ -63,7 +72,7 @@ export function parseReplies(datagram: Uint8Array): NetlinkReply[] {
       replies.push(parseResult(body, flags, sequence));
     else if (type === NLMSG_DONE)
       replies.push({ is: "done", sequence, errno: body.byteLength >= 4 ? -body.readInt32LE(0) : 0 });
-    else if (type >= NLMSG_MIN_TYPE) replies.push({ is: "data", sequence, type, body });
+    else if (type >= NLMSG_MIN_TYPE) replies.push({ is: "data", sequence, type, flags, body });
     offset += align(length);
   }
   return replies;

@@ -58,6 +58,11 @@ export function subnetSize(prefixLength: number): number {
   return 2 ** (32 - prefixLength);
 }
 
+/** Ones for the bits of the network. */
+export function subnetMask(prefixLength: number): Ipv4 {
+  return 2 ** 32 - subnetSize(prefixLength);
+}
+
 export function broadcastOf({ base, prefixLength }: Subnet): Ipv4 {
   return base + subnetSize(prefixLength) - 1;
 }

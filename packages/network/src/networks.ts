@@ -20,8 +20,8 @@ const INTERFACE = "eth0";
  * Open the networks of an engine, in the network namespace of the calling thread: the default bridge, forwarding and the
  * nftables table are there when this resolves. Sandboxes of before are as they were; see `reconcile`.
  *
- * @throws EngineError `invalid_argument` for a bad bridge name or `bip`, `failed_precondition` when the bridge can't be
- *   made or libnftables is missing
+ * @throws EngineError `invalid_argument` for a bad bridge name or `bip`, `failed_precondition` when the bridge or the
+ *   table can't be made
  */
 export async function openNetworks(options: NetworksOptions): Promise<Networks> {
   if (!/^[a-zA-Z][\w.-]{0,14}$/.test(options.bridge))

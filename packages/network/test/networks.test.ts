@@ -1,8 +1,16 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { addAddress, createBridge, deleteLink, setLink } from "@longshore/netlink";
-import { Nftables } from "@longshore/syscalls/nftables";
+import {
+  addAddress,
+  addLinkSet,
+  addTable,
+  createBridge,
+  deleteLink,
+  deleteTable,
+  NftablesSocket,
+  setLink,
+} from "@longshore/netlink";
 import {
   ask,
   BRIDGE,
@@ -15,6 +23,7 @@ import {
   until,
 } from "./lab.ts";
 
+const TABLE = { family: "inet", name: BRIDGE } as const;
 const PRIVATE = "LONGSHORE_TEST_PRIVATE_NETWORK";
 
 if (process.env[PRIVATE] === undefined) runInPrivateNetwork();
@@ -168,8 +177,8 @@ function defineTests(): void {
     expect(server.port).toBe(80);
     const reachesOut = () => inSandbox(netnsPath, () => ask("198.51.100.2", 80));
 
-    using nft = new Nftables();
-    nft.run("flush ruleset");
+    using nft = new NftablesSocket();
+    nft.commit([deleteTable(TABLE)]);
     await networks.createSandbox(sandboxRequest("second"));
     expect(await reachesOut()).toBe("198.51.100.1");
 
@@ -229,6 +238,82 @@ function defineTests(): void {
     iptables("-X");
   });
 
+  test.skipIf(!Bun.which("nft"))("the table is what nft understands it to be", async () => {
+    await using lab = openLab();
+    await lab.open();
+    const { stdout } = Bun.spawnSync(["nft", "--stateless", "list", "table", "inet", BRIDGE]);
+    expect(
+      stdout
+        .toString()
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean),
+    ).toEqual([
+      `table inet ${BRIDGE} {`,
+      ...["set bridges {", "type ifname", `elements = { "${BRIDGE}" }`, "}"],
+      ...["set foreign_bridges {", "type ifname", "}"],
+      ...["set guarded_links {", "type ifname", "}"],
+      "chain forward {",
+      "type filter hook forward priority filter; policy accept;",
+      "oifname @bridges ct state established,related accept",
+      `iifname "${BRIDGE}" oifname "${BRIDGE}" accept`,
+      "oifname @bridges drop",
+      "iifname @bridges oifname @foreign_bridges drop",
+      "iifname @guarded_links oifname @guarded_links drop",
+      "}",
+      "chain postrouting {",
+      "type nat hook postrouting priority srcnat; policy accept;",
+      `ip saddr 172.17.0.0/16 oifname != "${BRIDGE}" masquerade`,
+      ...["}", "}"],
+    ]);
+  });
+
+  test("what others have put into nftables is none of ours, whatever it is", async () => {
+    await using lab = openLab();
+    using nft = new NftablesSocket();
+    const foreign = { family: "inet", name: "foreign" } as const;
+    // A set as a later nft may describe it: libnftables 1.0.6 dies as it lists it, and it lists all sets to add one.
+    const set = addLinkSet(foreign, "s", 1);
+    const typeofUnknown = Uint8Array.of(3, 9, 0, 4, 200, 0, 0, 0, 1, 1, 0);
+    const body: typeof set.body = (writer) => {
+      set.body(writer);
+      writer.attributeBytes(13, typeofUnknown);
+    };
+    nft.commit([addTable(foreign), { ...set, body }]);
+    const networks = await lab.open();
+    await networks.createSandbox(sandboxRequest("beside-foreign"));
+    await networks.uninstall();
+    expect(nft.hasSet(foreign, "s")).toBe(true);
+    nft.commit([deleteTable(foreign)]);
+  });
+
+  test.skipIf(!Bun.which("iptables-nft"))(
+    "openNetworks() doesn't mind a Docker that comes and goes",
+    async () => {
+      await using lab = openLab();
+      const loop = [
+        ...["iptables -N DOCKER-USER", "iptables -A DOCKER-USER -m addrtype --dst-type LOCAL -j RETURN"],
+        ...["iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT", "iptables -P FORWARD DROP"],
+        ...["iptables -F", "iptables -X", "iptables -P FORWARD ACCEPT"],
+      ].map((line) => line.replace("iptables", "iptables-nft -w"));
+      const docker = Bun.spawn(["sh", "-c", `while :; do ${loop.join("; ")}; echo; done`], {
+        ...{ stdin: "ignore", stdout: "pipe", stderr: "ignore" },
+      });
+      try {
+        const rounds = docker.stdout.getReader();
+        for (let round = 0; round < 5; round++) {
+          await rounds.read();
+          for (let start = 0; start < 10; start++) await (await lab.open()).close();
+        }
+      } finally {
+        docker.kill();
+        await docker.exited;
+      }
+      for (const words of [["-P", "FORWARD", "ACCEPT"], ["-F"], ["-X"]])
+        Bun.spawnSync(["iptables-nft", ...words]);
+    },
+  );
+
   test("uninstall() takes the bridge, the table and the sandboxes away", async () => {
     await using lab = openLab();
     const networks = await lab.open();
@@ -236,8 +321,8 @@ function defineTests(): void {
     await networks.createSandbox(sandboxRequest("left"));
     await networks.uninstall();
     expect(lab.route.link(BRIDGE)).toBeUndefined();
-    using nft = new Nftables();
-    expect(nft.run("list tables")).not.toContain(BRIDGE);
+    using nft = new NftablesSocket();
+    expect(() => nft.commit([deleteTable(TABLE)])).toThrow("ENOENT");
     await until(() => newVeths(lab, before).length === 0);
   });
 

@@ -5,7 +5,6 @@ import { Refusal } from "./refusal.ts";
 /** What the suite needs to run, each with its use. */
 export const RUNTIME_PACKAGES = [
   "ca-certificates", // TLS to registries
-  "libnftables1", // dockerd's NAT rules
   "libseccomp2", // runc's system call filters
   "nats-server",
   "procps", // ps: `docker top`, and the process tree that `npm start` shows
