@@ -23,7 +23,7 @@ if (missing) skipped(`tests of runc: ${missing}`);
 export const it = missing ? test.skip : test;
 
 /** Why no user namespace can be made here (the kernel refuses it in a chroot), or undefined. */
-const noUsers =
+export const noUsers =
   spawnSync("unshare", ["--user", "true"]).status === 0 ? undefined : "user namespaces can't be made here";
 if (noUsers) skipped(`tests of runc with user namespaces: ${noUsers}`);
 
@@ -37,6 +37,11 @@ export function skipped(reason: string): void {
 
 /** Whether the process that runs the tests sees cgroup v2 alone. */
 export const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
+
+/** The controllers of cgroup v2 that can be had here, or the names of the mounted hierarchies. */
+export const controllers: readonly string[] = unified
+  ? fs.readFileSync("/sys/fs/cgroup/cgroup.controllers", "utf8").trim().split(" ")
+  : fs.readdirSync("/sys/fs/cgroup").filter((name) => fs.existsSync(`/sys/fs/cgroup/${name}/cgroup.procs`));
 
 export const BASE_MOUNTS: readonly Mount[] = [
   { destination: "/proc", type: "proc", source: "proc" },
@@ -362,15 +367,17 @@ export class Created implements Disposable {
     return this.exec(["sh", "-c", script], flags, options);
   }
 
-  /** The directories of its cgroup, by controller; the unified hierarchy's is named "". */
+  /** The directories of its cgroups, by hierarchy; the unified one is named "". */
   groups(): Map<string, string> {
     const lines = fs.readFileSync(`/proc/${this.pid}/cgroup`, "utf8").trim().split("\n");
     const result = new Map<string, string>();
     for (const line of lines) {
-      const [, controllers = "", ...rest] = line.split(":");
+      const [, names = "", ...rest] = line.split(":");
       const group = rest.join(":");
-      for (const controller of controllers.split(",")) {
+      for (const controller of names.split(",")) {
         const name = controller.replace(/^name=/, "");
+        // The kernel tells of hierarchies as well that are mounted elsewhere.
+        if (unified ? name !== "" : !controllers.includes(name || "unified")) continue;
         const at = name === "" ? (unified ? "" : "unified") : name;
         result.set(name, path.join("/sys/fs/cgroup", at, group));
       }

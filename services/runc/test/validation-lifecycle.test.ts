@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeEach, expect } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { eventually } from "@longshore/testkit";
-import { type Created, it, type Patch, Playground, runc } from "./playground.ts";
+import { type Created, controllers, it, type Patch, Playground, runc } from "./playground.ts";
 
 const playground = new Playground();
 afterAll(() => playground[Symbol.dispose]());
@@ -77,7 +77,8 @@ const OPERATIONS: Record<string, (id: string) => string[]> = {
   pause: (id) => ["pause", id],
   resume: (id) => ["resume", id],
   exec: (id) => ["exec", id, "true"],
-  update: (id) => ["update", "--pids-limit", "100", id],
+  // Of version 2 not every controller need be there.
+  update: (id) => ["update", ...(controllers.includes("pids") ? ["--pids-limit", "100"] : []), id],
   ps: (id) => ["ps", id],
 };
 
