@@ -27,6 +27,7 @@ import {
 import { setFinalAffinity } from "./attributes.ts";
 import { type ContainerGroup, planContainerGroup } from "./container-group.ts";
 import { setLimits } from "./credentials.ts";
+import { delegateGroup } from "./delegate-group.ts";
 import { prepareEnvironment } from "./environment.ts";
 import { runHooks, runHooksToTheEnd } from "./hooks.ts";
 import { runCreateHooks } from "./hooks-in-container.ts";
@@ -167,6 +168,7 @@ export function createContainer(options: CreateOptions): number {
     // A container that goes again has its last hooks run after everything (runtime.md, lifecycle), whatever it was that failed.
     undo.unshift(() => runHooksToTheEnd(spec.hooks, "poststop", ociState(saved, "stopped")));
     planned.make();
+    if (namespaces.newCgroup) delegateGroup(plan);
     return startInit({ options, spec, process, namespaces, directory, planned, plan, saved, undo });
   } catch (error) {
     for (const step of undo.reverse()) step();

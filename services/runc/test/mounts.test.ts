@@ -11,6 +11,7 @@ import {
   missing,
   type Patch,
   Playground,
+  skipped,
   unified,
 } from "./playground.ts";
 
@@ -194,6 +195,21 @@ it("cgroup: without ro the container may make groups of its own", () => {
     withMounts({ ...CGROUP_MOUNT, options }),
   );
   expect({ stdout, stderr }).toEqual({ stdout: "made\n", stderr: "" });
+});
+
+it("cgroup v2: a container with a namespace of its own owns its group, where it may write", () => {
+  if (!unified) return skipped("delegation: no cgroup v2 here");
+  Bun.spawnSync(["chown", "-R", "-h", "100000:100000", playground.rootfs]);
+  const types = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"];
+  const mappings = [{ containerID: 0, hostID: 100000, size: 1000 }];
+  const { stdout, stderr } = playground.script(
+    "stat -c %u /sys/fs/cgroup /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/x && rmdir /sys/fs/cgroup/x && echo made",
+    {
+      ...withMounts({ ...CGROUP_MOUNT, options: ["nosuid", "noexec", "nodev"] }),
+      linux: { namespaces: types.map((type) => ({ type })), uidMappings: mappings, gidMappings: mappings },
+    },
+  );
+  expect({ stdout, stderr }).toEqual({ stdout: "0\n0\nmade\n", stderr: "" });
 });
 
 it("--no-pivot moves the root, and leaves no whole procfs or sysfs of the host below it", () => {
