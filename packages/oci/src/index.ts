@@ -1,3 +1,4 @@
 export { CAPABILITIES, capabilityBits } from "./capabilities.ts";
-export { parseProcess, parseResources, parseSpec } from "./parse.ts";
+export { parseResources, parseSpec } from "./parse.ts";
+export { parseProcess } from "./parse-process.ts";
 export * from "./spec.ts";

@@ -1,54 +1,13 @@
-import { EngineError } from "@longshore/errors";
 import { array, boolean, type Check, integer, object, oneOf, record, string, unsupported } from "./check.ts";
-import { HOOK_NAMES, NAMESPACE_TYPES, type Process, type Resources, type Spec } from "./spec.ts";
+import { parseJson } from "./parse-json.ts";
+import { processCheck } from "./parse-process.ts";
+import { HOOK_NAMES, NAMESPACE_TYPES, type Resources, type Spec } from "./spec.ts";
 
 const strings = array(string);
 const uint32 = integer(0, 0xffffffff);
 const uint16 = integer(0, 0xffff);
 const natural = integer(0);
 const whole = integer();
-
-// Ids are 31-bit where it matters: a bigger number is a negative one to some of those who read it (CVE-2024-40635).
-const id = integer(0, 0x7fffffff);
-
-const processCheck = object(
-  {
-    terminal: boolean,
-    consoleSize: object({ height: uint16, width: uint16 }),
-    user: object({ uid: id, gid: id, umask: integer(0, 0o777), additionalGids: array(id) }),
-    args: strings,
-    env: strings,
-    cwd: string,
-    capabilities: object({
-      bounding: strings,
-      effective: strings,
-      inheritable: strings,
-      permitted: strings,
-      ambient: strings,
-    }),
-    rlimits: array(object({ type: string, soft: natural, hard: natural }, ["type"])),
-    noNewPrivileges: boolean,
-    // Checked against the kernel where it is applied: engines send it as soon as they believe it is there.
-    apparmorProfile: string,
-    selinuxLabel: string,
-    oomScoreAdj: integer(-1000, 1000),
-    scheduler: object(
-      {
-        policy: string,
-        nice: whole,
-        priority: whole,
-        flags: strings,
-        runtime: natural,
-        deadline: natural,
-        period: natural,
-      },
-      ["policy"],
-    ),
-    ioPriority: object({ class: string, priority: whole }, ["class"]),
-    execCPUAffinity: object({ initial: string, final: string }),
-  },
-  ["cwd"],
-);
 
 const mapping = object({ containerID: uint32, hostID: uint32, size: uint32 }, [
   "containerID",
@@ -217,36 +176,20 @@ const specCheck: Check = object(
   ["ociVersion"],
 );
 
-function parse(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new EngineError("invalid_argument", `${what} is not JSON: ${why}`, { cause: error });
-  }
-}
-
 /**
  * A `config.json`.
  *
  * @throws EngineError `invalid_argument` or `unimplemented`, naming the field
  */
 export function parseSpec(text: string): Spec {
-  const spec = parse(text, "config.json");
+  const spec = parseJson(text, "config.json");
   specCheck(spec, "");
   return spec as Spec;
 }
 
-/** The `process` object alone, as `exec --process` takes it. */
-export function parseProcess(text: string): Process {
-  const process = parse(text, "the process file");
-  processCheck(process, "process");
-  return process as Process;
-}
-
 /** The `resources` object alone, as `update --resources` takes it. */
 export function parseResources(text: string): Resources {
-  const resources = parse(text, "the resources file");
+  const resources = parseJson(text, "the resources file");
   resourcesCheck(resources, "resources");
   return resources as Resources;
 }

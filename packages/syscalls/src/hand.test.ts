@@ -34,6 +34,21 @@ test("Hand makes calls in another process, with results of earlier ones as argum
   expect(() => hand.run()).toThrow("chdir /nonexistent: ENOENT");
 });
 
+test("Hand begins with calls while others are queued, and run() tells of both", () => {
+  using hand = new Hand({ flags: 0 });
+  const first = hand.call("getpid", []);
+  hand.begin();
+  const second = hand.call("getppid", []);
+  hand.run();
+  expect([hand.result(first), hand.result(second)]).toEqual([hand.pid, process.pid]);
+  hand.call("chdir", [hand.text("/nonexistent")], { about: "/nonexistent" });
+  hand.begin();
+  const third = hand.call("getpid", []);
+  expect(() => hand.run()).toThrow("chdir /nonexistent: ENOENT");
+  hand.run();
+  expect(hand.result(third)).toBe(hand.pid);
+});
+
 test("Hand becomes a small program that makes its own calls", () => {
   const [readEnd, writeEnd] = pipe();
   const hand = new Hand({ flags: 0 });

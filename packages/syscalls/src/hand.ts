@@ -209,6 +209,8 @@ export class Hand implements Disposable {
   readonly #address: number;
   readonly #stack = fixedBuffer(STACK_BYTES);
   #done = 0;
+  /** Up to where the child was told to go by {@link begin}. */
+  #pendingEnd: number | undefined;
   #gone = false;
 
   constructor(options: HandOptions) {
@@ -304,6 +306,15 @@ export class Hand implements Disposable {
     this.#runQueue(false);
   }
 
+  /** Let the child begin with the queued calls; the next {@link run} waits for them, and throws what they have come to. */
+  begin(): void {
+    const end = this.calls.length;
+    if (this.#pendingEnd !== undefined || this.#done === end) return;
+    this.#post(this.#done, end);
+    this.#done = end;
+    this.#pendingEnd = end;
+  }
+
   /** Make the queued calls, the last of which is an execve that succeeds: afterwards the child is that program. */
   runToExec(): void {
     this.#runQueue(true);
@@ -311,12 +322,21 @@ export class Hand implements Disposable {
   }
 
   #runQueue(mayGo: boolean): void {
+    const pendingEnd = this.#pendingEnd;
+    if (pendingEnd !== undefined) {
+      this.#pendingEnd = undefined;
+      this.#settle(this.#await(pendingEnd, false), pendingEnd, false);
+    }
     const end = this.calls.length;
-    let from = this.#done;
+    const from = this.#done;
+    if (from === end) return;
     this.#done = end;
-    for (;;) {
-      const failed = this.#ask(from, end, mayGo);
-      if (failed === undefined) return;
+    this.#settle(this.#ask(from, end, mayGo), end, mayGo);
+  }
+
+  /** Recover from the failure of a call, and go on with those after it. */
+  #settle(stopped: number | undefined, end: number, mayGo: boolean): void {
+    for (let failed = stopped; failed !== undefined; ) {
       const error = this.calls.errorAt(failed);
       const recover = this.calls.takeRecovery(failed);
       if (!recover) throw error;
@@ -326,18 +346,27 @@ export class Hand implements Disposable {
       this.calls.wording = error.wording;
       const skip = recover(error);
       this.calls.wording = wording;
-      from = skip === undefined ? failed : failed + 1 + skip;
+      const from = skip === undefined ? failed : failed + 1 + skip;
       if (from >= end) return;
+      failed = this.#ask(from, end, mayGo);
     }
   }
 
   /** The index of the call that failed and must not, if any. */
   #ask(from: number, end: number, mayGo: boolean): number | undefined {
+    this.#post(from, end);
+    return this.#await(end, mayGo);
+  }
+
+  #post(from: number, end: number): void {
     if (this.#gone) throw new HandGone("the child is gone");
     this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(from)), 8);
     this.#mailbox.writeBigUInt64LE(BigInt(this.calls.addressOfEntry(end)), 16);
     this.#mailbox.writeUInt32LE(ASKED, 0);
     syscall(NR.futex, this.#address, 1, 1);
+  }
+
+  #await(end: number, mayGo: boolean): number | undefined {
     const arena = scratch();
     const timeout = arena.room(16);
     arena.bytes.writeBigInt64LE(100_000_000n, timeout + 8);

@@ -89,7 +89,9 @@ export function loadSpec(bundle: string): { spec: Spec; text: string } {
     }
     throw error;
   }
-  return { spec: parseSpec(text), text };
+  const spec = parseSpec(text);
+  // What is kept is read without a check, which takes away what is null.
+  return { spec, text: text.includes("null") ? JSON.stringify(spec) : text };
 }
 
 /** Queue: the names of a new uts namespace. */

@@ -207,8 +207,6 @@ export function execInContainer(options: ExecOptions): number {
   const consoleFd = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
   const group = subgroup(container.group, options.subgroups);
   const cgroupFd = openUnified(group, pid, options.subgroups.size > 0);
-  options.foreground?.prepare(process.terminal === true);
-
   // The child shares our memory, which nobody may look into.
   prctl(PR_SET_DUMPABLE, 0);
   using hand = new Hand({ flags: 0, cgroupFd });
@@ -234,6 +232,9 @@ export function execInContainer(options: ExecOptions): number {
   const rootFd = hand.call("openat", [-100, hand.text("/"), O_PATH | O_DIRECTORY | O_CLOEXEC], {
     about: "/",
   });
+  // The groups take their time, which is ours as well.
+  hand.begin();
+  options.foreground?.prepare(process.terminal === true);
   stage("namespaces", () => hand.run());
   writeOomScore(hand.pid, process.oomScoreAdj);
   const rooted = new Rooted(hand, rootFd);

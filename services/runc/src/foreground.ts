@@ -24,9 +24,6 @@ import { HostTerminal } from "./host-terminal.ts";
 const SIGCHLD = 17;
 const SIGWINCH = 28;
 
-/** Signals that stay what they are: those that can't be caught, the engine's own, job control of ourselves, and SIGURG and SIGPIPE. */
-const NOT_TAKEN = new Set([4, 5, 6, 7, 8, 9, 11, 13, 19, 21, 22, 23, 25, 30, 31, 32, 33]);
-
 // Poll reports room for this much at least in a pipe, so that a write of no more never waits.
 const CHUNK = 4096;
 
@@ -83,22 +80,24 @@ export class Relay {
  * through us. The caller's terminal is put back when this is disposed of.
  */
 export class Attachment implements Disposable {
-  readonly #signals: SignalPipe;
+  #signals: SignalPipe | undefined;
   readonly #input: Relay[] = [];
   readonly #output: Relay[] = [];
   #terminal: HostTerminal | undefined;
   /** Our own streams, while pipes for the process are in their place. */
   readonly #replaced = new Map<number, number>();
 
-  /** Signals that come from now on are kept for the process. */
-  constructor() {
-    const signals: number[] = [];
-    for (let signal = 1; signal <= 64; signal++) if (!NOT_TAKEN.has(signal)) signals.push(signal);
-    this.#signals = new SignalPipe(signals);
-  }
-
-  /** To be called before the process is made. @param terminal whether it gets one of its own */
+  /**
+   * To be called before the process is made: signals that come from then on are kept for it.
+   *
+   * @param terminal whether it gets one of its own
+   */
   prepare(terminal: boolean): void {
+    // Not those that can't be caught, the engine's own, job control of ourselves, SIGPIPE and SIGURG.
+    const kept = [4, 5, 6, 7, 8, 9, 11, 13, 19, 21, 22, 23, 25, 30, 31, 32, 33];
+    const signals: number[] = [];
+    for (let signal = 1; signal <= 64; signal++) if (!kept.includes(signal)) signals.push(signal);
+    this.#signals = new SignalPipe(signals);
     if (terminal) {
       this.#terminal = new HostTerminal();
       return;
@@ -138,9 +137,11 @@ export class Attachment implements Disposable {
    * @returns its exit status
    */
   wait(pid: number): number {
+    const signals = this.#signals;
+    if (!signals) throw new Error("not prepared");
     this.#terminal?.resize();
     for (;;) {
-      for (let signal = this.#signals.next(); signal !== undefined; signal = this.#signals.next()) {
+      for (let signal = signals.next(); signal !== undefined; signal = signals.next()) {
         if (signal === SIGCHLD) continue;
         if (signal === SIGWINCH) this.#terminal?.resize();
         else forward(pid, signal);
@@ -151,10 +152,7 @@ export class Attachment implements Disposable {
         return status;
       }
       const active = [...this.#input, ...this.#output].filter(({ done }) => !done);
-      const ready = poll(
-        [{ fd: this.#signals.fd, events: 1 }, ...active.map(({ waitsFor }) => waitsFor)],
-        -1,
-      );
+      const ready = poll([{ fd: signals.fd, events: 1 }, ...active.map(({ waitsFor }) => waitsFor)], -1);
       for (let index = 0; index < active.length; index++) {
         const state = ready[index + 1];
         if (state && (state.readable || state.writable || state.ended)) active[index]?.step();
@@ -169,7 +167,7 @@ export class Attachment implements Disposable {
     }
     this.#replaced.clear();
     this.#terminal?.[Symbol.dispose]();
-    this.#signals[Symbol.dispose]();
+    this.#signals?.[Symbol.dispose]();
   }
 }
 
