@@ -2,7 +2,7 @@
 import { afterAll, afterEach, expect } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { it, Playground, runc, unified } from "./playground.ts";
+import { it, itWithUsers, Playground, runc, unified } from "./playground.ts";
 
 const playground = new Playground();
 afterAll(() => playground[Symbol.dispose]());
@@ -166,7 +166,7 @@ it("--cgroup starts the process in a group below the container's, and refuses ot
   for (const [flags, words] of refusals) expect(container.exec(["true"], [...flags]).stderr).toContain(words);
 });
 
-it("joins users and clocks of the container as well", () => {
+itWithUsers("joins users and clocks of the container as well", () => {
   const offset = 5_000_000;
   const mapping = [{ containerID: 0, hostID: 100_000, size: 1000 }];
   using container = playground.start({

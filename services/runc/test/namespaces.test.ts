@@ -157,7 +157,8 @@ it.each(OTHERS)("a %s namespace is joined by its path, the others are new", (typ
   }
 });
 
-it("a mount namespace is joined by its path, and what is mounted there is seen", async () => {
+// Its path is looked up from the root of that namespace, which is another one than ours in a chroot.
+itWithUsers("a mount namespace is joined by its path, and what is mounted there is seen", async () => {
   const holder = Bun.spawn(["unshare", "--mount", "--propagation", "private", "sh", "-c", "exec sleep 1000"]);
   try {
     while (fs.readlinkSync(`/proc/${holder.pid}/ns/mnt`) === fs.readlinkSync("/proc/self/ns/mnt"))
@@ -226,7 +227,7 @@ itWithUsers("a new user namespace goes with a network namespace that belongs to 
   }
 });
 
-it.each([
+itWithUsers.each([
   ["no mappings", { linux: { uidMappings: undefined } }, "no uid mappings found"],
   [
     "no mapping of root",
