@@ -197,7 +197,7 @@ it("cgroup: without ro the container may make groups of its own", () => {
   expect({ stdout, stderr }).toEqual({ stdout: "made\n", stderr: "" });
 });
 
-it("cgroup v2: a container with a namespace of its own owns its group, where it may write", () => {
+itWithUsers("cgroup v2: a container with a namespace of its own owns its group, where it may write", () => {
   if (!unified) return skipped("delegation: no cgroup v2 here");
   Bun.spawnSync(["chown", "-R", "-h", "100000:100000", playground.rootfs]);
   const types = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"];
