@@ -1,6 +1,7 @@
 import { applyResources, type Group, planGroup } from "@longshore/cgroups";
 import { EngineError } from "@longshore/errors";
-import type { Spec } from "@longshore/oci";
+import type { Resources, Spec } from "@longshore/oci";
+import { isAlive } from "@longshore/syscalls";
 import { deviceRules } from "./devices.ts";
 import { systemd } from "./load.ts";
 import { log } from "./log.ts";
@@ -12,6 +13,13 @@ export interface ContainerGroup {
   make(): void;
   /** The rest, once there is one. */
   enter(pid: number): void;
+  /**
+   * Limits of memory, once the process is a program of its own. Until then it shares runc's memory: where it runs out, the kernel would
+   * kill whoever uses it, and so runc.
+   *
+   * @throws EngineError when the process is killed for it
+   */
+  limitMemory(pid: number): void;
 }
 
 /** Where the cgroup will be and what is to be done for it; nothing is done yet. */
@@ -19,10 +27,11 @@ export function planContainerGroup(
   spec: Spec,
   { id, throughSystemd }: { id: string; throughSystemd: boolean },
 ): ContainerGroup {
-  const resources = { ...spec.linux?.resources, devices: deviceRules(spec) };
-  const limit = (group: Group) => {
+  const { memory, ...others } = spec.linux?.resources ?? {};
+  const resources: Resources = { ...others, devices: deviceRules(spec) };
+  const limit = (group: Group, limits = resources) => {
     try {
-      for (const words of applyResources(group, resources)) log("warning", words);
+      for (const words of applyResources(group, limits)) log("warning", words);
     } catch (error) {
       // What is wrong by itself the original finds before it starts anything.
       if (!(error instanceof EngineError) || error.code === "invalid_argument") throw error;
@@ -31,13 +40,27 @@ export function planContainerGroup(
       throw new EngineError(error.code, `${stage}: ${error.message}`, { cause: error });
     }
   };
+  const limitMemory = (group: Group, pid: number) => {
+    if (!memory) return;
+    if (group.unit !== undefined) systemd().setUnitLimits(group, { memory });
+    limit(group, { memory });
+    // v1 refuses what is less than is in use already; v2 sees to it that less is in use.
+    if (!group.unified || isAlive(pid)) return;
+    const words = "container init was OOM-killed (memory limit too low?)";
+    throw new EngineError("failed_precondition", `unable to start container process: ${words}`);
+  };
   if (!throughSystemd) {
     const { group, make } = planGroup(spec.linux?.cgroupsPath || id);
     const makeLimited = () => {
       make();
       limit(group);
     };
-    return { group, make: makeLimited, enter: () => undefined };
+    return {
+      group,
+      make: makeLimited,
+      enter: () => undefined,
+      limitMemory: (pid) => limitMemory(group, pid),
+    };
   }
   const { annotatedProperties, parseUnit, requireSystemd, setUnitLimits, startUnit, unitGroup } = systemd();
   requireSystemd();
@@ -50,5 +73,5 @@ export function planContainerGroup(
     setUnitLimits(group, resources);
     limit(group);
   };
-  return { group, make: () => undefined, enter };
+  return { group, make: () => undefined, enter, limitMemory: (pid) => limitMemory(group, pid) };
 }

@@ -303,6 +303,7 @@ function startInit(init: InitPlan): number {
       program,
     );
   });
+  planned.limitMemory(pid);
   if (pid !== saved.pid) {
     saved.pid = pid;
     saved.startTime = processStat(pid)?.startTime ?? "";

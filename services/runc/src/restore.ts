@@ -66,12 +66,20 @@ export function restore(parsed: Parsed, globals: Globals): number {
   const shared = sharedArguments(parsed, directories, spec);
   const detach = switches.has("detach");
   if (!switches.has("no-subreaper")) prctl(PR_SET_CHILD_SUBREAPER, 1);
-  const pid = restoreInto({ parsed, globals, bundle, text, spec, directories, shared });
-  const pidFile = values.get("pid-file");
-  if (pidFile) writePidFile(absolute(pidFile), pid);
-  if (detach) return 0;
+  const begin = () => {
+    const pid = restoreInto({ parsed, globals, bundle, text, spec, directories, shared });
+    const pidFile = values.get("pid-file");
+    if (pidFile) writePidFile(absolute(pidFile), pid);
+    return pid;
+  };
+  if (detach) {
+    begin();
+    return 0;
+  }
   using attachment = new Attachment();
-  attachment.attach(undefined);
+  attachment.prepare(false);
+  const pid = begin();
+  attachment.started();
   const status = attachment.wait(pid);
   deleteContainer(globals.root, idOf(parsed), true);
   return status;

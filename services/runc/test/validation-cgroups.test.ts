@@ -241,7 +241,7 @@ it.each([
   expect(playground.leftovers()).toEqual([]);
 });
 
-test.todo("linux.resources.memory.limit that is less than what a process takes is refused, or kills the process alone", () => {
+it("linux.resources.memory.limit that is less than what a process takes is refused, or kills the process alone", () => {
   if (!controllers.includes("memory")) return skipped("memory.limit that is too low: no controller");
   for (const limit of [4096, 65536, MB]) {
     const { code, stderr } = playground.run({ linux: { resources: { memory: { limit } } } });

@@ -105,7 +105,7 @@ const ANSWERS: Record<string, Record<string, RegExp | undefined>> = {
   },
   pause: {
     running: undefined,
-    paused: /container (already paused|not running or created)/,
+    paused: /container (already paused|not running)/,
     stopped: /container not running/,
   },
   resume: {
