@@ -162,14 +162,13 @@ test("exitStatus(), makedev() and errnoName() convert as the kernel does", () =>
 
 test("isAlive() takes a zombie for gone: its parent may never wait for it", async () => {
   // The sleep that the shell becomes knows nothing of the shell's child.
-  const parent = Bun.spawn(["sh", "-c", "read line & echo $!; exec sleep 1000"], {
-    stdin: "pipe",
-    stdout: "pipe",
-  });
+  const script = "sleep 1001 >/dev/null & echo $!; exec sleep 1000";
+  const parent = Bun.spawn(["sh", "-c", script], { stdin: "ignore", stdout: "pipe" });
   try {
     const { value } = await parent.stdout.getReader().read();
     const child = Number(new TextDecoder().decode(value));
-    expect(isAlive(parent.pid)).toBe(true);
+    while (fs.readFileSync(`/proc/${parent.pid}/comm`, "utf8") !== "sleep\n") await Bun.sleep(1);
+    expect([isAlive(parent.pid), isAlive(child)]).toEqual([true, true]);
     process.kill(child, "SIGKILL");
     while (!/^State:\tZ/m.test(fs.readFileSync(`/proc/${child}/status`, "utf8"))) await Bun.sleep(5);
     expect(isAlive(child)).toBe(false);
