@@ -1,5 +1,5 @@
 /** config-linux.md of the runtime specification: cgroupsPath and resources, with either version of cgroups. */
-import { afterAll, afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import {
