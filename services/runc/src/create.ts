@@ -276,7 +276,7 @@ function startInit(init: InitPlan): number {
       close(consoleFd);
     });
   }
-  const cwdAsUser = enterDirectory(rooted, process);
+  const cwd = enterDirectory(rooted, process);
   const environment = prepareEnvironment(rooted, process);
   const program = findProgram(hand, argsOf(process)[0], process.env);
   const pid = stage("error starting the process", () => {
@@ -297,7 +297,7 @@ function startInit(init: InitPlan): number {
         fifoFd,
         fork: namespaces.pidFd !== undefined,
         timeFd: namespaces.timeFd,
-        cwdAsUser,
+        cwd,
         state: () => ociState(saved, "creating"),
       },
       program,

@@ -3,6 +3,7 @@ import { EngineError, isErrno } from "@longshore/errors";
 import { Rooted } from "@longshore/mounts";
 import { type Process, parseProcess, type Spec } from "@longshore/oci";
 import {
+  CallError,
   close,
   getppid,
   Hand,
@@ -215,9 +216,11 @@ export function execInContainer(options: ExecOptions): number {
       return run();
     } catch (error) {
       if (error instanceof StartError || error instanceof EngineError) throw error;
+      if (error instanceof CallError && error.wording) throw new StartError(error.wording(error));
       throw new StartError(`error executing setns process: ${words}: ${reason(error)}`);
     }
   };
+  hand.calls.wording = (error) => `error executing setns process: ${error.message}`;
   hand.call("setsid", []);
   setInitialAffinity(hand, process.execCPUAffinity);
   joinGroup(hand, group);
@@ -235,7 +238,7 @@ export function execInContainer(options: ExecOptions): number {
   // The groups take their time, which is ours as well.
   hand.begin();
   options.foreground?.prepare(process.terminal === true);
-  stage("namespaces", () => hand.run());
+  hand.calls.wording = undefined;
   writeOomScore(hand.pid, process.oomScoreAdj);
   const rooted = new Rooted(hand, rootFd);
   let terminal: Terminal | undefined;
@@ -250,9 +253,11 @@ export function execInContainer(options: ExecOptions): number {
       close(consoleFd);
     });
   }
-  const cwdAsUser = enterDirectory(rooted, process);
+  const cwd = enterDirectory(rooted, process);
   const environment = prepareEnvironment(rooted, process);
-  const program = findProgram(hand, options.programPath ?? argsOf(process)[0], process.env);
+  const program = stage("program", () =>
+    findProgram(hand, options.programPath ?? argsOf(process)[0], process.env),
+  );
   const started = stage("process", () => {
     setLimits(hand, process, getppid());
     return becomeProcess(
@@ -270,7 +275,7 @@ export function execInContainer(options: ExecOptions): number {
         fifoFd: undefined,
         fork: pids,
         timeFd,
-        cwdAsUser,
+        cwd,
         state: () => ociState(container.saved, "running"),
       },
       program,

@@ -57,8 +57,7 @@ function inheritedStreams({ image }: Directories): string[] {
 export function restore(parsed: Parsed, globals: Globals): number {
   const { values, switches } = parsed;
   const bundle = absolute(values.get("bundle") ?? process.cwd());
-  const text = readText(`${bundle}/config.json`);
-  const spec = parseSpec(text);
+  const spec = parseSpec(readText(`${bundle}/config.json`));
   if (spec.process?.terminal === true || values.get("console-socket")) {
     throw new EngineError("unimplemented", "restore of a container with a terminal is not supported");
   }
@@ -67,7 +66,7 @@ export function restore(parsed: Parsed, globals: Globals): number {
   const detach = switches.has("detach");
   if (!switches.has("no-subreaper")) prctl(PR_SET_CHILD_SUBREAPER, 1);
   const begin = () => {
-    const pid = restoreInto({ parsed, globals, bundle, text, spec, directories, shared });
+    const pid = restoreInto({ parsed, globals, bundle, spec, directories, shared });
     const pidFile = values.get("pid-file");
     if (pidFile) writePidFile(absolute(pidFile), pid);
     return pid;
@@ -89,13 +88,12 @@ interface Restore {
   parsed: Parsed;
   globals: Globals;
   bundle: string;
-  text: string;
   spec: Spec;
   directories: Directories;
   shared: string[];
 }
 
-function restoreInto({ parsed, globals, bundle, text, spec, directories, shared }: Restore): number {
+function restoreInto({ parsed, globals, bundle, spec, directories, shared }: Restore): number {
   const id = idOf(parsed);
   const { values } = parsed;
   const directory = Container.claim(globals.root, id);
@@ -103,7 +101,7 @@ function restoreInto({ parsed, globals, bundle, text, spec, directories, shared 
   try {
     const path = spec.root?.path ?? "rootfs";
     const rootfs = path.startsWith("/") ? path : `${bundle}/${path}`;
-    writeFile(`${directory}/config.json`, text, { mode: 0o600 });
+    writeFile(`${directory}/config.json`, JSON.stringify(spec), { mode: 0o600 });
     const { group, make } = planContainerGroup(spec, { id, throughSystemd: false });
     undo.push(() => removeGroup(group));
     const saved: SavedState = {

@@ -34,7 +34,7 @@ import { childOf, type Label, loadFilter, sealedProgram } from "./sealed-program
 import { findListener, sendListener } from "./seccomp-listener.ts";
 import { StartError } from "./start-error.ts";
 import { type Terminal, useTerminal } from "./terminal.ts";
-import { enterDirectoryAsUser } from "./working-directory.ts";
+import { type Entered, enterDirectoryAsUser } from "./working-directory.ts";
 
 export interface ProcessPlan {
   process: Process;
@@ -58,7 +58,7 @@ export interface ProcessPlan {
   /** A time namespace to enter. */
   timeFd: number | undefined;
   /** Whether the working directory is still to be entered. */
-  cwdAsUser: boolean;
+  cwd: Entered;
   /** Of the container, as JSON, for whoever answers for filtered calls. */
   state: () => object;
 }
@@ -124,7 +124,7 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
     }
   }
   const raised = setCredentials(sinkOf(hand), process, { keepAdmin, ownUsers });
-  if (plan.cwdAsUser) enterDirectoryAsUser(hand, process);
+  if (plan.cwd.asUser) enterDirectoryAsUser(hand, process);
   mayExecute(hand, process, path);
   hand.call("prctl", [PR_SET_PDEATHSIG, 0]);
   callProgram(hand, file, ["runc", "init"]);

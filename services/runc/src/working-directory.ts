@@ -1,4 +1,4 @@
-import { EngineError, isErrno } from "@longshore/errors";
+import { EngineError, type Errno, isErrno } from "@longshore/errors";
 import type { Rooted } from "@longshore/mounts";
 import type { Process } from "@longshore/oci";
 import { type Hand, O_DIRECTORY, O_PATH } from "@longshore/syscalls";
@@ -7,26 +7,28 @@ import { reason, StartError } from "./start-error.ts";
 const refused = (cwd: string, error: unknown) =>
   new StartError(`chdir to cwd (${JSON.stringify(cwd)}) set in config.json failed: ${reason(error)}`);
 
-/**
- * Go into the working directory, so that nothing of the host can be it (CVE-2024-21626).
- *
- * @returns whether only the user of the process may go there, so that it must be tried again as that user
- */
-export function enterDirectory(rooted: Rooted, { cwd }: Process): boolean {
+/** What has come of {@link enterDirectory}, once its calls were made. */
+export interface Entered {
+  /** Only the user of the process may go there, so that it must be tried again as that user. */
+  asUser: boolean;
+}
+
+/** Queue: go into the working directory, so that nothing of the host can be it (CVE-2024-21626). */
+export function enterDirectory(rooted: Rooted, { cwd }: Process): Entered {
   const { hand } = rooted;
+  const entered: Entered = { asUser: false };
   hand.call("fchdir", [rooted.root]);
-  if (cwd === "/" || cwd === "") return false;
+  if (cwd === "/" || cwd === "") return entered;
   if (!cwd.startsWith("/")) throw new EngineError("invalid_argument", "Cwd must be an absolute path");
-  try {
-    const directory = rooted.open(cwd, { flags: O_PATH | O_DIRECTORY });
-    hand.call("fchdir", [directory], { about: cwd });
-    rooted.close(directory);
-    hand.run();
-    return false;
-  } catch (error) {
-    if (isErrno(error, "EACCES", "EPERM")) return true;
-    throw refused(cwd, error);
-  }
+  const recover = (skip: number) => (error: Errno) => {
+    if (!isErrno(error, "EACCES", "EPERM")) throw refused(cwd, error);
+    entered.asUser = true;
+    return skip;
+  };
+  const directory = rooted.open(cwd, { flags: O_PATH | O_DIRECTORY, recover: recover(2) });
+  hand.call("fchdir", [directory], { about: cwd, recover: recover(0) });
+  rooted.close(directory);
+  return entered;
 }
 
 /** {@link enterDirectory} again, with the rights of the process's user. */
