@@ -214,8 +214,9 @@ export class Hand implements Disposable {
   #gone = false;
 
   constructor(options: HandOptions) {
-    // Of the memory that we share: nobody in a namespace that the child is born in may look into it, not for a moment.
-    syscall(NR.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    // Of the memory that we share: nobody in a namespace that the child is born in may look into it, not for a moment. A
+    // user who isn't root would lose the child's files in /proc with it.
+    if (process.geteuid?.() === 0) syscall(NR.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     const spawn = loadCode();
     this.#mailbox = fixedBuffer(32);
     this.#address = addressOf(this.#mailbox);

@@ -1,10 +1,11 @@
 import { applyResources, type Group, planGroup } from "@longshore/cgroups";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import type { Resources, Spec } from "@longshore/oci";
 import { isAlive } from "@longshore/syscalls";
 import { deviceRules } from "./devices.ts";
 import { systemd } from "./load.ts";
 import { log } from "./log.ts";
+import { mayGoWithoutGroups } from "./rootless.ts";
 
 /** The cgroup of a container that is being made. */
 export interface ContainerGroup {
@@ -52,7 +53,15 @@ export function planContainerGroup(
   if (!throughSystemd) {
     const { group, make } = planGroup(spec.linux?.cgroupsPath || id);
     const makeLimited = () => {
-      make();
+      try {
+        make();
+      } catch (error) {
+        // A user has seldom a right to groups: without a wish for a certain one there is none.
+        if (!mayGoWithoutGroups() || spec.linux?.cgroupsPath || !isErrno(error, "EACCES", "EPERM", "EROFS"))
+          throw error;
+        group.directories.length = 0;
+        return;
+      }
       limit(group);
     };
     return {

@@ -25,6 +25,7 @@ import {
   syscall,
 } from "@longshore/syscalls";
 import { log } from "./log.ts";
+import { isRootless } from "./rootless.ts";
 import { StartError } from "./start-error.ts";
 
 /** Queue: limits of the process. Bun raises the number of open files for itself; its caller's is put back. */
@@ -172,7 +173,12 @@ export function setCredentials(
   const groups = sink.arena.room(4 * Math.max(1, additionalGids.length));
   for (const [index, group] of additionalGids.entries())
     sink.arena.bytes.writeUInt32LE(group, groups + 4 * index);
-  sink.add("setgroups", [additionalGids.length, sink.arena.base + groups], { about: "unable to setup user" });
+  const noGroups = additionalGids.length === 0 && isRootless();
+  sink.add("setgroups", [additionalGids.length, sink.arena.base + groups], {
+    about: "unable to setup user",
+    // A user may map his group only for a process that can't change groups.
+    ...(noGroups ? { skipOnError: 0 } : {}),
+  });
   sink.add("setresgid", [gid, gid, gid], { about: "unable to setup user" });
   sink.add("setresuid", [uid, uid, uid], { about: "unable to setup user" });
   sink.add("prctl", [PR_SET_KEEPCAPS, 0, 0, 0, 0], { about: "unable to clear keep caps" });

@@ -87,7 +87,7 @@ export const GLOBAL_TEXTS: readonly (readonly [flag: string, text: string])[] = 
   ["--root value", 'where the state of containers is (default: "/run/runc")'],
   ["--criu value", 'criu to use for checkpoint and restore (default: "criu")'],
   ["--systemd-cgroup", 'make cgroups through systemd; the path in config.json is then "slice:prefix:name"'],
-  ["--rootless value", "false or auto; true is not supported"],
+  ["--rootless value", "whether to go without cgroups that may not be made: true, false or auto"],
   ["--help, -h", "show help"],
   ["--version, -v", "print the version"],
 ];

@@ -235,7 +235,7 @@ function addFileSystem(entry: MountEntry, later: LaterReadonly): void {
   const { pidFd } = entry.plan;
   const made =
     type === "proc" && pidFd !== undefined
-      ? makeProcOf(hand, { pidFd, ownUsers: entry.plan.porter !== undefined, ...how })
+      ? makeProcOf(hand, { pidFd, ownUsers: entry.plan.mappings !== undefined, ...how })
       : makeFileSystem(hand, type, how);
   if (options.copyUp && type === "tmpfs") copyUp(rooted, destination, made, entry.plan.mappings);
   finish(entry, made, "directory", delayed);

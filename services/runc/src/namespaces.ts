@@ -14,6 +14,7 @@ import {
   openFile,
   readlink,
 } from "@longshore/syscalls";
+import { isRootless } from "./rootless.ts";
 
 /** In the order in which they are joined: after the mount namespace, paths mean something else. */
 export const NAMESPACES: Record<NamespaceType, { flag: number; file: string }> = {
@@ -184,7 +185,15 @@ export function namespacesToJoin(pid: number): NamespacesToJoin {
   const users = foreign("user");
   const mounts = foreign("mnt");
   const pids = foreign("pid");
-  const always = CLONE_NEWIPC + CLONE_NEWUTS + CLONE_NEWNET + CLONE_NEWCGROUP;
+  let always = CLONE_NEWIPC + CLONE_NEWUTS + CLONE_NEWNET + CLONE_NEWCGROUP;
+  // Only root may join again what is the host's.
+  if (isRootless()) {
+    always =
+      (foreign("ipc") ? CLONE_NEWIPC : 0) +
+      (foreign("uts") ? CLONE_NEWUTS : 0) +
+      (foreign("net") ? CLONE_NEWNET : 0) +
+      (foreign("cgroup") ? CLONE_NEWCGROUP : 0);
+  }
   const flags = always + (users ? CLONE_NEWUSER : 0) + (mounts ? CLONE_NEWNS : 0) + (pids ? CLONE_NEWPID : 0);
   return { flags, users, mounts, pids, clocks: foreign("time") };
 }

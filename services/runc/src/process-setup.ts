@@ -1,5 +1,5 @@
 import type { Group } from "@longshore/cgroups";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import type { Linux, Process } from "@longshore/oci";
 import {
   AF_UNIX,
@@ -19,6 +19,7 @@ import {
   writeFile,
 } from "@longshore/syscalls";
 import { checkAttributes, checkLabels, checkPersonality, memoryPolicyOf } from "./attributes.ts";
+import { isRootless } from "./rootless.ts";
 
 // What the making of an init process and of a further one have in common.
 
@@ -109,7 +110,12 @@ export function joinGroup(hand: Hand, group: Group): void {
 }
 
 export function writeOomScore(pid: number, score: number | undefined): void {
-  if (score !== undefined) writeControl(`/proc/${pid}/oom_score_adj`, String(score));
+  if (score === undefined) return;
+  try {
+    writeControl(`/proc/${pid}/oom_score_adj`, String(score));
+  } catch (error) {
+    if (!isRootless() || !isErrno(error, "EACCES")) throw error;
+  }
 }
 
 /** The whole file at once: who waits for it never sees half a number. */

@@ -1,10 +1,10 @@
 import { UsageError } from "@longshore/cli";
-import { EngineError } from "@longshore/errors";
 import { NR, syscall, writeAll } from "@longshore/syscalls";
 import { type Command, ExecFailure, UnknownCommand } from "./command.ts";
 import { IncorrectUsage, parseCommand, parseFlags } from "./flags.ts";
 import { help } from "./load.ts";
 import { log, reportFailure, setLog } from "./log.ts";
+import { isRootless, setRootless } from "./rootless.ts";
 
 const DEFAULT_ROOT = "/run/runc";
 
@@ -39,10 +39,14 @@ function run(
   const format = values.get("log-format") ?? "text";
   if (format !== "text" && format !== "json") throw new UsageError(`invalid log-format: ${format}`);
   setLog({ path: values.get("log") ?? "", format, debug: switches.has("debug") });
-  if (values.get("rootless") === "true")
-    throw new EngineError("unimplemented", "--rootless is not supported");
-  if (process.getuid?.() !== 0) throw new EngineError("permission_denied", "runc must run as root");
-  const root = values.get("root") ?? DEFAULT_ROOT;
+  const rootless = values.get("rootless") ?? "auto";
+  if (rootless !== "true" && rootless !== "false" && rootless !== "auto") {
+    throw new UsageError(`invalid value ${JSON.stringify(rootless)} for flag -rootless`);
+  }
+  setRootless(rootless);
+  const { XDG_RUNTIME_DIR } = process.env;
+  const root =
+    values.get("root") ?? (isRootless() && XDG_RUNTIME_DIR ? `${XDG_RUNTIME_DIR}/runc` : DEFAULT_ROOT);
   if (root === "/") throw new UsageError("Option --root argument should not be set to /");
   const absoluteRoot = root.startsWith("/") ? root : `${process.cwd()}/${root}`;
   log("debug", `command: ${name}, root: ${absoluteRoot}`);

@@ -12,6 +12,7 @@ import {
 } from "@longshore/syscalls";
 import { becomeMappedRoot } from "./become-root.ts";
 import type { NamespacePlan } from "./namespaces.ts";
+import { isRootless } from "./rootless.ts";
 import { mappingsOf, Porter, writeMappings } from "./user-namespace.ts";
 
 /** Refuse what asks for a namespace that isn't the container's own, in the original's words. */
@@ -23,6 +24,7 @@ export function checkNamespaces(spec: Spec, plan: NamespacePlan): void {
   const { uidMappings = [], gidMappings = [], timeOffsets } = spec.linux ?? {};
   if (spec.hostname && !all.has("uts")) refuse("unable to set hostname without a private UTS namespace");
   if (spec.domainname && !all.has("uts")) refuse("unable to set domainname without a private UTS namespace");
+  if (isRootless() && !user) refuse("rootless container requires user namespaces");
   if (user && user.path === undefined) {
     requireRoot("uid", uidMappings);
     requireRoot("gid", gidMappings);
@@ -89,20 +91,20 @@ export function settleNamespaces(hand: Hand, plan: NamespacePlan, spec: Spec): P
   for (const { fd, flag, about } of plan.joined) hand.call("setns", [fd, flag], { about });
   if (plan.unshared !== 0) hand.call("unshare", [plan.unshared], { about: "namespaces" });
   if (plan.newCgroup) hand.call("unshare", [CLONE_NEWCGROUP], { about: "cgroup namespace" });
+  // Before the child's files in /proc are root's.
+  if (user && user.path === undefined) {
+    if (plan.unshared !== 0) hand.run();
+    writeMappings(hand.pid, user);
+  }
   if (plan.newTime) {
     hand.call("unshare", [CLONE_NEWTIME], { about: "time namespace" });
     hand.run();
     writeOffsets(hand.pid, spec.linux?.timeOffsets ?? {});
   }
-  if (user) {
-    if (user.path === undefined) {
-      if (plan.unshared !== 0) hand.run();
-      writeMappings(hand.pid, user);
-    }
-    becomeMappedRoot(hand);
-  }
+  if (user) becomeMappedRoot(hand);
   if (plan.newNetwork) loopbackUp(hand);
-  if (!user) return undefined;
+  // Who isn't root has no more rights than the child.
+  if (!user || isRootless()) return undefined;
   hand.run();
   return new Porter(openFile(`/proc/${hand.pid}/ns/mnt`, O_RDONLY | O_CLOEXEC));
 }

@@ -20,6 +20,7 @@ import {
   type Wording,
   writeControl,
 } from "@longshore/syscalls";
+import { isRootless } from "./rootless.ts";
 
 /** The lines of a uid_map or gid_map (user_namespaces(7)). */
 export function mapText(mappings: readonly IdMapping[]): string {
@@ -42,12 +43,19 @@ export function writeMappings(
   pid: number,
   { uidMappings, gidMappings }: { uidMappings: readonly IdMapping[]; gidMappings: readonly IdMapping[] },
 ): void {
+  const rootless = isRootless();
   for (const [file, mappings] of [
     ["uid_map", uidMappings],
     ["gid_map", gidMappings],
   ] as const) {
     if (mappings.length === 0) continue;
     try {
+      if (rootless && needsHelper(mappings)) {
+        mapByHelper(file === "uid_map" ? "newuidmap" : "newgidmap", pid, mappings);
+        continue;
+      }
+      // Without a right to it, a user may map a group only for a process that can't leave groups.
+      if (rootless && file === "gid_map") writeControl(`/proc/${pid}/setgroups`, "deny");
       writeControl(`/proc/${pid}/${file}`, mapText(mappings));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -105,6 +113,18 @@ export class Porter implements Disposable {
   [Symbol.dispose](): void {
     this.#hand[Symbol.dispose]();
   }
+}
+
+/** A user alone may map one id, his own. */
+function needsHelper(mappings: readonly IdMapping[]): boolean {
+  return mappings.length > 1 || (mappings[0]?.size ?? 0) > 1;
+}
+
+/** Map ids that /etc/subuid or /etc/subgid gives to the user (newuidmap(1)). */
+function mapByHelper(helper: string, pid: number, mappings: readonly IdMapping[]): void {
+  const numbers = mappings.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size]);
+  const { success, stderr } = Bun.spawnSync([helper, String(pid), ...numbers.map(String)]);
+  if (!success) throw new Error(`${helper}: ${stderr.toString().trim()}`);
 }
 
 /** A user namespace that only says how ids are mapped, for id-mapped mounts; a descriptor. */
