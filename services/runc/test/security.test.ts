@@ -3,6 +3,7 @@ import { afterAll, afterEach, expect } from "bun:test";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { AF_UNIX, bindUnix, close, listen, SOCK_STREAM, socket } from "@longshore/syscalls";
 import { BASE_MOUNTS, CGROUP_MOUNT, combine, it, type Patch, Playground, runc } from "./playground.ts";
 
 const playground = new Playground();
@@ -140,6 +141,18 @@ it("CVE-2016-9962: a process that is being started by exec can't be looked into 
       !/\.(out|err)$/.test(link),
   );
   expect(foreign).toEqual([]);
+});
+
+it("CVE-2016-9962: who kills every process that appears kills no runtime", () => {
+  const kill = "while :; do kill -9 -1; done 2>/dev/null";
+  using container = playground.start(
+    combine({ process: { args: ["sh", "-c", kill] } }, capabilities(...STRONG, "CAP_SYS_PTRACE")),
+  );
+  for (let round = 0; round < 20; round++) {
+    // The process may be killed, at any moment; runc tells it.
+    expect([0, 137, 255]).toContain(container.exec(["true"]).code);
+  }
+  expect(container.state().status).toBe("running");
 });
 
 it("CVE-2024-21626: a working directory in /proc/self/fd is refused, by create and by exec", () => {
@@ -332,6 +345,43 @@ it.each([
   playground.script("ls /dev > /dev/null");
   expect(touched()).toEqual([]);
   expect(playground.leftovers()).toEqual([]);
+});
+
+it("CVE-2025-52565: /dev/console and /dev/ptmx that are links get no terminal outside the container", () => {
+  const victim = path.join(outside, "victim");
+  fs.writeFileSync(victim, "of the host");
+  const dev = path.join(playground.dir, "console-dev");
+  fs.mkdirSync(path.join(dev, "pts"), { recursive: true });
+  const mounts = BASE_MOUNTS.filter(({ destination }) => !/^\/dev\/(shm|mqueue)/.test(destination)).map(
+    (mount) =>
+      mount.destination === "/dev"
+        ? { destination: "/dev", type: "bind", source: dev, options: ["bind"] }
+        : mount,
+  );
+  for (const target of [victim, "/proc/sysrq-trigger", "../../../../../../etc/passwd", "pts/0"]) {
+    for (const name of ["console", "ptmx"]) {
+      fs.rmSync(path.join(dev, name), { force: true });
+      fs.symlinkSync(target, path.join(dev, name));
+    }
+    const address = path.join(playground.dir, "console.sock");
+    const listener = socket(AF_UNIX, SOCK_STREAM);
+    bindUnix(listener, address);
+    listen(listener);
+    const id = playground.id("console");
+    const terminal = {
+      process: { terminal: true, args: ["sleep", "1000"] },
+      linux: { cgroupsPath: playground.groupOf(id) },
+    };
+    playground.write(playground.config({ mounts }, terminal));
+    playground.command(["create", "--console-socket", address, "--bundle", playground.bundle, id]);
+    playground.command(["delete", "--force", id]);
+    close(listener);
+    fs.rmSync(address);
+    expect(fs.readFileSync(victim, "utf8")).toBe("of the host");
+    expect(fs.lstatSync(victim).isFile()).toBe(true);
+    expect(playground.leftovers()).toEqual([]);
+  }
+  fs.rmSync(victim);
 });
 
 it("CVE-2025-52881: sysctls are written to the kernel's own files, whatever the image has at /proc", () => {

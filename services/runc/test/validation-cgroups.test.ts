@@ -202,6 +202,8 @@ for (const { name, resources, v1, v2 } of ROWS) {
     }
     using container = running;
     for (const [file, value] of seen) {
+      if (/weight/.test(name) && !fs.existsSync(fileIn(group, file)))
+        return skipped(`linux.resources.${name}: the block layer has no such scheduler`);
       const text = fs.readFileSync(fileIn(group, file), "utf8").trim();
       if (typeof value === "string") expect({ file, text }).toEqual({ file, text: value });
       else expect(text).toMatch(value);
