@@ -8,9 +8,9 @@ import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
 import { type Flags, parseFlags, USAGE } from "./flags.ts";
 import { type Benchmark, type BenchmarkResult, type Contender, measure } from "./measure.ts";
 import { measureMemory } from "./memory.ts";
-import { cgroupParentOf, insideDirectory, runInside } from "./namespaces.ts";
+import { cgroupParentOf, insideDirectory, runInside, seeOnlyCgroup2 } from "./namespaces.ts";
 import { failures, textTable, toJson, withFigures } from "./report.ts";
-import { runcCycle } from "./runc-cycle.ts";
+import { crunBenchmark, runtimeBenchmarks } from "./runtime-benchmarks.ts";
 import { byEngine, prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
 
 const REPOSITORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
@@ -77,17 +77,25 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
   const runtimes = new Map<Contender, string>([["ours", path.join(binDir, "runc")]]);
   const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
   if (realRunc) runtimes.set("real", realRunc);
-  await run(runcCycle({ dir: path.join(dir, "runc"), busybox, cgroupParent, runtimes }));
+  const runtimeOptions = { dir: path.join(dir, "runc"), busybox, cgroupParent, runtimes };
+  for (const benchmark of runtimeBenchmarks(runtimeOptions)) await run(benchmark);
 
   // Without engines they have their names only.
-  if (![...dockerBenchmarks([]).map(({ name }) => name), MEMORY].some(wanted)) return;
-  await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
-    for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
-    if (!wanted(MEMORY)) return;
-    for (const stack of byEngine(stacks)) await removeContainers(stack);
-    process.stderr.write(`${MEMORY} …\n`);
-    results.push(...(await measureMemory(stacks, flags.short ? 2 : 5)));
-  });
+  if ([...dockerBenchmarks([]).map(({ name }) => name), MEMORY].some(wanted)) {
+    await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
+      for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
+      if (!wanted(MEMORY)) return;
+      for (const stack of byEngine(stacks)) await removeContainers(stack);
+      process.stderr.write(`${MEMORY} …\n`);
+      results.push(...(await measureMemory(stacks, flags.short ? 2 : 5)));
+    });
+  }
+
+  // Last, for it changes what is at /sys/fs/cgroup.
+  const crun = findExecutable("crun");
+  if (crun === undefined || !seeOnlyCgroup2()) return;
+  const beside = new Map(runtimes).set("real", crun);
+  await run(crunBenchmark({ ...runtimeOptions, cgroupParent: `${cgroupParent}-crun`, runtimes: beside }));
 }
 
 async function withStacks(
@@ -123,7 +131,7 @@ function describeMachine(): string {
     const number = /\d+\.\d+\.\d+/.exec(line ?? "")?.[0];
     return number === undefined ? [] : [`${name} ${number}`];
   };
-  const peers = ["dockerd", "containerd", "runc"].flatMap(version).join(", ");
+  const peers = ["dockerd", "containerd", "runc", "crun"].flatMap(version).join(", ");
   const { length: cores } = os.cpus();
   return `Medians on ${cores} cores, Linux ${os.release()}${peers && `; real: ${peers}`}`;
 }

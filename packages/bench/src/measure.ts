@@ -6,10 +6,12 @@ export interface Benchmark {
   readonly name: string;
   /** The most that ours may be, as a part of the real one's. */
   readonly bar?: number;
+  /** Of what an attempt returns; `ms` when left out. */
+  readonly unit?: BenchmarkResult["unit"];
   readonly contenders: ReadonlyMap<Contender, Attempt>;
 }
 
-/** Do it once; returns what it took in milliseconds. */
+/** Do it once; returns what it took, in milliseconds unless the benchmark says otherwise. */
 export type Attempt = (round: number) => Promise<number> | number;
 
 export interface Summary {
@@ -45,7 +47,7 @@ export async function measure(
   benchmark: Benchmark,
   { rounds, warmUp, signal }: { rounds: number; warmUp: number; signal: AbortSignal },
 ): Promise<BenchmarkResult> {
-  const { name, bar, contenders } = benchmark;
+  const { name, bar, unit = "ms", contenders } = benchmark;
   const samples = new Map<Contender, number[]>();
   const failures = new Map<Contender, Error>();
   const order = [...contenders];
@@ -66,5 +68,5 @@ export async function measure(
   const summaries = new Map<Contender, Summary | Error>();
   for (const contender of contenders.keys())
     summaries.set(contender, failures.get(contender) ?? summarize(samples.get(contender) ?? []));
-  return { name, unit: "ms", ...(bar !== undefined && { bar }), summaries };
+  return { name, unit, ...(bar !== undefined && { bar }), summaries };
 }

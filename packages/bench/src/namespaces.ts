@@ -18,6 +18,19 @@ export function insideDirectory(): string | undefined {
   return dir;
 }
 
+/**
+ * From now on only the hierarchy of version 2 is at /sys/fs/cgroup, for this process and its children; crun refuses a hybrid
+ * one. False where there is none.
+ */
+export function seeOnlyCgroup2(): boolean {
+  if (fs.existsSync("/sys/fs/cgroup/cgroup.controllers")) return true;
+  if (!fs.existsSync("/sys/fs/cgroup/unified/cgroup.controllers")) return false;
+  const argv = ["--bind", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+  const { status, stderr } = spawnSync("mount", argv, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`mount ${argv.join(" ")}: ${stderr}`);
+  return true;
+}
+
 /** The cgroup of everything that a run starts. */
 export function cgroupParentOf(dir: string): string {
   return `/longshore-${path.basename(dir)}`;
@@ -32,7 +45,7 @@ export async function runInside(): Promise<number> {
   } finally {
     // Only now: what was mounted below is gone with the namespace.
     fs.rmSync(dir, { recursive: true, force: true });
-    await removeCgroups(cgroupParentOf(dir));
+    for (const parent of [cgroupParentOf(dir), `${cgroupParentOf(dir)}-crun`]) await removeCgroups(parent);
   }
 }
 
