@@ -5,6 +5,7 @@ import {
   type CallTable,
   check,
   ENOSYS,
+  EPERM,
   errnoText,
   type Hand,
   isOpen,
@@ -173,11 +174,13 @@ export function setCredentials(
   const groups = sink.arena.room(4 * Math.max(1, additionalGids.length));
   for (const [index, group] of additionalGids.entries())
     sink.arena.bytes.writeUInt32LE(group, groups + 4 * index);
-  const noGroups = additionalGids.length === 0 && isRootless();
   sink.add("setgroups", [additionalGids.length, sink.arena.base + groups], {
     about: "unable to setup user",
-    // A user may map his group only for a process that can't change groups.
-    ...(noGroups ? { skipOnError: 0 } : {}),
+    recover: (error) => {
+      // Where groups can't be changed, as in what a user may make, there is none to lose either.
+      if (additionalGids.length > 0 || error.errno !== EPERM || !keepsGroups()) throw error;
+      return 0;
+    },
   });
   sink.add("setresgid", [gid, gid, gid], { about: "unable to setup user" });
   sink.add("setresuid", [uid, uid, uid], { about: "unable to setup user" });
@@ -248,4 +251,8 @@ export function joinKeyring(
   // All to who possesses it; to its owner, in a user namespace to others, enough to be found.
   const permissions = 0x3f1b0000 + (ownUsers ? 0x8 : 0);
   if (keyring === "new") hand.call("keyctl", [KEYCTL_SETPERM, ring, permissions], { skipOnError: 0 });
+}
+
+function keepsGroups(): boolean {
+  return isRootless() || readText("/proc/self/setgroups").trim() === "deny";
 }

@@ -138,7 +138,10 @@ function makeNode(
   const rdev = makedev(major, minor);
   hand.call("mknodat", [directory, hand.text(name), format | (fileMode & 0o7777), rdev], {
     recover: (error) => {
-      if (error.code === "EPERM") bindDevice(rooted, plan, directory, name, path);
+      if (error.code === "EPERM") {
+        bindDevice(rooted, plan, directory, name, path);
+        hand.run();
+      }
       // There already: whoever brought a /dev of his own has it as he wants it.
       else if (error.code !== "EEXIST") throw error;
       return 0;

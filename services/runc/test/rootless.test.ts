@@ -118,3 +118,23 @@ itWithUsers("ranges are mapped by newuidmap and newgidmap, which say what they d
   expect(code).toBe(1);
   expect(output).toContain("newuidmap");
 });
+
+itWithUsers("root of a user namespace runs containers that have none of their own", () => {
+  configure("sh", "-c", "id -u; echo x > /dev/null; ls -l /dev/zero | cut -c1; touch /nested; echo done");
+  const file = path.join(bundle, "config.json");
+  const config = JSON.parse(fs.readFileSync(file, "utf8"));
+  config.linux.namespaces = config.linux.namespaces.filter(({ type }: { type: string }) => type !== "user");
+  config.linux.uidMappings = config.linux.gidMappings = undefined;
+  fs.writeFileSync(file, JSON.stringify(config));
+  const nested = Bun.spawnSync(
+    [
+      ...["setpriv", "--reuid", String(USER), "--regid", String(USER), "--clear-groups"],
+      ...["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"],
+      ...[program, "--root", `${own}/state`, "run", "nested"],
+    ],
+    { cwd: bundle, timeout: 20_000 },
+  );
+  expect(nested.stderr.toString()).toBe("");
+  expect(nested.stdout.toString()).toBe("0\nc\ndone\n");
+  expect(fs.statSync(path.join(bundle, "rootfs/nested")).uid).toBe(USER);
+});
