@@ -185,6 +185,8 @@ export interface HandOptions {
   cgroupFd?: number | undefined;
   /** A pid namespace to be born in. We never enter it ourselves: our engine could then start no thread, and would abort. */
   pidNamespaceFd?: number | undefined;
+  /** How many calls it will make in its life, at most; 1024 if nothing is said. */
+  maxCalls?: number;
   /** Namespaces to be born in, entered in this order before those of `flags` are made. */
   enter?: readonly { fd: number; flag: number; about: string }[];
 }
@@ -204,7 +206,7 @@ export class HandGone extends Error {
  */
 export class Hand implements Disposable {
   readonly pid: number;
-  readonly calls = new CallTable({ maxCalls: 8192, bytes: 1 << 20 });
+  readonly calls: CallTable;
   readonly #mailbox: Buffer;
   readonly #address: number;
   readonly #stack = fixedBuffer(STACK_BYTES);
@@ -217,6 +219,8 @@ export class Hand implements Disposable {
     // Of the memory that we share: nobody in a namespace that the child is born in may look into it, not for a moment. A
     // user who isn't root would lose the child's files in /proc with it.
     if (process.geteuid?.() === 0) syscall(NR.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    const { maxCalls = 1024 } = options;
+    this.calls = new CallTable({ maxCalls, bytes: Math.max(1 << 20, maxCalls * 512) });
     const spawn = loadCode();
     this.#mailbox = fixedBuffer(32);
     this.#address = addressOf(this.#mailbox);

@@ -203,7 +203,12 @@ function startInit(init: InitPlan): number {
       ? undefined
       : openFile(unifiedPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-  using hand = new Hand({ flags: namespaces.cloneFlags, cgroupFd, enter: namespaces.entered });
+  using hand = new Hand({
+    flags: namespaces.cloneFlags,
+    cgroupFd,
+    enter: namespaces.entered,
+    maxCalls: callsFor(spec),
+  });
   undo.push(() => {
     hand[Symbol.dispose]();
     group.killAll();
@@ -312,6 +317,12 @@ function startInit(init: InitPlan): number {
   if (options.pidfdSocket !== undefined) sendPidfd(options.pidfdSocket, pid, "standard");
   if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
   return pid;
+}
+
+/** At most so many calls make a container; a mount or a mask takes a dozen, one in a place to be made some for each part of its path. */
+function callsFor({ mounts = [], linux = {} }: Spec): number {
+  const { devices = [], maskedPaths = [], readonlyPaths = [] } = linux;
+  return 1536 + 64 * mounts.length + 16 * (devices.length + maskedPaths.length + readonlyPaths.length);
 }
 
 /** Into the cgroup, for a child that is where it doesn't see the hierarchies. */

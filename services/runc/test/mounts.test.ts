@@ -212,6 +212,21 @@ itWithUsers("cgroup v2: a container with a namespace of its own owns its group, 
   expect({ stdout, stderr }).toEqual({ stdout: "0\n0\nmade\n", stderr: "" });
 });
 
+it("a thousand mounts are no more than a few", () => {
+  const file = path.join(source, "file");
+  const many = Array.from({ length: 1000 }, (_, index) => ({
+    destination: `/many/${index % 10}/${index}/file`,
+    type: "bind",
+    source: file,
+    options: ["bind", "ro"],
+  }));
+  const { stdout, stderr } = playground.script("cat /many/9/999/file; grep -c /many/ /proc/self/mountinfo", {
+    ...withMounts(...many),
+    linux: { maskedPaths: Array.from({ length: 300 }, (_, index) => `/many/${index % 10}/${index}/no`) },
+  });
+  expect({ stdout, stderr }).toEqual({ stdout: "outer1000\n", stderr: "" });
+});
+
 it("--no-pivot moves the root, and leaves no whole procfs or sysfs of the host below it", () => {
   const id = playground.id();
   playground.write(
