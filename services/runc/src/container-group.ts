@@ -1,7 +1,7 @@
 import { applyResources, type Group, planGroup } from "@longshore/cgroups";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Resources, Spec } from "@longshore/oci";
-import { isAlive } from "@longshore/syscalls";
+import { isAlive, readTextIfExists } from "@longshore/syscalls";
 import { deviceRules } from "./devices.ts";
 import { systemd } from "./load.ts";
 import { log } from "./log.ts";
@@ -46,7 +46,7 @@ export function planContainerGroup(
     if (group.unit !== undefined) systemd().setUnitLimits(group, { memory });
     limit(group, { memory });
     // v1 refuses what is less than is in use already; v2 sees to it that less is in use.
-    if (!group.unified || isAlive(pid)) return;
+    if (!group.unified || (isAlive(pid) && !killedForMemory(group))) return;
     const words = "container init was OOM-killed (memory limit too low?)";
     throw new EngineError("failed_precondition", `unable to start container process: ${words}`);
   };
@@ -83,4 +83,10 @@ export function planContainerGroup(
     limit(group);
   };
   return { group, make: () => undefined, enter, limitMemory: (pid) => limitMemory(group, pid) };
+}
+
+/** Whether the kernel has killed for want of memory; who was killed may take a moment to go. */
+function killedForMemory({ unifiedPath }: Group): boolean {
+  const events = readTextIfExists(`${unifiedPath}/memory.events`) ?? "";
+  return /^oom_kill [1-9]/m.test(events);
 }

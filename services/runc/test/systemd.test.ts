@@ -15,23 +15,27 @@ const reason = [
   !systemd && "systemd",
   !fs.existsSync("/bin/busybox") && "/bin/busybox",
   !fs.lstatSync("/bin").isSymbolicLink() && "programs in /usr alone",
-  fs.existsSync("/sys/fs/cgroup/cgroup.controllers") && "cgroup v1",
 ].filter(Boolean);
+const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
 const it = reason.length > 0 ? test.skip : test;
 if (reason.length > 0) console.log(`runc --systemd-cgroup needs ${reason.join(", ")} for its test`);
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), "runc-systemd-"));
 const group = path.basename(dir);
-const hierarchies = reason.length > 0 ? [] : fs.readdirSync("/sys/fs/cgroup");
+/** Below /sys/fs/cgroup; the one of v2 alone is that itself. */
+const hierarchies = reason.length > 0 ? [] : unified ? ["."] : fs.readdirSync("/sys/fs/cgroup");
 let child: Bun.Subprocess | undefined;
 let pid = 0;
 
 /** Joins a group of its own everywhere, makes that the top of what it sees, moves into its own root, and becomes systemd. */
 const BOOT = `
 set -e
-for h in /sys/fs/cgroup/*; do
+for h in ${hierarchies.map((name) => path.join("/sys/fs/cgroup", name)).join(" ")}; do
+  for c in $(cat $h/cgroup.controllers 2>/dev/null); do
+    ${unified} && echo +$c > $h/cgroup.subtree_control 2>/dev/null || true
+  done
   mkdir $h/${group}
-  if [ -e $h/${group}/cpuset.cpus ]; then
+  if [ -e $h/${group}/cpuset.cpus ] && ! ${unified}; then
     cat $h/cpuset.cpus > $h/${group}/cpuset.cpus
     cat $h/cpuset.mems > $h/${group}/cpuset.mems
   fi
@@ -53,10 +57,11 @@ exec unshare --cgroup sh -ec '
   mount --bind proc/sys proc/sys
   mount -o remount,bind,ro proc/sys
   mount -t sysfs -o ro sysfs sys
-  mount -t tmpfs tmpfs sys/fs/cgroup
+  ${unified} || mount -t tmpfs tmpfs sys/fs/cgroup
   for h in ${hierarchies.join(" ")}; do
-    mkdir sys/fs/cgroup/$h
+    [ $h = . ] || mkdir sys/fs/cgroup/$h
     case $h in
+      .) mount -t cgroup2 cgroup2 sys/fs/cgroup;;
       unified) mount -t cgroup2 cgroup2 sys/fs/cgroup/$h;;
       systemd) mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/$h;;
       *) mount -t cgroup -o $h cgroup sys/fs/cgroup/$h;;
@@ -73,14 +78,20 @@ exec unshare --cgroup sh -ec '
   exec env -i container=test PATH=/usr/sbin:/usr/bin ${systemd} --system --unit=only.target --show-status=no --log-target=null
 '`;
 
+/** Where commands are, in v2: systemd may only move what is in its own part of the hierarchy. */
+const leaf = path.join("/sys/fs/cgroup", group, "commands");
+
 /** Run a command beside that systemd. */
 function inside(...command: string[]): { code: number; output: string } {
   const output = path.join(dir, "output");
   const fd = fs.openSync(output, "w+");
-  const result = Bun.spawnSync(
-    ["timeout", "40", "nsenter", "-t", String(pid), "-m", "-p", "-i", "-u", "-n", "-C", ...command],
-    { stdin: "ignore", stdout: fd, stderr: fd },
-  );
+  const join = unified ? `mkdir -p ${leaf}; echo 0 > ${leaf}/cgroup.procs; ` : "";
+  const enter = `${join}exec timeout 40 nsenter -t ${pid} -m -p -i -u -n -C "$@"`;
+  const result = Bun.spawnSync(["sh", "-c", enter, "sh", ...command], {
+    stdin: "ignore",
+    stdout: fd,
+    stderr: fd,
+  });
   fs.closeSync(fd);
   return { code: result.exitCode, output: fs.readFileSync(output, "utf8") };
 }
@@ -157,13 +168,17 @@ it("a container is a transient scope of systemd, with its limits as properties a
   expect(show("ActiveState")).toBe("active");
   expect(show("Slice")).toBe("test-some.slice");
   expect(show("Delegate")).toBe("yes");
-  expect(show("MemoryLimit")).toBe(String(64 << 20));
+  expect(show(unified ? "MemoryMax" : "MemoryLimit")).toBe(String(64 << 20));
   expect(show("TasksMax")).toBe("55");
   expect(show("CPUQuotaPerSecUSec")).toBe("200ms");
   expect(show("RuntimeMaxUSec")).toBe("1h");
   const scope = "test.slice/test-some.slice/box-one.scope";
-  const file = (name: string) => inside("cat", `/sys/fs/cgroup/memory/${scope}/${name}`).output.trim();
-  expect(file("memory.limit_in_bytes")).toBe(String(64 << 20));
+  const top = unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+  const memoryLimit = () => {
+    const file = `${top}/${scope}/${unified ? "memory.max" : "memory.limit_in_bytes"}`;
+    return inside("cat", file).output.trim();
+  };
+  expect(memoryLimit()).toBe(String(64 << 20));
   expect(run("start", "one").output).toBe("");
   const { pid: init } = JSON.parse(run("state", "one").output) as { pid: number };
   const groups = inside("cat", `/proc/${init}/cgroup`).output.trim().split("\n");
@@ -171,15 +186,15 @@ it("a container is a transient scope of systemd, with its limits as properties a
   expect(run("exec", "one", "/bin/busybox", "true").code).toBe(0);
   expect(run("update", "--pids-limit", "77", "--memory", "32M", "one").output).toBe("");
   expect(show("TasksMax")).toBe("77");
-  expect(file("memory.limit_in_bytes")).toBe(String(32 << 20));
+  expect(memoryLimit()).toBe(String(32 << 20));
   // systemd reads all its files anew: its own limits are the same as ours.
   expect(inside("systemctl", "daemon-reload").code).toBe(0);
-  expect(file("memory.limit_in_bytes")).toBe(String(32 << 20));
+  expect(memoryLimit()).toBe(String(32 << 20));
   expect(run("pause", "one").output).toBe("");
   expect(JSON.parse(run("state", "one").output).status).toBe("paused");
   expect(run("delete", "--force", "one").output).toBe("");
   expect(show("ActiveState")).toBe("inactive");
-  expect(inside("ls", "-d", `/sys/fs/cgroup/memory/${scope}`).code).not.toBe(0);
+  expect(inside("ls", "-d", `${top}/${scope}`).code).not.toBe(0);
 }, 60_000);
 
 it("a path that isn't systemd's, and a slice that can't be, are refused", () => {
