@@ -43,10 +43,12 @@ export function planContainerGroup(
   };
   const limitMemory = (group: Group, pid: number) => {
     if (!memory) return;
+    // A group that was there before may have seen kills.
+    const before = killsForMemory(group);
     if (group.unit !== undefined) systemd().setUnitLimits(group, { memory });
     limit(group, { memory });
     // v1 refuses what is less than is in use already; v2 sees to it that less is in use.
-    if (!group.unified || (isAlive(pid) && !killedForMemory(group))) return;
+    if (!group.unified || (isAlive(pid) && killsForMemory(group) === before)) return;
     const words = "container init was OOM-killed (memory limit too low?)";
     throw new EngineError("failed_precondition", `unable to start container process: ${words}`);
   };
@@ -85,8 +87,8 @@ export function planContainerGroup(
   return { group, make: () => undefined, enter, limitMemory: (pid) => limitMemory(group, pid) };
 }
 
-/** Whether the kernel has killed for want of memory; who was killed may take a moment to go. */
-function killedForMemory({ unifiedPath }: Group): boolean {
-  const events = readTextIfExists(`${unifiedPath}/memory.events`) ?? "";
-  return /^oom_kill [1-9]/m.test(events);
+/** How often v2's kernel has killed for want of memory; who was killed may take a moment to go. */
+function killsForMemory({ unified, unifiedPath }: Group): number {
+  const events = unified ? readTextIfExists(`${unifiedPath}/memory.events`) : undefined;
+  return Number(/^oom_kill (\d+)/m.exec(events ?? "")?.[1] ?? 0);
 }
