@@ -134,6 +134,20 @@ function life(engine: () => Engine): void {
     expect(tty.status).toBe(0);
   });
 
+  test("a terminal is attached to later, and what is typed arrives", async () => {
+    const script = 'while read line; do echo got $line; [ "$line" = end ] && exit 6; done';
+    const flags = [...engine().flags, "-dit", "--name", "attached"];
+    await must("run", ...flags, engine().image, "sh", "-c", script);
+    try {
+      const attached = await engine().run(["attach", "attached"], { terminal: true, stdin: "one\nend\n" });
+      expect(attached.stdout.replaceAll("\r", "")).toMatch(/got one\n[\s\S]*got end\n/);
+      // Podman's attach itself may end with 0.
+      expect(await must("wait", "attached")).toBe("6");
+    } finally {
+      await must("rm", "-f", "attached");
+    }
+  });
+
   test("pause and unpause, update, stats, kill, wait", async () => {
     await sleeper("control", "--memory", "64m");
     try {

@@ -8,7 +8,7 @@ import { CGROUP_MOUNT, it, type Patch, Playground, type Result } from "./playgro
 const playground = new Playground();
 afterAll(() => playground[Symbol.dispose]());
 
-const RUNS = Number(process.env.LONGSHORE_FUZZ_RUNS ?? 120);
+const RUNS = Number(process.env.LONGSHORE_FUZZ_RUNS ?? 80);
 /** In the short form the same each time: a test that fails by chance tells nobody what broke it. */
 const SEED = process.env.LONGSHORE_FUZZ_RUNS ? {} : { seed: 20_260_923 };
 

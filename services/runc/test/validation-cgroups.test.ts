@@ -247,7 +247,7 @@ it("linux.resources.memory.limit that is less than what a process takes is refus
   if (!controllers.includes("memory")) return skipped("memory.limit that is too low: no controller");
   for (const limit of [4096, 65536, MB]) {
     const { code, stderr } = playground.run({ linux: { resources: { memory: { limit } } } });
-    if (code !== 0 && code !== 137) expect(stderr).toMatch(/level=error.*(memory|OOM)/);
+    if (code !== 0 && code !== 137) expect(stderr).toMatch(/level=error.*(memory|OOM|has stopped)/);
     expect({ limit, left: playground.leftovers() }).toEqual({ limit, left: [] });
   }
 });
