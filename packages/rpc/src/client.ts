@@ -14,6 +14,7 @@ import {
   type ServiceDefinition,
 } from "./definition.ts";
 import { fromGrpcError } from "./grpc-status.ts";
+import { requestHeaders, UnaryChannel } from "./unary/channel.ts";
 
 export interface CallOptions {
   signal?: AbortSignal;
@@ -36,27 +37,54 @@ type CallOf<M extends MethodDefinition> = M["requestStream"] extends true
 
 const UNARY_TIMEOUT_MS = 60_000;
 
+/** Connections to a gRPC server at a unix socket path, made when they are needed; closed by the owner of the channel. */
+export class Channel {
+  /** For calls without streams, which are most. */
+  readonly unary: UnaryChannel;
+  readonly #socketPath: string;
+  readonly #ownConnection: boolean;
+  #streams: Client | undefined;
+
+  constructor(socketPath: string, ownConnection: boolean) {
+    this.unary = new UnaryChannel(socketPath);
+    this.#socketPath = socketPath;
+    this.#ownConnection = ownConnection;
+  }
+
+  /** For calls with streams. */
+  get streams(): Client {
+    this.#streams ??= new Client(`unix:${this.#socketPath}`, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": -1,
+      "grpc.max_send_message_length": -1,
+      "grpc.default_authority": "localhost",
+      "grpc.initial_reconnect_backoff_ms": 50,
+      "grpc.max_reconnect_backoff_ms": 1000,
+      ...(this.#ownConnection && { "grpc.use_local_subchannel_pool": 1 }),
+    });
+    return this.#streams;
+  }
+
+  /** Calls under way fail. */
+  close(): void {
+    this.unary.close();
+    this.#streams?.close();
+  }
+}
+
 /**
- * A connection to a gRPC server at a unix socket path; shared by the clients made from it, closed by its owner.
- * Channels to one path share their connection, unless one asks for its own.
+ * A channel to a gRPC server at a unix socket path; shared by the clients made from it, closed by its owner.
+ * Streams of channels to one path share their connection, unless one asks for its own.
  */
 export function channelTo(
   socketPath: string,
   { ownConnection = false }: { ownConnection?: boolean } = {},
-): Client {
-  return new Client(`unix:${socketPath}`, credentials.createInsecure(), {
-    "grpc.max_receive_message_length": -1,
-    "grpc.max_send_message_length": -1,
-    "grpc.default_authority": "localhost",
-    "grpc.initial_reconnect_backoff_ms": 50,
-    "grpc.max_reconnect_backoff_ms": 1000,
-    ...(ownConnection && { "grpc.use_local_subchannel_pool": 1 }),
-  });
+): Channel {
+  return new Channel(socketPath, ownConnection);
 }
 
 /** A stub for one generated service; every failure is an EngineError. */
 export function createClient<S extends ServiceDefinition>(
-  channel: Client,
+  channel: Channel,
   service: S,
   defaults: CallOptions = {},
 ): ClientOf<S> {
@@ -68,7 +96,7 @@ export function createClient<S extends ServiceDefinition>(
 }
 
 function bindMethod(
-  channel: Client,
+  channel: Channel,
   service: ServiceDefinition,
   method: MethodDefinition,
   defaults: CallOptions,
@@ -83,7 +111,7 @@ function bindMethod(
     return (requests: AsyncIterable<unknown>, options?: CallOptions) => {
       const o = settle(options);
       return readAll(() => {
-        const call = channel.makeBidiStreamRequest(
+        const call = channel.streams.makeBidiStreamRequest(
           path,
           requestSerialize,
           responseDeserialize,
@@ -100,7 +128,7 @@ function bindMethod(
       const o = settle(options);
       return readAll(
         () =>
-          channel.makeServerStreamRequest(
+          channel.streams.makeServerStreamRequest(
             path,
             requestSerialize,
             responseDeserialize,
@@ -112,27 +140,16 @@ function bindMethod(
       );
     };
   }
-  return (request: unknown, options?: CallOptions) => {
-    const o = settle(options);
-    return new Promise((resolve, reject) => {
-      o.signal?.throwIfAborted();
-      const deadline = Date.now() + (o.timeoutMs ?? UNARY_TIMEOUT_MS);
-      const call = channel.makeUnaryRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        metadataOf(o),
-        { deadline },
-        (error, response) => {
-          o.signal?.removeEventListener("abort", cancel);
-          if (error) reject(fromGrpcError(error));
-          else resolve(response);
-        },
-      );
-      const cancel = () => call.cancel();
-      o.signal?.addEventListener("abort", cancel, { once: true });
-    });
+  const usual = requestHeaders(path, defaults.metadata ?? {});
+  return async (request: unknown, options: CallOptions = {}) => {
+    const signal = options.signal ?? defaults.signal;
+    signal?.throwIfAborted();
+    const headers = options.metadata ? requestHeaders(path, settle(options).metadata) : usual;
+    const timeoutMs = options.timeoutMs ?? defaults.timeoutMs ?? UNARY_TIMEOUT_MS;
+    const message = requestSerialize(request);
+    return responseDeserialize(
+      (await channel.unary.call({ path, headers, message, timeoutMs, signal })) as Buffer,
+    );
   };
 }
 

@@ -22,7 +22,7 @@ export const GRPC_STATUS: Record<ErrorCode, status> = {
   data_loss: status.DATA_LOSS,
 };
 
-const CODE_TRAILER = "longshore-code";
+export const CODE_TRAILER = "longshore-code";
 
 const ERROR_CODE = new Map<number, ErrorCode>(
   Object.entries(GRPC_STATUS)
@@ -41,9 +41,13 @@ export function toGrpcError(error: unknown): Partial<ServiceError> {
 /** An error of a call as the code that the peer meant: from our trailer, else from the gRPC status. */
 export function fromGrpcError(error: unknown): EngineError {
   if (!isServiceError(error)) return toEngineError(error);
-  const trailer = error.metadata?.get(CODE_TRAILER)[0];
-  const code = isErrorCode(trailer) ? trailer : (ERROR_CODE.get(error.code) ?? "unknown");
-  return new EngineError(code, error.details, { cause: error });
+  return fromStatus(error.code, error.details, error.metadata?.get(CODE_TRAILER)[0], error);
+}
+
+/** The same of what the trailers say. */
+export function fromStatus(code: number, message: string, trailer: unknown, cause?: unknown): EngineError {
+  const meant = isErrorCode(trailer) ? trailer : (ERROR_CODE.get(code) ?? "unknown");
+  return new EngineError(meant, message, { cause });
 }
 
 function isServiceError(error: unknown): error is ServiceError {

@@ -1,0 +1,404 @@
+import { EngineError } from "@longshore/errors";
+import {
+  ACK,
+  END_HEADERS,
+  END_STREAM,
+  encodeFrame,
+  FRAME_HEADER_BYTES,
+  type Frame,
+  FrameReader,
+  FrameType,
+  MAX_FRAME_BYTES,
+  u32,
+  writeFrameHeader,
+} from "./frame.ts";
+import { encodeHeaders, HpackDecoder } from "./hpack.ts";
+
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+const SETTINGS_ENABLE_PUSH = 2;
+const SETTINGS_MAX_CONCURRENT_STREAMS = 3;
+const SETTINGS_INITIAL_WINDOW_SIZE = 4;
+const SETTINGS_MAX_FRAME_SIZE = 5;
+const SETTING_BYTES = 6;
+const CANCEL = 8;
+const REFUSED_STREAM = 7;
+
+const DEFAULT_WINDOW = 65_535;
+/** What the peer may send before it is told to go on: answers are held in memory as a whole, so that nothing is gained by less. */
+const OUR_WINDOW = 2 ** 31 - 1;
+const MAX_STREAM_ID = 2 ** 31 - 1;
+/** A longer timer would go off at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+export interface UnaryRequest {
+  /** `/package.Service/Method` */
+  readonly path: string;
+  /** Header block of all but the deadline. */
+  readonly headers: Buffer;
+  readonly message: Uint8Array;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What came of a call: the answer's message, and what the trailers say. */
+export interface UnaryAnswer {
+  readonly trailers: ReadonlyMap<string, string>;
+  /** With the five bytes before each message. */
+  readonly body: Buffer;
+}
+
+/** The server has not looked at the call: it can be made again. */
+export class NotProcessed extends EngineError {}
+
+interface Stream {
+  id: number;
+  readonly request: UnaryRequest;
+  readonly answer: PromiseWithResolvers<UnaryAnswer>;
+  /** What is still to be sent, and how much of it the peer takes. */
+  unsent: Buffer;
+  window: number;
+  readonly trailers: Map<string, string>;
+  readonly body: Buffer[];
+}
+
+/** One HTTP/2 connection that carries unary gRPC calls, any number at once; RFC 9113. */
+export class UnaryConnection {
+  readonly #socketPath: string;
+  readonly #reader = new FrameReader();
+  readonly #hpack = new HpackDecoder();
+  readonly #streams = new Map<number, Stream>();
+  /** More than the peer takes at once. */
+  readonly #waiting: Stream[] = [];
+  readonly #unwritten: Buffer[] = [];
+  #socket: Bun.Socket<undefined> | undefined;
+  #nextId = 1;
+  #window = DEFAULT_WINDOW;
+  #received = 0;
+  /** The peer's settings. */
+  #streamWindow = DEFAULT_WINDOW;
+  #frameBytes = MAX_FRAME_BYTES;
+  #maxStreams = Number.POSITIVE_INFINITY;
+  /** A header block of which more is to come. */
+  #block: { frame: Frame; parts: Buffer[] } | undefined;
+  #ended = false;
+  #leaving = false;
+
+  private constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+  }
+
+  /** @throws EngineError `unavailable` when nothing listens there */
+  static async open(socketPath: string): Promise<UnaryConnection> {
+    const connection = new UnaryConnection(socketPath);
+    try {
+      await Bun.connect<undefined>({
+        unix: socketPath,
+        socket: {
+          binaryType: "buffer",
+          open: (socket) => connection.#opened(socket),
+          data: (_, chunk) => connection.#take(chunk),
+          drain: () => connection.#drained(),
+          close: () => connection.#end(),
+          error: (_, error) => connection.#end(error),
+        },
+      });
+    } catch (error) {
+      throw unavailable(socketPath, error);
+    }
+    return connection;
+  }
+
+  /** Whether new calls can be made. */
+  get usable(): boolean {
+    return !this.#ended && !this.#leaving;
+  }
+
+  /** End the connection; calls under way fail as `unavailable`. */
+  close(): void {
+    this.#socket?.terminate();
+    this.#end();
+  }
+
+  /**
+   * @throws EngineError `deadline_exceeded`, `canceled`, or `unavailable` when the connection ends before the answer;
+   *   NotProcessed when the call can be made again
+   */
+  async call(request: UnaryRequest): Promise<UnaryAnswer> {
+    if (!this.usable) throw this.#notProcessed();
+    const answer = Promise.withResolvers<UnaryAnswer>();
+    const { message, timeoutMs, signal, path } = request;
+    const stream: Stream = {
+      ...{ id: 0, request, answer, window: 0, trailers: new Map(), body: [] },
+      unsent: framed(message),
+    };
+    const give = (error: EngineError) => {
+      this.#abandon(stream);
+      answer.reject(error);
+    };
+    const abort = () => give(new EngineError("canceled", `${path} was canceled`, { cause: signal?.reason }));
+    const late = () =>
+      give(new EngineError("deadline_exceeded", `${path}: no answer within ${timeoutMs} ms`));
+    const timer = timeoutMs <= MAX_TIMER_MS ? setTimeout(late, timeoutMs) : undefined;
+    signal?.addEventListener("abort", abort, { once: true });
+    if (this.#streams.size >= this.#maxStreams) this.#waiting.push(stream);
+    else this.#begin(stream);
+    try {
+      return await answer.promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #opened(socket: Bun.Socket<undefined>): void {
+    this.#socket = socket;
+    const settings = Buffer.alloc(2 * SETTING_BYTES);
+    settings.writeUInt16BE(SETTINGS_ENABLE_PUSH, 0);
+    settings.writeUInt16BE(SETTINGS_INITIAL_WINDOW_SIZE, SETTING_BYTES);
+    settings.writeUInt32BE(OUR_WINDOW, SETTING_BYTES + 2);
+    this.#write(
+      Buffer.concat([
+        PREFACE,
+        encodeFrame(FrameType.settings, 0, 0, settings),
+        encodeFrame(FrameType.windowUpdate, 0, 0, u32(OUR_WINDOW - DEFAULT_WINDOW)),
+      ]),
+    );
+  }
+
+  /** Send the headers and as much of the message as the peer takes, in one write. */
+  #begin(stream: Stream): void {
+    const { headers, timeoutMs } = stream.request;
+    stream.id = this.#nextId;
+    stream.window = this.#streamWindow;
+    this.#nextId += 2;
+    if (this.#nextId > MAX_STREAM_ID) this.#leaving = true;
+    this.#streams.set(stream.id, stream);
+    const block = Buffer.concat([headers, deadlineHeader(timeoutMs)]);
+    this.#sendMore(stream, encodeFrame(FrameType.headers, END_HEADERS, stream.id, block));
+  }
+
+  #sendMore(stream: Stream, before?: Buffer): void {
+    const frames = before ? [before] : [];
+    while (stream.unsent.byteLength > 0) {
+      const room = Math.min(stream.unsent.byteLength, this.#window, stream.window, this.#frameBytes);
+      if (room <= 0) break;
+      this.#window -= room;
+      stream.window -= room;
+      const last = room === stream.unsent.byteLength;
+      const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+      const flags = last ? END_STREAM : 0;
+      writeFrameHeader(header, 0, { type: FrameType.data, flags, streamId: stream.id, bytes: room });
+      frames.push(header, stream.unsent.subarray(0, room));
+      stream.unsent = stream.unsent.subarray(room);
+    }
+    if (frames.length > 0) this.#write(Buffer.concat(frames));
+  }
+
+  #sendAll(): void {
+    for (const stream of this.#streams.values()) {
+      if (this.#window <= 0) return;
+      if (stream.unsent.byteLength > 0) this.#sendMore(stream);
+    }
+  }
+
+  /** Nobody waits for this call any more. */
+  #abandon(stream: Stream): void {
+    const place = this.#waiting.indexOf(stream);
+    if (place >= 0) this.#waiting.splice(place, 1);
+    if (!this.#streams.has(stream.id)) return;
+    this.#write(encodeFrame(FrameType.rstStream, 0, stream.id, u32(CANCEL)));
+    this.#finish(stream);
+  }
+
+  #finish(stream: Stream): void {
+    this.#streams.delete(stream.id);
+    while (this.usable && this.#streams.size < this.#maxStreams) {
+      const next = this.#waiting.shift();
+      if (!next) break;
+      this.#begin(next);
+    }
+    if (this.#leaving) this.#leave();
+  }
+
+  /** Calls that weren't begun are made elsewhere; the last of the others ends the connection. */
+  #leave(): void {
+    for (const { answer } of this.#waiting.splice(0)) answer.reject(this.#notProcessed());
+    if (this.#streams.size === 0) this.#socket?.end();
+  }
+
+  #notProcessed(): NotProcessed {
+    return new NotProcessed("unavailable", `${this.#socketPath}: the connection has ended`);
+  }
+
+  #take(chunk: Buffer): void {
+    try {
+      for (const frame of this.#reader.read(chunk)) this.#handle(frame);
+    } catch (error) {
+      this.#end(error);
+      this.#socket?.terminate();
+    }
+  }
+
+  #handle(frame: Frame): void {
+    const { type, flags, streamId, payload } = frame;
+    const stream = this.#streams.get(streamId);
+    if (this.#block && type !== FrameType.continuation) throw new Error("HTTP/2: headers that don't end");
+    switch (type) {
+      case FrameType.headers:
+        this.#block = { frame, parts: [Buffer.from(payload)] };
+        if (flags & END_HEADERS) this.#headers();
+        break;
+      case FrameType.continuation:
+        this.#block?.parts.push(Buffer.from(payload));
+        if (flags & END_HEADERS) this.#headers();
+        break;
+      case FrameType.data:
+        this.#count(frame.wireBytes);
+        stream?.body.push(Buffer.from(payload));
+        if (stream && flags & END_STREAM) this.#answered(stream);
+        break;
+      case FrameType.rstStream:
+        if (stream) this.#reset(stream, payload.readUInt32BE(0));
+        break;
+      case FrameType.settings:
+        if (flags & ACK) break;
+        this.#settings(payload);
+        this.#write(encodeFrame(FrameType.settings, ACK, 0, Buffer.alloc(0)));
+        this.#sendAll();
+        break;
+      case FrameType.ping:
+        if (!(flags & ACK)) this.#write(encodeFrame(FrameType.ping, ACK, 0, payload));
+        break;
+      case FrameType.goAway:
+        this.#goAway(payload.readUInt32BE(0) & 0x7fffffff);
+        break;
+      case FrameType.windowUpdate:
+        if (streamId === 0) this.#window += payload.readUInt32BE(0) & 0x7fffffff;
+        else if (stream) stream.window += payload.readUInt32BE(0) & 0x7fffffff;
+        this.#sendAll();
+        break;
+    }
+  }
+
+  #headers(): void {
+    if (!this.#block) throw new Error("HTTP/2: the rest of headers that didn't start");
+    const { frame, parts } = this.#block;
+    this.#block = undefined;
+    const headers = this.#hpack.decode(Buffer.concat(parts));
+    const stream = this.#streams.get(frame.streamId);
+    if (!stream) return; // it was given up
+    for (const [name, value] of headers) stream.trailers.set(name, value);
+    if (frame.flags & END_STREAM) this.#answered(stream);
+  }
+
+  /** The peer may send a lot; when half of it was, it may send that again. */
+  #count(bytes: number): void {
+    this.#received += bytes;
+    if (this.#received < OUR_WINDOW / 2) return;
+    this.#write(encodeFrame(FrameType.windowUpdate, 0, 0, u32(this.#received)));
+    this.#received = 0;
+  }
+
+  #answered(stream: Stream): void {
+    // An answer that comes before the whole request was sent ends it all the same.
+    if (stream.unsent.byteLength > 0)
+      this.#write(encodeFrame(FrameType.rstStream, 0, stream.id, u32(CANCEL)));
+    this.#finish(stream);
+    const [only] = stream.body;
+    const body = only && stream.body.length === 1 ? only : Buffer.concat(stream.body);
+    stream.answer.resolve({ trailers: stream.trailers, body });
+  }
+
+  #reset(stream: Stream, code: number): void {
+    this.#finish(stream);
+    const { path } = stream.request;
+    const text = `${path}: the server gave the call up (HTTP/2 error ${code})`;
+    if (code === REFUSED_STREAM) stream.answer.reject(new NotProcessed("unavailable", text));
+    else stream.answer.reject(new EngineError(code === CANCEL ? "canceled" : "internal", text));
+  }
+
+  #settings(payload: Buffer): void {
+    for (let at = 0; at + SETTING_BYTES <= payload.byteLength; at += SETTING_BYTES) {
+      const value = payload.readUInt32BE(at + 2);
+      switch (payload.readUInt16BE(at)) {
+        case SETTINGS_MAX_CONCURRENT_STREAMS:
+          this.#maxStreams = Math.max(1, value);
+          break;
+        case SETTINGS_INITIAL_WINDOW_SIZE:
+          for (const stream of this.#streams.values()) stream.window += value - this.#streamWindow;
+          this.#streamWindow = value;
+          break;
+        case SETTINGS_MAX_FRAME_SIZE:
+          this.#frameBytes = value;
+          break;
+      }
+    }
+  }
+
+  /** The peer takes no new calls, and has not taken those after the last that it names. */
+  #goAway(lastId: number): void {
+    this.#leaving = true;
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.id <= lastId) continue;
+      this.#streams.delete(stream.id);
+      stream.answer.reject(this.#notProcessed());
+    }
+    this.#leave();
+  }
+
+  #end(cause?: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const streams = [...this.#streams.values()];
+    const waiting = this.#waiting.splice(0);
+    this.#streams.clear();
+    for (const { answer } of streams) answer.reject(unavailable(this.#socketPath, cause));
+    for (const { answer } of waiting) answer.reject(this.#notProcessed());
+  }
+
+  /** In order, also when the socket takes only a part; a closed one takes nothing, and says so by itself. */
+  #write(bytes: Buffer): void {
+    if (this.#unwritten.length === 0) {
+      const written = Math.max(0, this.#socket?.write(bytes) ?? 0);
+      if (written < bytes.byteLength) this.#unwritten.push(bytes.subarray(written));
+    } else this.#unwritten.push(bytes);
+  }
+
+  #drained(): void {
+    for (let next = this.#unwritten.shift(); next; next = this.#unwritten.shift()) {
+      const written = Math.max(0, this.#socket?.write(next) ?? 0);
+      if (written < next.byteLength) {
+        this.#unwritten.unshift(next.subarray(written));
+        return;
+      }
+    }
+  }
+}
+
+/** A message as gRPC sends it: not compressed, its length before it. */
+function framed(message: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(5 + message.byteLength);
+  frame[0] = 0;
+  frame.writeUInt32BE(message.byteLength, 1);
+  frame.set(message, 5);
+  return frame;
+}
+
+const deadlines = new Map<number, Buffer>();
+
+/** At most eight digits before the unit, says gRPC. */
+function deadlineHeader(timeoutMs: number): Buffer {
+  const known = deadlines.get(timeoutMs);
+  if (known) return known;
+  if (!Number.isFinite(timeoutMs)) return Buffer.alloc(0);
+  const ms = Math.max(1, Math.ceil(timeoutMs));
+  const value = ms < 1e8 ? `${ms}m` : `${Math.min(99_999_999, Math.ceil(ms / 1000))}S`;
+  const header = encodeHeaders([["grpc-timeout", value]]);
+  if (deadlines.size < 64) deadlines.set(timeoutMs, header);
+  return header;
+}
+
+function unavailable(socketPath: string, cause: unknown): EngineError {
+  const why = cause instanceof Error ? cause.message : "the connection has ended";
+  return new EngineError("unavailable", `${socketPath}: ${why}`, { cause });
+}
