@@ -109,12 +109,13 @@ export function readText(path: string): string {
   return readFile(path).toString();
 }
 
-/** A file's text, or undefined when it isn't there, or the process whose file in /proc it was. */
+/** A file's text, or undefined when it isn't there, or the process or cgroup (ENODEV) whose file it was. */
 export function readTextIfExists(path: string): string | undefined {
   try {
     return readText(path);
   } catch (error) {
-    if (error instanceof Errno && ["ENOENT", "ENOTDIR", "ESRCH"].includes(error.code)) return undefined;
+    if (error instanceof Errno && ["ENOENT", "ENOTDIR", "ESRCH", "ENODEV"].includes(error.code))
+      return undefined;
     throw error;
   }
 }
