@@ -225,7 +225,7 @@ it("a thousand mounts are no more than a few", () => {
     linux: { maskedPaths: Array.from({ length: 300 }, (_, index) => `/many/${index % 10}/${index}/no`) },
   });
   expect({ stdout, stderr }).toEqual({ stdout: "outer1000\n", stderr: "" });
-});
+}, 30_000);
 
 it("--no-pivot moves the root, and leaves no whole procfs or sysfs of the host below it", () => {
   const id = playground.id();

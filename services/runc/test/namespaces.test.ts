@@ -141,21 +141,25 @@ itWithUsers("a user namespace keeps the flags that the host has locked, and refu
 const OTHERS = TYPES.filter((type) => type !== "mount");
 const fileOf = (type: string) => (type === "network" ? "net" : type);
 
-it.each(OTHERS)("a %s namespace is joined by its path, the others are new", (type) => {
-  using first = playground.start();
-  const at = `/proc/${first.pid}/ns`;
-  const namespaces = TYPES.map((each) =>
-    each === type ? { type, path: `${at}/${fileOf(type)}` } : { type: each },
-  );
-  using second = playground.start({ linux: { namespaces } });
-  for (const other of OTHERS) {
-    const [theirs, its] = [first, second].map(({ pid }) =>
-      fs.readlinkSync(`/proc/${pid}/ns/${fileOf(other)}`),
+it.each(OTHERS)(
+  "a %s namespace is joined by its path, the others are new",
+  (type) => {
+    using first = playground.start();
+    const at = `/proc/${first.pid}/ns`;
+    const namespaces = TYPES.map((each) =>
+      each === type ? { type, path: `${at}/${fileOf(type)}` } : { type: each },
     );
-    if (other === type) expect(its).toBe(theirs as string);
-    else expect(its).not.toBe(theirs as string);
-  }
-});
+    using second = playground.start({ linux: { namespaces } });
+    for (const other of OTHERS) {
+      const [theirs, its] = [first, second].map(({ pid }) =>
+        fs.readlinkSync(`/proc/${pid}/ns/${fileOf(other)}`),
+      );
+      if (other === type) expect(its).toBe(theirs as string);
+      else expect(its).not.toBe(theirs as string);
+    }
+  },
+  30_000,
+);
 
 // Its path is looked up from the root of that namespace, which is another one than ours in a chroot.
 itWithUsers("a mount namespace is joined by its path, and what is mounted there is seen", async () => {
@@ -178,31 +182,37 @@ itWithUsers("a mount namespace is joined by its path, and what is mounted there 
   }
 });
 
-itWithUsers("a user namespace is joined by its path, together with one that it owns and new ones", () => {
-  using first = playground.start(withUser());
-  const at = (file: string) => `/proc/${first.pid}/ns/${file}`;
-  const namespaces = [
-    { type: "user", path: at("user") },
-    { type: "network", path: at("net") },
-    { type: "pid", path: at("pid") },
-    { type: "mount" },
-    { type: "uts" },
-    { type: "ipc" },
-    { type: "cgroup" },
-  ];
-  const caps = { bounding: CAPS, effective: CAPS, permitted: CAPS };
-  using second = playground.start({ process: { capabilities: caps }, linux: { namespaces } });
-  for (const file of ["user", "net", "pid"]) {
-    expect(fs.readlinkSync(`/proc/${second.pid}/ns/${file}`)).toBe(fs.readlinkSync(at(file)));
-  }
-  const { stdout, stderr } = second.script("id -u; hostname; touch /two; ps -o args | grep -c '^sleep 1000'");
-  expect({ stdout, stderr }).toEqual({ stdout: "0\nplayground\n2\n", stderr: "" });
-  expect(fs.statSync(path.join(playground.rootfs, "two")).uid).toBe(100000);
-  const wrong = playground.run({
-    linux: { namespaces, uidMappings: [{ containerID: 0, hostID: 5, size: 1 }] },
-  });
-  expect(wrong.stderr).toContain("both namespace path and non-matching mapping specified");
-});
+itWithUsers(
+  "a user namespace is joined by its path, together with one that it owns and new ones",
+  () => {
+    using first = playground.start(withUser());
+    const at = (file: string) => `/proc/${first.pid}/ns/${file}`;
+    const namespaces = [
+      { type: "user", path: at("user") },
+      { type: "network", path: at("net") },
+      { type: "pid", path: at("pid") },
+      { type: "mount" },
+      { type: "uts" },
+      { type: "ipc" },
+      { type: "cgroup" },
+    ];
+    const caps = { bounding: CAPS, effective: CAPS, permitted: CAPS };
+    using second = playground.start({ process: { capabilities: caps }, linux: { namespaces } });
+    for (const file of ["user", "net", "pid"]) {
+      expect(fs.readlinkSync(`/proc/${second.pid}/ns/${file}`)).toBe(fs.readlinkSync(at(file)));
+    }
+    const { stdout, stderr } = second.script(
+      "id -u; hostname; touch /two; ps -o args | grep -c '^sleep 1000'",
+    );
+    expect({ stdout, stderr }).toEqual({ stdout: "0\nplayground\n2\n", stderr: "" });
+    expect(fs.statSync(path.join(playground.rootfs, "two")).uid).toBe(100000);
+    const wrong = playground.run({
+      linux: { namespaces, uidMappings: [{ containerID: 0, hostID: 5, size: 1 }] },
+    });
+    expect(wrong.stderr).toContain("both namespace path and non-matching mapping specified");
+  },
+  30_000,
+);
 
 itWithUsers("a new user namespace goes with a network namespace that belongs to the host", async () => {
   const holder = Bun.spawn(["unshare", "--net", "sleep", "1000"]);
@@ -271,7 +281,7 @@ it("a joined pid namespace: its processes are seen, and neither runc nor what sh
   const seen = new Set(fs.readFileSync(path.join(playground.rootfs, "seen"), "utf8").split("\n"));
   expect(seen.size).toBeGreaterThan(1);
   expect([...seen].filter((line) => line.includes("runc"))).toEqual([]);
-});
+}, 30_000);
 
 itWithUsers("a new user namespace and a joined pid namespace of the host go together", () => {
   using first = playground.start();
