@@ -61,6 +61,10 @@ export function restore(parsed: Parsed, globals: Globals): number {
   if (spec.process?.terminal === true || values.get("console-socket")) {
     throw new EngineError("unimplemented", "restore of a container with a terminal is not supported");
   }
+  if (switches.has("no-pivot")) throw new EngineError("unimplemented", "restore --no-pivot is not supported");
+  if (globals.systemdCgroup) {
+    throw new EngineError("unimplemented", "restore with --systemd-cgroup is not supported");
+  }
   const directories = directoriesOf(parsed);
   const shared = sharedArguments(parsed, directories, spec);
   const detach = switches.has("detach");

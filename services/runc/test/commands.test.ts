@@ -275,6 +275,16 @@ it("checkpoint and restore say what they need", () => {
     { global: ["--criu", "no-such-criu"] },
   );
   expect(other.stderr).toContain("executable file not found in $PATH");
+  const unpivoted = playground.command([
+    "restore",
+    "--image-path",
+    images,
+    "--bundle",
+    playground.bundle,
+    "--no-pivot",
+    "again",
+  ]);
+  expect(unpivoted.stderr).toContain("--no-pivot is not supported");
   expect(playground.leftovers()).toEqual([]);
 });
 
