@@ -47,7 +47,8 @@ export class Endpoints {
   }
 
   /**
-   * Give a sandbox an address. It is on disk as taken before anyone sees it.
+   * Give a sandbox an address. It is written down as taken before anyone sees it, to be found by a daemon that comes after this
+   * one; when the machine starts anew there are no sandboxes.
    *
    * @throws EngineError `resource_exhausted`
    */
@@ -75,7 +76,9 @@ export class Endpoints {
     };
     const key = endpointKey(endpoint);
     try {
-      await this.#store.commit([this.#records.put(key, endpoint)], [this.#records.absent(key)]);
+      await this.#store.commit([this.#records.put(key, endpoint)], [this.#records.absent(key)], {
+        outlive: "process",
+      });
     } catch (error) {
       pool.release(address);
       throw error;
@@ -88,7 +91,11 @@ export class Endpoints {
   async remove(endpoints: readonly EndpointRecord[]): Promise<void> {
     if (endpoints.length === 0) return;
     const keys = endpoints.map(endpointKey);
-    await this.#store.commit(keys.map((key) => this.#records.delete(key)));
+    await this.#store.commit(
+      keys.map((key) => this.#records.delete(key)),
+      [],
+      { outlive: "process" },
+    );
     for (const [position, endpoint] of endpoints.entries()) {
       this.#endpoints.delete(keys[position] ?? "");
       const address = parseIpv4(endpoint.address);

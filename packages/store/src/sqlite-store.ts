@@ -6,8 +6,11 @@ import type { Change, Condition, Entry, Store } from "./store.ts";
 /** Sorts after every text that starts with the prefix it is appended to. */
 const LAST_CHARACTER = "\u{10FFFF}";
 
+/** With NORMAL the log reaches the disk with a later commit, or with a checkpoint, which stays safe. */
+const EACH_TO_DISK = "PRAGMA synchronous = FULL";
+
 /**
- * A store in one SQLite file: write-ahead log, one fsync per commit.
+ * A store in one SQLite file: write-ahead log, one fsync per commit that is to outlive the machine.
  *
  * @param file path of the database, made with its directory when missing; `:memory:` for one that is never written
  */
@@ -22,7 +25,7 @@ export function openSqliteStore(file: string): Store {
   const database = new Database(file, { create: true, strict: true });
   database.run("PRAGMA busy_timeout = 5000");
   database.run("PRAGMA journal_mode = WAL");
-  database.run("PRAGMA synchronous = FULL");
+  database.run(EACH_TO_DISK);
   database.run(
     "CREATE TABLE IF NOT EXISTS entries (bucket TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID",
   );
@@ -62,9 +65,14 @@ export function openSqliteStore(file: string): Store {
     async list(bucket, prefix = "") {
       return prefix === "" ? all.all(bucket) : range.all(bucket, prefix, prefix + LAST_CHARACTER);
     },
-    async commit(changes, conditions = []) {
-      // Immediate: the write lock comes before the conditions are read.
-      apply.immediate(changes, conditions);
+    async commit(changes, conditions = [], { outlive = "machine" } = {}) {
+      if (outlive === "process") database.run("PRAGMA synchronous = NORMAL");
+      try {
+        // Immediate: the write lock comes before the conditions are read.
+        apply.immediate(changes, conditions);
+      } finally {
+        if (outlive === "process") database.run(EACH_TO_DISK);
+      }
     },
     async [Symbol.asyncDispose]() {
       if (!open) return;

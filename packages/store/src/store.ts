@@ -15,6 +15,14 @@ export type Condition =
   | { readonly is: "present"; readonly bucket: string; readonly key: string }
   | { readonly is: "equals"; readonly bucket: string; readonly key: string; readonly value: string };
 
+export interface CommitOptions {
+  /**
+   * What the changes must outlive: the machine, or only this process, which costs no wait for the disk. The latter is for what is of no
+   * use after a restart of the machine, or is then done again.
+   */
+  readonly outlive?: "machine" | "process";
+}
+
 /**
  * A durable map of (bucket, key) to JSON text. Keys sort by their UTF-8 bytes. Any number of processes may share a
  * Redis store; an SQLite store belongs to one daemon.
@@ -24,9 +32,14 @@ export interface Store extends AsyncDisposable {
   /** All records of a bucket whose key starts with `prefix`, by key. */
   list(bucket: string, prefix?: string): Promise<Entry[]>;
   /**
-   * Make all changes or none; they are on disk when this resolves (with Redis: as durable as the server is set up to be).
+   * Make all changes or none; they are on disk when this resolves (with Redis: as durable as the server is set up to be), or,
+   * as the options may say, with the kernel. Commits are kept or lost in order: what one keeps, those before it keep.
    *
    * @throws EngineError `already_exists` where `absent` does not hold, `not_found` for `present`, `aborted` for `equals`
    */
-  commit(changes: readonly Change[], conditions?: readonly Condition[]): Promise<void>;
+  commit(
+    changes: readonly Change[],
+    conditions?: readonly Condition[],
+    options?: CommitOptions,
+  ): Promise<void>;
 }

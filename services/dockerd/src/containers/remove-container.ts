@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { EngineError, errorCode } from "@longshore/errors";
+import type { CommitOptions } from "@longshore/store";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine, ioDir } from "../engine.ts";
 import type { Container } from "./container.ts";
@@ -71,21 +72,22 @@ export async function removeEnded(
   tellRemoval(engine, container);
   try {
     await cleanUp();
-    await removeParts(engine, container.id);
+    // A record that a power cut brings back is one of a container that has ended, and goes as this one did.
+    await removeParts(engine, container.id, { outlive: "process" });
   } catch (error) {
     engine.log.warn({ id: container.id, err: error }, "removing a container; the next start tries again");
   }
 }
 
 /** All that a container is made of, its record last. */
-async function removeParts(engine: Engine, id: string): Promise<void> {
+async function removeParts(engine: Engine, id: string, options: CommitOptions = {}): Promise<void> {
   await Promise.all([
     ignoreMissing(engine.containerd.containers.delete({ id })),
     ignoreMissing(engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id })),
   ]);
   fs.rmSync(containerDir(engine, id), { recursive: true, force: true });
   fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
-  await engine.store.commit([engine.records.delete(id)]);
+  await engine.store.commit([engine.records.delete(id)], [], options);
 }
 
 function tellRemoval(engine: Engine, container: Container): void {
