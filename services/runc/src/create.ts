@@ -301,6 +301,7 @@ function startInit(init: InitPlan): number {
         preserveFds: options.listenFds + options.preserveFds,
         fifoFd,
         fork: namespaces.pidFd !== undefined,
+        groupFds: [],
         timeFd: namespaces.timeFd,
         cwd,
         state: () => ociState(saved, "creating"),

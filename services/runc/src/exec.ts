@@ -1,16 +1,18 @@
 import { Group, type GroupDirectory } from "@longshore/cgroups";
-import { EngineError, isErrno } from "@longshore/errors";
+import { EngineError } from "@longshore/errors";
 import { Rooted } from "@longshore/mounts";
 import { type Process, parseProcess, type Spec } from "@longshore/oci";
 import {
   CallError,
   close,
+  exists,
   getppid,
   Hand,
   O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
   O_RDONLY,
+  O_WRONLY,
   openFile,
   PR_SET_DUMPABLE,
   pidfdOpen,
@@ -207,10 +209,10 @@ export function execInContainer(options: ExecOptions): number {
   const initRoot = mounts ? openFile(`/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC) : undefined;
   const consoleFd = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
   const group = subgroup(container.group, options.subgroups);
-  const cgroupFd = openUnified(group, pid, options.subgroups.size > 0);
+  const groups = openGroups(group, pid, options.subgroups.size > 0);
   // The child shares our memory, which nobody may look into.
   prctl(PR_SET_DUMPABLE, 0);
-  using hand = new Hand({ flags: 0, cgroupFd });
+  using hand = new Hand({ flags: 0, cgroupFd: groups.unified });
   const stage = <T>(words: string, run: () => T): T => {
     try {
       return run();
@@ -223,7 +225,7 @@ export function execInContainer(options: ExecOptions): number {
   hand.calls.wording = (error) => `error executing setns process: ${error.message}`;
   hand.call("setsid", []);
   setInitialAffinity(hand, process.execCPUAffinity);
-  joinGroup(hand, group);
+  joinGroup(hand, new Group(group.directories.filter((one) => one !== groups.late)));
   setFinalAffinity(hand, process.execCPUAffinity);
   // As for the pid namespace, that counts for its children only: it stays outside.
   hand.call("setns", [pidfd, flags], { about: "namespaces" });
@@ -274,6 +276,7 @@ export function execInContainer(options: ExecOptions): number {
         preserveFds,
         fifoFd: undefined,
         fork: pids,
+        groupFds: groups.lateFds,
         timeFd,
         cwd,
         state: () => ociState(container.saved, "running"),
@@ -286,18 +289,42 @@ export function execInContainer(options: ExecOptions): number {
   return started;
 }
 
-/** The directory in v2 to be born in. When the container's own has gone, that of its init, which may have moved itself. */
-function openUnified(group: Group, pid: number, asked: boolean): number | undefined {
-  const path = group.unifiedPath;
-  if (path === undefined) return undefined;
-  const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  try {
-    return openFile(path, flags);
-  } catch (error) {
-    if (asked || !group.unified || !isErrno(error, "ENOENT")) {
+interface GroupFiles {
+  /** The directory in v2 to be born in, where that counts no memory. */
+  unified: number | undefined;
+  /** Where memory is counted, which only the small program joins. */
+  late: GroupDirectory | undefined;
+  lateFds: number[];
+}
+
+function openGroups(group: Group, pid: number, asked: boolean): GroupFiles {
+  const open = (path: string, flags: number) => {
+    try {
+      return openFile(path, flags | O_CLOEXEC);
+    } catch (error) {
       throw new StartError(`error adding pid to cgroups: openat ${path}: ${reason(error)}`);
     }
-    const line = readText(`/proc/${pid}/cgroup`).match(/^0::(.*)$/m);
-    return openFile(`/sys/fs/cgroup${line?.[1] ?? ""}`, flags);
+  };
+  const { unifiedPath } = group;
+  if (group.unified) {
+    const path = unifiedPath && livingGroup(unifiedPath, pid, asked);
+    return {
+      unified: undefined,
+      late: undefined,
+      lateFds: path === undefined ? [] : [open(`${path}/cgroup.procs`, O_WRONLY)],
+    };
   }
+  const late = group.directories.find(({ controllers }) => controllers.includes("memory"));
+  return {
+    unified: unifiedPath === undefined ? undefined : open(unifiedPath, O_RDONLY | O_DIRECTORY),
+    late,
+    lateFds: late === undefined ? [] : [open(`${late.path}/tasks`, O_WRONLY)],
+  };
+}
+
+/** The container's group or, when it has gone, that of its init, which may have moved itself. */
+function livingGroup(path: string, pid: number, asked: boolean): string {
+  if (asked || exists(path)) return path;
+  const line = readText(`/proc/${pid}/cgroup`).match(/^0::(.*)$/m);
+  return `/sys/fs/cgroup${line?.[1] ?? ""}`;
 }

@@ -99,6 +99,7 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
         filter: undefined,
         filterFirst: false,
         labels: undefined,
+        groupFds: [],
         timeFd,
         dropRights: undefined,
         fork: report && { reportFd: report[1], terminal: false },

@@ -30,6 +30,11 @@ export interface SealedPlan {
   filterFirst: boolean;
   /** A procfs, and what the program writes into its own attributes there. */
   labels: { procFd: number; values: readonly Label[] } | undefined;
+  /**
+   * Files of cgroups that it joins: where memory is counted, for what comes before it shares all our memory, with which we would be
+   * killed when the group has none left.
+   */
+  groupFds: readonly number[];
   /** A time namespace to enter. */
   timeFd: number | undefined;
   /** Given when the program has a right too many, which goes as soon as it is no longer needed. */
@@ -66,6 +71,11 @@ export function sealedProgram(plan: SealedPlan): CallTable {
   const { arena } = table;
   const sink: Sink = { add: (name, words, options) => table.add(name, words, options), arena };
   resetSignals(sink);
+  for (const fd of plan.groupFds) {
+    table.add("write", [fd, arena.string("0"), 1], HANDLED);
+    giveUp(table, "error adding pid to cgroups");
+    table.add("close", [fd]);
+  }
   if (plan.timeFd !== undefined) {
     table.add("setns", [plan.timeFd, CLONE_NEWTIME], HANDLED);
     giveUp(table, "setns: time namespace");

@@ -55,6 +55,8 @@ export interface ProcessPlan {
   fifoFd: number | undefined;
   /** Whether the process is to be a child of the program, in the pid namespace that the child has chosen for its children. */
   fork: boolean;
+  /** Files of cgroups that only the program joins. */
+  groupFds: readonly number[];
   /** A time namespace to enter. */
   timeFd: number | undefined;
   /** Whether the working directory is still to be entered. */
@@ -92,6 +94,7 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
     filter: filterInProgram ? filter : undefined,
     filterFirst: listenerInProgram,
     labels: procFd === undefined ? undefined : { procFd, values: labelsOf(process) },
+    groupFds: plan.groupFds,
     timeFd,
     dropRights: keepAdmin ? (sink, options) => dropAdmin(sink, process, options) : undefined,
     fork: report && { reportFd: report[1], terminal: plan.terminal !== undefined },
@@ -109,7 +112,7 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
   hand.call("close_range", [3 + preserveFds, 0xffffffff, 4], { about: "close-on-exec" });
   // The engine marks whatever it is started with.
   for (let fd = 3; fd < 3 + preserveFds; fd++) hand.call("fcntl", [fd, F_SETFD, 0]);
-  for (const fd of [waitFd, report?.[1], procFd, timeFd]) {
+  for (const fd of [waitFd, report?.[1], procFd, timeFd, ...plan.groupFds]) {
     if (fd !== undefined) hand.call("fcntl", [fd, F_SETFD, 0]);
   }
   if (noNewPrivileges) hand.call("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
