@@ -69,6 +69,18 @@ function waitUntilStopped(container: Created): void {
   }
 }
 
+/** The first process of a namespace doesn't get a signal that it doesn't handle (yet): it would be lost. */
+function waitUntilHandles(container: Created, signal: number): void {
+  const { pid } = container;
+  const deadline = Date.now() + 5000;
+  for (;;) {
+    const [, caught = "0"] = /^SigCgt:\s*(\w+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+    if (((BigInt(`0x${caught}`) >> BigInt(signal - 1)) & 1n) === 1n) return;
+    if (Date.now() > deadline) throw new Error(`${container.id} does not handle signal ${signal}`);
+    Bun.sleepSync(2);
+  }
+}
+
 const OPERATIONS: Record<string, (id: string) => string[]> = {
   create: (id) => ["create", "--bundle", playground.bundle, id],
   start: (id) => ["start", id],
@@ -217,6 +229,7 @@ it("kill sends the signal that it was told, by name or number", () => {
     using container = playground.start({
       process: { args: ["sh", "-c", "trap 'exit 0' TERM; while :; do usleep 5000; done"] },
     });
+    waitUntilHandles(container, 15);
     playground.must("kill", container.id, signal);
     waitUntilStopped(container);
   }
