@@ -285,9 +285,18 @@ export class Playground implements Disposable {
     return created;
   }
 
+  /** Where {@link groupParent} may be in each hierarchy: below its root, or, by a path that isn't absolute, below our own group. */
+  #groupParents(): string[] {
+    const own = fs.readFileSync("/proc/self/cgroup", "utf8").matchAll(/^\d+:[^:]*:(.*)$/gm);
+    const above = new Set(["/", ...Array.from(own, ([, group = "/"]) => group)]);
+    return groupMounts().flatMap(({ at }) =>
+      Array.from(above, (group) => path.join(at, group, this.groupParent)),
+    );
+  }
+
   /** Everything that containers of here have left on the machine. */
   leftovers(): string[] {
-    const groups = groupMounts().flatMap(({ at }) => directoriesBelow(path.join(at, this.groupParent)));
+    const groups = this.#groupParents().flatMap(directoriesBelow);
     const mounts = fs
       .readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
@@ -326,8 +335,7 @@ export class Playground implements Disposable {
 
   [Symbol.dispose](): void {
     this.clear();
-    for (const { at } of groupMounts()) {
-      const parent = path.join(at, this.groupParent);
+    for (const parent of this.#groupParents()) {
       for (const dir of [parent, ...directoriesBelow(parent)].reverse()) {
         try {
           fs.rmdirSync(dir);
