@@ -230,9 +230,11 @@ export class Hand implements Disposable {
       pidNamespaceFd === undefined
         ? enter
         : [{ fd: pidNamespaceFd, flag: CLONE_NEWPID, about: "pid namespace" }, ...enter];
+    // Asked for before it is born: were we killed before it had been told, it would wait for us for ever.
+    this.call("prctl", [PR_SET_PDEATHSIG, 9]);
+    this.begin();
     this.pid = entered.length === 0 ? this.#spawn(spawn, options) : this.#spawnWithin(entered, options);
     liveHands.add(this);
-    this.call("prctl", [PR_SET_PDEATHSIG, 9]);
   }
 
   /** Fill in clone3's arguments (88 bytes) in an arena; their address. */
@@ -314,7 +316,8 @@ export class Hand implements Disposable {
   /** Let the child begin with the queued calls; the next {@link run} waits for them, and throws what they have come to. */
   begin(): void {
     const end = this.calls.length;
-    if (this.#pendingEnd !== undefined || this.#done === end) return;
+    if (this.#done === end) return;
+    this.#awaitBegun();
     this.#post(this.#done, end);
     this.#done = end;
     this.#pendingEnd = end;
@@ -326,12 +329,15 @@ export class Hand implements Disposable {
     if (!this.#gone) throw new Error("the last call was no execve");
   }
 
+  #awaitBegun(): void {
+    const end = this.#pendingEnd;
+    if (end === undefined) return;
+    this.#pendingEnd = undefined;
+    this.#settle(this.#await(end, false), end, false);
+  }
+
   #runQueue(mayGo: boolean): void {
-    const pendingEnd = this.#pendingEnd;
-    if (pendingEnd !== undefined) {
-      this.#pendingEnd = undefined;
-      this.#settle(this.#await(pendingEnd, false), pendingEnd, false);
-    }
+    this.#awaitBegun();
     const end = this.calls.length;
     const from = this.#done;
     if (from === end) return;
