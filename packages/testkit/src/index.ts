@@ -7,6 +7,7 @@ export {
   type EngineScope,
   engineTraces,
   leaksSince,
+  removePeersGroups,
   type TraceOptions,
   type Traces,
   traces,

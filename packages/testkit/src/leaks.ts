@@ -46,11 +46,34 @@ function cgroups(): string[] {
       visit(root, child, depth + 1);
     }
   };
-  for (const line of read("/proc/self/mounts").split("\n")) {
-    const [, at = "", type] = line.split(" ");
-    if (type === "cgroup" || type === "cgroup2") visit(at, "", 0);
-  }
+  for (const at of hierarchies()) visit(at, "", 0);
   return [...found];
+}
+
+/** Where the hierarchies of cgroups are mounted. */
+function hierarchies(): string[] {
+  return read("/proc/self/mounts")
+    .split("\n")
+    .flatMap((line) => {
+      const [, at = "", type] = line.split(" ");
+      return type === "cgroup" || type === "cgroup2" ? [at] : [];
+    });
+}
+
+/** Parents of the containers of a real dockerd and of `ctr`, which these make in every hierarchy and never take away. */
+const PEERS_GROUPS = ["/docker", "/default"];
+
+/** Take away the empty cgroups that real engines have left since `before`. */
+export function removePeersGroups(before: Traces): void {
+  for (const group of PEERS_GROUPS.filter((name) => !before.has(`cgroup ${name}`))) {
+    for (const at of hierarchies()) {
+      try {
+        fs.rmdirSync(path.join(at, group));
+      } catch {
+        // not in this hierarchy, or not empty, which is then reported as left behind
+      }
+    }
+  }
 }
 
 function tables(): string[] {

@@ -190,7 +190,7 @@ async function test(): Promise<number> {
   const whole = !values.only && positionals.length === 0 && values["test-name-pattern"] === undefined;
 
   setup({ tests: true });
-  const { leaksSince, traces } = await import("@longshore/testkit");
+  const { leaksSince, removePeersGroups, traces } = await import("@longshore/testkit");
   const now = () => traces({ binDirs: [distDir] });
   const before = now();
   const report = new Report();
@@ -214,6 +214,7 @@ async function test(): Promise<number> {
     fs.rmSync(reportDir, { recursive: true });
   }
   const began = Date.now();
+  removePeersGroups(before);
   const leaks = await leaksSince(before, now);
   report.check("nothing is left behind", leaks.length === 0, (Date.now() - began) / 1000, leaks.join("\n"));
 

@@ -234,6 +234,8 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
           const [details] = JSON.parse(await out(["inspect", id]));
           await out(["rm", id]);
           const { HostConfig, Config, NetworkSettings } = details;
+          // Docker's client sends these in another order each time.
+          for (const list of [Config.Env, HostConfig.Binds]) list?.sort();
           return JSON.stringify({ HostConfig, Config, NetworkSettings }).replaceAll(id.slice(0, 12), "ID");
         }),
       );

@@ -70,8 +70,11 @@ function keyrings(prefix: string): string[] {
   return keys.filter((line) => line.includes(`_ses.${prefix}`)).map((line) => `key ${line}`);
 }
 
-const files = (dir: string): Set<string> =>
-  new Set(fs.readdirSync(dir, { recursive: true, encoding: "utf8" }).map((name) => `file ${dir}/${name}`));
+/** What is in a directory; nothing, where the directory isn't: not every machine mounts /dev/mqueue. */
+const files = (dir: string): Set<string> => {
+  const names = fs.existsSync(dir) ? fs.readdirSync(dir, { recursive: true, encoding: "utf8" }) : [];
+  return new Set(names.map((name) => `file ${dir}/${name}`));
+};
 
 /** Do it, and look at what is left on the machine. */
 export async function soak({ cycles, parallel, progress }: SoakOptions): Promise<SoakReport> {
