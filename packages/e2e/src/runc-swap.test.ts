@@ -331,8 +331,8 @@ swap("our runc under podman", absent("podman", podman) ?? absent("conmon", findE
           ...["--tmpdir", `${dir.path}/tmp`, "--cgroup-manager", "cgroupfs", "--events-backend", "file"],
           ...["--storage-driver", "vfs", "--runtime", runc, ...args],
         ],
-        // Versions that warn of cgroup v1 would do so among the output.
-        { ...options, env: { ...options?.env, PODMAN_IGNORE_CGROUPSV1_WARNING: "1" } },
+        // Versions that warn of cgroup v1 would do so among the output. conmon leaves a file `oom` where it was started.
+        { cwd: dir.path, ...options, env: { ...options?.env, PODMAN_IGNORE_CGROUPSV1_WARNING: "1" } },
       ),
   });
   beforeAll(async () => {
