@@ -28,7 +28,10 @@ function mounts(): string[] {
   return points.flatMap((point) => (point === "/run/netns" ? [] : [`mount ${point}`]));
 }
 
-/** cgroups outside those that systemd keeps for its own services and sessions. */
+/** Whose children are of interest: those that tests make, and the originals' own. */
+const PARENTS = /^\/(longshore|ls-|docker$|default$)/;
+
+/** cgroups, but none of those that others keep for themselves, as systemd does for its services and sessions. */
 function cgroups(): string[] {
   const found = new Set<string>();
   const visit = (root: string, group: string, depth: number): void => {
@@ -43,7 +46,7 @@ function cgroups(): string[] {
         continue;
       const child = `${group}/${entry.name}`;
       found.add(`cgroup ${child}`);
-      visit(root, child, depth + 1);
+      if (depth > 0 || PARENTS.test(child)) visit(root, child, depth + 1);
     }
   };
   for (const at of hierarchies()) visit(at, "", 0);
