@@ -9,6 +9,9 @@ import { openNetworks } from "@longshore/network";
 import { channelTo, createClient } from "@longshore/rpc";
 import { collection, openStore } from "@longshore/store";
 import { allRoutes } from "./api/routes.ts";
+import { reloadConfig } from "./config/reload.ts";
+import { writeWrappers } from "./config/runtimes.ts";
+import type { ConfigSource, Settings } from "./config/settings.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import { ContainerIndex } from "./containers/container-index.ts";
@@ -17,7 +20,6 @@ import { takeExit, watchContainerd } from "./containers/watch-exits.ts";
 import type { Engine } from "./engine.ts";
 import { EngineEvents } from "./events/engine-events.ts";
 import { ExecIndex } from "./execs/exec-index.ts";
-import type { DaemonFlags } from "./flags.ts";
 import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
@@ -27,14 +29,29 @@ import { lockRoot } from "./system/root-lock.ts";
 const CONTAINERD_WAIT_MS = 30_000;
 const EXITS_WAIT_MS = 5000;
 
+export interface DaemonOptions {
+  settings: Settings;
+  /** Where the settings came from, to be read again on SIGHUP. */
+  source: ConfigSource;
+  log: Logger;
+  signal: AbortSignal;
+}
+
 /** Serve the Engine API until the signal aborts. Containers go on running. */
-export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSignal): Promise<void> {
+export async function runDaemon({ settings: flags, source, log, signal }: DaemonOptions): Promise<void> {
   await using resources = new AsyncDisposableStack();
+  // From here on it is no reason to end; what was asked for before the daemon serves is done then.
+  let reload = () => {
+    reloadWanted = true;
+  };
+  let reloadWanted = false;
+  process.on("SIGHUP", () => reload());
   // A bug in one operation must not end all the others.
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   for (const directory of [flags.dataRoot, flags.execRoot])
     fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
   resources.use(lockRoot(flags.dataRoot));
+  writeWrappers(flags.runtimes, flags.dataRoot);
   const store = resources.use(openStore(`sqlite:${path.join(flags.dataRoot, "engine.db")}`));
   const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace));
   const registry = channelTo(flags.registrySocket);
@@ -67,6 +84,7 @@ export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSi
     pulls: new PullService({
       containerd,
       registry: createClient(registry, RegistryDefinition),
+      hosts: () => ({ insecureRegistries: flags.insecureRegistries, mirrors: flags.registryMirrors }),
       images,
       unpacker,
     }),
@@ -91,6 +109,8 @@ export async function runDaemon(flags: DaemonFlags, log: Logger, signal: AbortSi
     fs.writeFileSync(pidfile, `${process.pid}\n`);
     resources.defer(() => fs.rmSync(pidfile, { force: true }));
   }
+  reload = () => reloadConfig(engine, source);
+  if (reloadWanted) reload();
   log.info({ hosts: flags.hosts, containers: engine.containers.list().length }, "serving");
   await new Promise<void>((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });

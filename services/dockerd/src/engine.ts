@@ -2,19 +2,20 @@ import path from "node:path";
 import type { Logger } from "@longshore/log";
 import type { Networks } from "@longshore/network";
 import type { Collection, Store } from "@longshore/store";
+import type { Settings } from "./config/settings.ts";
 import type { ContainerdClient } from "./containerd/client.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import type { ContainerIndex } from "./containers/container-index.ts";
 import type { EngineEvents } from "./events/engine-events.ts";
 import type { ExecIndex } from "./execs/exec-index.ts";
-import type { DaemonFlags } from "./flags.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import type { PullService } from "./images/pull.ts";
 import type { Unpacker } from "./images/unpack.ts";
 
 /** What the operations of the API work on: one per daemon. */
 export interface Engine {
-  flags: DaemonFlags;
+  /** Some change when the configuration file is reloaded. */
+  flags: Settings;
   log: Logger;
   /** Random, kept in the data root. */
   id: string;

@@ -1,25 +1,21 @@
 import { UsageError } from "@longshore/cli";
-import { LOG_LEVELS, type LogLevel } from "@longshore/log";
+import { checkValue } from "./config/config-file.ts";
+import {
+  OPTIONS,
+  type Option,
+  type OptionKey,
+  type OptionValues,
+  optionKeys,
+  UNSUPPORTED,
+} from "./config/options.ts";
 
-/** How this daemon was set up on its command line. */
-export interface DaemonFlags {
-  hosts: string[];
-  dataRoot: string;
-  execRoot: string;
-  containerdSocket: string;
-  containerdNamespace: string;
-  registrySocket: string;
-  natsUrl: string | undefined;
-  natsTokenFile: string | undefined;
-  bridge: string;
-  bip: string | undefined;
-  cgroupParent: string;
-  defaultRuntime: string;
-  /** Runtime name → path of its binary; the empty path is the runc beside this daemon, else the one on PATH. */
-  runtimes: Map<string, string>;
-  logLevel: LogLevel;
-  debug: boolean;
-  pidfile: string | undefined;
+/** A command line: what it asks for, and where else to look. */
+export interface CommandLine {
+  flags: OptionValues;
+  /** Undefined when none was named. */
+  configFile: string | undefined;
+  /** Only say whether the configuration holds. */
+  validate: boolean;
 }
 
 export const HELP = `
@@ -30,8 +26,9 @@ Serves the Docker Engine API; runs containers through containerd.
 Options:
       --add-runtime NAME=PATH        Register an OCI runtime
       --bip CIDR                     Address of the bridge
-      --bridge NAME                  Bridge of the default network (default "longshore0")
+  -b, --bridge NAME                  Bridge of the default network (default "longshore0")
       --cgroup-parent PATH           Cgroup that containers are put under (default "/longshore")
+      --config-file FILE             Daemon configuration file (default "/etc/longshore/daemon.json")
       --containerd SOCK              containerd's gRPC socket
       --containerd-namespace NS      containerd namespace (default "moby")
       --data-root DIR                Persistent state (default "/var/lib/longshore/dockerd")
@@ -39,121 +36,84 @@ Options:
       --default-runtime NAME         Runtime of containers that name none (default "runc")
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
   -H, --host unix://SOCK             Where to serve; may be given repeatedly (default "unix:///run/longshore/docker.sock")
+      --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
+      --label KEY=VALUE              Label of the daemon; may be given repeatedly
+      --log-driver NAME              Log driver of containers that name none: json-file or none (default "json-file")
   -l, --log-level LEVEL              trace, debug, info, warn, error or fatal (default "info")
+      --log-opt NAME=VALUE           Option of the log driver; may be given repeatedly
       --nats-token-file FILE         File with the NATS token
       --nats-url URL                 NATS server of the event streams
   -p, --pidfile FILE                 Write the process id here
       --registry-client SOCK         registry-client's gRPC socket
+      --registry-mirror URL          Try this mirror of Docker Hub first; may be given repeatedly
+      --validate                     Say whether the configuration holds, and end
   -v, --version                      Print the version
 `;
 
-type Assign = (flags: DaemonFlags, value: string) => void;
+interface FlagTarget {
+  key: OptionKey;
+  option: Option;
+}
 
-const VALUE_FLAGS: Record<string, Assign> = {
-  "--host": (flags, value) => flags.hosts.push(checkHost(value)),
-  "--data-root": (flags, value) => {
-    flags.dataRoot = value;
-  },
-  "--exec-root": (flags, value) => {
-    flags.execRoot = value;
-  },
-  "--containerd": (flags, value) => {
-    flags.containerdSocket = value.replace(/^unix:\/\//, "");
-  },
-  "--containerd-namespace": (flags, value) => {
-    flags.containerdNamespace = value;
-  },
-  "--registry-client": (flags, value) => {
-    flags.registrySocket = value.replace(/^unix:\/\//, "");
-  },
-  "--nats-url": (flags, value) => {
-    flags.natsUrl = value;
-  },
-  "--nats-token-file": (flags, value) => {
-    flags.natsTokenFile = value;
-  },
-  "--bridge": (flags, value) => {
-    flags.bridge = value;
-  },
-  "--bip": (flags, value) => {
-    flags.bip = value;
-  },
-  "--cgroup-parent": (flags, value) => {
-    flags.cgroupParent = value;
-  },
-  "--default-runtime": (flags, value) => {
-    flags.defaultRuntime = value;
-  },
-  "--add-runtime": (flags, value) => {
-    const [name, file] = splitOnce(value, "=");
-    if (name === "" || !file) throw new UsageError(`invalid --add-runtime ${value}: expected NAME=PATH`);
-    flags.runtimes.set(name, file);
-  },
-  "--log-level": (flags, value) => {
-    if (!LOG_LEVELS.includes(value as LogLevel)) throw new UsageError(`unknown log level: ${value}`);
-    flags.logLevel = value as LogLevel;
-  },
-  "--pidfile": (flags, value) => {
-    flags.pidfile = value;
-  },
-};
+const BY_FLAG = new Map<string, FlagTarget>(
+  optionKeys.flatMap((key): [string, FlagTarget][] => {
+    const option: Option = OPTIONS[key];
+    const target = { key, option };
+    return [
+      [`--${option.flag}`, target],
+      ...(option.short ? [[`-${option.short}`, target] as [string, FlagTarget]] : []),
+    ];
+  }),
+);
+const UNSUPPORTED_FLAGS = new Set(
+  Object.entries(UNSUPPORTED).flatMap(([key, { flag }]) => [`--${key}`, `--${flag ?? key}`]),
+);
+for (const short of ["-G", "-s"]) UNSUPPORTED_FLAGS.add(short);
 
-const SHORT: Record<string, string> = {
-  "-H": "--host",
-  "-l": "--log-level",
-  "-p": "--pidfile",
-  "-D": "--debug",
-};
-
-/** @throws UsageError for an unknown flag, a missing or a wrong value */
-export function parseFlags(argv: readonly string[]): DaemonFlags {
-  const flags: DaemonFlags = {
-    hosts: [],
-    dataRoot: "/var/lib/longshore/dockerd",
-    execRoot: "/run/longshore/dockerd",
-    containerdSocket: "/run/longshore/containerd/containerd.sock",
-    containerdNamespace: "moby",
-    registrySocket: "/run/longshore/registry-client.sock",
-    natsUrl: undefined,
-    natsTokenFile: undefined,
-    bridge: "longshore0",
-    bip: undefined,
-    cgroupParent: "/longshore",
-    defaultRuntime: "runc",
-    runtimes: new Map([["runc", ""]]),
-    logLevel: "info",
-    debug: false,
-    pidfile: undefined,
-  };
+/** @throws UsageError for an unknown flag, a missing or a wrong value; EngineError for a value that isn't supported */
+export function parseFlags(argv: readonly string[]): CommandLine {
+  const raw = new Map<OptionKey, unknown>();
+  let configFile: string | undefined;
+  let validate = false;
   const rest = [...argv];
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     const [given, inline] = word.startsWith("-") ? splitOnce(word, "=") : [word, undefined];
-    const name = SHORT[given] ?? given;
-    if (name === "--debug") {
-      flags.debug = inline !== "false";
-      continue;
-    }
-    const assign = VALUE_FLAGS[name];
-    if (!assign)
+    const next = () => {
+      const value = inline ?? rest.shift();
+      if (value === undefined) throw new UsageError(`flag needs an argument: ${given}`);
+      return value;
+    };
+    const target = BY_FLAG.get(given);
+    if (target) {
+      const { key, option } = target;
+      raw.set(
+        key,
+        option.kind === "switch" ? toSwitch(given, inline) : add(raw.get(key), option, given, next()),
+      );
+    } else if (given === "--config-file") configFile = next();
+    else if (given === "--validate") validate = toSwitch(given, inline);
+    else if (UNSUPPORTED_FLAGS.has(given)) throw new UsageError(`${given} is not supported`);
+    else
       throw new UsageError(word.startsWith("-") ? `unknown flag: ${given}` : `unexpected argument: ${word}`);
-    const value = inline ?? rest.shift();
-    if (value === undefined) throw new UsageError(`flag needs an argument: ${given}`);
-    assign(flags, value);
   }
-  if (flags.hosts.length === 0) flags.hosts.push("unix:///run/longshore/docker.sock");
-  if (flags.debug) flags.logLevel = "debug";
-  if (!flags.runtimes.has(flags.defaultRuntime)) {
-    throw new UsageError(
-      `the default runtime ${flags.defaultRuntime} is not registered: add it with --add-runtime`,
-    );
-  }
-  return flags;
+  const checked = [...raw].map(([key, value]) => [key, checkValue(key, value, `--${OPTIONS[key].flag}`)]);
+  return { flags: Object.fromEntries(checked) as OptionValues, configFile, validate };
 }
 
-function checkHost(host: string): string {
-  if (!host.startsWith("unix:///"))
-    throw new UsageError(`unsupported host ${host}: only unix:///PATH is served`);
-  return host;
+function toSwitch(flag: string, value: string | undefined): boolean {
+  if (value === undefined || ["1", "t", "true"].includes(value.toLowerCase())) return true;
+  if (["0", "f", "false"].includes(value.toLowerCase())) return false;
+  throw new UsageError(`invalid argument ${JSON.stringify(value)} for ${JSON.stringify(flag)} flag`);
+}
+
+/** The value of an option after one more of its flags. */
+function add(before: unknown, { kind }: Option, flag: string, value: string): unknown {
+  if (kind === "list") return [...((before as string[] | undefined) ?? []), value];
+  if (kind === "text" || kind === "switch") return value;
+  const [name, inner] = splitOnce(value, "=");
+  const wanted = kind === "map" ? "NAME=VALUE" : "NAME=PATH";
+  if (name === "" || !inner) throw new UsageError(`invalid ${flag} ${value}: expected ${wanted}`);
+  return { ...(before as object | undefined), [name]: kind === "map" ? inner : { path: inner } };
 }
 
 function splitOnce(text: string, separator: string): [string, string | undefined] {

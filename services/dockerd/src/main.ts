@@ -1,10 +1,17 @@
 import { runMain } from "@longshore/cli";
 import { createLogger } from "@longshore/log";
+import { loadSettings } from "./config/settings.ts";
 import { runDaemon } from "./daemon.ts";
 import { HELP, parseFlags } from "./flags.ts";
 
 runMain("dockerd", { help: HELP }, async (argv, signal) => {
-  const flags = parseFlags(argv);
-  await runDaemon(flags, createLogger("dockerd", { level: flags.logLevel }), signal);
+  const { validate, ...source } = parseFlags(argv);
+  const settings = loadSettings(source);
+  if (validate) {
+    console.error("configuration OK");
+    return 0;
+  }
+  const log = createLogger("dockerd", { level: settings.logLevel });
+  await runDaemon({ settings, source, log, signal });
   return 0;
 });

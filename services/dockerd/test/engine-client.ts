@@ -1,9 +1,11 @@
 import net from "node:net";
 import path from "node:path";
 import { busyboxImage, findStaticBusybox, serveImages } from "@longshore/suite";
-import { type Engine, startEngine } from "@longshore/testkit";
+import { type Engine, type EngineOptions, startEngine } from "@longshore/testkit";
 
-const binDir = path.resolve(process.env.LONGSHORE_BIN_DIR ?? path.join(import.meta.dir, "../../../dist/bin"));
+export const binDir = path.resolve(
+  process.env.LONGSHORE_BIN_DIR ?? path.join(import.meta.dir, "../../../dist/bin"),
+);
 
 /** The image of these tests: the machine's static busybox. */
 export interface TestEngine extends AsyncDisposable {
@@ -12,13 +14,13 @@ export interface TestEngine extends AsyncDisposable {
   api: ApiClient;
 }
 
-export async function openEngine(): Promise<TestEngine> {
+export async function openEngine(options: Partial<EngineOptions> = {}): Promise<TestEngine> {
   const busybox = findStaticBusybox();
   if (!busybox) throw new Error("this machine has no static busybox (package busybox-static)");
   await using undo = new AsyncDisposableStack();
   const images = undo.use(await serveImages({ images: { "test/busybox:1": busyboxImage(busybox) } }));
   const cli = { name: "ours", path: path.join(binDir, "docker"), ours: true };
-  const engine = undo.use(await startEngine({ binDir, cli, without: ["nats-server"] }));
+  const engine = undo.use(await startEngine({ binDir, cli, without: ["nats-server"], ...options }));
   const api = new ApiClient(engine.suite.dockerHost.replace("unix://", ""));
   const image = `${images.host}/test/busybox:1`;
   const pulled = await api.call("POST", `/images/create?fromImage=${image}`);

@@ -14,6 +14,7 @@ import {
   toWirePlatform,
 } from "./convert.ts";
 import { type PullDeps, pull, resolve } from "./pull.ts";
+import type { RegistryOptions } from "./registry/repository.ts";
 
 export interface ServerDeps extends PullDeps {
   containerd: ContainerdChannels;
@@ -36,7 +37,8 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
           credentials: fromWireCredentials(request.credentials),
           store: new ContentStore(containerd, { namespace, lease }),
         };
-        for await (const event of pull(job, deps, signal)) yield toWireEvent(event);
+        const here = { ...deps, registry: withHosts(deps.registry, request) };
+        for await (const event of pull(job, here, signal)) yield toWireEvent(event);
         const ms = Math.round(performance.now() - started);
         log.info({ reference: request.reference, namespace, ms }, "pulled");
       } catch (error) {
@@ -52,7 +54,11 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
     async resolve(request, { signal }) {
       const reference = withDefaultTag(parseReference(request.reference));
       const credentials = fromWireCredentials(request.credentials);
-      const { target, platforms } = await resolve({ reference, credentials }, deps.registry, signal);
+      const { target, platforms } = await resolve(
+        { reference, credentials },
+        withHosts(deps.registry, request),
+        signal,
+      );
       return { target: toWireDescriptor(target), platforms: platforms.map(toWirePlatform) };
     },
   });
@@ -65,4 +71,16 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
     },
   });
   return server;
+}
+
+/** A caller's registries beside our own. */
+function withHosts(
+  registry: RegistryOptions,
+  { insecureRegistries, mirrors }: { insecureRegistries: readonly string[]; mirrors: readonly string[] },
+): RegistryOptions {
+  return {
+    ...registry,
+    insecureRegistries: [...registry.insecureRegistries, ...insecureRegistries],
+    mirrors: [...registry.mirrors, ...mirrors],
+  };
 }

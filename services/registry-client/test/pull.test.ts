@@ -124,6 +124,8 @@ describe.skipIf(skipReason !== "")("registry-client with a real registry and a r
     const answer = await service.registry.resolve({
       reference: `${registry}/multi:1`,
       credentials: undefined,
+      insecureRegistries: [],
+      mirrors: [],
     });
     expect(answer.target?.digest).toBe(index.digest);
     expect(answer.platforms.map(({ os, architecture }) => `${os}/${architecture}`)).toEqual([

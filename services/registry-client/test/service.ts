@@ -67,6 +67,8 @@ export const request = (reference: string, more: Partial<PullRequest> = {}): Pul
   credentials: undefined,
   namespace: NAMESPACE,
   lease: "",
+  insecureRegistries: [],
+  mirrors: [],
   ...more,
 });
 

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
+import { chooseShim } from "../config/runtimes.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine, logPath } from "../engine.ts";
 import type { Image } from "../images/image.ts";
@@ -13,7 +14,7 @@ import { parseSecurityOptions } from "../spec/security-options.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
-import { logOptionsOf } from "./log-options.ts";
+import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 import { parseSignal } from "./signals.ts";
@@ -117,7 +118,8 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   checkModes(host);
   parseSecurityOptions(host.SecurityOpt);
   capabilitiesOf({ add: host.CapAdd, drop: host.CapDrop, privileged: host.Privileged });
-  logOptionsOf(host);
+  const logConfig = withDefaultLog(host.LogConfig, engine.flags);
+  logOptionsOf({ LogConfig: logConfig });
   for (const bind of host.Binds) parseBind(bind);
   makeBindSources(host.Binds);
   if (!NETWORK_MODES.includes(host.NetworkMode)) {
@@ -129,9 +131,7 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
       throw new EngineError("invalid_argument", `network driver ${driver} is not supported here`);
   }
   const runtime = host.Runtime || engine.flags.defaultRuntime;
-  if (!engine.flags.runtimes.has(runtime)) {
-    throw new EngineError("invalid_argument", `unknown or invalid runtime name: ${runtime}`);
-  }
+  chooseShim(runtime, engine.flags); // throws for one that isn't there
   if (host.AutoRemove && !["", "no"].includes(host.RestartPolicy.Name)) {
     throw new EngineError("invalid_argument", "can't create 'AutoRemove' container with restart policy");
   }
@@ -142,7 +142,7 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
     NetworkMode: host.NetworkMode === "" ? "default" : host.NetworkMode,
     IpcMode: host.IpcMode === "" ? "private" : host.IpcMode,
     CgroupnsMode: host.CgroupnsMode === "" ? "private" : host.CgroupnsMode,
-    LogConfig: { Type: host.LogConfig.Type || "json-file", Config: host.LogConfig.Config },
+    LogConfig: logConfig,
     ShmSize: host.ShmSize || 64 * 1024 * 1024,
   };
 }

@@ -11,7 +11,9 @@ export type LogOptions = Omit<JsonFileLog, "path">;
  * @returns undefined for `--log-driver none`
  * @throws EngineError `invalid_argument` for another driver than json-file and none, or an unknown option
  */
-export function logOptionsOf({ LogConfig: { Type, Config } }: HostConfig): LogOptions | undefined {
+export function logOptionsOf({
+  LogConfig: { Type, Config },
+}: Pick<HostConfig, "LogConfig">): LogOptions | undefined {
   if (Type === "none") return undefined;
   if (Type !== "" && Type !== "json-file") {
     throw new EngineError("invalid_argument", `HostConfig.LogConfig: log driver ${Type} is not supported`);
@@ -30,6 +32,15 @@ export function logOptionsOf({ LogConfig: { Type, Config } }: HostConfig): LogOp
     throw new EngineError("invalid_argument", "max-file option requires max-size option");
   }
   return { ...(maxSizeBytes !== undefined && { maxSizeBytes }), ...(maxFiles !== undefined && { maxFiles }) };
+}
+
+/** The daemon's log driver for a container that names none, and its options for what a container leaves open with that driver. */
+export function withDefaultLog(
+  { Type, Config }: HostConfig["LogConfig"],
+  { logDriver, logOpts }: { logDriver: string; logOpts: Record<string, string> },
+): HostConfig["LogConfig"] {
+  const type = Type || logDriver;
+  return { Type: type, Config: type === logDriver ? { ...logOpts, ...Config } : Config };
 }
 
 function parseSize(text: string): number | undefined {

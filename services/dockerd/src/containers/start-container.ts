@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
-import { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, errorCode, toEngineError } from "@longshore/errors";
 import type { JsonFileLog } from "@longshore/stdio";
+import { chooseShim } from "../config/runtimes.ts";
 import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
@@ -22,9 +22,6 @@ import { logOptionsOf } from "./log-options.ts";
 import { newId } from "./names.ts";
 import { removeContainer } from "./remove-container.ts";
 import { explainStartFailure } from "./start-failure.ts";
-
-const RUNTIME = "io.containerd.runc.v2";
-const OPTIONS_TYPE = "containerd.runc.v1.Options";
 
 /**
  * Start a container: its network, containerd's container and task, then the process itself. Streams that wait for the
@@ -171,7 +168,7 @@ async function createContainerdContainer(engine: Engine, record: ContainerRecord
         id: record.id,
         labels: {},
         image: "",
-        runtime: { name: RUNTIME, options: runtimeOptions(engine, record) },
+        runtime: chooseShim(record.runtime, engine.flags),
         spec,
         snapshotter: SNAPSHOTTER,
         snapshotKey: record.id,
@@ -190,14 +187,6 @@ async function createContainerdContainer(engine: Engine, record: ContainerRecord
     await engine.containerd.containers.delete({ id: record.id });
     await create();
   }
-}
-
-function runtimeOptions(engine: Engine, { runtime }: ContainerRecord): Any {
-  const options = Options.fromPartial({
-    binaryName: engine.flags.runtimes.get(runtime) ?? "",
-    root: path.join(engine.flags.execRoot, "runc"),
-  });
-  return { typeUrl: OPTIONS_TYPE, value: Buffer.from(Options.encode(options).finish()) };
 }
 
 /** Create the task with the stdio that its shim understands: ours first, FIFOs for a real containerd's. */
@@ -273,7 +262,7 @@ async function requestTask(engine: Engine, container: Container, io: ProcessStdi
     ...io.uris,
     terminal: container.record.config.Tty,
     checkpoint: undefined,
-    options: runtimeOptions(engine, container.record),
+    options: chooseShim(container.record.runtime, engine.flags).options,
     runtimePath: "",
     taskApiAddress: "",
     taskApiVersion: 0,

@@ -30,6 +30,8 @@ interface PullDeps {
   registry: ClientOf<typeof RegistryDefinition>;
   images: ImageStore;
   unpacker: Unpacker;
+  /** Asked at each pull. */
+  hosts(): { insecureRegistries: string[]; mirrors: string[] };
 }
 
 /** A pull under way: everyone who asks for the same image meanwhile watches this one. */
@@ -139,6 +141,7 @@ export class PullService {
         credentials,
         namespace: this.deps.containerd.namespace,
         lease,
+        ...this.deps.hosts(),
       },
       { signal: both },
     );

@@ -1,6 +1,8 @@
 import fs from "node:fs";
 import os from "node:os";
 import { VERSION } from "@longshore/cli";
+import { STOCK_RUNTIME } from "../config/runtimes.ts";
+import type { Settings } from "../config/settings.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { cgroupVersion, kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
@@ -46,7 +48,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     NFd: fs.readdirSync("/proc/self/fd").length,
     NGoroutines: 0,
     SystemTime: new Date().toISOString(),
-    LoggingDriver: "json-file",
+    LoggingDriver: flags.logDriver,
     CgroupDriver: "cgroupfs",
     CgroupVersion: cgroupVersion(),
     NEventsListener: engine.events.listenerCount,
@@ -59,9 +61,9 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     RegistryConfig: {
       AllowNondistributableArtifactsCIDRs: null,
       AllowNondistributableArtifactsHostnames: null,
-      InsecureRegistryCIDRs: [],
-      IndexConfigs: {},
-      Mirrors: null,
+      InsecureRegistryCIDRs: ["127.0.0.0/8"],
+      IndexConfigs: indexConfigs(flags),
+      Mirrors: flags.registryMirrors,
     },
     NCPU: os.cpus().length,
     MemTotal: os.totalmem(),
@@ -71,10 +73,10 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     HttpsProxy: "",
     NoProxy: "",
     Name: os.hostname(),
-    Labels: [],
+    Labels: flags.labels,
     ExperimentalBuild: false,
     ServerVersion: VERSION,
-    Runtimes: Object.fromEntries([...flags.runtimes].map(([key, file]) => [key, { path: file || "runc" }])),
+    Runtimes: { [STOCK_RUNTIME]: { path: "runc" }, ...Object.fromEntries(flags.runtimes) },
     DefaultRuntime: flags.defaultRuntime,
     Swarm: {
       NodeID: "",
@@ -95,5 +97,19 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     InitCommit: { ID: "", Expected: "" },
     SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"],
     Warnings: null,
+  };
+}
+
+/** Docker Hub and the registries that may go without TLS. */
+function indexConfigs({ insecureRegistries, registryMirrors }: Settings): object {
+  const entry = (Name: string, Mirrors: string[], Secure: boolean) => ({
+    Name,
+    Mirrors,
+    Secure,
+    Official: Secure,
+  });
+  return {
+    "docker.io": entry("docker.io", registryMirrors, true),
+    ...Object.fromEntries(insecureRegistries.map((name) => [name, entry(name, [], false)])),
   };
 }

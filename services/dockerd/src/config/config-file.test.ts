@@ -1,0 +1,73 @@
+import { expect, test } from "bun:test";
+import { parseFlags } from "../flags.ts";
+import { parseConfig } from "./config-file.ts";
+
+const parse = (config: object | string, ...argv: string[]) =>
+  parseConfig(typeof config === "string" ? config : JSON.stringify(config), parseFlags(argv).flags);
+
+test("parseConfig() takes Docker's keys; an empty file asks for nothing", () => {
+  expect(parse(" \n")).toEqual({});
+  expect(
+    parse({
+      hosts: ["unix:///x.sock"],
+      containerd: "unix:///c.sock",
+      debug: true,
+      "log-opts": { "max-size": "1m", "max-file": "3" },
+      runtimes: { other: { path: "/usr/bin/other", runtimeArgs: ["--debug"] } },
+      "live-restore": true,
+    }),
+  ).toEqual({
+    hosts: ["unix:///x.sock"],
+    containerd: "/c.sock",
+    debug: true,
+    "log-opts": { "max-size": "1m", "max-file": "3" },
+    runtimes: { other: { path: "/usr/bin/other", runtimeArgs: ["--debug"] } },
+  });
+});
+
+test("parseConfig() refuses what a flag gives as well, in Docker's words; runtimes may come from both", () => {
+  expect(() =>
+    parse({ hosts: ["unix:///b"], debug: false, bip: "10.0.0.1/8" }, "-H", "unix:///a", "-D"),
+  ).toThrow(
+    "the following directives are specified both as a flag and in the configuration file: debug: (from flag: true, from file: false), hosts: (from flag: [unix:///a], from file: [unix:///b])",
+  );
+  expect(() => parse({ "log-opts": { "max-size": "2m" } }, "--log-opt", "max-size=1m")).toThrow(
+    "log-opts: (from flag: map[max-size:1m], from file: map[max-size:2m])",
+  );
+  expect(parse({ runtimes: { a: { path: "/a" } } }, "--add-runtime", "b=/b")).toEqual({
+    runtimes: { a: { path: "/a" } },
+  });
+});
+
+test("parseConfig() refuses keys that nobody knows, values of the wrong kind, and by name what is not supported", () => {
+  expect(() => parse({ nope: 1, debug: true, neither: {} })).toThrow(
+    "the following directives don't match any configuration option: nope, neither",
+  );
+  expect(() => parse({ debug: "yes" })).toThrow(/^debug: .*boolean/);
+  expect(() => parse({ hosts: "unix:///x" })).toThrow(/^hosts: .*array/);
+  expect(() => parse({ hosts: ["tcp://0.0.0.0:2375"] })).toThrow("only unix:///PATH is served");
+  expect(() => parse({ runtimes: { a: { path: "/a", more: 1 } } })).toThrow(/^runtimes\.a: .*more/);
+  expect(() => parse({ "log-opts": { "max-pace": "1m" } })).toThrow("unknown log opt 'max-pace'");
+  expect(() => parse({ "insecure-registries": ["http://r:5000"] })).toThrow("should not contain '://'");
+  expect(() => parse({ "insecure-registries": ["10.0.0.0/8"] })).toThrow("networks are not supported");
+  expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
+  expect(() => parse({ "userns-remap": "default" })).toThrow('userns-remap: "default" is not supported');
+  expect(() => parse({ iptables: false })).toThrow("iptables: false is not supported");
+  expect(() => parse("[1]")).toThrow("the file must hold an object");
+  expect(() => parse("{")).toThrow("invalid JSON");
+});
+
+test("parseFlags() knows the flags by both names, with and without =; refuses Docker's others by name", () => {
+  const line = ["-l", "warn", "--host=unix:///a", "-H", "unix:///b", "--debug=false", "--label", "a=b"];
+  expect(parseFlags([...line, "--config-file", "/f", "--validate"])).toEqual({
+    flags: { "log-level": "warn", hosts: ["unix:///a", "unix:///b"], debug: false, labels: ["a=b"] },
+    configFile: "/f",
+    validate: true,
+  });
+  expect(() => parseFlags(["--iptables=false"])).toThrow("--iptables is not supported");
+  expect(() => parseFlags(["--storage-opt", "x=y"])).toThrow("--storage-opt is not supported");
+  expect(() => parseFlags(["--nope"])).toThrow("unknown flag: --nope");
+  expect(() => parseFlags(["--bip"])).toThrow("flag needs an argument: --bip");
+  expect(() => parseFlags(["--log-level", "loud"])).toThrow("unknown log level: loud");
+  expect(() => parseFlags(["--add-runtime", "x"])).toThrow("expected NAME=PATH");
+});

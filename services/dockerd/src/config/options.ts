@@ -1,0 +1,161 @@
+import { LOG_LEVELS } from "@longshore/log";
+import { z } from "zod";
+import { logOptionsOf } from "../containers/log-options.ts";
+import { runtimeSchema } from "./runtimes.ts";
+
+/** How a flag's value is written: `key=value` for a map, NAME=PATH for runtimes; lists, maps and runtimes may be given repeatedly. */
+export type FlagKind = "text" | "switch" | "list" | "map" | "runtimes";
+
+export interface Option {
+  /** The flag's name, without dashes. */
+  flag: string;
+  short?: string;
+  kind: FlagKind;
+  schema: z.ZodType;
+}
+
+const socket = z.string().transform((value) => value.replace(/^unix:\/\//, ""));
+const host = z.string().refine((value) => value.startsWith("unix:///"), {
+  error: ({ input }) => `unsupported host ${input}: only unix:///PATH is served`,
+});
+const logLevel = z.enum(LOG_LEVELS, { error: ({ input }) => `unknown log level: ${input}` });
+const label = z.string().regex(/^[^=]+=/, { error: ({ input }) => `bad attribute format: ${input}` });
+const logDriver = z.string().refine((name) => ["json-file", "none"].includes(name), {
+  error: ({ input }) => `log driver ${input} is not supported`,
+});
+const logOpts = z.record(z.string(), z.string()).superRefine((options, context) => {
+  try {
+    logOptionsOf({ LogConfig: { Type: "json-file", Config: options } });
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+  }
+});
+const insecureRegistry = z
+  .string()
+  .refine((value) => !value.includes("://"), {
+    error: ({ input }) => `insecure registry ${input} should not contain '://'`,
+  })
+  .refine((value) => !value.includes("/"), {
+    error: ({ input }) => `insecure registry ${input}: networks are not supported, name the hosts`,
+  });
+const mirror = z.string().refine(isMirror, {
+  error: ({ input }) => `invalid mirror: ${input} is not an http(s) URL without credentials or query`,
+});
+
+function isMirror(text: string): boolean {
+  const url = URL.parse(text);
+  return (
+    (url?.protocol === "http:" || url?.protocol === "https:") &&
+    url.username + url.password + url.search + url.hash === ""
+  );
+}
+
+/** Every option that is carried out, by its key in the configuration file. */
+export const OPTIONS = {
+  bip: { flag: "bip", kind: "text", schema: z.string() },
+  bridge: { flag: "bridge", short: "b", kind: "text", schema: z.string() },
+  "cgroup-parent": { flag: "cgroup-parent", kind: "text", schema: z.string() },
+  containerd: { flag: "containerd", kind: "text", schema: socket },
+  "containerd-namespace": { flag: "containerd-namespace", kind: "text", schema: z.string() },
+  "data-root": { flag: "data-root", kind: "text", schema: z.string() },
+  debug: { flag: "debug", short: "D", kind: "switch", schema: z.boolean() },
+  "default-runtime": { flag: "default-runtime", kind: "text", schema: z.string() },
+  "exec-root": { flag: "exec-root", kind: "text", schema: z.string() },
+  hosts: { flag: "host", short: "H", kind: "list", schema: z.array(host) },
+  "insecure-registries": { flag: "insecure-registry", kind: "list", schema: z.array(insecureRegistry) },
+  labels: { flag: "label", kind: "list", schema: z.array(label) },
+  "log-driver": { flag: "log-driver", kind: "text", schema: logDriver },
+  "log-level": { flag: "log-level", short: "l", kind: "text", schema: logLevel },
+  "log-opts": { flag: "log-opt", kind: "map", schema: logOpts },
+  "nats-token-file": { flag: "nats-token-file", kind: "text", schema: z.string() },
+  "nats-url": { flag: "nats-url", kind: "text", schema: z.string() },
+  pidfile: { flag: "pidfile", short: "p", kind: "text", schema: z.string() },
+  "registry-client": { flag: "registry-client", kind: "text", schema: socket },
+  "registry-mirrors": { flag: "registry-mirror", kind: "list", schema: z.array(mirror) },
+  runtimes: { flag: "add-runtime", kind: "runtimes", schema: z.record(z.string(), runtimeSchema) },
+} as const satisfies Record<string, Option>;
+
+export type OptionKey = keyof typeof OPTIONS;
+/** What was asked for, by flags or by the file. */
+export type OptionValues = { [K in OptionKey]?: z.output<(typeof OPTIONS)[K]["schema"]> };
+
+export const optionKeys = Object.keys(OPTIONS) as OptionKey[];
+
+/**
+ * Docker's other options, by key, and the values that ask for nothing beyond what is so here anyway. With another value they are refused.
+ */
+export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: readonly unknown[] }>> = {
+  "allow-direct-routing": { harmless: [false] },
+  "allow-nondistributable-artifacts": { harmless: [[]] },
+  "api-cors-header": { harmless: [""] },
+  "authorization-plugins": { flag: "authorization-plugin", harmless: [[]] },
+  bip6: { harmless: [""] },
+  "bridge-accept-fwmark": { harmless: [""] },
+  builder: { harmless: [{}] },
+  "cdi-spec-dirs": { flag: "cdi-spec-dir", harmless: [[]] },
+  "containerd-plugins-namespace": { flag: "containerd-plugins-namespace", harmless: ["plugins.moby"] },
+  "cpu-rt-period": { harmless: [0] },
+  "cpu-rt-runtime": { harmless: [0] },
+  "default-address-pools": { flag: "default-address-pool", harmless: [[]] },
+  "default-cgroupns-mode": { harmless: ["private"] },
+  "default-gateway": { harmless: [""] },
+  "default-gateway-v6": { harmless: [""] },
+  "default-ipc-mode": { harmless: ["private"] },
+  "default-network-opts": { flag: "default-network-opt", harmless: [{}] },
+  "default-shm-size": { harmless: ["64M", "64m", "64MB"] },
+  "default-ulimits": { flag: "default-ulimit", harmless: [{}] },
+  dns: { harmless: [[]] },
+  "dns-opts": { flag: "dns-opt", harmless: [[]] },
+  "dns-search": { harmless: [[]] },
+  "exec-opts": { flag: "exec-opt", harmless: [[], ["native.cgroupdriver=cgroupfs"]] },
+  experimental: { harmless: [false] },
+  features: { flag: "feature", harmless: [{}] },
+  "fixed-cidr": { harmless: [""] },
+  "fixed-cidr-v6": { harmless: [""] },
+  group: { flag: "group", harmless: [""] },
+  "host-gateway-ip": { harmless: [""] },
+  "host-gateway-ips": { harmless: [[]] },
+  "http-proxy": { harmless: [""] },
+  "https-proxy": { harmless: [""] },
+  icc: { harmless: [true] },
+  init: { harmless: [false] },
+  "init-path": { harmless: [""] },
+  ip: { harmless: ["0.0.0.0"] },
+  ip6tables: { harmless: [false] },
+  "ip-forward": { harmless: [true] },
+  "ip-forward-no-drop": { harmless: [false] },
+  "ip-masq": { harmless: [true] },
+  iptables: { harmless: [true] },
+  ipv6: { harmless: [false] },
+  // Containers always live on.
+  "live-restore": { harmless: [true] },
+  "log-format": { harmless: [""] },
+  "max-concurrent-downloads": { harmless: [] },
+  "max-concurrent-uploads": { harmless: [] },
+  "max-download-attempts": { harmless: [] },
+  "metrics-addr": { harmless: [""] },
+  mtu: { harmless: [0, 1500] },
+  "network-control-plane-mtu": { harmless: [1500] },
+  "network-diagnostic-port": { harmless: [0] },
+  "no-new-privileges": { harmless: [false] },
+  "no-proxy": { harmless: [""] },
+  "node-generic-resources": { flag: "node-generic-resource", harmless: [[]] },
+  "oom-score-adjust": { harmless: [0] },
+  proxies: { harmless: [{}] },
+  "raw-logs": { harmless: [false] },
+  rootless: { harmless: [false] },
+  "seccomp-profile": { harmless: ["", "builtin"] },
+  "selinux-enabled": { harmless: [false] },
+  "shutdown-timeout": { harmless: [] },
+  "storage-driver": { flag: "storage-driver", harmless: ["overlayfs"] },
+  "storage-opts": { flag: "storage-opt", harmless: [[]] },
+  "swarm-default-advertise-addr": { harmless: [""] },
+  tls: { harmless: [false] },
+  tlscacert: { harmless: [] },
+  tlscert: { harmless: [] },
+  tlskey: { harmless: [] },
+  tlsverify: { harmless: [false] },
+  "userland-proxy": { harmless: [false] },
+  "userland-proxy-path": { harmless: [""] },
+  "userns-remap": { harmless: [""] },
+};

@@ -1,0 +1,60 @@
+import os from "node:os";
+import type { Logger } from "@longshore/log";
+import type { Engine } from "../engine.ts";
+import { writeWrappers } from "./runtimes.ts";
+import { type ConfigSource, DEFAULT_CONFIG_FILE, loadSettings, type Settings } from "./settings.ts";
+
+/** What may change while the daemon runs; for all else it must be started again. */
+const RELOADABLE = [
+  "debug",
+  "defaultRuntime",
+  "insecureRegistries",
+  "labels",
+  "logLevel",
+  "registryMirrors",
+  "runtimes",
+] as const satisfies readonly (keyof Settings)[];
+
+/** Read the configuration file again. One that doesn't hold is told of and changes nothing. */
+export function reloadConfig(engine: Engine, source: ConfigSource): void {
+  const { log, flags: current } = engine;
+  const file = source.configFile ?? DEFAULT_CONFIG_FILE;
+  log.info({ file }, "got signal to reload configuration");
+  let wanted: Settings;
+  try {
+    wanted = loadSettings(source);
+    writeWrappers(wanted.runtimes, current.dataRoot);
+  } catch (error) {
+    log.error({ err: error }, "the configuration was not reloaded");
+    return;
+  }
+  const fixed = (Object.keys(current) as (keyof Settings)[]).filter(
+    (key) => !RELOADABLE.some((name) => name === key) && text(current[key]) !== text(wanted[key]),
+  );
+  if (fixed.length > 0) log.warn({ settings: fixed }, "changed, but in effect only after a restart");
+  Object.assign(current, Object.fromEntries(RELOADABLE.map((key) => [key, wanted[key]])));
+  setLevel(log, current);
+  // A name may mean another shim now.
+  engine.fifoRuntimes.clear();
+  engine.events.emit("daemon", "reload", engine.id, {
+    debug: String(current.debug),
+    "default-runtime": current.defaultRuntime,
+    "insecure-registries": JSON.stringify(current.insecureRegistries),
+    labels: JSON.stringify(current.labels),
+    "live-restore": "true",
+    name: os.hostname(),
+    "registry-mirrors": JSON.stringify(current.registryMirrors),
+    runtimes: [...current.runtimes]
+      .map(([name, { path, runtimeType }]) => `${name}:${path ?? runtimeType}`)
+      .join(" "),
+  });
+  log.info({ file }, "reloaded configuration");
+}
+
+function setLevel(log: Logger, { logLevel }: Settings): void {
+  log.level = logLevel === "panic" ? "fatal" : logLevel;
+}
+
+function text(value: unknown): string {
+  return JSON.stringify(value instanceof Map ? [...value] : value) ?? "";
+}

@@ -1,0 +1,121 @@
+import { EngineError } from "@longshore/errors";
+import type { LogLevel } from "@longshore/log";
+import { readConfigFile } from "./config-file.ts";
+import type { OptionValues } from "./options.ts";
+import { checkRuntime, chooseShim, type RuntimeConfig, STOCK_RUNTIME } from "./runtimes.ts";
+
+/** Where the configuration is looked for when no `--config-file` names it: not a real Docker's. */
+export const DEFAULT_CONFIG_FILE = "/etc/longshore/daemon.json";
+
+/** How this daemon is set up, by its command line and its configuration file. */
+export interface Settings {
+  hosts: string[];
+  dataRoot: string;
+  execRoot: string;
+  containerdSocket: string;
+  containerdNamespace: string;
+  registrySocket: string;
+  insecureRegistries: string[];
+  registryMirrors: string[];
+  natsUrl: string | undefined;
+  natsTokenFile: string | undefined;
+  bridge: string;
+  bip: string | undefined;
+  cgroupParent: string;
+  defaultRuntime: string;
+  /** Beside runc, which is always there. */
+  runtimes: Map<string, RuntimeConfig>;
+  /** Of containers that ask for none. */
+  logDriver: string;
+  logOpts: Record<string, string>;
+  labels: string[];
+  logLevel: LogLevel;
+  debug: boolean;
+  pidfile: string | undefined;
+}
+
+/** What of the command line says how to find the rest. */
+export interface ConfigSource {
+  flags: OptionValues;
+  /** Undefined when none was named. */
+  configFile: string | undefined;
+}
+
+/**
+ * The flags and the configuration file together.
+ * @throws EngineError `invalid_argument` in Docker's words
+ */
+export function loadSettings({ flags, configFile }: ConfigSource): Settings {
+  const file = configFile ?? DEFAULT_CONFIG_FILE;
+  const inFile = `unable to configure the Docker daemon with file ${file}`;
+  let values: OptionValues | undefined;
+  try {
+    values = readConfigFile(file, flags);
+  } catch (error) {
+    throw new EngineError(
+      "invalid_argument",
+      `${inFile}: ${error instanceof Error ? error.message : error}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (!values && configFile !== undefined)
+    throw new EngineError("invalid_argument", `${inFile}: open ${file}: no such file or directory`);
+  return toSettings({ ...values, ...flags, runtimes: { ...values?.runtimes, ...flags.runtimes } });
+}
+
+function toSettings(values: OptionValues): Settings {
+  const debug = values.debug ?? false;
+  const settings: Settings = {
+    hosts: values.hosts?.length ? values.hosts : ["unix:///run/longshore/docker.sock"],
+    dataRoot: values["data-root"] ?? "/var/lib/longshore/dockerd",
+    execRoot: values["exec-root"] ?? "/run/longshore/dockerd",
+    containerdSocket: values.containerd ?? "/run/longshore/containerd/containerd.sock",
+    containerdNamespace: values["containerd-namespace"] ?? "moby",
+    registrySocket: values["registry-client"] ?? "/run/longshore/registry-client.sock",
+    insecureRegistries: values["insecure-registries"] ?? [],
+    registryMirrors: values["registry-mirrors"] ?? [],
+    natsUrl: values["nats-url"],
+    natsTokenFile: values["nats-token-file"],
+    bridge: values.bridge ?? "longshore0",
+    bip: values.bip,
+    cgroupParent: values["cgroup-parent"] ?? "/longshore",
+    defaultRuntime: values["default-runtime"] ?? STOCK_RUNTIME,
+    runtimes: new Map(Object.entries(values.runtimes ?? {})),
+    logDriver: values["log-driver"] ?? "json-file",
+    logOpts: values["log-opts"] ?? {},
+    labels: values.labels ?? [],
+    logLevel: debug ? "debug" : (values["log-level"] ?? "info"),
+    debug,
+    pidfile: values.pidfile,
+  };
+  check(settings);
+  return settings;
+}
+
+function check(settings: Settings): void {
+  for (const [name, runtime] of settings.runtimes) checkRuntime(name, runtime);
+  try {
+    chooseShim(settings.defaultRuntime, settings);
+  } catch (cause) {
+    const message = `specified default runtime '${settings.defaultRuntime}' does not exist`;
+    throw new EngineError("invalid_argument", message, { cause });
+  }
+  const seen = new Map<string, string>();
+  for (const label of settings.labels) {
+    const key = label.slice(0, label.indexOf("="));
+    const other = seen.get(key);
+    if (other !== undefined && other !== label)
+      throw new EngineError(
+        "invalid_argument",
+        `conflict labels for ${key}=${label.slice(key.length + 1)} and ${other}`,
+      );
+    seen.set(key, label);
+  }
+  if (settings.logDriver !== "json-file" && Object.keys(settings.logOpts).length > 0)
+    throw new EngineError(
+      "invalid_argument",
+      `log-opts are not supported by the log driver ${settings.logDriver}`,
+    );
+}
