@@ -9,6 +9,7 @@ import {
   type JetStreamClient,
   type JsMsg,
   type NatsConnection,
+  NatsError,
   nanos,
   tokenAuthenticator,
 } from "nats";
@@ -52,6 +53,8 @@ export interface EventBus {
    * An event may come twice. A handler that throws has its event brought again (durable), or is only logged.
    */
   subscribe(options: SubscribeOptions, handle: (event: EventEnvelope) => Promise<void> | void): Promise<void>;
+  /** The youngest event of a subject that the stream has; waits until NATS is there, or the signal aborts. */
+  last(subject: string, signal: AbortSignal): Promise<EventEnvelope | undefined>;
   readonly isConnected: boolean;
   /** Wait until all events so far were delivered, but not longer than this; true when they were. */
   flush(timeoutMs: number): Promise<boolean>;
@@ -116,6 +119,21 @@ class NatsEventBus implements EventBus {
         await pause(RETRY_MS, signal);
       }
     }
+  }
+
+  async last(subject: string, signal: AbortSignal): Promise<EventEnvelope | undefined> {
+    while (!signal.aborted && !this.#stopping.signal.aborted) {
+      try {
+        const { connection } = await this.#connect();
+        const manager = await connection.jetstreamManager();
+        const message = await manager.streams.getMessage(STREAM, { last_by_subj: subject });
+        return message.json<EventEnvelope>();
+      } catch (error) {
+        if (isNoMessage(error)) return undefined;
+        await pause(RETRY_MS, signal);
+      }
+    }
+    return undefined;
   }
 
   async flush(timeoutMs: number): Promise<boolean> {
@@ -303,6 +321,10 @@ class NatsEventBus implements EventBus {
 
 async function send(js: JetStreamClient, { subject, id, payload }: OutgoingEvent): Promise<void> {
   await js.publish(subject, payload, { msgID: id });
+}
+
+function isNoMessage(error: unknown): boolean {
+  return error instanceof NatsError && error.api_error?.code === 404;
 }
 
 /** A durable consumer starts at a time only when it is made; after that its start may not be changed. */

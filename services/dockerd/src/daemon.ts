@@ -19,6 +19,7 @@ import { loadContainers, reconcileContainers, removeLeftovers } from "./containe
 import { takeExit, watchContainerd } from "./containers/watch-exits.ts";
 import type { Engine } from "./engine.ts";
 import { EngineEvents } from "./events/engine-events.ts";
+import { EventBridge } from "./events/event-bridge.ts";
 import { ExecIndex } from "./execs/exec-index.ts";
 import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
@@ -90,6 +91,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     }),
     networks,
     events: new EngineEvents(),
+    bridge: undefined,
     fifoRuntimes: new Set(),
     startedAt: new Date(),
   };
@@ -97,7 +99,8 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   await loadContainers(engine);
   await removeLeftovers(engine);
   const watching = watchContainerd(engine, signal);
-  watchNats(engine, resources, signal);
+  const bridging = joinNats(engine, resources, signal);
+  await engine.bridge?.ready;
   await reconcileContainers(engine);
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
 
@@ -118,13 +121,13 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   });
   log.info("stopping; containers go on running");
   server.close();
-  await watching;
+  await Promise.all([watching, bridging]);
   // What is left is finished at the next start.
   await Promise.race([Promise.all(engine.exits), Bun.sleep(EXITS_WAIT_MS)]);
 }
 
-/** Exits that shims tell of over NATS, often a little earlier than containerd. */
-function watchNats(engine: Engine, resources: AsyncDisposableStack, signal: AbortSignal): void {
+/** Hear of exits that shims tell of over NATS, often a little earlier than containerd; and tell NATS what a foreign containerd doesn't. */
+async function joinNats(engine: Engine, resources: AsyncDisposableStack, signal: AbortSignal): Promise<void> {
   const { natsUrl, natsTokenFile, execRoot } = engine.flags;
   if (natsUrl === undefined) return;
   const bus = openEventBus({
@@ -135,6 +138,7 @@ function watchNats(engine: Engine, resources: AsyncDisposableStack, signal: Abor
     log: () => engine.log,
   });
   resources.defer(() => bus.close());
+  engine.bridge = new EventBridge({ containerd: engine.containerd, bus, log: engine.log });
   const options = { namespace: engine.containerd.namespace, topic: "/tasks/exit", signal };
   void bus.subscribe(options, ({ event, time }) => {
     const { container_id: containerId, id, pid, exit_status: exitCode, exited_at: exitedAt } = event;
@@ -147,6 +151,7 @@ function watchNats(engine: Engine, resources: AsyncDisposableStack, signal: Abor
       exitedAt: typeof exitedAt === "string" ? exitedAt : time,
     });
   });
+  await engine.bridge.run(signal);
 }
 
 async function waitForContainerd(

@@ -7,6 +7,7 @@ import type { ContainerdClient } from "./containerd/client.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import type { ContainerIndex } from "./containers/container-index.ts";
 import type { EngineEvents } from "./events/engine-events.ts";
+import type { EventBridge } from "./events/event-bridge.ts";
 import type { ExecIndex } from "./execs/exec-index.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import type { PullService } from "./images/pull.ts";
@@ -31,6 +32,8 @@ export interface Engine {
   pulls: PullService;
   networks: Networks;
   events: EngineEvents;
+  /** Undefined without NATS. */
+  bridge: EventBridge | undefined;
   /** Runtimes whose shim was found not to know the `longshore://` scheme. */
   fifoRuntimes: Set<string>;
   startedAt: Date;

@@ -3,6 +3,7 @@ import { ContentDefinition } from "@longshore/api/containerd/services/content/v1
 import { DiffDefinition } from "@longshore/api/containerd/services/diff/v1/diff";
 import { EventsDefinition } from "@longshore/api/containerd/services/events/v1/events";
 import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
+import { IntrospectionDefinition } from "@longshore/api/containerd/services/introspection/v1/introspection";
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { NamespacesDefinition } from "@longshore/api/containerd/services/namespaces/v1/namespace";
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
@@ -21,6 +22,7 @@ export interface ContainerdClient extends Disposable {
   readonly diff: ClientOf<typeof DiffDefinition>;
   readonly events: ClientOf<typeof EventsDefinition>;
   readonly images: ClientOf<typeof ImagesDefinition>;
+  readonly introspection: ClientOf<typeof IntrospectionDefinition>;
   readonly leases: ClientOf<typeof LeasesDefinition>;
   readonly namespaces: ClientOf<typeof NamespacesDefinition>;
   readonly snapshots: ClientOf<typeof SnapshotsDefinition>;
@@ -38,6 +40,7 @@ export function connectContainerd(socketPath: string, namespace: string): Contai
     diff: createClient(channel, DiffDefinition, { ...defaults, timeoutMs: 30 * 60_000 }),
     events: createClient(channel, EventsDefinition, defaults),
     images: createClient(channel, ImagesDefinition, defaults),
+    introspection: createClient(channel, IntrospectionDefinition, defaults),
     leases: createClient(channel, LeasesDefinition, defaults),
     namespaces: createClient(channel, NamespacesDefinition, defaults),
     snapshots: createClient(channel, SnapshotsDefinition, defaults),

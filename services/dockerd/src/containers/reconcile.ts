@@ -44,6 +44,7 @@ async function reconcile(engine: Engine, container: Container, task: Process | u
     if (alive) return adopt(engine, container, task);
     const exitCode = task?.status === Status.STOPPED ? task.exitStatus : LOST;
     const exitedAt = task?.exitedAt ? fromTimestamp(task.exitedAt) : new Date().toISOString();
+    engine.bridge?.exited({ containerId: container.id, execId: "", pid: state.pid, exitCode, exitedAt });
     return handleExit(engine, container, { pid: 0, exitCode, exitedAt });
   }
   await container.lock.run(async () => {
@@ -84,7 +85,10 @@ async function checkExec(engine: Engine, exec: Exec): Promise<void> {
   try {
     const ids = { containerId: exec.container.id, execId: exec.id };
     const { process } = await engine.containerd.tasks.get(ids);
-    if (process?.status === Status.STOPPED) await handleExecExit(engine, exec, process.exitStatus);
+    if (process?.status !== Status.STOPPED) return;
+    const exitedAt = process.exitedAt ? fromTimestamp(process.exitedAt) : new Date().toISOString();
+    engine.bridge?.exited({ ...ids, pid: exec.pid, exitCode: process.exitStatus, exitedAt });
+    await handleExecExit(engine, exec, process.exitStatus);
   } catch (error) {
     if (errorCode(error) !== "not_found") throw error;
     await handleExecExit(engine, exec, LOST);

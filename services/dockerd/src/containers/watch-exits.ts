@@ -18,10 +18,12 @@ export async function watchContainerd(engine: Engine, signal: AbortSignal): Prom
   for (let broken = false; !signal.aborted; broken = true) {
     try {
       const stream = engine.containerd.events.subscribe({ filters: [filter] }, { signal });
-      if (broken)
+      if (broken) {
+        engine.bridge?.containerdChanged();
         void reconcileContainers(engine).catch((error: unknown) =>
           engine.log.warn({ err: error }, "reconcile"),
         );
+      }
       for await (const envelope of stream) takeEvent(engine, envelope);
     } catch (error) {
       if (signal.aborted) return;
