@@ -4,11 +4,24 @@ import path from "node:path";
 import { findStaticBusybox } from "@longshore/suite";
 import { tempDir } from "@longshore/testkit";
 
+/** What `docker run` needs to be told for crun to work here, or why it can't. */
+export type CrunWay = { flags: string[]; refusal?: undefined } | { flags?: undefined; refusal: string };
+
 /**
- * Why crun can't run a container here, from trying; undefined when it can. Its version 1.8 refuses version 2 controllers beside version 1
- * ones, and wants a right to lock memory that not every root has.
+ * Whether crun can run a container here, from trying. Its version 1.8 refuses version 2 controllers beside version 1 ones; and with
+ * version 2 it wants a right to lock memory that not every root has, unless all devices are allowed.
  */
-export function crunRefusal(crun: string): string | undefined {
+export function crunWay(crun: string | undefined): CrunWay {
+  if (crun === undefined) return { refusal: "the peer is not installed" };
+  const refusal = tryCrun(crun, []);
+  if (refusal === undefined) return { flags: [] };
+  return tryCrun(crun, [{ allow: true, access: "rwm" }]) === undefined
+    ? { flags: ["--privileged"] }
+    : { refusal };
+}
+
+/** Why crun can't run a container with such rules for devices, its own when there are none; undefined when it can. */
+function tryCrun(crun: string, devices: object[]): string | undefined {
   const busybox = findStaticBusybox();
   if (!busybox) return "no static busybox to try it with";
   using dir = tempDir();
@@ -25,10 +38,11 @@ export function crunRefusal(crun: string): string | undefined {
   const file = path.join(dir.path, "config.json");
   const config = JSON.parse(fs.readFileSync(file, "utf8")) as {
     process: { args: string[]; terminal: boolean };
-    linux: { cgroupsPath?: string };
+    linux: { cgroupsPath?: string; resources: { devices: object[] } };
   };
   config.process.args = ["/bin/true"];
   config.process.terminal = false;
+  if (devices.length > 0) config.linux.resources.devices = devices;
   const group = `longshore-crun-${process.pid}`;
   config.linux.cgroupsPath = `/${group}`;
   fs.writeFileSync(file, JSON.stringify(config));

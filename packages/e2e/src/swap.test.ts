@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { findExecutable, mixedBinDir, realContainerd, realDockerd } from "@longshore/suite";
 import { eventually, type TempDir, tempDir } from "@longshore/testkit";
-import { crunRefusal } from "./crun.ts";
+import { crunWay } from "./crun.ts";
 import { anyReal, binDir, skipped, useWorld, type World } from "./world.ts";
 
 /** What must work whichever of the components are the real ones. `flags` are given to each `docker run`. */
@@ -86,7 +86,7 @@ const [runc, crun, shim] = [system("runc"), findExecutable("crun"), system(SHIM)
 const containerd = realContainerd();
 const dockerd = realDockerd();
 const absent = (peer: unknown) => (peer ? undefined : "the peer is not installed");
-const noCrun = absent(crun) ?? crunRefusal(crun ?? "");
+const { flags: crunFlags = [], refusal: noCrun } = crunWay(crun);
 
 swap("our engine on the real containerd, shim and runc", absent(containerd), () => {
   mainJob(useWorld({ components: { ...(containerd && { containerd }) } }));
@@ -98,7 +98,10 @@ swap("our engine with the real runc", absent(runc), () => {
   mainJob(useWorld(() => ({ binDir: binDirWith({ runc: runc ?? "" }) })));
 });
 swap("our engine with crun", noCrun, () => {
-  mainJob(useWorld(() => ({ binDir: binDirWith({ runc: crun ?? "" }) })));
+  mainJob(
+    useWorld(() => ({ binDir: binDirWith({ runc: crun ?? "" }) })),
+    ...crunFlags,
+  );
 });
 swap("the real dockerd on our containerd, shim and runc", absent(dockerd), () => {
   mainJob(
@@ -113,7 +116,7 @@ swap("the real dockerd on our containerd, shim and runc", absent(dockerd), () =>
 });
 
 /** Tests of `dockerd --add-runtime other=FILE` and `docker run --runtime other`, where FILE notes each call before it becomes `runtime`. */
-function addedRuntime(runtime: string): void {
+function addedRuntime(runtime: string, ...flags: string[]): void {
   let dir: TempDir | undefined;
   let file = "";
   let calls = "";
@@ -131,7 +134,7 @@ function addedRuntime(runtime: string): void {
     const docker = world().docker();
     await docker("run", "--rm", world().busybox, "true");
     expect(fs.readFileSync(calls, "utf8")).toBe("");
-    await docker("run", "--rm", "--name", "asks", "--runtime", "other", world().busybox, "true");
+    await docker("run", "--rm", "--name", "asks", "--runtime", "other", ...flags, world().busybox, "true");
     // What --rm leaves to be taken apart is so after the client has its answer.
     await eventually(() => / create .* start .* delete /s.test(fs.readFileSync(calls, "utf8")));
   });
@@ -147,7 +150,7 @@ function addedRuntime(runtime: string): void {
     expect(status).toBe(125);
     expect(stderr).toContain("unknown or invalid runtime name: nosuch");
   });
-  mainJob(world, "--runtime", "other");
+  mainJob(world, "--runtime", "other", ...flags);
 }
 swap("dockerd --add-runtime with the real runc", absent(runc), () => addedRuntime(runc ?? ""));
-swap("dockerd --add-runtime with crun", noCrun, () => addedRuntime(crun ?? ""));
+swap("dockerd --add-runtime with crun", noCrun, () => addedRuntime(crun ?? "", ...crunFlags));
