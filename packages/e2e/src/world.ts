@@ -101,7 +101,12 @@ function real(): Partial<EngineOptions> {
   };
 }
 
-async function openWorld({ pull = ["busybox"], push = [], ...options }: WorldOptions = {}): Promise<World> {
+/** Start an engine with a registry and pull the images. */
+export async function openWorld({
+  pull = ["busybox"],
+  push = [],
+  ...options
+}: WorldOptions = {}): Promise<World> {
   await using undo = new AsyncDisposableStack();
   const dir = undo.use(tempDir());
   const registry = undo.use(await openRegistry(dir.path));
