@@ -1,4 +1,5 @@
 export { type AppliedLayer, applyLayer } from "./apply-layer.ts";
+export { copyTree } from "./copy-tree.ts";
 export {
   type Compression,
   compressionOf,

@@ -30,6 +30,7 @@ import {
 
 const ENOENT = -2;
 const EAGAIN = -11;
+const EOPNOTSUPP = -95;
 
 /** As many directories are kept open; the entries of a tar mostly share a few. */
 const MAX_OPEN_DIRECTORIES = 128;
@@ -38,9 +39,11 @@ const MAX_OPEN_DIRECTORIES = 128;
 const MAX_SYMLINKS = 40;
 
 const XATTR_BYTES = 65536;
+const NO_XATTRS = new Map<string, string>();
 
-/** lstat's answer with the time of the last change of content, in nanoseconds. */
+/** lstat's answer with the times of the last reading and the last change of content, in nanoseconds. */
 export interface FileTimes extends FileStatus {
+  atimeNs: bigint;
   mtimeNs: bigint;
 }
 
@@ -120,9 +123,9 @@ export class RootedTree implements Disposable {
     const result = syscall(NR.newfstatat, dirfd, this.bytes(base), arena.base + at, AT_SYMLINK_NOFOLLOW);
     if (result === ENOENT) return undefined;
     check(result, "lstat", base);
-    const mtimeNs =
-      arena.bytes.readBigInt64LE(at + 88) * 1_000_000_000n + arena.bytes.readBigInt64LE(at + 96);
-    return { ...parseStat(arena.bytes, at), mtimeNs };
+    const time = (offset: number) =>
+      arena.bytes.readBigInt64LE(at + offset) * 1_000_000_000n + arena.bytes.readBigInt64LE(at + offset + 8);
+    return { ...parseStat(arena.bytes, at), atimeNs: time(72), mtimeNs: time(88) };
   }
 
   fstat(fd: number): FileStatus {
@@ -240,7 +243,7 @@ export class RootedTree implements Disposable {
   xattrs(fd: number): Map<string, string> {
     const buffer = this.xattrValue;
     const length = syscall(NR.flistxattr, fd, addressOf(buffer), buffer.length);
-    if (length === -95) return new Map();
+    if (length === EOPNOTSUPP) return new Map();
     const names = buffer
       .toString("latin1", 0, check(length, "flistxattr"))
       .split("\0")
@@ -250,6 +253,25 @@ export class RootedTree implements Disposable {
         this.arena.reset();
         const n = syscall(NR.fgetxattr, fd, this.bytes(name), addressOf(buffer), buffer.length);
         return [name, buffer.toString("latin1", 0, check(n, "fgetxattr", name))];
+      }),
+    );
+  }
+
+  /** The extended attributes of the name itself, whatever it is. */
+  xattrsOfName({ dirfd, base }: Place): Map<string, string> {
+    const { arena, xattrValue: buffer } = this;
+    arena.reset();
+    const path = this.bytes(`/proc/self/fd/${dirfd}/${base}`);
+    const length = syscall(NR.llistxattr, path, addressOf(buffer), buffer.length);
+    if (length === EOPNOTSUPP || length === 0) return NO_XATTRS;
+    const names = buffer
+      .toString("latin1", 0, check(length, "llistxattr", base))
+      .split("\0")
+      .slice(0, -1);
+    return new Map(
+      names.map((name) => {
+        const n = syscall(NR.lgetxattr, path, this.bytes(name), addressOf(buffer), buffer.length);
+        return [name, buffer.toString("latin1", 0, check(n, "lgetxattr", name))];
       }),
     );
   }

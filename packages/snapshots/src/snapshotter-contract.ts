@@ -1,5 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import type { SnapshotMount, Snapshotter } from "./snapshotter.ts";
 
 /** The directory that an active snapshot's own files are in, without mounting. */
@@ -8,6 +11,19 @@ function writableDir([mount]: readonly SnapshotMount[]): string {
   const upper = mount?.options.find((option) => option.startsWith("upperdir="));
   if (upper === undefined) throw new Error("nothing to write to");
   return upper.slice("upperdir=".length);
+}
+
+/** Look at (and change) what a snapshot's user sees. */
+function mounted<T>([mount]: readonly SnapshotMount[], look: (root: string) => T): T {
+  const target = fs.mkdtempSync(path.join(os.tmpdir(), "snapshots-mount-"));
+  const { type = "", source = "", options = [] } = mount ?? {};
+  execFileSync("mount", ["-t", type, "-o", options.join(","), source, target]);
+  try {
+    return look(target);
+  } finally {
+    execFileSync("umount", [target]);
+    fs.rmdirSync(target);
+  }
 }
 
 const code = (wanted: string) => expect.objectContaining({ code: wanted });
@@ -92,6 +108,47 @@ export function snapshotterContract(name: string, open: () => Promise<Snapshotte
         expect(await snapshotter.mounts(`p${parent}`)).toEqual(mounts);
       }
       expect(snapshotter.mounts("one")).rejects.toEqual(code("failed_precondition"));
+    });
+
+    test("a snapshot shows its parents' files, and what is done to it changes none of them", async () => {
+      await layer("one");
+      const kept = mounted(await snapshotter.prepare("a", "one"), (root) => {
+        fs.writeFileSync(`${root}/added`, "a");
+        fs.chmodSync(root, 0o700);
+        return fs.readFileSync(`${root}/file`, "utf8");
+      });
+      expect(kept).toBe("one");
+      await snapshotter.commit("two", "a");
+      mounted(await snapshotter.prepare("b", "two"), (root) => {
+        expect(fs.readdirSync(root).sort()).toEqual(["added", "file"]);
+        fs.rmSync(`${root}/file`);
+        fs.writeFileSync(`${root}/added`, "b");
+      });
+      mounted(await snapshotter.mounts("b"), (root) => {
+        expect(fs.readdirSync(root)).toEqual(["added"]);
+      });
+      for (const [name, files] of [
+        ["one", ["file"]],
+        ["two", ["added", "file"]],
+      ] as const) {
+        mounted(await snapshotter.view(`v-${name}`, name), (root) => {
+          expect(fs.readdirSync(root).sort()).toEqual([...files]);
+          expect(fs.readFileSync(`${root}/file`, "utf8")).toBe("one");
+          expect(() => fs.writeFileSync(`${root}/new`, "")).toThrow("EROFS");
+        });
+      }
+    });
+
+    test("two that make the same name at once: one of them gets it; a parent stays while a child is being made", async () => {
+      await layer("one");
+      const made = [snapshotter.prepare("a", "one"), snapshotter.prepare("a", "one")];
+      const removed = Promise.allSettled([Promise.resolve().then(() => snapshotter.remove("one"))]);
+      expect((await Promise.allSettled(made)).map(({ status }) => status).sort()).toEqual([
+        "fulfilled",
+        "rejected",
+      ]);
+      expect(await removed).toEqual([{ status: "rejected", reason: code("failed_precondition") }]);
+      expect(await snapshotter.list()).toHaveLength(2);
     });
 
     test("usage() counts what a snapshot adds", async () => {

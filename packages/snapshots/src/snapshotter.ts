@@ -20,6 +20,10 @@ export interface SnapshotMount {
   readonly options: readonly string[];
 }
 
+export function bindMount(source: string, mode: "ro" | "rw"): SnapshotMount {
+  return { type: "bind", source, options: [mode, "rbind"] };
+}
+
 /** Disk blocks in bytes, and inodes; a hard-linked file counts once. */
 export interface SnapshotUsage {
   readonly sizeBytes: number;

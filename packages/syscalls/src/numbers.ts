@@ -110,6 +110,7 @@ export const NR = {
   memfd_create: 319,
   bpf: 321,
   execveat: 322,
+  copy_file_range: 326,
   statx: 332,
   pidfd_send_signal: 424,
   open_tree: 428,

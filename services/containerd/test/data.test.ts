@@ -347,10 +347,10 @@ describe("snapshots and diffs", () => {
   });
 
   test("an unknown snapshotter is refused by name", async () => {
-    const prepare = api.snapshots.prepare({ snapshotter: "native", key: "x", parent: "", labels: {} });
+    const prepare = api.snapshots.prepare({ snapshotter: "stargz", key: "x", parent: "", labels: {} });
     expect(await failureOf(prepare)).toMatchObject({
       code: "invalid_argument",
-      message: "snapshotter not loaded: native: invalid argument",
+      message: "snapshotter not loaded: stargz: invalid argument",
     });
   });
 });

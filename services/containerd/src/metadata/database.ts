@@ -12,7 +12,7 @@ import type { Scope } from "./scope.ts";
  *   images/<namespace>          name → ImageRecord
  *   leases/<namespace>          id → LeaseRecord
  *   lease-resources/<namespace> `<lease, URI-encoded> <type> <id>` → {}
- *   snapshots/overlayfs         `<namespace>/<name>` → the snapshotter's record
+ *   snapshots/<snapshotter>     `<namespace>/<name>` → the snapshotter's record
  */
 
 export interface ContentRecord {

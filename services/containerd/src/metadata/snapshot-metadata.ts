@@ -84,34 +84,33 @@ export class SnapshotMetadata {
     return translate(scope, () => this.snapshotter.usage(inner(scope, key)));
   }
 
-  private create(
+  /** Not inside database.write, since it may copy files: the snapshotter holds the parent, and what is young is not garbage. */
+  private async create(
     scope: Scope,
     { key, parent, labels }: CreateRequest,
     how: "prepare" | "view",
   ): Promise<SnapshotMount[]> {
     const { database, snapshotter } = this;
-    return database.write(async () => {
-      const stored = storedLabels("info.Labels", labels);
-      const target = stored[TARGET_LABEL];
-      if (target && (await this.exists(scope, target))) {
-        await database.commit(scope.namespace, await database.leaseChanges(scope, this.resource(target)));
-        throw new EngineError("already_exists", `target snapshot ${JSON.stringify(target)}: already exists`);
+    const stored = storedLabels("info.Labels", labels);
+    const target = stored[TARGET_LABEL];
+    if (target && (await this.exists(scope, target))) {
+      await database.commit(scope.namespace, await database.leaseChanges(scope, this.resource(target)));
+      throw new EngineError("already_exists", `target snapshot ${JSON.stringify(target)}: already exists`);
+    }
+    const also = await database.leaseChanges(scope, this.resource(key));
+    await database.ensureNamespace(scope.namespace);
+    try {
+      const base = parent === "" ? "" : inner(scope, parent);
+      return await translate(scope, () =>
+        snapshotter[how](inner(scope, key), base, { labels: stored, also }),
+      );
+    } catch (error) {
+      // Whoever finds it there counts on it as much as whoever made it.
+      if (error instanceof EngineError && error.code === "already_exists") {
+        await database.commit(scope.namespace, also);
       }
-      const also = await database.leaseChanges(scope, this.resource(key));
-      await database.ensureNamespace(scope.namespace);
-      try {
-        const base = parent === "" ? "" : inner(scope, parent);
-        return await translate(scope, () =>
-          snapshotter[how](inner(scope, key), base, { labels: stored, also }),
-        );
-      } catch (error) {
-        // Whoever finds it there counts on it as much as whoever made it.
-        if (error instanceof EngineError && error.code === "already_exists") {
-          await database.commit(scope.namespace, also);
-        }
-        throw error;
-      }
-    });
+      throw error;
+    }
   }
 
   private async exists(scope: Scope, name: string): Promise<boolean> {

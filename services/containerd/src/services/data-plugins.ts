@@ -7,7 +7,12 @@ import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/i
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
 import { ContentStore } from "@longshore/content";
-import { OverlaySnapshotter, type Snapshotter } from "@longshore/snapshots";
+import {
+  NativeSnapshotter,
+  OverlaySnapshotter,
+  type Snapshotter,
+  type SnapshotterOptions,
+} from "@longshore/snapshots";
 import { ContentMetadata } from "../metadata/content-metadata.ts";
 import { Database } from "../metadata/database.ts";
 import { GarbageCollector } from "../metadata/garbage-collector.ts";
@@ -34,6 +39,7 @@ interface Shared {
 
 const CONTENT = { type: "io.containerd.content.v1", id: "content" } as const;
 const OVERLAYFS = { type: "io.containerd.snapshotter.v1", id: "overlayfs" } as const;
+const NATIVE = { type: "io.containerd.snapshotter.v1", id: "native" } as const;
 const METADATA = { type: "io.containerd.metadata.v1", id: "bolt" } as const;
 const GC = { type: "io.containerd.gc.v1", id: "scheduler" } as const;
 const DIFFER = { type: "io.containerd.differ.v1", id: "walking" } as const;
@@ -61,20 +67,8 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
         return undefined;
       },
     },
-    {
-      ...OVERLAYFS,
-      requires: [],
-      platformBound: true,
-      exports: (context) => ({ root: directoryOf(context, OVERLAYFS) }),
-      async start(context) {
-        const root = directoryOf(context, OVERLAYFS);
-        const snapshotter = await OverlaySnapshotter.open({ root, store: context.store });
-        shared.snapshotters.set(snapshotter.name, snapshotter);
-        // What a crash left behind; nobody needs to wait for it.
-        void snapshotter.cleanup();
-        return snapshotter;
-      },
-    },
+    snapshotterPlugin(OVERLAYFS, shared, (options) => OverlaySnapshotter.open(options)),
+    snapshotterPlugin(NATIVE, shared, (options) => NativeSnapshotter.open(options)),
     {
       ...METADATA,
       requires: [CONTENT.type],
@@ -149,6 +143,26 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
       server.add(SnapshotsDefinition, snapshotsHandlers(new Map(byName), publish));
     }),
   ];
+}
+
+function snapshotterPlugin(
+  plugin: { readonly type: string; readonly id: string },
+  shared: Shared,
+  open: (options: SnapshotterOptions) => Promise<Snapshotter>,
+): ContainerdPlugin {
+  return {
+    ...plugin,
+    requires: [],
+    platformBound: true,
+    exports: (context) => ({ root: directoryOf(context, plugin) }),
+    async start(context) {
+      const snapshotter = await open({ root: directoryOf(context, plugin), store: context.store });
+      shared.snapshotters.set(snapshotter.name, snapshotter);
+      // What a crash left behind; nobody needs to wait for it.
+      void snapshotter.cleanup();
+      return snapshotter;
+    },
+  };
 }
 
 function grpcPlugin(id: string, add: (context: PluginContext) => void): ContainerdPlugin {

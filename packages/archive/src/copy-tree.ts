@@ -1,0 +1,160 @@
+import fs from "node:fs";
+import { check, NR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, syscall } from "@longshore/syscalls";
+import { type FileTimes, type Place, RootedTree } from "./rooted-tree.ts";
+
+/** Share all blocks with another file, where the file system can (btrfs, xfs). */
+const FICLONE = 0x40049409;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+const ENXIO = -6;
+
+/** So much is copied in one call, and so long without letting other work have its turn. */
+const CHUNK_BYTES = 8 << 20;
+const SLICE_MS = 10;
+
+/**
+ * Copy all that is in a directory, and the directory's own attributes, into another, empty one: owners, modes, times, extended
+ * attributes, devices, hard links among the files, holes. Neither tree is left by a link in it; files that vanish meanwhile are not
+ * copied. Other work gets its turn in between.
+ */
+export async function copyTree(from: string, to: string): Promise<void> {
+  using source = new RootedTree(from);
+  using target = new RootedTree(to);
+  let began = performance.now();
+  for (const _ of new TreeCopy(source, target).run()) {
+    if (performance.now() - began < SLICE_MS) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    began = performance.now();
+  }
+}
+
+/** One copying; yields whenever it may be interrupted. */
+class TreeCopy {
+  private readonly source: RootedTree;
+  private readonly target: RootedTree;
+  /** Where in the target the first of several names of a file is. */
+  private readonly linked = new Map<string, string>();
+
+  constructor(source: RootedTree, target: RootedTree) {
+    this.source = source;
+    this.target = target;
+  }
+
+  *run(): Generator<void> {
+    const root = { dirfd: this.source.rootFd, base: "." };
+    const status = this.source.lstat(root);
+    if (status) yield* this.directory("", root, status);
+  }
+
+  /** What is in it, then its attributes: making files changes its time, and a default ACL would be inherited. */
+  private *directory(path: string, from: Place, status: FileTimes): Generator<void> {
+    const fd = this.source.openDirectory(path);
+    if (fd === undefined) return;
+    let names: string[];
+    try {
+      names = this.source.names(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    for (const base of names) yield* this.entry(path, base);
+    // Paths are resolved again: those below may have taken the place in the cache of open directories.
+    const place = path === "" ? from : placeIn(this.source, path);
+    const to = path === "" ? { dirfd: this.target.rootFd, base: "." } : placeIn(this.target, path);
+    if (place && to) this.attributes(place, to, status);
+  }
+
+  private *entry(parent: string, base: string): Generator<void> {
+    const path = parent === "" ? base : `${parent}/${base}`;
+    const from = placeIn(this.source, path);
+    const to = placeIn(this.target, path);
+    const status = from && this.source.lstat(from);
+    if (!from || !to || !status) return;
+    yield;
+    const type = status.mode & S_IFMT;
+    if (type === S_IFDIR) {
+      this.target.mkdir(to, 0o700);
+      yield* this.directory(path, from, status);
+      return;
+    }
+    if (status.links > 1 && this.link(path, to, status)) return;
+    if (type === S_IFREG) {
+      if (!(yield* this.file(from, to, status.size))) return;
+    } else if (type === S_IFLNK) this.target.symlink(this.source.readlink(from), to);
+    else this.target.mknod(to, status.mode, status.rdev);
+    if (status.links > 1) this.linked.set(inodeOf(status), path);
+    this.attributes(from, to, status);
+  }
+
+  private link(path: string, to: Place, status: FileTimes): boolean {
+    const first = this.linked.get(inodeOf(status));
+    const place = first === undefined ? undefined : placeIn(this.target, first);
+    if (!place) return false;
+    // Opening that directory may have closed this one.
+    this.target.link(place, placeIn(this.target, path) ?? to);
+    return true;
+  }
+
+  private *file(from: Place, to: Place, size: number): Generator<void, boolean> {
+    const input = this.source.openFile(from);
+    if (input === undefined) return false;
+    try {
+      const output = this.target.create(to, 0o600);
+      try {
+        if (size > 0 && syscall(NR.ioctl, output, FICLONE, input) !== 0) {
+          yield* copyData(input, output, size);
+          // A hole at the end.
+          fs.ftruncateSync(output, size);
+        }
+      } finally {
+        fs.closeSync(output);
+      }
+    } finally {
+      fs.closeSync(input);
+    }
+    return true;
+  }
+
+  private attributes(from: Place, to: Place, status: FileTimes): void {
+    const { target } = this;
+    // Changing the owner takes set-user-id and capabilities away, so it comes first.
+    target.chown(to, status.uid, status.gid);
+    if ((status.mode & S_IFMT) !== S_IFLNK) target.chmod(to, status.mode & 0o7777);
+    for (const [name, value] of this.source.xattrsOfName(from)) target.setXattr(to, name, value);
+    target.utimes(to, status.atimeNs, status.mtimeNs);
+  }
+}
+
+function* copyData(input: number, output: number, size: number): Generator<void> {
+  for (let at = 0; at < size; ) {
+    const start = syscall(NR.lseek, input, at, SEEK_DATA);
+    if (start === ENXIO) return;
+    const end = Math.min(check(syscall(NR.lseek, input, check(start, "lseek"), SEEK_HOLE), "lseek"), size);
+    check(syscall(NR.lseek, input, start), "lseek");
+    check(syscall(NR.lseek, output, start), "lseek");
+    for (let left = end - start; left > 0; ) {
+      const n = copyChunk(input, output, Math.min(left, CHUNK_BYTES));
+      if (n === 0) return; // it has become shorter
+      left -= n;
+      yield;
+    }
+    at = Math.max(end, start + 1);
+  }
+}
+
+/** In the kernel, where source and target allow it. @returns 0 at the end */
+function copyChunk(input: number, output: number, length: number): number {
+  const n = syscall(NR.copy_file_range, input, 0, output, 0, length);
+  if (n > 0) return n;
+  const buffer = Buffer.allocUnsafe(Math.min(length, 1 << 20));
+  const read = fs.readSync(input, buffer, 0, buffer.length, null);
+  for (let at = 0; at < read; ) at += fs.writeSync(output, buffer, at, read - at, null);
+  return read;
+}
+
+const inodeOf = ({ device, inode }: FileTimes) => `${device} ${inode}`;
+
+function placeIn(tree: RootedTree, path: string): Place | undefined {
+  const slash = path.lastIndexOf("/");
+  const dirfd = tree.directory(slash === -1 ? "" : path.slice(0, slash));
+  return dirfd === undefined ? undefined : { dirfd, base: path.slice(slash + 1) };
+}
