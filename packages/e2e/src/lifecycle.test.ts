@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import fs from "node:fs";
 import { eventually } from "@longshore/testkit";
 import { clis, useWorld } from "./world.ts";
 
@@ -75,6 +76,24 @@ describe.each(clis)("one container's life by $name", (cli) => {
     expect({ stdout, stderr }).toEqual({ stdout: "one\nthree\n", stderr: "two\n" });
     expect((await world().docker(cli).run(["logs", "--tail", "1", "talker"])).stdout).toBe("three\n");
     await docker("rm", "talker");
+  });
+
+  test("logs reads rotated files that were compressed; a wrong log option is told in Docker's words", async () => {
+    const limits = ["--log-opt", "max-size=20k", "--log-opt", "max-file=30", "--log-opt", "compress=true"];
+    const id = await docker("run", "-d", ...limits, world().busybox, "seq", "4000");
+    await eventually(async () => (await docker("ps", "-q")) === "", { what: "the end of seq" });
+    const log = await docker("inspect", "-f", "{{.LogPath}}", id);
+    await eventually(() => !fs.existsSync(`${log}.1`), { what: "the compression" });
+    expect(fs.existsSync(`${log}.1.gz`)).toBe(true);
+    const lines = Array.from({ length: 4000 }, (_, i) => `${i + 1}`);
+    expect((await docker("logs", id)).split("\n")).toEqual(lines);
+    expect((await docker("logs", "--tail", "1500", id)).split("\n")).toEqual(lines.slice(-1500));
+    await docker("rm", id);
+    const { status, stderr } = await world()
+      .docker(cli)
+      .run(["run", "--rm", "--log-opt", "compress=true", world().busybox, "true"]);
+    expect(status).toBe(125);
+    expect(stderr).toContain("compress cannot be true when max-file is less than 2 or max-size is not set");
   });
 
   test("logs -f follows until the container ends", async () => {

@@ -8,5 +8,6 @@ export {
   STDOUT,
   StdioFrameDecoder,
 } from "./frame.ts";
-export { JsonFileWriter, type LogStream, MAX_LINE_BYTES } from "./json-file.ts";
+export { type JsonFileEvents, JsonFileWriter, type LogStream, MAX_LINE_BYTES } from "./json-file.ts";
+export { rotatedFile, withNames } from "./rotated-files.ts";
 export { formatStdioUri, isStdioUri, type JsonFileLog, parseStdioUri, type StdioUri } from "./uri.ts";

@@ -26,7 +26,7 @@ const fail = (error: unknown) => {
 
 function open(name: string, limits: { maxSizeBytes?: number; maxFiles?: number } = {}) {
   const file = path.join(dir, name);
-  return { file, writer: new JsonFileWriter({ path: file, ...limits }, fail) };
+  return { file, writer: new JsonFileWriter({ path: file, ...limits }, { onError: fail }) };
 }
 
 test("JsonFileWriter writes an entry a line, each stream on its own, whatever way the bytes are cut", () => {
@@ -116,7 +116,7 @@ test("JsonFileWriter with one file starts it over, and goes on with a file that 
 
 test("JsonFileWriter tells a failing disk once and goes on", () => {
   const errors: unknown[] = [];
-  const writer = new JsonFileWriter({ path: "/dev/full" }, (error) => errors.push(error));
+  const writer = new JsonFileWriter({ path: "/dev/full" }, { onError: (error) => errors.push(error) });
   for (let i = 0; i < 3; i++) writer.write("stdout", Buffer.from("x\n"));
   writer.close();
   expect(errors.length).toBe(1);

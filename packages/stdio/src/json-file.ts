@@ -1,5 +1,4 @@
 import { isUtf8 } from "node:buffer";
-import { isErrno } from "@longshore/errors";
 import {
   addressOf,
   check,
@@ -11,10 +10,10 @@ import {
   O_CREAT,
   O_WRONLY,
   openFile,
-  rename,
   stat,
   syscall,
 } from "@longshore/syscalls";
+import { rotateFiles, uncompressed } from "./rotated-files.ts";
 import type { JsonFileLog } from "./uri.ts";
 
 export type LogStream = "stdout" | "stderr";
@@ -51,14 +50,21 @@ interface Carry {
   since: Tails | undefined;
 }
 
+export interface JsonFileEvents {
+  /** The disk fails. Told once until it works again. */
+  onError: (error: unknown) => void;
+  /** There are rotated files to compress: called for a log with `compress`, by the constructor too. */
+  onRotated?: () => void;
+}
+
 /**
  * Writes container output in the format of Docker's json-file driver, one entry a line, and rotates as it does: before
- * an entry that finds the file at its limit. Entries are in the file when `write` returns. A failing disk loses entries,
- * told once to `onError`, and never stops the caller.
+ * an entry that finds the file at its limit. Entries are in the file when `write` returns. A failing disk loses entries, and
+ * never stops the caller.
  */
 export class JsonFileWriter {
   readonly #log: JsonFileLog;
-  readonly #onError: (error: unknown) => void;
+  readonly #events: JsonFileEvents;
   readonly #carries: Record<LogStream, Carry> = {
     stdout: { bytes: undefined, length: 0, since: undefined },
     stderr: { bytes: undefined, length: 0, since: undefined },
@@ -68,11 +74,13 @@ export class JsonFileWriter {
   #failing = false;
 
   /** Opens the file for appending, with mode 0640 if it is new. */
-  constructor(log: JsonFileLog, onError: (error: unknown) => void) {
+  constructor(log: JsonFileLog, events: JsonFileEvents) {
     this.#log = log;
-    this.#onError = onError;
+    this.#events = events;
     this.#fd = openLog(log.path);
     this.#size = stat(log.path).size;
+    // Left by one that was killed.
+    if (log.compress && uncompressed(log.path, log.maxFiles ?? 1)) events.onRotated?.();
   }
 
   /** Add output. What follows the last newline waits for its line's end. */
@@ -151,16 +159,16 @@ export class JsonFileWriter {
   }
 
   #rotate(): void {
-    const { path, maxFiles = 1 } = this.#log;
+    const { path, maxFiles = 1, compress = false } = this.#log;
     try {
       if (maxFiles < 2) {
         check(syscall(NR.ftruncate, this.#fd, 0), "ftruncate", path);
       } else {
-        for (let n = maxFiles - 1; n > 1; n--) renameIfThere(`${path}.${n - 1}`, `${path}.${n}`);
-        renameIfThere(path, `${path}.1`);
+        if (!rotateFiles(path, maxFiles)) return; // with the next entry
         const fresh = openLog(path);
         close(this.#fd);
         this.#fd = fresh;
+        if (compress) this.#events.onRotated?.();
       }
       this.#size = 0;
     } catch (error) {
@@ -169,7 +177,7 @@ export class JsonFileWriter {
   }
 
   #failed(error: unknown): void {
-    if (!this.#failing) this.#onError(error);
+    if (!this.#failing) this.#events.onError(error);
     this.#failing = true;
   }
 }
@@ -251,14 +259,6 @@ function putBeyondAscii(line: Uint8Array): void {
 
 function openLog(path: string): number {
   return openFile(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640);
-}
-
-function renameIfThere(from: string, to: string): void {
-  try {
-    rename(from, to);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
-  }
 }
 
 /** The time in RFC 3339 with nine digits and no trailing zeros, as Go prints it. */

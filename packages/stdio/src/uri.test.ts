@@ -6,6 +6,7 @@ test("parseStdioUri() reads what formatStdioUri() writes", () => {
     { socketPath: "/run/longshore/io/a b?/s" },
     { socketPath: "/s", log: { path: "/var/lib/x&y=1/c-json.log" } },
     { socketPath: "/s", log: { path: "/l", maxSizeBytes: 10_000_000, maxFiles: 3 } },
+    { socketPath: "/s", log: { path: "/l", maxSizeBytes: 1000, maxFiles: 2, compress: true } },
   ];
   for (const uri of uris) expect(parseStdioUri(formatStdioUri(uri))).toEqual(uri);
   expect(formatStdioUri({ socketPath: "/run/s", log: { path: "/l", maxSizeBytes: 5, maxFiles: 2 } })).toBe(
@@ -19,6 +20,9 @@ test("parseStdioUri() refuses what it does not know", () => {
     "longshore:///s?log=syslog",
     "longshore:///s?log=json-file",
     "longshore:///s?x=1",
+    "longshore:///s?log=json-file&log-path=/l&max-size=9&max-file=2&compress=yes",
+    "longshore:///s?log=json-file&log-path=/l&max-size=9&compress=true",
+    "longshore:///s?log=json-file&log-path=/l&max-file=2&compress=true",
   ];
   for (const uri of [...bad, "longshore:///s?log=json-file&log-path=/l&max-size=0", "file:///s"]) {
     expect(() => parseStdioUri(uri)).toThrow("stdio ");

@@ -7,6 +7,8 @@ export interface JsonFileLog {
   maxSizeBytes?: number;
   /** How many files there may be, the current one included; 1 when left out. */
   maxFiles?: number;
+  /** Whether rotated files are compressed with gzip. Needs a size and at least two files. */
+  compress?: boolean;
 }
 
 /** What a `longshore://` stdio URI says. */
@@ -17,14 +19,14 @@ export interface StdioUri {
 }
 
 const SCHEME = "longshore://";
-const PARAMETERS = new Set(["log", "log-path", "max-size", "max-file"]);
+const PARAMETERS = new Set(["log", "log-path", "max-size", "max-file", "compress"]);
 
 /** Whether a stdio field of a task request is ours, and not a FIFO or another scheme of the original shim. */
 export function isStdioUri(text: string): boolean {
   return text.startsWith(SCHEME);
 }
 
-/** `longshore://SOCKET_PATH?log=json-file&log-path=FILE&max-size=BYTES&max-file=N` */
+/** `longshore://SOCKET_PATH?log=json-file&log-path=FILE&max-size=BYTES&max-file=N&compress=true` */
 export function formatStdioUri({ socketPath, log }: StdioUri): string {
   const query = new URLSearchParams();
   if (log) {
@@ -32,6 +34,7 @@ export function formatStdioUri({ socketPath, log }: StdioUri): string {
     query.set("log-path", log.path);
     if (log.maxSizeBytes !== undefined) query.set("max-size", String(log.maxSizeBytes));
     if (log.maxFiles !== undefined) query.set("max-file", String(log.maxFiles));
+    if (log.compress) query.set("compress", "true");
   }
   const path = socketPath.split("/").map(encodeURIComponent).join("/");
   return `${SCHEME}${path}${log ? `?${query}` : ""}`;
@@ -54,12 +57,18 @@ export function parseStdioUri(text: string): StdioUri {
   if (!logPath?.startsWith("/")) throw invalid(text, "log-path is not absolute");
   const maxSizeBytes = positive(text, query, "max-size");
   const maxFiles = positive(text, query, "max-file");
+  const compress = query.get("compress");
+  if (compress !== null && compress !== "true" && compress !== "false")
+    throw invalid(text, "compress is neither true nor false");
+  if (compress === "true" && (maxSizeBytes === undefined || (maxFiles ?? 1) < 2))
+    throw invalid(text, "compress needs max-size, and max-file of at least 2");
   return {
     socketPath,
     log: {
       path: logPath,
       ...(maxSizeBytes !== undefined && { maxSizeBytes }),
       ...(maxFiles !== undefined && { maxFiles }),
+      ...(compress === "true" && { compress: true }),
     },
   };
 }

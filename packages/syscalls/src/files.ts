@@ -1,6 +1,15 @@
 import { Errno } from "@longshore/errors";
 import { addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, EINTR, O_CLOEXEC, O_CREAT, O_TRUNC, O_WRONLY } from "./constants.ts";
+import {
+  AT_FDCWD,
+  AT_SYMLINK_FOLLOW,
+  AT_SYMLINK_NOFOLLOW,
+  EINTR,
+  O_CLOEXEC,
+  O_CREAT,
+  O_TRUNC,
+  O_WRONLY,
+} from "./constants.ts";
 import { NR } from "./numbers.ts";
 
 // node:fs costs a millisecond of start-up; what starts once per container (runc, the shim) uses these instead.
@@ -177,6 +186,13 @@ export function unlink(path: string): void {
 export function rename(from: string, to: string): void {
   const arena = scratch();
   check(syscall(NR.renameat, AT_FDCWD, arena.string(from), AT_FDCWD, arena.string(to)), "rename", from);
+}
+
+/** Give a file that has no name, made with O_TMPFILE, its first. */
+export function linkFd(fd: number, path: string): void {
+  const arena = scratch();
+  const from = arena.string(`/proc/self/fd/${fd}`);
+  check(syscall(NR.linkat, AT_FDCWD, from, AT_FDCWD, arena.string(path), AT_SYMLINK_FOLLOW), "linkat", path);
 }
 
 /** mknod(2) of a device, FIFO or socket: `mode` with its S_IF* type, `device` from {@link makedev}. The umask applies. */

@@ -20,6 +20,9 @@ bundle as working directory and the runtime's options on stdin; "start" prints t
 
 // Each action loads only what it needs: start and delete run once per container.
 runMain("containerd-shim-runc-v2", { help: HELP }, async (argv, signal) => {
+  if (argv[0] === "compress-log") {
+    return (require("./compress-log.ts") as typeof import("./compress-log.ts")).compressLog(argv.slice(1));
+  }
   const flags = parseFlags(argv);
   if (flags.action === "start") {
     // Asked for by our containerd. grpc-js can't take over a socket that listens already.

@@ -1,6 +1,6 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import { exists, readText } from "@longshore/syscalls";
-import { LEAN_ENVIRONMENT } from "./lean.ts";
+import { runtimeEnvironment } from "./environment.ts";
 import { dirname, removeIfThere } from "./paths.ts";
 import { spawned } from "./reaper.ts";
 
@@ -66,24 +66,6 @@ export class Runc {
 }
 
 let nextLog = 1;
-
-/** Settings of the shim itself that are not for the programs that it starts. */
-const OURS = new Set([
-  "BUN_OPTIONS",
-  "BUN_JSC_forceMiniVMMode",
-  "BUN_JSC_thresholdForJITAfterWarmUp",
-  "MIMALLOC_PURGE_DELAY",
-]);
-
-let environment: Record<string, string> | undefined;
-function runtimeEnvironment(): Record<string, string> {
-  if (environment) return environment;
-  const { NOTIFY_SOCKET, LISTEN_FDS, LISTEN_PID, ...rest } = process.env as Record<string, string>;
-  environment = { ...rest, ...LEAN_ENVIRONMENT };
-  for (const name of Object.keys(environment))
-    if (name.startsWith("LONGSHORE_") || OURS.has(name)) delete environment[name];
-  return environment;
-}
 
 function findRunc(binary: string): string {
   if (binary.includes("/")) return binary;

@@ -1,5 +1,13 @@
 import { EngineError, isErrno } from "@longshore/errors";
-import { isStdioUri, JsonFileWriter, type LogStream, parseStdioUri, STDERR, STDOUT } from "@longshore/stdio";
+import {
+  isStdioUri,
+  type JsonFileLog,
+  JsonFileWriter,
+  type LogStream,
+  parseStdioUri,
+  STDERR,
+  STDOUT,
+} from "@longshore/stdio";
 import {
   close,
   F_GETFL,
@@ -24,6 +32,7 @@ import { dirname } from "../paths.ts";
 import { AttachServer } from "./attach-server.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { FdSink } from "./fd-sink.ts";
+import type { LogCompressor } from "./log-compressor.ts";
 import { OutputPump } from "./output-pump.ts";
 import { readSome, unwatch, type Watched, watch } from "./readiness.ts";
 import type { Sink } from "./sink.ts";
@@ -173,10 +182,8 @@ export class ProcessIo {
   }
 
   /** Both streams of a process share one log. */
-  #logSink(log: ConstructorParameters<typeof JsonFileWriter>[0], stream: LogStream): Sink {
-    const writer =
-      this.#logs[0] ?? new JsonFileWriter(log, (e) => this.#options.onTrouble(`log ${log.path}`, e));
-    if (this.#logs.length === 0) this.#logs.push(writer);
+  #logSink(log: JsonFileLog, stream: LogStream): Sink {
+    const writer = this.#logs[0] ?? this.#openLog(log);
     return {
       write(bytes) {
         writer.write(stream, bytes);
@@ -185,6 +192,23 @@ export class ProcessIo {
       end: () => writer.end(stream),
       close() {},
     };
+  }
+
+  #openLog(log: JsonFileLog): JsonFileWriter {
+    const onError = (error: unknown) => this.#options.onTrouble(`log ${log.path}`, error);
+    let compressor: LogCompressor | undefined;
+    const writer = new JsonFileWriter(log, {
+      onError,
+      onRotated: () => {
+        if (!compressor) {
+          const loaded = require("./log-compressor.ts") as typeof import("./log-compressor.ts");
+          compressor = new loaded.LogCompressor(log, onError);
+        }
+        compressor.wake();
+      },
+    });
+    this.#logs.push(writer);
+    return writer;
   }
 
   /** A FIFO as containerd's clients make them, or a file: `file://PATH`, made if need be, or a plain file's path. */

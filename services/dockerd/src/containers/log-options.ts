@@ -2,14 +2,21 @@ import { EngineError } from "@longshore/errors";
 import type { JsonFileLog } from "@longshore/stdio";
 import type { HostConfig } from "./container-config.ts";
 
-const UNIT: Record<string, number> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+/** Powers of 1000, as Docker reads them here. */
+const UNITS = "kmgtp";
+/** What Go's strconv.ParseBool takes. */
+const BOOLEANS: Record<string, boolean> = Object.fromEntries([
+  ...["1", "t", "T", "TRUE", "true", "True"].map((text) => [text, true]),
+  ...["0", "f", "F", "FALSE", "false", "False"].map((text) => [text, false]),
+]);
+const NAMES = new Set(["max-size", "max-file", "compress"]);
 
 /** How a container's output is kept. */
 export type LogOptions = Omit<JsonFileLog, "path">;
 
 /**
  * @returns undefined for `--log-driver none`
- * @throws EngineError `invalid_argument` for another driver than json-file and none, or an unknown option
+ * @throws EngineError `invalid_argument` for another driver than json-file and none, or an unknown option; in Docker's words
  */
 export function logOptionsOf({
   LogConfig: { Type, Config },
@@ -19,19 +26,19 @@ export function logOptionsOf({
     throw new EngineError("invalid_argument", `HostConfig.LogConfig: log driver ${Type} is not supported`);
   }
   for (const key of Object.keys(Config)) {
-    if (key !== "max-size" && key !== "max-file") {
-      throw new EngineError("invalid_argument", `unknown log opt '${key}' for json-file log driver`);
-    }
+    if (!NAMES.has(key)) throw invalid(`unknown log opt '${key}' for json-file log driver`);
   }
   const maxSizeBytes = Config["max-size"] === undefined ? undefined : parseSize(Config["max-size"]);
-  const maxFiles = Config["max-file"] === undefined ? undefined : Number(Config["max-file"]);
-  if (maxFiles !== undefined && !(Number.isInteger(maxFiles) && maxFiles >= 1)) {
-    throw new EngineError("invalid_argument", "max-file cannot be less than 1");
+  const maxFiles = Config["max-file"] === undefined ? undefined : parseCount(Config["max-file"]);
+  const compress = Config.compress !== undefined && parseBoolean(Config.compress);
+  if (compress && ((maxFiles ?? 1) < 2 || maxSizeBytes === undefined)) {
+    throw invalid("compress cannot be true when max-file is less than 2 or max-size is not set");
   }
-  if (maxFiles !== undefined && maxFiles > 1 && maxSizeBytes === undefined) {
-    throw new EngineError("invalid_argument", "max-file option requires max-size option");
-  }
-  return { ...(maxSizeBytes !== undefined && { maxSizeBytes }), ...(maxFiles !== undefined && { maxFiles }) };
+  return {
+    ...(maxSizeBytes !== undefined && { maxSizeBytes }),
+    ...(maxFiles !== undefined && { maxFiles }),
+    ...(compress && { compress }),
+  };
 }
 
 /** The daemon's log driver for a container that names none, and its options for what a container leaves open with that driver. */
@@ -43,9 +50,27 @@ export function withDefaultLog(
   return { Type: type, Config: type === logDriver ? { ...logOpts, ...Config } : Config };
 }
 
-function parseSize(text: string): number | undefined {
-  if (text === "-1") return undefined;
-  const [, digits, unit] = /^([0-9]+)([kmg]?)b?$/i.exec(text) ?? [];
-  if (digits === undefined) throw new EngineError("invalid_argument", `invalid size: '${text}'`);
-  return Number(digits) * (UNIT[unit?.toLowerCase() ?? ""] ?? 1);
+function parseSize(text: string): number {
+  const [, digits, unit = ""] = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text) ?? [];
+  if (digits === undefined) throw invalid(`invalid size: '${text}'`);
+  const size = Math.trunc(Number(digits) * 1000 ** (UNITS.indexOf(unit.toLowerCase() || "-") + 1));
+  if (size <= 0) throw invalid("max-size must be a positive number");
+  return size;
+}
+
+function parseCount(text: string): number {
+  if (!/^[+-]?\d+$/.test(text))
+    throw invalid(`strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`);
+  if (Number(text) < 1) throw invalid("max-file cannot be less than 1");
+  return Number(text);
+}
+
+function parseBoolean(text: string): boolean {
+  const value = BOOLEANS[text];
+  if (value !== undefined) return value;
+  throw invalid(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
+}
+
+function invalid(message: string): EngineError {
+  return new EngineError("invalid_argument", message);
 }

@@ -1,8 +1,9 @@
 import fs from "node:fs";
 import { EngineError, errorCode } from "@longshore/errors";
+import { withNames } from "@longshore/stdio";
 import type { CommitOptions } from "@longshore/store";
 import { SNAPSHOTTER } from "../containerd/client.ts";
-import { containerDir, type Engine, ioDir } from "../engine.ts";
+import { containerDir, type Engine, ioDir, logPath } from "../engine.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { isRunning, nextStatus } from "./container-status.ts";
@@ -85,9 +86,20 @@ async function removeParts(engine: Engine, id: string, options: CommitOptions = 
     ignoreMissing(engine.containerd.containers.delete({ id })),
     ignoreMissing(engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id })),
   ]);
-  fs.rmSync(containerDir(engine, id), { recursive: true, force: true });
+  await removeDirectory(engine, id);
   fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
   await engine.store.commit([engine.records.delete(id)], [], options);
+}
+
+/** Not while one of the log's files, which may still be compressed, gets another name. */
+async function removeDirectory(engine: Engine, id: string): Promise<void> {
+  const directory = containerDir(engine, id);
+  const remove = () => {
+    fs.rmSync(directory, { recursive: true, force: true });
+    return true;
+  };
+  if (!fs.existsSync(directory)) return;
+  while (!withNames(logPath(engine, id), remove)) await Bun.sleep(1);
 }
 
 function tellRemoval(engine: Engine, container: Container): void {

@@ -31,6 +31,20 @@ test("readLog() reads rotated files, oldest first", async () => {
   expect(await read(file, { tail: 99 })).toHaveLength(6);
 });
 
+test("readLog() reads compressed files, and of a file in both forms one", async () => {
+  const file = path.join(directory, "compressed");
+  const gzip = (n: number, text: string) =>
+    fs.writeFileSync(`${file}.${n}.gz`, Bun.gzipSync(Buffer.from(text)));
+  gzip(3, lines(1, 3));
+  gzip(2, lines(4, 6));
+  gzip(1, "torn");
+  fs.writeFileSync(`${file}.1`, lines(7, 8));
+  fs.writeFileSync(file, lines(9, 9));
+  const all = Array.from({ length: 9 }, (_, i) => `line ${i + 1}`);
+  expect(await read(file)).toEqual(all);
+  for (const tail of [1, 2, 4, 6, 8, 20]) expect(await read(file, { tail })).toEqual(all.slice(-tail));
+});
+
 test("readLog() keeps to since and until, and skips what is no entry", async () => {
   const file = path.join(directory, "since");
   fs.writeFileSync(file, `${lines(1, 3)}not json\n${lines(4, 5)}{"log":"cut`);
@@ -69,6 +83,30 @@ test("readLog() follows across a rotation until the container has ended", async 
   }
   expect(seen).toEqual(["line 2", "line 3", "line 4", "line 5"]);
 });
+
+test("readLog() follows across rotations that came faster than its looks, and files started over", async () => {
+  const file = path.join(directory, "fast");
+  fs.writeFileSync(file, lines(1, 1));
+  let ended = false;
+  const follow = { ended: () => ended, wake: () => () => {} };
+  const seen: string[] = [];
+  for await (const { text } of readLog(file, { follow, signal: new AbortController().signal })) {
+    seen.push(text.trim());
+    if (seen.length === 1) {
+      // Rotated three times: what was being read has another inode by now.
+      fs.appendFileSync(file, lines(2, 2));
+      fs.writeFileSync(`${file}.3.gz`, Bun.gzipSync(fs.readFileSync(file)));
+      Bun.spawnSync(["touch", "-r", file, `${file}.3.gz`]);
+      fs.rmSync(file);
+      fs.writeFileSync(`${file}.2.gz`, Bun.gzipSync(Buffer.from(lines(3, 4))));
+      fs.writeFileSync(`${file}.1`, lines(5, 6));
+      fs.writeFileSync(file, lines(7, 8));
+    }
+    if (seen.length === 8) fs.writeFileSync(file, lines(9, 9));
+    if (seen.length === 9) ended = true;
+  }
+  expect(seen).toEqual(Array.from({ length: 9 }, (_, i) => `line ${i + 1}`));
+}, 10_000);
 
 test("times keep nine digits", () => {
   expect(fullPrecision("2026-01-01T00:00:00.5Z")).toBe("2026-01-01T00:00:00.500000000Z");

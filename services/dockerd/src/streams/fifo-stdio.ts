@@ -11,6 +11,7 @@ import {
   STDOUT,
   StdioFrameDecoder,
 } from "@longshore/stdio";
+import { compressRotated } from "@longshore/stdio/compress";
 import type { ProcessStdio } from "./process-stdio.ts";
 
 export interface FifoStdioOptions {
@@ -57,7 +58,8 @@ class FifoStdio implements ProcessStdio {
     const files = Object.values(this.uris).filter((file) => file !== "");
     const missing = files.filter((file) => !fs.existsSync(file));
     if (missing.length > 0) makeFifos(missing);
-    this.log = log && new JsonFileWriter(log, onLogError);
+    this.log =
+      log && new JsonFileWriter(log, { onError: onLogError, onRotated: compressor(log, onLogError) });
     this.stdinOpen = stdin;
     // Held open both ways, so that neither side has to wait for the other.
     if (stdin) this.stdinFd = fs.openSync(this.uris.stdin, O_RDWR | O_NONBLOCK);
@@ -115,6 +117,24 @@ class FifoStdio implements ProcessStdio {
     this.stdinOpen = false;
     fs.closeSync(this.stdinFd);
   }
+}
+
+/** Compresses what was rotated, on other threads, and once more if the log was rotated meanwhile. */
+function compressor(log: JsonFileLog, onError: (error: unknown) => void): () => void {
+  let running = false;
+  let again = false;
+  const run = async () => {
+    running = true;
+    while (again) {
+      again = false;
+      await compressRotated(log.path, log.maxFiles ?? 1).catch(onError);
+    }
+    running = false;
+  };
+  return () => {
+    again = true;
+    if (!running) void run();
+  };
 }
 
 /** One attached client: frames both ways. */
