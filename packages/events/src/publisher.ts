@@ -1,6 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import { exists, readText } from "@longshore/syscalls";
-import type { DiskQueue } from "./disk-queue.ts";
+import { DiskQueue } from "./disk-queue.ts";
 import { type OutgoingEvent, STREAM, STREAM_SUBJECTS } from "./envelope.ts";
 import { type NatsAddress, parseNatsUrl } from "./nats-url.ts";
 
@@ -173,8 +173,6 @@ export class EventPublisher {
 
   #openQueue(): DiskQueue {
     const { queueFile: path, queueLimitBytes: limitBytes = 1 << 20 } = this.#options;
-    // Loaded when NATS is first away, for its file functions are large.
-    const { DiskQueue } = require("./disk-queue.ts") as typeof import("./disk-queue.ts");
     this.#queue ??= new DiskQueue({ path, limitBytes });
     return this.#queue;
   }

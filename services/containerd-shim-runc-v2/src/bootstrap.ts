@@ -3,6 +3,7 @@ import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Flags } from "./flags.ts";
 import { IDLE_ENVIRONMENT } from "./lean.ts";
+import { bootstrapMessages } from "./load.ts";
 import { socketPath } from "./socket-path.ts";
 
 /**
@@ -98,8 +99,7 @@ function isBootstrapParams(stdin: Buffer, { id, namespace }: Pick<Flags, "id" | 
 function socketDirectory(stdin: Buffer): string {
   // Tag 9, length-delimited: without that byte there is none, and nothing to load for it.
   if (!stdin.includes(0x4a)) return "";
-  const { BootstrapParams } =
-    require("@longshore/api/containerd/runtime/bootstrap/v1/bootstrap") as typeof import("@longshore/api/containerd/runtime/bootstrap/v1/bootstrap");
+  const { BootstrapParams } = bootstrapMessages();
   return BootstrapParams.decode(stdin).socketDir ?? "";
 }
 

@@ -1,38 +1,29 @@
-import { runMain } from "@longshore/cli";
-import { parseFlags } from "./flags.ts";
+// Only this and the file of what is asked for are loaded: each function of a file costs the long-lived process memory, whether it is
+// ever called or not.
 
-const HELP = `
-Usage: containerd-shim-runc-v2 -namespace NS -address SOCKET -publish-binary BINARY -id ID [-bundle DIR] [-debug] start|delete
+/** Flags that take a value in the next word. */
+const VALUED = new Set(["namespace", "id", "address", "publish-binary", "bundle", "socket"]);
 
-containerd's shim for runc: parent of one container, keeper of its stdio and exit status. Started by containerd with the
-bundle as working directory and the runtime's options on stdin; "start" prints the address of its ttrpc socket.
-
-  -namespace NS            containerd's namespace of the container
-  -id ID                   the container's id
-  -address SOCKET          containerd's gRPC socket
-  -publish-binary BINARY   containerd's binary
-  -bundle DIR              the bundle, when it is not the working directory
-  -socket PATH             where to listen (without an action: the long-lived process itself, its socket as descriptor 3)
-  -debug                   log more, to the bundle's log
-  -v, --version            print the version
-  -h, --help               print this
-`;
-
-// Each action loads only what it needs: start and delete run once per container.
-runMain("containerd-shim-runc-v2", { help: HELP }, async (argv, signal) => {
-  if (argv[0] === "compress-log") {
-    return (require("./compress-log.ts") as typeof import("./compress-log.ts")).compressLog(argv.slice(1));
+/** The first word that is no flag and no flag's value. */
+function actionOf(argv: readonly string[]): string | undefined {
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] ?? "";
+    if (!word.startsWith("-")) return word;
+    if (VALUED.has(word.replace(/^--?/, ""))) index++;
   }
-  const flags = parseFlags(argv);
-  if (flags.action === "start") {
-    // Asked for by our containerd. grpc-js can't take over a socket that listens already.
-    if (process.env.LONGSHORE_SHIM_STAY === "1" && process.env.LONGSHORE_SHIM_PROTOCOL !== "grpc") {
-      return (require("./stay.ts") as typeof import("./stay.ts")).stay(flags, signal);
-    }
-    return (require("./bootstrap.ts") as typeof import("./bootstrap.ts")).start(flags);
-  }
-  if (flags.action === "delete") {
-    return (require("./delete.ts") as typeof import("./delete.ts")).deleteLost(flags);
-  }
-  return (require("./serve.ts") as typeof import("./serve.ts")).serve(flags, signal);
-});
+  return undefined;
+}
+
+/** The file in `entries/` for a command line. */
+function entryOf(argv: readonly string[]): string {
+  const action = actionOf(argv);
+  const overGrpc = process.env.LONGSHORE_SHIM_PROTOCOL === "grpc";
+  if (action === "delete" || action === "compress-log") return action;
+  // Asked for by our containerd. grpc-js can't take over a socket that listens already.
+  if (action === "start" && process.env.LONGSHORE_SHIM_STAY === "1" && !overGrpc) return "stay";
+  if (action !== undefined || argv.length < 2) return "start";
+  return overGrpc ? "serve-grpc" : "serve";
+}
+
+// An executable holds these files under their own names (`packages/tooling/src/build.ts`).
+require(`./entries/${entryOf(process.argv.slice(2))}.js`);

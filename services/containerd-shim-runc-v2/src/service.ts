@@ -1,9 +1,11 @@
 import type { StateResponse, TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
+import { ProcessDetails } from "@longshore/api/containerd/types/runc/options/oci";
 import { Status } from "@longshore/api/containerd/types/task/task";
 import { VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
 import type { TtrpcHandlers } from "@longshore/ttrpc";
 import { containerCgroup, pidsOf } from "./cgroup.ts";
+import { stats } from "./load.ts";
 import type { ManagedProcess } from "./managed-process.ts";
 import type { ProcessStatus } from "./process-status.ts";
 import { Task, type TaskSurroundings } from "./task.ts";
@@ -91,8 +93,6 @@ export function taskService(options: ServiceOptions): TtrpcHandlers<TaskDefiniti
     },
     pids({ id }) {
       const { init, execs } = task(id);
-      const { ProcessDetails } =
-        require("@longshore/api/containerd/types/runc/options/oci") as typeof import("@longshore/api/containerd/types/runc/options/oci");
       const execIds = new Map([...execs.values()].map((exec) => [exec.pid, exec.execId]));
       const processes = pidsOf(containerCgroup(init.requireRunning())).map((pid) => {
         const execId = execIds.get(pid);
@@ -104,9 +104,7 @@ export function taskService(options: ServiceOptions): TtrpcHandlers<TaskDefiniti
     },
     stats({ id }) {
       const { init } = task(id);
-      // Loaded when first asked for: the messages are large.
-      const { readStats } = require("./stats.ts") as typeof import("./stats.ts");
-      return { stats: readStats(containerCgroup(init.requireRunning())) };
+      return { stats: stats().readStats(containerCgroup(init.requireRunning())) };
     },
     checkpoint() {
       throw new EngineError("unimplemented", "checkpoints are not supported");

@@ -18,11 +18,12 @@ import {
 } from "@longshore/syscalls";
 import type { Flags } from "./flags.ts";
 import { removeIfThere } from "./paths.ts";
+import { serve } from "./serve.ts";
 import { socketPath } from "./socket-path.ts";
 
 /**
  * `start` for a containerd that reads the answer to its end and doesn't wait for this process's: it is the long-lived one itself,
- * which saves the start of a second. The answer comes first: the kernel queues who connects before the rest is loaded.
+ * which saves the start of a second. The answer comes first: the kernel queues who connects before this process serves.
  */
 export function stay(flags: Flags, signal: AbortSignal): Promise<number> {
   // The runtime's options, which also come with Create.
@@ -33,8 +34,7 @@ export function stay(flags: Flags, signal: AbortSignal): Promise<number> {
   writeFile("shim.pid", String(process.pid));
   writeAll(1, `unix://${path}`);
   detach();
-  const { serve } = require("./serve.ts") as typeof import("./serve.ts");
-  return serve({ ...flags, socket: path }, signal, listener);
+  return serve({ ...flags, socket: path }, signal, { listener });
 }
 
 function listenAt(path: string): number {

@@ -1,6 +1,7 @@
 import { isErrno } from "@longshore/errors";
 import { frameHeader, type STDERR, STDIN, type STDOUT, StdioFrameDecoder } from "@longshore/stdio";
 import { chmod, mkdirAll, unlink } from "@longshore/syscalls";
+import { spool } from "../load.ts";
 import { dirname } from "../paths.ts";
 import type { Sink } from "./sink.ts";
 import type { Spool } from "./spool.ts";
@@ -178,8 +179,7 @@ class AttachClient {
       const written = this.#socket.write(bytes);
       if (written < 0 || written === bytes.length) return;
       rest = bytes.subarray(written);
-      // Loaded with the first client that lags.
-      const { Spool } = require("./spool.ts") as typeof import("./spool.ts");
+      const { Spool } = spool();
       this.#spool = new Spool(this.#options.spoolDirectory);
     }
     // A full disk costs this client its connection, and nobody else anything.

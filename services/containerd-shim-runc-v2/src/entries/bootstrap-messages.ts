@@ -1,0 +1,1 @@
+export { BootstrapParams } from "@longshore/api/containerd/runtime/bootstrap/v1/bootstrap";

@@ -1,0 +1,4 @@
+import { deleteLost } from "../delete.ts";
+import { run } from "../run.ts";
+
+run(deleteLost);

@@ -1,0 +1,4 @@
+import { run } from "../run.ts";
+import { serve } from "../serve.ts";
+
+run((flags, signal) => serve(flags, signal));

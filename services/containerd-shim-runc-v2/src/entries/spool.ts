@@ -1,0 +1,1 @@
+export { Spool } from "../io/spool.ts";

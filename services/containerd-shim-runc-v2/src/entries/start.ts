@@ -1,0 +1,4 @@
+import { start } from "../bootstrap.ts";
+import { run } from "../run.ts";
+
+run(start);

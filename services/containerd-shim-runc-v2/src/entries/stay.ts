@@ -1,0 +1,4 @@
+import { run } from "../run.ts";
+import { stay } from "../stay.ts";
+
+run(stay);
