@@ -7,7 +7,11 @@ export {
   readDecompressed,
   writeCompressed,
 } from "./decompress.ts";
+export { decompressStream, peekCompression, type StreamCompression } from "./decompress-stream.ts";
 export { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
 export { type DiffOptions, diffTrees, diffUpperDirectory, hasRedirects } from "./layer-differ.ts";
+export { type PassingEntry, tarEntries } from "./tar-entries.ts";
 export type { EntryType, TarEntry } from "./tar-header.ts";
 export { TarReader, type TarSink } from "./tar-reader.ts";
+export { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
+export { type PathChange, upperChanges } from "./upper-changes.ts";

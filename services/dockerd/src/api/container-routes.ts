@@ -1,7 +1,10 @@
 import { EngineError } from "@longshore/errors";
 import { z } from "zod";
+import { containerChanges } from "../containers/container-changes.ts";
 import { createRequestSchema, resourcesSchema } from "../containers/container-config.ts";
+import { containerSize } from "../containers/container-size.ts";
 import { createContainer } from "../containers/create-container.ts";
+import { exportContainer } from "../containers/export-container.ts";
 import { inspectContainer } from "../containers/inspect-container.ts";
 import { killContainer } from "../containers/kill-container.ts";
 import { LIST_FILTERS, listContainers } from "../containers/list-containers.ts";
@@ -26,13 +29,16 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "GET",
       path: "/containers/json",
       handler: async (call) => {
-        if (call.flag("size"))
-          throw new EngineError("invalid_argument", "query parameter size is not supported");
         const filters = Filters.parse(call.query.get("filters"), LIST_FILTERS);
         const limit = call.integer("limit");
         call.json(
           200,
-          await listContainers(engine, { all: call.flag("all"), limit: positive(limit), filters }),
+          await listContainers(engine, {
+            all: call.flag("all"),
+            limit: positive(limit),
+            filters,
+            size: call.flag("size"),
+          }),
         );
       },
     },
@@ -53,11 +59,28 @@ export function containerRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/containers/:id/json",
-      handler: (call) => {
-        if (call.flag("size"))
-          throw new EngineError("invalid_argument", "query parameter size is not supported");
-        call.json(200, inspectContainer(engine, containers.find(call.param("id"))));
+      handler: async (call) => {
+        const container = containers.find(call.param("id"));
+        const size = call.flag("size") ? await containerSize(engine, container.record) : {};
+        call.json(200, { ...inspectContainer(engine, container), ...size });
       },
+    },
+    {
+      method: "GET",
+      path: "/containers/:id/changes",
+      handler: async (call) =>
+        call.json(200, await containerChanges(engine, containers.find(call.param("id")))),
+    },
+    {
+      method: "GET",
+      path: "/containers/:id/export",
+      handler: (call) =>
+        exportContainer(
+          engine,
+          containers.find(call.param("id")),
+          (tar) => call.send("application/octet-stream", tar),
+          call.signal,
+        ),
     },
     {
       method: "GET",

@@ -1,13 +1,19 @@
 import { Credentials } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
-import { parseReference, withDefaultTag, withDigest, withTag } from "@longshore/reference";
+import { parseReference, type Reference, withDefaultTag, withDigest, withTag } from "@longshore/reference";
+import { containerConfigSchema } from "../containers/container-config.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import type { Handler, Route } from "../http/server.ts";
+import { loadImages } from "../images/archive/load-images.ts";
+import { saveImages } from "../images/archive/save-images.ts";
+import { commitContainer } from "../images/commit-container.ts";
 import { deleteImage } from "../images/delete-image.ts";
+import { importImage } from "../images/import-image.ts";
 import { imageHistory, inspectImage } from "../images/inspect-image.ts";
 import { IMAGE_FILTERS, listImages } from "../images/list-images.ts";
+import { PRUNE_FILTERS, pruneImages } from "../images/prune-images.ts";
 import type { ProgressLine } from "../images/pull-progress.ts";
 import { tagImage } from "../images/tag-image.ts";
 
@@ -19,12 +25,28 @@ export function imageRoutes(engine: Engine): Route[] {
       path: "/images/json",
       handler: async (call) => {
         const filters = Filters.parse(call.query.get("filters"), IMAGE_FILTERS);
-        if (call.flag("shared-size")) {
-          throw new EngineError("invalid_argument", "query parameter shared-size is not supported");
-        }
-        call.json(200, await listImages(engine, filters, call));
+        const sharedSize = call.flag("shared-size");
+        call.json(200, await listImages(engine, filters, call, { sharedSize }));
       },
     },
+    {
+      method: "GET",
+      path: "/images/get",
+      handler: async (call) => {
+        const names = call.query.getAll("names");
+        if (names.length === 0)
+          throw new EngineError("invalid_argument", "no images were named: names is empty");
+        await save(engine, call, names);
+      },
+    },
+    { method: "POST", path: "/images/load", handler: (call) => load(engine, call) },
+    {
+      method: "POST",
+      path: "/images/prune",
+      handler: async (call) =>
+        call.json(200, await pruneImages(engine, Filters.parse(call.query.get("filters"), PRUNE_FILTERS))),
+    },
+    { method: "POST", path: "/commit", handler: (call) => commit(engine, call) },
     { method: "POST", path: "/images/create", handler: (call) => createImage(engine, call) },
     {
       method: "GET",
@@ -32,6 +54,7 @@ export function imageRoutes(engine: Engine): Route[] {
       handler: byLastWord({
         json: async (call, name) => call.json(200, await inspectImage(engine, name, call)),
         history: async (call, name) => call.json(200, await imageHistory(engine, name)),
+        get: (call, name) => save(engine, call, [name]),
       }),
     },
     {
@@ -48,9 +71,9 @@ export function imageRoutes(engine: Engine): Route[] {
       method: "DELETE",
       path: "/images/*",
       handler: async (call) => {
-        if (call.flag("noprune"))
-          throw new EngineError("invalid_argument", "query parameter noprune is not supported");
-        call.json(200, await deleteImage(engine, decodeURIComponent(call.param("*")), call.flag("force")));
+        // `noprune` asks to leave parent images alone; here none has any.
+        const name = decodeURIComponent(call.param("*"));
+        call.json(200, await deleteImage(engine, name, { force: call.flag("force") }));
       },
     },
   ];
@@ -69,12 +92,10 @@ function byLastWord(actions: Record<string, (call: ApiCall, name: string) => Pro
 
 async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   const from = call.query.get("fromImage") ?? "";
-  if (from === "" || call.query.get("fromSrc")) {
-    throw new EngineError("unimplemented", "importing an image from a file system is not supported");
-  }
-  const platform = call.query.get("platform") ?? "";
-  if (platform !== "" && !/^linux(\/amd64)?$/.test(platform)) {
-    throw new EngineError("invalid_argument", `platform ${platform} is not supported`);
+  checkPlatform(call);
+  if (from === "") {
+    await importFrom(engine, call, call.query.get("fromSrc") ?? "");
+    return;
   }
   const tag = call.query.get("tag") ?? "";
   const named = parseReference(from);
@@ -82,21 +103,121 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
     tag === "" ? named : tag.includes(":") ? withDigest(named, tag) : withTag(named, tag),
   );
   const credentials = parseAuth(call.request.headers["x-registry-auth"]);
+  await withProgress(call, async (send) => {
+    await engine.pulls.pull({ reference, credentials, signal: call.signal, progress: send });
+    engine.events.emit("image", "pull", `${from}:${tag || "latest"}`, { name: from });
+  });
+}
+
+function checkPlatform(call: ApiCall): void {
+  const platform = call.query.get("platform") ?? "";
+  if (platform !== "" && !/^linux(\/amd64)?$/.test(platform)) {
+    throw new EngineError("invalid_argument", `platform ${platform} is not supported`);
+  }
+}
+
+/** Answer with lines of progress; an error after the first of them becomes the last line. */
+async function withProgress(
+  call: ApiCall,
+  work: (send: (line: ProgressLine) => void) => Promise<void>,
+): Promise<void> {
   let output: ReturnType<ApiCall["stream"]> | undefined;
   const send = (line: ProgressLine) => {
     output ??= call.stream("application/json");
     if (!call.signal.aborted) output.write(`${JSON.stringify(line)}\r\n`);
   };
   try {
-    await engine.pulls.pull({ reference, credentials, signal: call.signal, progress: send });
-    engine.events.emit("image", "pull", `${from}:${tag || "latest"}`, { name: from });
-    output?.end();
+    await work(send);
+    output ??= call.stream("application/json");
+    output.end();
   } catch (error) {
     if (!output) throw error;
     const message = error instanceof Error ? error.message : String(error);
     send({ errorDetail: { message }, error: message });
     output.end();
   }
+}
+
+async function save(engine: Engine, call: ApiCall, names: readonly string[]): Promise<void> {
+  checkPlatform(call);
+  await call.send("application/x-tar", await saveImages(engine, names));
+}
+
+async function load(engine: Engine, call: ApiCall): Promise<void> {
+  checkPlatform(call);
+  const quiet = call.flag("quiet");
+  await withProgress(call, (progress) =>
+    loadImages(engine, call.request, { quiet, signal: call.signal, progress }),
+  );
+}
+
+/** `docker import`: a file system in the request's body, or at an address. */
+async function importFrom(engine: Engine, call: ApiCall, origin: string): Promise<void> {
+  if (origin === "") throw new EngineError("invalid_argument", "neither fromImage nor fromSrc is given");
+  const reference = optionalReference(call.query.get("repo") ?? "", call.query.get("tag") ?? "");
+  const changes = call.query.getAll("changes");
+  await withProgress(call, async (send) => {
+    const id = await importImage(engine, await importSource(call, origin), {
+      origin,
+      reference,
+      message: call.query.get("message") ?? "",
+      changes,
+      signal: call.signal,
+    });
+    send({ status: id });
+  });
+}
+
+async function importSource(call: ApiCall, origin: string): Promise<AsyncIterable<Buffer>> {
+  if (origin === "-") return call.request;
+  const url = URL.parse(origin.includes("://") ? origin : `http://${origin}`);
+  if (!url || !["http:", "https:"].includes(url.protocol)) {
+    throw new EngineError("invalid_argument", `invalid fromSrc: ${origin}`);
+  }
+  const answer = await fetch(url, { signal: call.signal }).catch((error: unknown) => {
+    throw new EngineError("invalid_argument", `error getting ${origin}: ${String(error)}`, { cause: error });
+  });
+  if (!answer.ok || !answer.body) {
+    throw new EngineError(
+      "invalid_argument",
+      `error getting ${origin}: ${answer.status} ${answer.statusText}`,
+    );
+  }
+  return buffers(answer.body);
+}
+
+async function* buffers(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const { buffer, byteOffset, length } of stream) yield Buffer.from(buffer, byteOffset, length);
+}
+
+const commitConfigSchema = containerConfigSchema.nullable();
+
+async function commit(engine: Engine, call: ApiCall): Promise<void> {
+  const container = engine.containers.find(call.query.get("container") ?? "");
+  const given = await call.optionalBody(commitConfigSchema);
+  const pause = call.query.get("pause");
+  const id = await commitContainer(engine, container, {
+    reference: optionalReference(call.query.get("repo") ?? "", call.query.get("tag") ?? ""),
+    author: call.query.get("author") ?? "",
+    comment: call.query.get("comment") ?? "",
+    changes: call.query.getAll("changes"),
+    config: given ?? undefined,
+    pause: pause === null || pause === "" || call.flag("pause"),
+  });
+  call.json(201, { Id: id });
+}
+
+/** A name to give, if one is asked for. */
+function optionalReference(repo: string, tag: string): Reference | undefined {
+  if (repo === "") {
+    if (tag !== "") throw new EngineError("invalid_argument", "repository name must be given with a tag");
+    return undefined;
+  }
+  const named = parseReference(repo);
+  if (named.digest !== undefined) {
+    throw new EngineError("invalid_argument", "cannot import digest reference");
+  }
+  return withDefaultTag(tag === "" ? named : withTag(named, tag));
 }
 
 /** Credentials of the `X-Registry-Auth` header: base64url of JSON. */

@@ -8,6 +8,7 @@ import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 import { parseTime } from "../http/time.ts";
+import { diskUsage } from "../system/disk-usage.ts";
 import { kernelVersion } from "../system/host-facts.ts";
 import { daemonInfo } from "../system/info.ts";
 
@@ -25,6 +26,11 @@ export function systemRoutes(engine: Engine): Route[] {
     { method: "HEAD", path: "/_ping", handler: ping },
     { method: "GET", path: "/version", handler: async (call) => call.json(200, await version(engine)) },
     { method: "GET", path: "/info", handler: async (call) => call.json(200, await daemonInfo(engine, call)) },
+    {
+      method: "GET",
+      path: "/system/df",
+      handler: async (call) => call.json(200, await diskUsage(engine, call)),
+    },
     { method: "GET", path: "/events", handler: (call) => sendEvents(engine, call) },
     {
       method: "POST",

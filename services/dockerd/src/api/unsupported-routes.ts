@@ -5,8 +5,6 @@ import type { Route } from "../http/server.ts";
 /** Operations of the API that this daemon doesn't do: they say so, instead of not being there. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["GET", "/containers/:id/stats", "statistics of containers"],
-  ["GET", "/containers/:id/changes", "the changes of a container's filesystem"],
-  ["GET", "/containers/:id/export", "exporting a container"],
   ["GET", "/containers/:id/archive", "copying out of a container"],
   ["HEAD", "/containers/:id/archive", "copying out of a container"],
   ["PUT", "/containers/:id/archive", "copying into a container"],
@@ -19,13 +17,8 @@ const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["POST", "/build/cancel", "building images"],
   ["POST", "/session", "building images"],
   ["POST", "/grpc", "building images"],
-  ["POST", "/commit", "committing a container"],
   ["GET", "/images/search", "searching images"],
-  ["GET", "/images/get", "saving images"],
-  ["POST", "/images/load", "loading images"],
-  ["POST", "/images/prune", "pruning images"],
   ["GET", "/distribution/*", "looking into a registry"],
-  ["GET", "/system/df", "disk usage"],
   ["GET", "/plugins", "plugins"],
   ["POST", "/networks/*", "changing networks"],
   ["DELETE", "/networks/*", "changing networks"],

@@ -17,6 +17,7 @@ export const SNAPSHOTTER = "overlayfs";
 /** containerd's services in one namespace, over one connection that stays open. */
 export interface ContainerdClient extends Disposable {
   readonly namespace: string;
+  readonly socketPath: string;
   readonly containers: ClientOf<typeof ContainersDefinition>;
   readonly content: ClientOf<typeof ContentDefinition>;
   readonly diff: ClientOf<typeof DiffDefinition>;
@@ -35,6 +36,7 @@ export function connectContainerd(socketPath: string, namespace: string): Contai
   const defaults = { metadata: { "containerd-namespace": namespace } };
   return {
     namespace,
+    socketPath,
     containers: createClient(channel, ContainersDefinition, defaults),
     content: createClient(channel, ContentDefinition, defaults),
     diff: createClient(channel, DiffDefinition, { ...defaults, timeoutMs: 30 * 60_000 }),

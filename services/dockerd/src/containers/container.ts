@@ -39,8 +39,6 @@ export interface ContainerRecord {
   imageId: string;
   /** Digest of the manifest that the container was made from. */
   manifestDigest: string;
-  /** Top layer's chain id: parent of the container's snapshot. */
-  chainId: string;
   /** As the client sent it, merged with the image's defaults. */
   config: ContainerConfig;
   hostConfig: HostConfig;

@@ -5,6 +5,7 @@ import { chooseShim } from "../config/runtimes.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine, logPath } from "../engine.ts";
 import type { Image } from "../images/image.ts";
+import { initKey } from "../images/init-layer.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv } from "../spec/environment.ts";
 import { checkModes } from "../spec/generate-spec.ts";
@@ -49,12 +50,11 @@ export async function createContainer(
   if (first === undefined || first === "") throw new EngineError("invalid_argument", "no command specified");
 
   await engine.unpacker.ensure(image);
-  const chainId = image.chainIds.at(-1) ?? "";
   undo.defer(() => engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id }).then(() => {}));
   const { mounts } = await engine.containerd.snapshots.prepare({
     snapshotter: SNAPSHOTTER,
     key: id,
-    parent: chainId,
+    parent: initKey(image),
     // Until it has started, no container of containerd's keeps the snapshot.
     labels: { "containerd.io/gc.root": new Date().toISOString() },
   });
@@ -66,7 +66,6 @@ export async function createContainer(
     created: new Date().toISOString(),
     imageId: image.id,
     manifestDigest: image.manifestDigest,
-    chainId,
     config,
     hostConfig,
     aliases: endpoint?.Aliases ?? [],

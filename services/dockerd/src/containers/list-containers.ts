@@ -2,6 +2,7 @@ import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
 import type { Container } from "./container.ts";
+import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
 import { networkName, showMounts, showNetworks } from "./inspect-container.ts";
@@ -26,12 +27,14 @@ export interface ListOptions {
   /** The newest so many, whatever their state. */
   limit: number | undefined;
   filters: Filters;
+  /** Say as well what each takes up. */
+  size?: boolean;
 }
 
 /** Containers as `GET /containers/json`, newest first. */
 export async function listContainers(
   engine: Engine,
-  { all, limit, filters }: ListOptions,
+  { all, limit, filters, size = false }: ListOptions,
 ): Promise<object[]> {
   filters.checkValues("status", STATUSES);
   const everything = all || limit !== undefined || filters.has("status") || filters.has("exited");
@@ -54,9 +57,12 @@ export async function listContainers(
       (ancestors === undefined || ancestors.has(record.imageId))
     );
   });
-  return chosen
-    .slice(0, limit !== undefined && limit > 0 ? limit : undefined)
-    .map((one) => summary(engine, one));
+  return Promise.all(
+    chosen.slice(0, limit !== undefined && limit > 0 ? limit : undefined).map(async (one) => ({
+      ...summary(engine, one),
+      ...(size && (await containerSize(engine, one.record))),
+    })),
+  );
 }
 
 function summary(engine: Engine, { record }: Container): object {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
@@ -105,15 +106,15 @@ export class ApiCall {
   }
 
   json(status: number, value: unknown): void {
-    this.send(status, "application/json", `${JSON.stringify(value)}\n`);
+    this.answer(status, "application/json", `${JSON.stringify(value)}\n`);
   }
 
   text(status: number, value: string, headers: Record<string, string> = {}): void {
-    this.send(status, "text/plain; charset=utf-8", value, headers);
+    this.answer(status, "text/plain; charset=utf-8", value, headers);
   }
 
   empty(status: number): void {
-    this.send(status, undefined, "");
+    this.answer(status, undefined, "");
   }
 
   /** Answer with the error, if the answer hasn't begun. */
@@ -141,6 +142,16 @@ export class ApiCall {
     return response;
   }
 
+  /** A streamed 200 answer, sent at the client's pace; a failure on the way cuts the connection. */
+  async send(contentType: string, pieces: AsyncIterable<Buffer>): Promise<void> {
+    const output = this.stream(contentType);
+    for await (const piece of pieces) {
+      this.signal.throwIfAborted();
+      if (!output.write(piece)) await once(output, "drain", { signal: this.signal });
+    }
+    output.end();
+  }
+
   /**
    * Take the connection over for raw bytes both ways. With `Upgrade` the answer is 101; without it the stream is the
    * body of a 200, and what the client sends is the body of its request.
@@ -157,7 +168,7 @@ export class ApiCall {
     return { input: socket, output: socket };
   }
 
-  private send(
+  private answer(
     status: number,
     contentType: string | undefined,
     body: string,

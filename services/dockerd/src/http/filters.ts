@@ -2,6 +2,9 @@ import { EngineError } from "@longshore/errors";
 
 /** The `filters` of a list request: for each key, values of which one must fit; all keys must. */
 export class Filters {
+  /** Everything fits. */
+  static readonly none = new Filters(new Map());
+
   private readonly values: ReadonlyMap<string, readonly string[]>;
 
   constructor(values: ReadonlyMap<string, readonly string[]>) {

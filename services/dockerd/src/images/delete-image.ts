@@ -6,7 +6,7 @@ import type { NamedImage } from "./image.ts";
 import { DANGLING_PREFIX } from "./image-store.ts";
 import { findNamed, shortImageId } from "./inspect-image.ts";
 
-type Deleted = { Untagged: string } | { Deleted: string };
+export type Deleted = { Untagged: string } | { Deleted: string };
 
 /**
  * Take a name from an image; without one left, the image itself goes.
@@ -14,7 +14,11 @@ type Deleted = { Untagged: string } | { Deleted: string };
  * @returns what was done, in Docker's form
  * @throws EngineError `not_found`, or `conflict` while a container uses it or several names refer to it
  */
-export async function deleteImage(engine: Engine, nameOrId: string, force: boolean): Promise<Deleted[]> {
+export async function deleteImage(
+  engine: Engine,
+  nameOrId: string,
+  { force }: { force: boolean },
+): Promise<Deleted[]> {
   const named = await findNamed(engine, nameOrId);
   const { image, names, name } = named;
   const tags = names.filter((one) => !one.startsWith(DANGLING_PREFIX));

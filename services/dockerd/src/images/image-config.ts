@@ -4,19 +4,19 @@ import { z } from "zod";
  * What is read of manifests, indexes and image configs; all else in them is left alone. They come from
  * registries: nothing about them is certain.
  */
-const descriptor = z.object({
+export const descriptorSchema = z.object({
   mediaType: z.string().default(""),
   digest: z.string().regex(/^[a-z0-9]+:[a-f0-9]{32,}$/),
   size: z.number().int().nonnegative(),
   platform: z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() }).optional(),
 });
-export type DescriptorJson = z.output<typeof descriptor>;
+export type DescriptorJson = z.output<typeof descriptorSchema>;
 
 export const manifestSchema = z.object({
   mediaType: z.string().optional(),
-  config: descriptor.optional(),
-  layers: z.array(descriptor).optional(),
-  manifests: z.array(descriptor).optional(),
+  config: descriptorSchema.optional(),
+  layers: z.array(descriptorSchema).optional(),
+  manifests: z.array(descriptorSchema).optional(),
 });
 
 const stringList = z.array(z.string()).nullish();

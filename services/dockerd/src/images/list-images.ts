@@ -8,13 +8,26 @@ import { repoNames } from "./names.ts";
 
 export const IMAGE_FILTERS = ["before", "dangling", "label", "reference", "since", "until"] as const;
 
+export interface ListImagesOptions {
+  /** Say as well what is shared with other images. */
+  sharedSize?: boolean;
+  /** Say as well how many containers use each. */
+  usage?: boolean;
+}
+
 /** Images as `GET /images/json`, newest first. */
-export async function listImages(engine: Engine, filters: Filters, call: ApiCall): Promise<object[]> {
+export async function listImages(
+  engine: Engine,
+  filters: Filters,
+  call: ApiCall,
+  { sharedSize = false, usage = false }: ListImagesOptions = {},
+): Promise<object[]> {
   const dangling = filters.boolean("dangling");
   const before = await createdOf(engine, filters.get("before")[0]);
   const since = await createdOf(engine, filters.get("since")[0]);
   const [until] = filters.get("until").map(parseTime);
-  const chosen = (await engine.images.list()).filter((named) => {
+  const all = await engine.images.list();
+  const chosen = all.filter((named) => {
     const { image } = named;
     const created = createdSeconds(image);
     const { tags } = repoNames(named);
@@ -27,7 +40,14 @@ export async function listImages(engine: Engine, filters: Filters, call: ApiCall
       filters.matchLabels(image.config.config?.Labels ?? {})
     );
   });
-  const shown = await Promise.all(chosen.map((named) => summary(engine, named, call)));
+  const users = sharedSize || usage ? layerUsers(all) : undefined;
+  const shown = await Promise.all(
+    chosen.map(async (named) => ({
+      ...(await summary(engine, named, call)),
+      ...(users && { SharedSize: await sharedBytes(engine, named.image, users) }),
+      ...(usage && { Containers: containersOf(engine, named.image) }),
+    })),
+  );
   return shown.sort((a, b) => b.Created - a.Created);
 }
 
@@ -48,6 +68,26 @@ async function summary(engine: Engine, named: NamedImage, call: ApiCall) {
     Labels: image.config.config?.Labels ?? null,
     Containers: -1,
   };
+}
+
+/** How many images have each layer, by its snapshot's name. */
+function layerUsers(all: readonly NamedImage[]): Map<string, number> {
+  const users = new Map<string, number>();
+  for (const { image } of all) for (const key of image.chainIds) users.set(key, (users.get(key) ?? 0) + 1);
+  return users;
+}
+
+async function sharedBytes(
+  engine: Engine,
+  image: Image,
+  users: ReadonlyMap<string, number>,
+): Promise<number> {
+  const shared = image.chainIds.filter((key) => (users.get(key) ?? 0) > 1);
+  return imageSize(engine, { ...image, chainIds: shared, contentBytes: 0 });
+}
+
+function containersOf(engine: Engine, { id }: Image): number {
+  return engine.containers.list().filter(({ record }) => record.imageId === id).length;
 }
 
 const sizes = new Map<string, number>();

@@ -6,6 +6,8 @@ import {
 
 /** One line of Docker's progress stream. */
 export interface ProgressLine {
+  /** Text for the terminal as it is. */
+  stream?: string;
   status?: string;
   id?: string;
   progress?: string;

@@ -10,9 +10,9 @@ import { EngineError, type ErrorCode, toEngineError } from "@longshore/errors";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import type { ClientOf } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
-import { toTimestamp } from "../containerd/timestamp.ts";
+import { moveName } from "./give-name.ts";
 import type { Image } from "./image.ts";
-import { DANGLING_PREFIX, type ImageStore } from "./image-store.ts";
+import type { ImageStore } from "./image-store.ts";
 import { type ProgressLine, PullProgress } from "./pull-progress.ts";
 import type { Unpacker } from "./unpack.ts";
 
@@ -118,8 +118,7 @@ export class PullService {
         tell,
       });
       await this.deps.unpacker.protect(image);
-      await giveName(containerd, name, target);
-      if (before?.target && before.target.digest !== target.digest) await this.keepDangling(before.target);
+      await moveName(this.deps, name, target);
       tell({ status: `Digest: ${target.digest}` });
       const newer = before?.target?.digest !== target.digest;
       const shown = familiarString(reference);
@@ -200,13 +199,6 @@ export class PullService {
     });
     return image;
   }
-
-  /** What a name pointed to before stays, without a name, as long as nothing else names it. */
-  private async keepDangling(target: NonNullable<Resolved["target"]>): Promise<void> {
-    const named = await this.deps.images.list();
-    if (named.some(({ targets }) => targets.includes(target.digest))) return;
-    await giveName(this.deps.containerd, `${DANGLING_PREFIX}${target.digest}`, target);
-  }
 }
 
 /** Codes of registry-client that a client is to see; anything else about a registry is no fault of the request. */
@@ -227,27 +219,6 @@ interface FetchOptions {
   lease: string;
   signal: AbortSignal;
   tell: (line: ProgressLine) => void;
-}
-
-/** Make a name point to a manifest or index, whatever it pointed to before. */
-export async function giveName(
-  containerd: ContainerdClient,
-  name: string,
-  target: NonNullable<Resolved["target"]>,
-): Promise<void> {
-  const image = {
-    name,
-    labels: {},
-    target,
-    createdAt: toTimestamp(new Date()),
-    updatedAt: toTimestamp(new Date()),
-  };
-  try {
-    await containerd.images.create({ image, sourceDateEpoch: undefined });
-  } catch (error) {
-    if (toEngineError(error).code !== "already_exists") throw error;
-    await containerd.images.update({ image, updateMask: ["target"], sourceDateEpoch: undefined });
-  }
 }
 
 /** Which blobs are in the content store, for those who wait for one. */

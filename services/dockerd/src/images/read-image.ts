@@ -70,7 +70,8 @@ async function readDocument<T>(
   return parseDocument(digest, await readBlob(containerd, digest), schema);
 }
 
-function parseDocument<T>(digest: string, bytes: Buffer, schema: z.ZodType<T>): T {
+/** @throws EngineError `data_loss` */
+export function parseDocument<T>(digest: string, bytes: Buffer, schema: z.ZodType<T>): T {
   try {
     return schema.parse(JSON.parse(bytes.toString()));
   } catch (error) {

@@ -7,9 +7,8 @@ import {
   withTag,
 } from "@longshore/reference";
 import type { Engine } from "../engine.ts";
-import { DANGLING_PREFIX } from "./image-store.ts";
+import { moveName } from "./give-name.ts";
 import { findNamed } from "./inspect-image.ts";
-import { giveName } from "./pull.ts";
 
 /**
  * Give an image one more name; a name that another image had moves.
@@ -25,9 +24,6 @@ export async function tagImage(engine: Engine, source: string, repo: string, tag
   const { image, names } = await findNamed(engine, source);
   const record = await engine.images.get(names[0] ?? "");
   if (!record?.target) throw new EngineError("not_found", `No such image: ${source}`);
-  await giveName(engine.containerd, canonicalString(reference), record.target);
-  for (const name of names.filter((one) => one.startsWith(DANGLING_PREFIX))) {
-    await engine.containerd.images.delete({ name, sync: false });
-  }
+  await moveName(engine, canonicalString(reference), record.target);
   engine.events.emit("image", "tag", image.id, { name: familiarString(reference) });
 }

@@ -1,7 +1,11 @@
 import crypto from "node:crypto";
+import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { EngineError, errorCode } from "@longshore/errors";
 import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
+import { BlobWriter } from "./blob-writer.ts";
+import { LAYER_TYPES } from "./compose-image.ts";
 import type { Image } from "./image.ts";
+import { initKey, initLayer } from "./init-layer.ts";
 
 export interface UnpackOptions {
   /** containerd lease that keeps the new snapshots until the image refers to them. */
@@ -14,7 +18,7 @@ export interface UnpackOptions {
 /** Turns images into stacks of committed snapshots; the same layer is never unpacked twice at a time. */
 export class Unpacker {
   private readonly containerd: ContainerdClient;
-  private readonly running = new Map<string, Promise<void>>();
+  private readonly running = new Map<string, Promise<unknown>>();
   private readonly known = new Set<string>();
 
   constructor(containerd: ContainerdClient) {
@@ -23,8 +27,7 @@ export class Unpacker {
 
   /** Make the snapshots of an image that aren't there yet. */
   async ensure(image: Image): Promise<void> {
-    const top = image.chainIds.at(-1);
-    if (top === undefined || (await this.exists(top))) return;
+    if (await this.exists(initKey(image))) return;
     const lease = `unpack-${crypto.randomUUID()}`;
     await this.containerd.leases.create({ id: lease, labels: {} });
     try {
@@ -46,6 +49,8 @@ export class Unpacker {
       await this.once(chainId, () => this.apply(image, index, lease));
       onLayer?.(index, "complete");
     }
+    const init = initKey(image);
+    if (!(await this.exists(init))) await this.once(init, () => this.applyInit(image, lease));
   }
 
   /** Let the image's config keep the snapshots alive. */
@@ -57,7 +62,7 @@ export class Unpacker {
         size: 0n,
         createdAt: undefined,
         updatedAt: undefined,
-        labels: { [label]: image.chainIds.at(-1) ?? "" },
+        labels: { [label]: initKey(image) },
       },
       updateMask: [`labels.${label}`],
     });
@@ -80,7 +85,7 @@ export class Unpacker {
     }
   }
 
-  private async once(chainId: string, work: () => Promise<void>): Promise<void> {
+  private async once(chainId: string, work: () => Promise<unknown>): Promise<void> {
     const running = this.running.get(chainId) ?? work();
     this.running.set(chainId, running);
     try {
@@ -91,30 +96,53 @@ export class Unpacker {
     }
   }
 
-  private async apply(image: Image, index: number, lease: string): Promise<void> {
+  private async applyInit(image: Image, lease: string): Promise<void> {
+    using writer = new BlobWriter(this.containerd, lease);
+    const layer = await writer.document(LAYER_TYPES.none, initLayer());
+    await this.applyLayer(layer, image.chainIds.at(-1) ?? "", lease, () => initKey(image));
+  }
+
+  private apply(image: Image, index: number, lease: string): Promise<unknown> {
+    const diffId = image.config.rootfs.diff_ids[index] ?? "";
+    return this.applyLayer(image.layers[index], image.chainIds[index - 1] ?? "", lease, (applied) => {
+      if (applied === diffId) return image.chainIds[index] ?? "";
+      const message = `wrong diff id calculated on extraction ${applied}, expected ${diffId}`;
+      throw new EngineError("data_loss", message);
+    });
+  }
+
+  /**
+   * Make the snapshot of a bottom layer of which only the blob is known.
+   * @returns its diff id, which is the snapshot's name as well
+   */
+  applyBottom(layer: Descriptor, lease: string): Promise<string> {
+    return this.applyLayer(layer, "", lease, (diffId) => diffId);
+  }
+
+  /** @param nameFor the snapshot's name, from the layer's diff id */
+  private async applyLayer(
+    layer: Descriptor | undefined,
+    parent: string,
+    lease: string,
+    nameFor: (diffId: string) => string,
+  ): Promise<string> {
     const { snapshots, diff } = this.containerd;
     const metadata = { "containerd-lease": lease };
-    const chainId = image.chainIds[index] ?? "";
-    const diffId = image.config.rootfs.diff_ids[index];
-    const key = `extract-${crypto.randomUUID()} ${chainId}`;
+    const key = `extract-${crypto.randomUUID()} ${layer?.digest ?? ""}`;
     const { mounts } = await snapshots.prepare(
-      { snapshotter: SNAPSHOTTER, key, parent: image.chainIds[index - 1] ?? "", labels: {} },
+      { snapshotter: SNAPSHOTTER, key, parent, labels: {} },
       { metadata },
     );
     let committed = false;
+    let diffId = "";
     try {
       const { applied } = await diff.apply(
-        { diff: image.layers[index], mounts, payloads: {}, syncFs: false },
+        { diff: layer, mounts, payloads: {}, syncFs: false },
         { metadata },
       );
-      if (applied?.digest !== diffId) {
-        throw new EngineError(
-          "data_loss",
-          `wrong diff id calculated on extraction ${applied?.digest ?? ""}, expected ${diffId ?? ""}`,
-        );
-      }
+      diffId = applied?.digest ?? "";
       await snapshots.commit(
-        { snapshotter: SNAPSHOTTER, name: chainId, key, labels: {}, parent: "" },
+        { snapshotter: SNAPSHOTTER, name: nameFor(diffId), key, labels: {}, parent: "" },
         { metadata },
       );
       committed = true;
@@ -123,5 +151,6 @@ export class Unpacker {
     } finally {
       if (!committed) await snapshots.remove({ snapshotter: SNAPSHOTTER, key });
     }
+    return diffId;
   }
 }

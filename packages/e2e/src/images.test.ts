@@ -1,0 +1,296 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import path from "node:path";
+import { findExecutable, realContainerd, realDockerd } from "@longshore/suite";
+import { type Docker, type Engine, output, startEngine, tempDir } from "@longshore/testkit";
+import { anyReal, clis, ours, skipped, useWorld } from "./world.ts";
+
+const world = useWorld({ pull: ["busybox", "debian"] });
+
+let dir: ReturnType<typeof tempDir>;
+beforeAll(() => {
+  dir = tempDir();
+});
+afterAll(() => dir[Symbol.dispose]());
+
+const inDir = (name: string) => path.join(dir.path, name);
+
+/** Names of the files in a tar. */
+const tarNames = async (file: string) => (await output(["tar", "-tf", file])).split("\n");
+const tarFile = (file: string, name: string) => output(["tar", "-xOf", file, name]);
+
+async function imageId(docker: Docker, name: string): Promise<string> {
+  return docker("image", "inspect", "-f", "{{.Id}}", name);
+}
+
+/** The real engine, whole. */
+async function realEngine(): Promise<Engine | undefined> {
+  const [dockerd, containerd] = [realDockerd(), realContainerd()];
+  if (!dockerd || !containerd || !anyReal) return undefined;
+  return startEngine({
+    binDir: path.dirname(ours.path),
+    cli: anyReal,
+    bridgeFirst: true,
+    without: ["registry-client"],
+    components: { dockerd, containerd },
+  });
+}
+
+describe.each(clis.filter((cli) => !cli.ours))("images by $name", (cli) => {
+  const docker = (...args: string[]) => world().docker(cli)(...args);
+  const attempt = (...args: string[]) => world().docker(cli).run(args);
+
+  test("save and load: an image that was removed comes back with its digests and names", async () => {
+    const { busybox, debian } = world();
+    const ids = [await imageId(world().docker(cli), busybox), await imageId(world().docker(cli), debian)];
+    const digests = await docker("image", "inspect", "-f", "{{json .RepoDigests}}", debian);
+    const file = inDir("two.tar");
+    await docker("save", "-o", file, busybox, debian);
+    const names = await tarNames(file);
+    expect(names).toContain("manifest.json");
+    expect(names).toContain("oci-layout");
+    expect(names).toContain(`blobs/sha256/${ids[0]?.slice("sha256:".length)}`);
+
+    await docker("rmi", busybox, debian);
+    expect((await attempt("image", "inspect", busybox)).status).toBe(1);
+    const loaded = await docker("load", "-i", file);
+    expect(loaded).toContain(`Loaded image: ${busybox}`);
+    expect(loaded).toContain(`Loaded image: ${debian}`);
+    expect(await imageId(world().docker(cli), busybox)).toBe(ids[0] ?? "");
+    expect(await imageId(world().docker(cli), debian)).toBe(ids[1] ?? "");
+    expect(await docker("image", "inspect", "-f", "{{json .RepoDigests}}", debian)).toBe(digests);
+    expect(await docker("run", "--rm", debian, "cat", "/etc/motd")).toBe("a Debian of packages");
+  });
+
+  test("load takes packed archives, and says what the name was before", async () => {
+    const { busybox } = world();
+    const file = inDir("packed.tar");
+    await docker("save", "-o", file, busybox);
+    await output(["gzip", "-kf", file]);
+    expect(await docker("load", "-q", "-i", `${file}.gz`)).toBe(`Loaded image: ${busybox}`);
+    const id = await docker("create", "--name", "changed", busybox, "true");
+    try {
+      await docker("commit", "changed", busybox);
+      const other = await imageId(world().docker(cli), busybox);
+      const loaded = await docker("load", "-i", file);
+      expect(loaded).toContain(
+        `The image ${busybox} already exists, renaming the old one with ID ${other} to empty string`,
+      );
+      expect(await docker("images", "-q", "--no-trunc", "-f", "dangling=true")).toBe(other);
+      await docker("rmi", other);
+    } finally {
+      await docker("rm", "-f", id);
+    }
+  });
+
+  test("save of a repository without a tag means all its tags; an id alone has no names", async () => {
+    const { busybox } = world();
+    const repository = busybox.slice(0, busybox.lastIndexOf(":"));
+    await docker("tag", busybox, `${repository}:second`);
+    const file = inDir("tags.tar");
+    await docker("save", "-o", file, repository);
+    const manifest = JSON.parse(await tarFile(file, "manifest.json")) as { RepoTags: string[] | null }[];
+    expect(manifest.flatMap(({ RepoTags }) => RepoTags).sort()).toEqual([busybox, `${repository}:second`]);
+    await docker("save", "-o", file, await imageId(world().docker(cli), busybox));
+    expect(JSON.parse(await tarFile(file, "manifest.json"))).toMatchObject([{ RepoTags: null }]);
+    await docker("rmi", `${repository}:second`);
+    const refused = await attempt("save", "-o", inDir("none.tar"), "nothing/here");
+    expect(refused.stderr).toContain("No such image: nothing/here");
+  });
+
+  test("load refuses what is no archive of images, and keeps nothing of it", async () => {
+    const before = await docker("images", "-aq");
+    fs.writeFileSync(inDir("noise"), Buffer.alloc(5000, "noise"));
+    expect((await attempt("load", "-i", inDir("noise"))).stderr).toContain("archive/tar: invalid tar header");
+    await output(["tar", "-cf", inDir("empty.tar"), "-C", dir.path, "noise"]);
+    expect((await attempt("load", "-i", inDir("empty.tar"))).stderr).toContain("invalid archive");
+    const broken = inDir("broken");
+    fs.mkdirSync(broken, { recursive: true });
+    const file = inDir("whole.tar");
+    await docker("save", "-o", file, world().busybox);
+    await output(["tar", "-xf", file, "-C", broken]);
+    const layer = fs
+      .readdirSync(path.join(broken, "blobs/sha256"))
+      .map((name) => path.join(broken, "blobs/sha256", name))
+      .sort((a, b) => fs.statSync(b).size - fs.statSync(a).size)[0];
+    fs.appendFileSync(layer ?? "", "x");
+    await output(["tar", "-cf", inDir("broken.tar"), "-C", broken, "."]);
+    // The engine has that blob: it would not be read at all.
+    await docker("rmi", world().busybox);
+    try {
+      expect((await attempt("load", "-i", inDir("broken.tar"))).stderr).toContain("has another digest");
+    } finally {
+      await docker("load", "-i", file);
+    }
+    expect((await docker("images", "-aq")).split("\n").sort()).toEqual(before.split("\n").sort());
+  });
+
+  test("diff, export, import: a container's files go out and come in as an image", async () => {
+    const { busybox } = world();
+    const script = "echo mine > /made; rm /bin/tr; mkdir -p /deep/er; ln -s made /link; chmod 4755 /made";
+    await docker("run", "--name", "exported", busybox, "sh", "-c", script);
+    try {
+      expect((await docker("diff", "exported")).split("\n").sort()).toEqual([
+        "A /deep",
+        "A /deep/er",
+        "A /link",
+        "A /made",
+        "C /bin",
+        "D /bin/tr",
+      ]);
+      const file = inDir("files.tar");
+      await docker("export", "-o", file, "exported");
+      const names = await tarNames(file);
+      expect(names).toContain("made");
+      expect(names).toContain("bin/sh");
+      expect(names).not.toContain("bin/tr");
+      const changes = ["--change", 'CMD ["/bin/sh", "-c", "cat /link; echo $WHO"]', "-c", "ENV WHO=imported"];
+      const id = await docker("import", "-m", "from a tar", ...changes, file, "imported:1");
+      expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
+      expect(await docker("run", "--rm", "imported:1")).toBe("mine\nimported");
+      expect(await docker("history", "--format", "{{.Comment}}", "imported:1")).toBe("from a tar");
+      const mode = await docker("run", "--rm", "imported:1", "stat", "-c", "%a", "/made");
+      expect(mode).toBe("4755");
+      await docker("rmi", "imported:1");
+    } finally {
+      await docker("rm", "-f", "exported");
+    }
+  });
+
+  test("commit: what a running container has changed becomes a layer, with author, message and changes", async () => {
+    const { busybox } = world();
+    const script = "echo committed > /made; rm /bin/tr; sleep 100";
+    await docker("run", "-d", "--name", "origin", "-e", "A=1", busybox, "sh", "-c", script);
+    try {
+      while ((await docker("diff", "origin")).split("\n").length < 3);
+      const changes = ["-c", "ENV B=2", "-c", "LABEL made=by-commit", "--change", "CMD cat /made"];
+      const id = await docker(
+        "commit",
+        "-a",
+        "A. Author <a@example.org>",
+        "-m",
+        "why",
+        ...changes,
+        "origin",
+        "me/made:1",
+      );
+      const [image] = JSON.parse(await docker("image", "inspect", "me/made:1")) as [
+        Record<string, unknown> & { Config: { Env: string[] }; RootFS: { Layers: string[] } },
+      ];
+      expect(image).toMatchObject({ Id: id, Author: "A. Author <a@example.org>", Comment: "why" });
+      expect(image.Config.Env).toEqual(expect.arrayContaining(["A=1", "B=2"]));
+      expect(image.RootFS.Layers).toHaveLength(2);
+      expect(await docker("images", "-q", "--no-trunc", "-f", "label=made=by-commit")).toBe(id);
+      expect(await docker("run", "--rm", "me/made:1")).toBe("committed");
+      expect((await attempt("run", "--rm", "me/made:1", "/bin/tr", "a", "b")).status).toBe(127);
+      // Nothing but that is in the layer.
+      const file = inDir("committed.tar");
+      await docker("save", "-o", file, "me/made:1");
+      const [{ Layers = [] } = {}] = JSON.parse(await tarFile(file, "manifest.json")) as {
+        Layers?: string[];
+      }[];
+      await output(["tar", "-xf", file, "-C", dir.path, Layers[1] ?? ""]);
+      expect(await tarNames(inDir(Layers[1] ?? ""))).toEqual(["bin/", "bin/.wh.tr", "made"]);
+      expect(await docker("inspect", "-f", "{{.State.Status}}", "origin")).toBe("running");
+      const refused = await attempt("commit", "-c", "RUN make", "origin");
+      expect(refused.stderr).toContain("run is not a valid change command");
+    } finally {
+      await docker("rm", "-f", "origin");
+      await attempt("rmi", "me/made:1");
+    }
+  });
+
+  test("system df, ps -s, image prune", async () => {
+    const { busybox } = world();
+    await docker("run", "--name", "sized", busybox, "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=3");
+    try {
+      expect(await docker("ps", "-as", "-f", "name=sized", "--format", "{{.Size}}")).toMatch(
+        /^3\.1\dMB \(virtual /,
+      );
+      const df = await docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}");
+      expect(df).toContain("Images 2 1\nContainers 1 0");
+      expect(await docker("system", "df", "-v")).toContain("sized");
+      const id = await docker("commit", "sized");
+      expect(await docker("images", "-q", "--no-trunc", "-f", "dangling=true")).toBe(id);
+      const pruned = await docker("image", "prune", "-f");
+      expect(pruned).toContain(id);
+      expect(pruned).toMatch(/Total reclaimed space: \d/);
+      await docker("image", "prune", "-af", "--filter", "label=there-is-none");
+      expect(await docker("images", "-q")).not.toBe("");
+    } finally {
+      await docker("rm", "-f", "sized");
+    }
+  });
+
+  test("a name that moves leaves its old image nameless, and tagging it again gives it a name", async () => {
+    const { busybox, debian } = world();
+    await docker("tag", busybox, "moving:1");
+    const created = await docker("create", busybox, "true");
+    const id = await docker("commit", created, "moved:1");
+    await docker("rm", created);
+    await docker("tag", debian, "moved:1");
+    expect(await docker("images", "-q", "--no-trunc", "-f", "dangling=true")).toBe(id);
+    await docker("tag", id, "again:1");
+    expect(await docker("images", "-q", "-f", "dangling=true")).toBe("");
+    await docker("rmi", "moving:1", "moved:1", "again:1");
+  });
+});
+
+describe.skipIf(!anyReal || !findExecutable("skopeo"))("archives of other tools", () => {
+  const docker = (...args: string[]) => world().docker()(...args);
+
+  test("skopeo reads what save writes, and load reads what skopeo writes, with equal digests", async () => {
+    const { debian } = world();
+    const id = await imageId(world().docker(), debian);
+    const file = inDir("ours.tar");
+    await docker("save", "-o", file, debian);
+    const manifest = /@(sha256:[0-9a-f]{64})/.exec(
+      await docker("image", "inspect", "-f", "{{index .RepoDigests 0}}", debian),
+    )?.[1];
+    const inspected = await output(["skopeo", "inspect", "--format", "{{.Digest}}", `oci-archive:${file}`]);
+    expect(inspected).toBe(manifest ?? "");
+    for (const format of ["docker-archive", "oci-archive"]) {
+      const other = inDir(`${format}.tar`);
+      fs.rmSync(other, { force: true });
+      const copy = ["skopeo", "--insecure-policy", "copy", `oci-archive:${file}`];
+      await output([...copy, `${format}:${other}:from-skopeo:${format}`]);
+      expect(await docker("load", "-i", other)).toContain(`Loaded image: from-skopeo:${format}`);
+      expect(await docker("run", "--rm", `from-skopeo:${format}`, "cat", "/etc/motd")).toBe(
+        "a Debian of packages",
+      );
+      // skopeo packs docker-archives anew, without compression: the config, and with it the id, stays.
+      expect(await imageId(world().docker(), `from-skopeo:${format}`)).toBe(id);
+      await docker("rmi", `from-skopeo:${format}`);
+    }
+    await output(["skopeo", "--insecure-policy", "copy", `docker-archive:${file}`, `dir:${inDir("plain")}`]);
+    expect(fs.readdirSync(inDir("plain"))).toContain(id.slice("sha256:".length));
+  });
+
+  test.skipIf(!findExecutable("umoci"))("umoci unpacks what save writes", async () => {
+    const { busybox } = world();
+    const layout = inDir("layout");
+    await docker("save", "-o", inDir("umoci.tar"), busybox);
+    fs.mkdirSync(layout);
+    await output(["tar", "-xf", inDir("umoci.tar"), "-C", layout]);
+    await output(["umoci", "unpack", "--image", `${layout}:1`, inDir("bundle")]);
+    expect(fs.existsSync(inDir("bundle/rootfs/bin/sh"))).toBe(true);
+  });
+
+  test("real Docker loads what save writes, and load reads what real Docker saves, with equal ids", async () => {
+    await using real = await realEngine();
+    if (!real || !anyReal) return skipped("no real dockerd is installed");
+    const theirs = real.docker(anyReal);
+    const { debian } = world();
+    const id = await imageId(world().docker(), debian);
+    await docker("save", "-o", inDir("to-real.tar"), debian);
+    expect(await theirs("load", "-i", inDir("to-real.tar"))).toContain(`Loaded image: ${debian}`);
+    expect(await imageId(theirs, debian)).toBe(id);
+    await theirs("tag", debian, "from-real:1");
+    await theirs("save", "-o", inDir("from-real.tar"), "from-real:1");
+    expect(await docker("load", "-i", inDir("from-real.tar"))).toContain("Loaded image: from-real:1");
+    expect(await imageId(world().docker(), "from-real:1")).toBe(id);
+    expect(await docker("run", "--rm", "from-real:1", "cat", "/etc/motd")).toBe("a Debian of packages");
+    await docker("rmi", "from-real:1");
+    await theirs("rmi", "-f", id);
+  });
+});

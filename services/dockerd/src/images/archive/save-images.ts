@@ -1,0 +1,196 @@
+import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
+import { contentPadding, END_BLOCKS, headerBlocks } from "@longshore/archive";
+import { EngineError, errorCode } from "@longshore/errors";
+import { familiarString, isImageId, type Reference, tryParseReference } from "@longshore/reference";
+import type { Engine } from "../../engine.ts";
+import type { Image, NamedImage } from "../image.ts";
+import { manifestSchema } from "../image-config.ts";
+import { DANGLING_PREFIX, noSuchImage } from "../image-store.ts";
+import { findNamed } from "../inspect-image.ts";
+import { parseDocument, readBlob } from "../read-image.ts";
+
+/** One image of an archive, and the names that it is to have where the archive is loaded. */
+interface SavedImage {
+  image: Image;
+  target: Descriptor;
+  references: Reference[];
+}
+
+/**
+ * The images as an archive that is both an OCI image layout and what `docker save` writes (`manifest.json`): their blobs as they are in
+ * the content store, so that all digests stay.
+ *
+ * @returns the pieces of a tar, read as they are asked for; all that can be missing has been looked for before
+ * @throws EngineError `not_found` for a name that no image has
+ * @see OCI image specification, `image-layout.md`
+ */
+export async function saveImages(engine: Engine, names: readonly string[]): Promise<AsyncGenerator<Buffer>> {
+  const saved = new Map<string, SavedImage>();
+  for (const name of names) {
+    for (const one of await select(engine, name)) {
+      const known = saved.get(one.target.digest);
+      if (known) known.references.push(...one.references.filter((r) => !includes(known.references, r)));
+      else saved.set(one.target.digest, one);
+    }
+  }
+  const images = [...saved.values()];
+  const blobs = new Map<string, bigint>();
+  for (const { target } of images) await collectBlobs(engine, target, blobs);
+  return writeArchive(engine, images, blobs);
+}
+
+/** What a name on the command line means: an id, a tag, or all tags of a repository. */
+async function select(engine: Engine, name: string): Promise<SavedImage[]> {
+  const reference = isImageId(name) ? undefined : tryParseReference(name);
+  if (reference && reference.tag === undefined && reference.digest === undefined) {
+    const all = (await engine.images.list()).flatMap((named) => tagsOf(named, reference));
+    if (all.length > 0) {
+      return Promise.all(
+        all.map(async ({ named, tag, name: canonical }) => ({
+          image: named.image,
+          target: await targetOf(engine, named.image, canonical),
+          references: [tag],
+        })),
+      );
+    }
+  }
+  const { image, names, name: canonical } = await findNamed(engine, name);
+  const any = canonical ?? names[0];
+  if (any === undefined) throw noSuchImage(name);
+  const tag = canonical === undefined ? undefined : tryParseReference(canonical);
+  const target = await targetOf(engine, image, any);
+  return [{ image, target, references: tag && tag.digest === undefined ? [tag] : [] }];
+}
+
+function tagsOf(named: NamedImage, repository: Reference) {
+  return named.names.flatMap((name) => {
+    if (name.startsWith(DANGLING_PREFIX)) return [];
+    const tag = tryParseReference(name);
+    const fits =
+      tag?.domain === repository.domain && tag.path === repository.path && tag.digest === undefined;
+    return tag && fits ? [{ named, tag, name }] : [];
+  });
+}
+
+/** What the name points to, if all of it is here; else the one manifest that is. */
+async function targetOf(engine: Engine, image: Image, name: string): Promise<Descriptor> {
+  const target = (await engine.images.get(name))?.target;
+  if (!target) throw noSuchImage(name);
+  try {
+    await collectBlobs(engine, target, new Map());
+    return target;
+  } catch (error) {
+    if (errorCode(error) !== "not_found" || target.digest === image.manifestDigest) throw error;
+  }
+  const bytes = await readBlob(engine.containerd, image.manifestDigest);
+  const { mediaType } = parseDocument(image.manifestDigest, bytes, manifestSchema);
+  return {
+    mediaType: mediaType ?? "application/vnd.oci.image.manifest.v1+json",
+    digest: image.manifestDigest,
+    size: BigInt(bytes.length),
+    annotations: {},
+  };
+}
+
+const TREE_DEPTH_MAX = 4;
+
+/** All blobs below a manifest or index. @throws EngineError `not_found` when one isn't here */
+async function collectBlobs(
+  engine: Engine,
+  { digest }: { digest: string },
+  blobs: Map<string, bigint>,
+  depth = 0,
+): Promise<void> {
+  if (depth > TREE_DEPTH_MAX)
+    throw new EngineError("data_loss", `index ${digest} has too many indexes below it`);
+  const bytes = await readBlob(engine.containerd, digest);
+  blobs.set(digest, BigInt(bytes.length));
+  const { manifests = [], config, layers = [] } = parseDocument(digest, bytes, manifestSchema);
+  for (const child of manifests) await collectBlobs(engine, child, blobs, depth + 1);
+  const leaves = [...(config ? [config] : []), ...layers].filter((leaf) => !blobs.has(leaf.digest));
+  await Promise.all(
+    leaves.map(async (leaf) => {
+      const { info } = await engine.containerd.content.info({ digest: leaf.digest });
+      blobs.set(leaf.digest, info?.size ?? 0n);
+    }),
+  );
+}
+
+async function* writeArchive(
+  engine: Engine,
+  images: readonly SavedImage[],
+  blobs: ReadonlyMap<string, bigint>,
+): AsyncGenerator<Buffer> {
+  yield directory("blobs/");
+  yield directory("blobs/sha256/");
+  for (const [digest, size] of [...blobs].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    yield fileHeader(blobPath(digest), Number(size));
+    let sent = 0;
+    for await (const { data } of engine.containerd.content.read({ digest, offset: 0n, size: 0n })) {
+      sent += data.length;
+      yield data;
+    }
+    if (sent !== Number(size)) throw new EngineError("data_loss", `blob ${digest} has changed its size`);
+    yield contentPadding(sent);
+  }
+  yield document("index.json", ociIndex(images));
+  yield document("manifest.json", dockerManifest(images));
+  yield document("oci-layout", { imageLayoutVersion: "1.0.0" });
+  yield END_BLOCKS;
+}
+
+function ociIndex(images: readonly SavedImage[]): object {
+  const manifests = images.flatMap(({ target, references }) => {
+    const { mediaType, digest, size } = target;
+    const descriptor = { mediaType, digest, size: Number(size) };
+    if (references.length === 0) return [descriptor];
+    return references.map((reference) => ({
+      ...descriptor,
+      annotations: {
+        "io.containerd.image.name": `${reference.domain}/${reference.path}:${reference.tag}`,
+        "org.opencontainers.image.ref.name": reference.tag,
+      },
+    }));
+  });
+  return { schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests };
+}
+
+function dockerManifest(images: readonly SavedImage[]): object {
+  return images.map(({ image, references }) => ({
+    Config: blobPath(image.id),
+    RepoTags: references.length > 0 ? references.map(familiarString) : null,
+    Layers: image.layers.map(({ digest }) => blobPath(digest)),
+  }));
+}
+
+function blobPath(digest: string): string {
+  return `blobs/${digest.replace(":", "/")}`;
+}
+
+function includes(references: readonly Reference[], { domain, path, tag }: Reference): boolean {
+  return references.some((one) => one.domain === domain && one.path === path && one.tag === tag);
+}
+
+function document(name: string, value: object): Buffer {
+  const bytes = Buffer.from(JSON.stringify(value));
+  return Buffer.concat([fileHeader(name, bytes.length), bytes, contentPadding(bytes.length)]);
+}
+
+const ENTRY = {
+  linkName: "",
+  uid: 0,
+  gid: 0,
+  mtimeNs: 0n,
+  atimeNs: 0n,
+  major: 0,
+  minor: 0,
+  xattrs: new Map<string, string>(),
+};
+
+function fileHeader(name: string, size: number): Buffer {
+  return headerBlocks({ ...ENTRY, name, type: "file", mode: 0o644, size });
+}
+
+function directory(name: string): Buffer {
+  return headerBlocks({ ...ENTRY, name, type: "directory", mode: 0o755, size: 0 });
+}

@@ -1,0 +1,51 @@
+import { expect, test } from "bun:test";
+import { applyChanges } from "./image-changes.ts";
+
+test("applyChanges() reads every instruction that --change takes, in its forms", () => {
+  const config = applyChanges({ Env: ["PATH=/bin", "KEPT=1"], Labels: { old: "1" }, WorkingDir: "/srv" }, [
+    'CMD ["sleep", "1"]',
+    "entrypoint echo hello",
+    'ENV PATH=/sbin NAME="a b" ESC=a\\ b',
+    "ENV OLD form of one",
+    "EXPOSE 80 53/udp 8000-8010/TCP",
+    "LABEL a=1 \"b c\"='d'",
+    "ONBUILD RUN make",
+    "STOPSIGNAL SIGINT",
+    "USER nobody:nogroup",
+    'VOLUME ["/data", "/more"]',
+    "VOLUME /third /fourth",
+    "WORKDIR sub",
+    "HEALTHCHECK --interval=1m30s --retries=2 CMD curl -f localhost",
+  ]);
+  expect(config).toEqual({
+    Cmd: ["sleep", "1"],
+    Entrypoint: ["/bin/sh", "-c", "echo hello"],
+    Env: ["KEPT=1", "PATH=/sbin", "NAME=a b", "ESC=a b", "OLD=form of one"],
+    ExposedPorts: { "80/tcp": {}, "53/udp": {}, "8000-8010/tcp": {} },
+    Labels: { old: "1", a: "1", "b c": "d" },
+    OnBuild: ["RUN make"],
+    StopSignal: "SIGINT",
+    User: "nobody:nogroup",
+    Volumes: { "/data": {}, "/more": {}, "/third": {}, "/fourth": {} },
+    WorkingDir: "/srv/sub",
+    Healthcheck: { Interval: 90e9, Retries: 2, Test: ["CMD-SHELL", "curl -f localhost"] },
+  });
+});
+
+test("applyChanges() leaves what it was given as it is", () => {
+  const before = { Env: ["A=1"] };
+  applyChanges(before, ["ENV A=2"]);
+  expect(before).toEqual({ Env: ["A=1"] });
+});
+
+test.each([
+  ["RUN make", "run is not a valid change command"],
+  ["CMD", "CMD requires at least one argument"],
+  ["ENV lonely", "ENV must have two arguments"],
+  ["ENV a=1 b", `Syntax error - can't find = in "b". Must be of the form: name=value`],
+  ["EXPOSE 99999", "invalid containerPort: 99999"],
+  ["HEALTHCHECK curl", "Unknown type in HEALTHCHECK (try CMD): HEALTHCHECK curl"],
+  ["HEALTHCHECK --timeout=soon CMD true", `HEALTHCHECK --timeout: invalid duration "soon"`],
+])("applyChanges() refuses %j", (change, message) => {
+  expect(() => applyChanges({}, [change])).toThrow(message);
+});

@@ -1,0 +1,37 @@
+import { errorCode } from "@longshore/errors";
+import type { Engine } from "../engine.ts";
+import type { Filters } from "../http/filters.ts";
+import { parseTime } from "../http/time.ts";
+import { type Deleted, deleteImage } from "./delete-image.ts";
+import { imageSize } from "./list-images.ts";
+import { repoNames } from "./names.ts";
+
+export const PRUNE_FILTERS = ["dangling", "label", "label!", "until"] as const;
+
+/** Remove images that no container uses: the nameless ones, or with `dangling=false` all. */
+export async function pruneImages(engine: Engine, filters: Filters): Promise<object> {
+  const onlyDangling = filters.boolean("dangling") ?? true;
+  const [until] = filters.get("until").map(parseTime);
+  const used = new Set(engine.containers.list().map(({ record }) => record.imageId));
+  const deleted: Deleted[] = [];
+  let reclaimed = 0;
+  for (const named of await engine.images.list()) {
+    const { image } = named;
+    const labels = image.config.config?.Labels ?? {};
+    if (used.has(image.id)) continue;
+    if (onlyDangling && repoNames(named).tags.length > 0) continue;
+    if (until !== undefined && BigInt(Date.parse(image.config.created ?? "") || 0) * 1_000_000n > until)
+      continue;
+    if (!filters.matchLabels(labels)) continue;
+    if (filters.has("label!") && filters.matchLabels(labels, "label!")) continue;
+    const size = await imageSize(engine, image);
+    try {
+      deleted.push(...(await deleteImage(engine, image.id, { force: true })));
+      reclaimed += size;
+    } catch (error) {
+      if (!["not_found", "conflict"].includes(errorCode(error))) throw error; // gone or in use by now
+    }
+  }
+  engine.events.emit("image", "prune", "", { reclaimed: String(reclaimed) });
+  return { ImagesDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: reclaimed };
+}
