@@ -36,7 +36,7 @@ async function realEngine(): Promise<Engine | undefined> {
   });
 }
 
-describe.each(clis.filter((cli) => !cli.ours))("images by $name", (cli) => {
+describe.each(clis)("images by $name", (cli) => {
   const docker = (...args: string[]) => world().docker(cli)(...args);
   const attempt = (...args: string[]) => world().docker(cli).run(args);
 

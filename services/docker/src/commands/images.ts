@@ -86,7 +86,7 @@ function grouped(names: readonly string[], part: "tag" | "digest"): Map<string, 
   return groups;
 }
 
-function imageColumns(trunc: boolean, now: number): Readonly<Record<string, Column<ImageRow>>> {
+export function imageColumns(trunc: boolean, now: number): Readonly<Record<string, Column<ImageRow>>> {
   const known = (bytes: number) => (bytes === -1 ? "N/A" : humanSize(bytes));
   return {
     Containers: {

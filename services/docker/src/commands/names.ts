@@ -4,12 +4,18 @@
  */
 const FILES: Readonly<Record<string, string>> = {
   attach: "attach",
+  commit: "archives",
   create: "create",
+  diff: "diff",
   exec: "exec",
+  export: "archives",
+  history: "history",
   images: "images",
+  import: "archives",
   info: "info",
   inspect: "inspect",
   kill: "lifecycle",
+  load: "archives",
   logs: "logs",
   pause: "lifecycle",
   ps: "ps",
@@ -19,6 +25,7 @@ const FILES: Readonly<Record<string, string>> = {
   rm: "lifecycle",
   rmi: "rmi",
   run: "run",
+  save: "archives",
   start: "start",
   stop: "lifecycle",
   tag: "tag",
@@ -27,7 +34,10 @@ const FILES: Readonly<Record<string, string>> = {
   version: "version",
   wait: "lifecycle",
   "container inspect": "inspect",
+  "container prune": "prune",
   "image inspect": "inspect",
+  "image prune": "prune",
+  "system df": "disk-usage",
 };
 
 /** Other names of the same commands. */
@@ -36,17 +46,23 @@ const ALIASES: Readonly<Record<string, string>> = {
   "container list": "ps",
   "container ps": "ps",
   "container remove": "rm",
+  "image history": "history",
+  "image import": "import",
+  "image load": "load",
   "image ls": "images",
   "image list": "images",
   "image pull": "pull",
   "image tag": "tag",
   "image rm": "rmi",
+  "image save": "save",
   "image remove": "rmi",
   "system info": "info",
 };
 
 const CONTAINER_COMMANDS =
-  "attach create exec kill logs pause rename restart rm run start stop top unpause wait".split(" ");
+  "attach commit create diff exec export kill logs pause rename restart rm run start stop top unpause wait".split(
+    " ",
+  );
 
 /** Management words, under which the commands may also be called. */
 export const GROUPS: readonly string[] = ["container", "image", "system"];

@@ -10,7 +10,7 @@ export const tag: Command = {
   arity: { min: 2, max: 2 },
   flags: [],
   async run({ client, args: [source = "", target = ""] }) {
-    const reference = withDefaultTag(parseTarget(target));
+    const reference = parseTarget(target);
     if (reference.digest !== undefined) {
       throw new CliError("refusing to create a tag with a digest reference");
     }
@@ -23,9 +23,10 @@ export const tag: Command = {
   },
 };
 
-function parseTarget(target: string): Reference {
+/** The name that an image is to get, with its tag. @throws CliError in Docker's words */
+export function parseTarget(target: string): Reference {
   try {
-    return parseReference(target);
+    return withDefaultTag(parseReference(target));
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
     throw new CliError(

@@ -23,10 +23,13 @@ export interface EngineRequest {
   method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Without the version: `/containers/json`. */
   path: string;
-  query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  /** A list is sent as several parameters of that name. */
+  query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   headers?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   json?: unknown;
+  /** Sent as it comes, in chunks. */
+  body?: AsyncIterable<Buffer>;
 }
 
 /** A connection taken over from HTTP: raw bytes both ways. */
@@ -91,11 +94,11 @@ export class EngineClient {
   }
 
   async #raw(
-    { method = "GET", path, query = {}, headers, json }: EngineRequest,
+    { method = "GET", path, query = {}, headers, json, body: pieces }: EngineRequest,
     extra: Readonly<Record<string, string>>,
   ): Promise<{ answer: HttpAnswer; connection: Connection }> {
-    const parameters = Object.entries(query).flatMap(([key, value]) =>
-      value === undefined ? [] : [`${key}=${encodeURIComponent(String(value))}`],
+    const parameters = Object.entries(query).flatMap(([key, value = []]) =>
+      [value].flat().map((one) => `${key}=${encodeURIComponent(String(one))}`),
     );
     const target = parameters.length > 0 ? `${path}?${parameters.join("&")}` : path;
     const body = json === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(json));
@@ -107,7 +110,9 @@ export class EngineClient {
         Host: "api.moby.localhost",
         "User-Agent": `Docker-Client/${VERSION} (linux)`,
         ...(json !== undefined && { "Content-Type": "application/json" }),
-        ...((json !== undefined || method === "POST") && { "Content-Length": String(body.length) }),
+        ...(pieces
+          ? { "Transfer-Encoding": "chunked" }
+          : (json !== undefined || method === "POST") && { "Content-Length": String(body.length) }),
         Connection: "close",
         ...headers,
         ...extra,
@@ -116,6 +121,7 @@ export class EngineClient {
     );
     try {
       await connection.write(request);
+      if (pieces) await sendChunks(connection, pieces);
       return { answer: await readAnswer(connection, method), connection };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -136,6 +142,17 @@ export class EngineClient {
     }
     return isOlder(theirs, API_VERSION) ? theirs : API_VERSION;
   }
+}
+
+/** The body of a request in chunks, up to its end or until the engine has enough of it. */
+async function sendChunks(connection: Connection, pieces: AsyncIterable<Buffer>): Promise<void> {
+  for await (const piece of pieces) {
+    if (connection.hasAnswer) return;
+    await connection.write(Buffer.from(`${piece.length.toString(16)}\r\n`));
+    await connection.write(piece);
+    await connection.write(Buffer.from("\r\n"));
+  }
+  await connection.write(Buffer.from("0\r\n\r\n"));
 }
 
 export async function readText({ body }: HttpAnswer): Promise<string> {

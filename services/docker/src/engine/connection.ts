@@ -57,6 +57,11 @@ export class Connection {
     }
   }
 
+  /** The peer has said something, or has gone. */
+  get hasAnswer(): boolean {
+    return this.#buffered > 0 || this.#ended;
+  }
+
   /** End our direction only. */
   closeWrite(): void {
     this.#socket?.shutdown();

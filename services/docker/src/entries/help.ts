@@ -1,12 +1,17 @@
 import type { Command } from "../command.ts";
+import { commands as archivesCommands } from "./archives.ts";
 import { commands as attachCommands } from "./attach.ts";
 import { commands as createCommands } from "./create.ts";
+import { commands as diffCommands } from "./diff.ts";
+import { commands as diskUsageCommands } from "./disk-usage.ts";
 import { commands as execCommands } from "./exec.ts";
+import { commands as historyCommands } from "./history.ts";
 import { commands as imagesCommands } from "./images.ts";
 import { commands as infoCommands } from "./info.ts";
 import { commands as inspectCommands } from "./inspect.ts";
 import { commands as lifecycleCommands } from "./lifecycle.ts";
 import { commands as logsCommands } from "./logs.ts";
+import { commands as pruneCommands } from "./prune.ts";
 import { commands as psCommands } from "./ps.ts";
 import { commands as pullCommands } from "./pull.ts";
 import { commands as rmiCommands } from "./rmi.ts";
@@ -20,6 +25,11 @@ export { cli } from "../cli.ts";
 
 /** All of them, for the help about them and for words that name none. */
 export const commands: Record<string, Command> = {
+  ...archivesCommands,
+  ...diffCommands,
+  ...diskUsageCommands,
+  ...historyCommands,
+  ...pruneCommands,
   ...attachCommands,
   ...createCommands,
   ...execCommands,

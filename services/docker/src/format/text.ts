@@ -55,3 +55,9 @@ export function goTime(seconds: number): string {
     .find(({ type }) => type === "timeZoneName")?.value;
   return `${day} ${time} ${zone} ${name ?? "UTC"}`;
 }
+
+/** Unix seconds as RFC 3339 in local time: `2026-11-23T23:52:13Z`. */
+export function rfc3339(seconds: number): string {
+  const [day = "", time = "", zone = ""] = goTime(seconds).split(" ");
+  return `${day}T${time}${zone === "+0000" ? "Z" : `${zone.slice(0, 3)}:${zone.slice(3)}`}`;
+}
