@@ -52,6 +52,21 @@ test("create, start and exit of a task arrive once each, the exit from the shim"
   await docker("rm", "-f", id);
 });
 
+test("memory that runs out deep inside is told, and the container lives on", async () => {
+  const script = "sh -c 'sleep 0.2; tail /dev/zero; true'; exec sleep 1000";
+  const id = await docker("run", "-d", "--memory", "16m", world().busybox, "sh", "-c", script);
+  await eventually(() => of(id, "/tasks/oom").length > 0, { what: "the oom event on NATS" });
+  const state = () => docker("inspect", "-f", "{{.State.Running}} {{.State.OOMKilled}}", id);
+  await eventually(async () => (await state()) === "true true", { what: "docker inspect to tell" });
+  const filters = ["--filter", `container=${id}`, "--filter", "event=oom"];
+  const shown = ["--since", "1m", "--until", "0s", "--format", "{{.Action}}"];
+  // The client makes whole seconds of "now".
+  await eventually(async () => (await docker("events", ...shown, ...filters)) === "oom", {
+    what: "docker events to show it once",
+  });
+  await docker("rm", "-f", id);
+});
+
 test("the exit arrives although dockerd and containerd are dead", async () => {
   const { suite } = world().engine;
   const id = await docker("run", "-d", world().busybox, "sh", "-c", "sleep 1; exit 6");

@@ -3,12 +3,13 @@ import { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, isErrno } from "@longshore/errors";
 import { kill, mkdirAll, readText, writeFile } from "@longshore/syscalls";
-import { locateCgroup, membershipOf, oomKills } from "./cgroup.ts";
+import { membershipOf } from "./cgroup.ts";
 import type { EventSender } from "./event-sender.ts";
 import { forgetExit, recordExit } from "./exit-record.ts";
 import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
 import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
+import { OomTeller } from "./oom.ts";
 import { removeIfThere } from "./paths.ts";
 import { onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
 import { mountRootfs } from "./rootfs.ts";
@@ -34,9 +35,10 @@ export class Task {
   readonly #options: Options;
   readonly #unmount: () => void;
   readonly #execs = new Map<string, ManagedProcess>();
-  /** The init process's cgroups. */
-  #membership = "";
-  #oomKills = 0n;
+  readonly #oom = new OomTeller(
+    () => this.#surroundings.events.send("/tasks/oom", { containerId: this.id }),
+    (error) => log().warn({ id: this.id, err: error }, "out of memory is not watched for"),
+  );
 
   /**
    * Make the container: mount its root, have the runtime create it. On failure nothing is left.
@@ -108,6 +110,7 @@ export class Task {
         // It may have ended already; the news of that waits for the news of this.
         process.move("start");
         events.send("/tasks/start", { containerId: this.id, pid: process.pid });
+        if (this.isAlive) this.#oom.started();
       } else {
         await this.#startExec(process);
         events.send("/tasks/exec-started", { containerId: this.id, execId, pid: process.pid });
@@ -192,6 +195,7 @@ export class Task {
       forgetExit(this.bundle, execId);
       return process;
     }
+    this.#oom.close();
     await this.#deleteContainer();
     process.move("delete");
     await process.dispose();
@@ -267,7 +271,7 @@ export class Task {
           checkpoint: "",
           pid: init.pid,
         });
-        this.#membership = membershipOf(init.pid);
+        this.#oom.created(membershipOf(init.pid));
         onEnd(init.pid, (end) => init.exited(end));
       });
     } catch (error) {
@@ -313,7 +317,7 @@ export class Task {
   }
 
   #exited({ execId }: ManagedProcess, { pid, status, at }: ProcessEnd): void {
-    if (status === 128 + SIGKILL) this.#tellOom();
+    if (status === 128 + SIGKILL) this.#oom.look();
     this.#surroundings.events.send("/tasks/exit", {
       containerId: this.id,
       id: execId || this.id,
@@ -321,14 +325,6 @@ export class Task {
       exitStatus: status,
       exitedAt: at,
     });
-  }
-
-  /** A process was killed. If by the kernel for want of memory, that is told before its exit. */
-  #tellOom(): void {
-    const kills = oomKills(locateCgroup(this.#membership));
-    if (kills <= this.#oomKills) return;
-    this.#oomKills = kills;
-    this.#surroundings.events.send("/tasks/oom", { containerId: this.id });
   }
 }
 

@@ -215,6 +215,43 @@ describe.skipIf(!canRun)("the shim, with Debian's runc", () => {
     ]);
   }, 30_000);
 
+  test("a process deep inside that the kernel killed is told, each time once, and the container lives on", async () => {
+    await using harness = new Harness();
+    const hungry = "dd if=/dev/zero of=/dev/null bs=256M count=1";
+    const container = await harness.container({
+      args: ["sh", "-c", `while read x; do sh -c '${hungry}; true' 2>/dev/null; echo "$x"; done`],
+      edit: (spec) => {
+        spec.linux.resources = { memory: { limit: 16 << 20, swap: 16 << 20 } };
+      },
+    });
+    const { uri, file, socketPath } = stdioOf(container);
+    await container.create({ stdin: uri, stdout: uri });
+    const { client } = await attach(socketPath);
+    await container.start();
+    for (const round of [1, 2, 3]) {
+      await client.write(Buffer.from(`${round}\n`));
+      await until(() => logEntries(file).length === round, "the end of the round");
+      await until(
+        () => harness.topics(container).filter((topic) => topic === "/tasks/oom").length >= round,
+        `oom event ${round}`,
+      );
+    }
+    expect((await container.task.state({ id: container.id, execId: "" })).status).toBe(2);
+    await container.kill(9);
+    expect(await container.finish()).toEqual({ exitStatus: 137 });
+    expect(harness.topics(container)).toEqual([
+      ...[
+        "/tasks/create",
+        "/tasks/start",
+        "/tasks/oom",
+        "/tasks/oom",
+        "/tasks/oom",
+        "/tasks/exit",
+        "/tasks/delete",
+      ],
+    ]);
+  }, 30_000);
+
   test("a killed shim's container is cleaned up by delete", async () => {
     await using harness = new Harness();
     const container = await harness.container({ args: ["sleep", "1000"] });

@@ -3,6 +3,7 @@ import type { Envelope } from "@longshore/api/containerd/types/event";
 import { fromTimestamp } from "../containerd/timestamp.ts";
 import type { Engine } from "../engine.ts";
 import { handleExecExit } from "../execs/run-exec.ts";
+import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { handleExit } from "./exit-container.ts";
 import { reconcileContainers } from "./reconcile.ts";
@@ -77,4 +78,5 @@ function noteOom(engine: Engine, id: string): void {
   const container = engine.containers.get(id);
   if (!container) return;
   void container.lock.run(() => updateState(engine, container, { oomKilled: true })).catch(() => {});
+  emitContainerEvent(engine, container, "oom");
 }

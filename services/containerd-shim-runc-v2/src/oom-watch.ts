@@ -1,0 +1,86 @@
+import { type MemoryGroup, OomNotifier } from "@longshore/cgroups/oom";
+import { F_DUPFD_CLOEXEC, fcntl } from "@longshore/syscalls";
+import { unwatch, type Watched, watch } from "./io/readiness.ts";
+
+/** Before the next try, should the copy have been closed for nothing. */
+const PAUSE_MS = 1000;
+
+/**
+ * Watches for a container's memory running out, from when it was made until it is closed or the cgroup removed. What happened
+ * before, and what is found otherwise, is told as well, and nothing twice.
+ */
+export class OomWatch implements Watched {
+  readonly #notifier: OomNotifier;
+  readonly #unified: boolean;
+  readonly #onOom: () => void;
+  #told: number;
+  #poll: { terminate(): void } | undefined;
+  #closed = false;
+
+  /** @param told how many kills were told already */
+  constructor(group: MemoryGroup, told: number, onOom: () => void) {
+    this.#notifier = new OomNotifier(group);
+    this.#unified = group.unified;
+    this.#told = told;
+    this.#onOom = onOom;
+    this.look();
+    if (group.unified) watch(this.#notifier.fd, this);
+    else void this.#waitForEvent();
+  }
+
+  /** Tell of kills that nobody told of. */
+  look(): void {
+    const { kills } = this.#notifier;
+    if (kills <= this.#told) return;
+    this.#told = kills;
+    this.#notifier.drain();
+    this.#onOom();
+  }
+
+  onReady(): void {
+    this.#take();
+  }
+
+  /** False: there was nothing. */
+  #take(): boolean {
+    if (this.#closed || !this.#notifier.drain()) return false;
+    if (this.#notifier.isGone) {
+      this.close();
+    } else if (this.#unified) {
+      this.look();
+    } else {
+      // v1 tells before the kill, and also when nothing is killed because that was switched off.
+      this.#told = Math.max(this.#notifier.kills, this.#told + 1);
+      this.#onOom();
+    }
+    return true;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    unwatch(this);
+    this.#poll?.terminate();
+    this.#notifier[Symbol.dispose]();
+  }
+
+  /**
+   * An eventfd raises no SIGIO, and reading it as a stream would cost 50 kB. So the event loop is given a copy of it as if it were a
+   * connection: when it becomes readable, receiving from it fails, which closes the connection and the copy.
+   */
+  async #waitForEvent(): Promise<void> {
+    const copy = fcntl(this.#notifier.fd, F_DUPFD_CLOEXEC);
+    const again = () => {
+      if (!this.#closed) void this.#waitForEvent();
+    };
+    const socket = {
+      data() {},
+      close: () => {
+        if (this.#take()) again();
+        else setTimeout(again, PAUSE_MS);
+      },
+    };
+    this.#poll = await Bun.connect({ fd: copy, socket } as unknown as Bun.UnixSocketOptions);
+    if (this.#closed) this.#poll.terminate();
+  }
+}
