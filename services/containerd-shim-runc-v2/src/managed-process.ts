@@ -91,6 +91,8 @@ export class ManagedProcess {
     this.#isGone = true;
     if (this.end && !this.io.drain()) await Promise.race([this.io.done, Bun.sleep(DELIVERY_MS)]);
     this.io.close();
+    // What they write is whole when the answer is there.
+    await this.io.finish();
   }
 
   /** @throws EngineError `not_found` when it has ended or never began */

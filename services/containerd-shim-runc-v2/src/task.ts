@@ -231,6 +231,8 @@ export class Task {
         socketDirectory: this.#surroundings.socketDirectory,
         uid: this.#options.ioUid,
         gid: this.#options.ioGid,
+        id: execId || this.id,
+        namespace: this.#surroundings.namespace,
         onTrouble: (what, error) => log().warn({ id: this.id, execId, err: error }, what),
       },
     );
@@ -253,6 +255,7 @@ export class Task {
       this.id,
     ];
     try {
+      await init.io.ready();
       await whileStarting(async () => {
         await this.#runc.run("OCI runtime create failed", args, { stdio: init.io.child });
         try {
@@ -292,6 +295,7 @@ export class Task {
       this.id,
     ];
     try {
+      await io.ready();
       await whileStarting(async () => {
         await this.#runc.run("OCI runtime exec failed", args, { stdio: io.child });
         process.pid = readPid(pidFile);

@@ -47,20 +47,6 @@ describe.skipIf(!canRun)("the shim's wires", () => {
     await container.finish();
   }, 30_000);
 
-  test("file:// is appended to; binary:// and unknown schemes are refused, and nothing is left", async () => {
-    await using harness = new Harness();
-    const container = await harness.container({ args: ["echo", "hello"] });
-    const file = path.join(container.dir, "new/out");
-    await expect(container.create({ stdout: "binary:///bin/true" })).rejects.toThrow(
-      "binary:// is not supported",
-    );
-    expect(fs.readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(container.bundle);
-    await container.create({ stdout: `file://${file}` });
-    await container.start();
-    await container.finish();
-    expect(fs.readFileSync(file, "utf8")).toBe("hello\n");
-  }, 30_000);
-
   test("events reach NATS in order, those of its absence too; containerd is told which it need not pass on", async () => {
     if (!natsServer) return;
     await using harness = new Harness();

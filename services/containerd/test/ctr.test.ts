@@ -49,6 +49,33 @@ describe.skipIf(!haveCtr)("Debian's ctr", () => {
     expect((await daemon.ctr("containers", "info", "c1")).stderr).toContain("not found");
   });
 
+  test.skipIf(!present.some(({ name }) => name === "our shim"))(
+    "run --log-uri with a program and a file",
+    async () => {
+      const dir = fs.mkdtempSync("/tmp/ls-log-");
+      try {
+        fs.writeFileSync(
+          `${dir}/log.sh`,
+          `#!/bin/sh\nexec 5>&-\n{ echo "$CONTAINER_NAMESPACE $CONTAINER_ID $*"; cat <&3; } > ${dir}/out\ncat <&4 > ${dir}/err\n`,
+          { mode: 0o755 },
+        );
+        const shim = present.find(({ name }) => name === "our shim")?.runtime ?? "";
+        const run = (uri: string, id: string) =>
+          daemon.out(
+            ...["run", "--rm", "--rootfs", "--runtime", shim, "--log-uri", uri, daemon.rootfs, id],
+            ...["/bin/sh", "-c", "echo out; echo err >&2"],
+          );
+        await run(`binary://${dir}/log.sh?--level=high`, "b1");
+        expect(fs.readFileSync(`${dir}/out`, "utf8")).toBe(`${daemon.namespace} b1 --level high\nout\n`);
+        expect(fs.readFileSync(`${dir}/err`, "utf8")).toBe("err\n");
+        await run(`file://${dir}/file`, "b2");
+        expect(fs.readFileSync(`${dir}/file`, "utf8").split("\n").sort()).toEqual(["", "err", "out"]);
+      } finally {
+        fs.rmSync(dir, { recursive: true });
+      }
+    },
+  );
+
   test("a runtime that does not exist is refused, and nothing is left", async () => {
     const args = ["run", "--rootfs", "--runtime", "io.containerd.none.v1", daemon.rootfs, "n1", "true"];
     const { status, stderr } = await daemon.ctr(...args);

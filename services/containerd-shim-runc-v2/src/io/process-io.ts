@@ -30,9 +30,11 @@ import {
 } from "@longshore/syscalls";
 import { dirname } from "../paths.ts";
 import { AttachServer } from "./attach-server.ts";
+import type { BinaryLogger } from "./binary-logger.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { FdSink } from "./fd-sink.ts";
 import type { LogCompressor } from "./log-compressor.ts";
+import { type LoggingUri, parseLoggingUri } from "./logging-uri.ts";
 import { OutputPump } from "./output-pump.ts";
 import { readSome, unwatch, type Watched, watch } from "./readiness.ts";
 import type { Sink } from "./sink.ts";
@@ -53,6 +55,9 @@ export interface ProcessIoOptions {
   socketDirectory: string;
   uid: number;
   gid: number;
+  /** What a logging program is told: the container's id or the exec's, and the namespace. */
+  id: string;
+  namespace: string;
   onTrouble: (what: string, error: unknown) => void;
 }
 
@@ -69,6 +74,7 @@ export class ProcessIo {
   readonly #childFds: number[] = [];
   readonly #pumps: OutputPump[] = [];
   readonly #logs: JsonFileWriter[] = [];
+  readonly #loggers = new Map<string, BinaryLogger>();
   readonly #undo: (() => void)[] = [];
   #console: ConsoleSocket | undefined;
   #master: number | undefined;
@@ -82,8 +88,12 @@ export class ProcessIo {
     this.request = request;
     this.#options = options;
     try {
-      if (request.terminal) this.#console = new ConsoleSocket(options.socketDirectory);
-      else this.#openPipes();
+      if (request.terminal) {
+        this.#console = new ConsoleSocket(options.socketDirectory);
+        if (isBinary(request.stdout)) this.#logger(parseLoggingUri(request.stdout));
+      } else {
+        this.#openPipes();
+      }
       this.#openAttach();
     } catch (error) {
       this.close();
@@ -94,6 +104,15 @@ export class ProcessIo {
   /** Where runc sends the terminal; undefined without one. */
   get consolePath(): string | undefined {
     return this.#console?.path;
+  }
+
+  /**
+   * Whoever takes the output is ready for it.
+   *
+   * @throws EngineError `unknown` when a logging program doesn't get ready
+   */
+  async ready(): Promise<void> {
+    for (const logger of this.#loggers.values()) await logger.ready;
   }
 
   /** runc has started the process (or made it, ready to start): take the terminal, begin to copy. */
@@ -126,6 +145,11 @@ export class ProcessIo {
     setWindowSize(this.#master, size);
   }
 
+  /** Tell logging programs that no more will come, and wait for their ends. */
+  async finish(): Promise<void> {
+    await Promise.all([...this.#loggers.values()].map((logger) => logger.end()));
+  }
+
   /** Release everything, delivered or not. */
   close(): void {
     for (const fd of this.#childFds.splice(0)) close(fd);
@@ -134,6 +158,7 @@ export class ProcessIo {
     this.#stdin?.close();
     for (const undo of this.#undo.splice(0)) undo();
     for (const log of this.#logs.splice(0)) log.close();
+    void this.finish();
     this.#attach?.close();
   }
 
@@ -144,7 +169,10 @@ export class ProcessIo {
   }
 
   #openPipes(): void {
-    const { stdin, stdout, stderr } = this.request;
+    const { stdin, stdout } = this.request;
+    // As in the original, what is no FIFO takes both streams.
+    const both = /^(binary|file):\/\//.test(stdout);
+    const stderr = this.request.stderr || (both ? stdout : "");
     if (stdin !== "") {
       const [readEnd, writeEnd] = this.#pipe();
       this.child[0] = readEnd;
@@ -174,7 +202,8 @@ export class ProcessIo {
 
   #addSinks(pump: OutputPump, target: string, stream: LogStream): void {
     if (!isStdioUri(target)) {
-      pump.addSink(this.#fileSink(target, pump));
+      const uri = parseLoggingUri(target);
+      pump.addSink(uri.scheme === "binary" ? this.#logger(uri).sink(stream) : this.#fileSink(uri, pump));
       return;
     }
     const { log } = parseStdioUri(target);
@@ -211,9 +240,24 @@ export class ProcessIo {
     return writer;
   }
 
+  /** One program for both streams. */
+  #logger(uri: LoggingUri): BinaryLogger {
+    const key = `${uri.path}?${uri.query}`;
+    let logger = this.#loggers.get(key);
+    if (!logger) {
+      const { BinaryLogger } = require("./binary-logger.ts") as typeof import("./binary-logger.ts");
+      const { id, namespace } = this.#options;
+      const onRoom = () => {
+        for (const pump of this.#pumps) pump.resume();
+      };
+      logger = new BinaryLogger(uri, { id, namespace, onRoom });
+      this.#loggers.set(key, logger);
+    }
+    return logger;
+  }
+
   /** A FIFO as containerd's clients make them, or a file: `file://PATH`, made if need be, or a plain file's path. */
-  #fileSink(target: string, pump: OutputPump): Sink {
-    const [, scheme = "fifo", name = target] = /^([a-z0-9-]+):\/\/(.*)$/.exec(target) ?? [];
+  #fileSink({ scheme, path: name }: LoggingUri, pump: OutputPump): Sink {
     if (scheme === "file") {
       mkdirAll(dirname(name));
       return new FdSink(openFile(name, APPEND | O_CREAT, 0o644), () => pump.resume());
@@ -250,7 +294,7 @@ export class ProcessIo {
     this.#stdin = sink;
     this.#closeStdin = () => sink.end();
     if (isStdioUri(stdin)) return;
-    const name = stdin.replace(/^fifo:\/\//, "");
+    const { path: name } = parseLoggingUri(stdin);
     if (!isFifo(name)) throw new EngineError("invalid_argument", `stdin ${stdin} is not a FIFO`);
     source = new FifoSource(name, sink);
     const { closeKeeper } = source;
@@ -353,6 +397,10 @@ class FifoSource implements Watched {
     if (this.#keeper !== undefined) close(this.#keeper);
     this.#keeper = undefined;
   }
+}
+
+function isBinary(target: string): boolean {
+  return target.startsWith("binary://");
 }
 
 function isFifo(name: string): boolean {
