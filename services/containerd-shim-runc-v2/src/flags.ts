@@ -12,7 +12,7 @@ export interface Flags {
   /** Our socket, told to the long-lived process by `start`. */
   socket: string;
   debug: boolean;
-  action: "start" | "delete" | "serve";
+  action: "start" | "delete" | "serve" | "info";
 }
 
 const STRINGS: Record<string, "namespace" | "id" | "address" | "publishBinary" | "bundle" | "socket"> = {
@@ -24,7 +24,7 @@ const STRINGS: Record<string, "namespace" | "id" | "address" | "publishBinary" |
   socket: "socket",
 };
 
-/** @throws UsageError for anything that is not documented, or `-info`, which is not served */
+/** @throws UsageError for anything that is not documented */
 export function parseFlags(argv: readonly string[]): Flags {
   const flags: Flags = {
     namespace: "",
@@ -52,11 +52,12 @@ export function parseFlags(argv: readonly string[]): Flags {
     } else if (name === "debug") {
       flags.debug = inline !== "false";
     } else if (name === "info") {
-      throw new UsageError("-info is not supported");
+      flags.action = "info";
     } else {
       throw new UsageError(`flag provided but not defined: -${name}`);
     }
   }
+  if (flags.action === "info") return flags;
   if (flags.namespace === "") throw new UsageError("shim namespace cannot be empty");
   if (flags.id === "" && flags.action !== "serve") throw new UsageError("shim id cannot be empty");
   return flags;

@@ -3,6 +3,7 @@ import { type Flags, parseFlags } from "./flags.ts";
 
 const HELP = `
 Usage: containerd-shim-runc-v2 -namespace NS -address SOCKET -publish-binary BINARY -id ID [-bundle DIR] [-debug] start|delete
+       containerd-shim-runc-v2 -info
 
 containerd's shim for runc: parent of one container, keeper of its stdio and exit status. Started by containerd with the
 bundle as working directory and the runtime's options on stdin; "start" prints the address of its ttrpc socket.
@@ -14,6 +15,7 @@ bundle as working directory and the runtime's options on stdin; "start" prints t
   -bundle DIR              the bundle, when it is not the working directory
   -socket PATH             where to listen (without an action: the long-lived process itself, its socket as descriptor 3)
   -debug                   log more, to the bundle's log
+  -info                    print what this and the runtime can do, a RuntimeInfo in protobuf; takes the options on stdin
   -v, --version            print the version
   -h, --help               print this
 `;

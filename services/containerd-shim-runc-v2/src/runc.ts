@@ -67,7 +67,11 @@ export class Runc {
 
 let nextLog = 1;
 
-function findRunc(binary: string): string {
+/**
+ * @param binary a name on PATH, or a path; empty: ours, beside this executable, or else `runc` on PATH
+ * @throws EngineError `not_found`
+ */
+export function findRunc(binary: string): string {
   if (binary.includes("/")) return binary;
   const beside = `${dirname(process.execPath)}/${binary || "runc"}`;
   if (binary === "" && exists(beside)) return beside;

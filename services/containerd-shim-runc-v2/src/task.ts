@@ -1,5 +1,5 @@
 import type { CreateTaskRequest, ExecProcessRequest } from "@longshore/api/containerd/runtime/task/v2/shim";
-import { Options } from "@longshore/api/containerd/types/runc/options/oci";
+import type { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, isErrno } from "@longshore/errors";
 import { kill, mkdirAll, readText, writeFile } from "@longshore/syscalls";
@@ -10,6 +10,7 @@ import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
 import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { OomTeller } from "./oom.ts";
+import { runcOptions } from "./options.ts";
 import { removeIfThere } from "./paths.ts";
 import { onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
 import { mountRootfs } from "./rootfs.ts";
@@ -52,6 +53,10 @@ export class Task {
     }
     const { bundle } = request;
     const options = runcOptions(request.options);
+    if (options.shimCgroup !== "") {
+      const { joinCgroup } = require("./shim-cgroup.ts") as typeof import("./shim-cgroup.ts");
+      joinCgroup(options.shimCgroup);
+    }
     const root = `${options.root || DEFAULT_ROOT}/${surroundings.namespace}`;
     const { binaryName: binary, systemdCgroup } = options;
     const runc = new Runc({ binary, root, systemdCgroup, bundle });
@@ -330,20 +335,6 @@ export class Task {
       exitedAt: at,
     });
   }
-}
-
-/** @throws EngineError `invalid_argument` for options that are not runc's */
-function runcOptions(any: Any | undefined): Options {
-  if (!any || any.typeUrl === "") return Options.fromPartial({});
-  const type = any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1);
-  if (type !== "containerd.runc.v1.Options") {
-    throw new EngineError("invalid_argument", `runtime options of type ${type} are not runc's`);
-  }
-  const options = Options.decode(any.value);
-  if (options.shimCgroup !== "") {
-    throw new EngineError("unimplemented", "the runtime option shim_cgroup is not supported");
-  }
-  return options;
 }
 
 function readPid(file: string): number {

@@ -65,6 +65,8 @@ export interface ContainerOptions {
   runc?: string | undefined;
   terminal?: boolean;
   env?: Record<string, string>;
+  /** The runtime option. */
+  shimCgroup?: string;
   /** Don't connect over ttrpc. */
   connect?: boolean;
   /** Changes to the specification before it is written. */
@@ -142,6 +144,7 @@ export class TestContainer {
       Options.fromPartial({
         binaryName: this.options.runc ?? peerRunc ?? "",
         root: path.join(this.dir, "runc"),
+        shimCgroup: this.options.shimCgroup ?? "",
       }),
     ).finish();
     return { typeUrl: "containerd.runc.v1.Options", value: Buffer.from(value) };

@@ -1,0 +1,4 @@
+import { info } from "../info.ts";
+import { run } from "../run.ts";
+
+run(info);
