@@ -1,9 +1,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { findExecutable, mixedBinDir, realContainerd, realDockerd } from "@longshore/suite";
+import { mixedBinDir, realContainerd, realDockerd } from "@longshore/suite";
 import { eventually, type TempDir, tempDir } from "@longshore/testkit";
-import { crunWay } from "./crun.ts";
 import { anyReal, binDir, skipped, useWorld, type World } from "./world.ts";
 
 /** What must work whichever of the components are the real ones. `flags` are given to each `docker run`. */
@@ -82,11 +81,10 @@ function binDirWith(replace: Record<string, string>): string {
 const SHIM = "containerd-shim-runc-v2";
 const system = (name: string) =>
   ["/usr/sbin", "/usr/bin"].map((dir) => `${dir}/${name}`).find((file) => fs.existsSync(file));
-const [runc, crun, shim] = [system("runc"), findExecutable("crun"), system(SHIM)];
+const [runc, shim] = [system("runc"), system(SHIM)];
 const containerd = realContainerd();
 const dockerd = realDockerd();
 const absent = (peer: unknown) => (peer ? undefined : "the peer is not installed");
-const { flags: crunFlags = [], refusal: noCrun } = crunWay(crun);
 
 swap("our engine on the real containerd, shim and runc", absent(containerd), () => {
   mainJob(useWorld({ components: { ...(containerd && { containerd }) } }));
@@ -96,12 +94,6 @@ swap("our engine with the real shim", absent(shim), () => {
 });
 swap("our engine with the real runc", absent(runc), () => {
   mainJob(useWorld(() => ({ binDir: binDirWith({ runc: runc ?? "" }) })));
-});
-swap("our engine with crun", noCrun, () => {
-  mainJob(
-    useWorld(() => ({ binDir: binDirWith({ runc: crun ?? "" }) })),
-    ...crunFlags,
-  );
 });
 swap("the real dockerd on our containerd, shim and runc", absent(dockerd), () => {
   mainJob(
@@ -153,4 +145,3 @@ function addedRuntime(runtime: string, ...flags: string[]): void {
   mainJob(world, "--runtime", "other", ...flags);
 }
 swap("dockerd --add-runtime with the real runc", absent(runc), () => addedRuntime(runc ?? ""));
-swap("dockerd --add-runtime with crun", noCrun, () => addedRuntime(crun ?? "", ...crunFlags));

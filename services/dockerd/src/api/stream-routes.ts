@@ -3,7 +3,7 @@ import { encodeFrame, STDERR, STDOUT } from "@longshore/stdio";
 import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import { isRunning } from "../containers/container-status.ts";
-import { containerStdio } from "../containers/start-container.ts";
+import { runningStdio } from "../containers/start-container.ts";
 import { type Engine, logPath } from "../engine.ts";
 import type { ApiCall, Hijacked } from "../http/call.ts";
 import type { Route } from "../http/server.ts";
@@ -80,7 +80,7 @@ async function attachContainer(engine: Engine, call: ApiCall, container: Contain
 async function nextStdio(engine: Engine, container: Container, signal: AbortSignal) {
   if (isRunning(container.record.state.status)) {
     const { stdio: kind } = container.record;
-    if (kind !== "") container.stdio ??= containerStdio(engine, container.record, kind);
+    if (kind !== "") container.stdio ??= runningStdio(engine, container.record, kind);
     return container.stdio ? connect(container.stdio) : undefined;
   }
   return new Promise<Awaited<ReturnType<ProcessStdio["connect"]>> | undefined>((resolve, reject) => {

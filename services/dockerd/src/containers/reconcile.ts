@@ -13,7 +13,7 @@ import { updateState } from "./container-record.ts";
 import { isRunning } from "./container-status.ts";
 import { handleExit } from "./exit-container.ts";
 import { removeContainer } from "./remove-container.ts";
-import { containerStdio, killTask } from "./start-container.ts";
+import { killTask, runningStdio } from "./start-container.ts";
 
 const LOST = 255;
 
@@ -76,7 +76,7 @@ async function adopt(engine: Engine, container: Container, task: Process): Promi
   const { stdio } = container.record;
   if (stdio === "") return;
   // FIFOs are read by this daemon, or the process blocks; sockets wait until somebody asks.
-  if (stdio === "fifo") container.stdio ??= containerStdio(engine, container.record, stdio);
+  if (stdio === "fifo") container.stdio ??= runningStdio(engine, container.record, stdio);
 }
 
 /** An exec may have ended while nobody told of it. */

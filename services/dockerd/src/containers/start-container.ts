@@ -86,6 +86,7 @@ async function launch(engine: Engine, container: Container): Promise<void> {
   container.startWaiters.clear();
   container.stopRequested = false;
   const { pid } = await containerd.tasks.start({ containerId: id, execId: "" });
+  io.started();
   await updateState(
     engine,
     container,
@@ -214,12 +215,19 @@ async function createTask(engine: Engine, container: Container): Promise<Process
   }
 }
 
-/** The stdio of a container's init process; also of one that runs since before this daemon did. */
-export function containerStdio(
+/** The stdio of an init process that runs since before this daemon did. */
+export function runningStdio(
   engine: Engine,
   record: ContainerRecord,
   kind: "longshore" | "fifo",
 ): ProcessStdio {
+  const io = containerStdio(engine, record, kind);
+  io.started();
+  return io;
+}
+
+/** The stdio of a container's init process. */
+function containerStdio(engine: Engine, record: ContainerRecord, kind: "longshore" | "fifo"): ProcessStdio {
   const { id, config, hostConfig } = record;
   const options = logOptionsOf(hostConfig);
   const log: JsonFileLog | undefined = options && { path: logPath(engine, id), ...options };

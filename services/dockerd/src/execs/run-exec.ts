@@ -79,6 +79,7 @@ export async function startExec(
     exec.stdio = stdio;
     const { pid } = await tasks.start(ids);
     exec.pid = pid;
+    stdio.started();
     undo.move();
   } catch (error) {
     const { exitCode, failure } = explainStartFailure(error);

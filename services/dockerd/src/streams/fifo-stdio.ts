@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Duplex } from "node:stream";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import {
   encodeFrame,
   type JsonFileLog,
@@ -26,6 +26,7 @@ export interface FifoStdioOptions {
   onLogError: (error: unknown) => void;
 }
 
+const MAX_WAIT_MS = 50;
 const { O_RDONLY, O_RDWR, O_NONBLOCK } = fs.constants;
 
 /**
@@ -45,6 +46,7 @@ class FifoStdio implements ProcessStdio {
   private open = 0;
   private stdinOpen: boolean;
   private readonly closeIo: () => Promise<void>;
+  private readonly running = Promise.withResolvers<void>();
 
   constructor({ directory, name, stdin, terminal, log, closeIo, onLogError }: FifoStdioOptions) {
     this.closeIo = closeIo;
@@ -75,7 +77,12 @@ class FifoStdio implements ProcessStdio {
     return client;
   }
 
+  started(): void {
+    this.running.resolve();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.running.resolve();
     this.closeStdin();
     for (const file of Object.values(this.uris)) if (file !== "") fs.rmSync(file, { force: true });
   }
@@ -104,11 +111,31 @@ class FifoStdio implements ProcessStdio {
 
   private writeStdin(chunk: Buffer): Promise<void> {
     if (!this.stdinOpen || this.stdinFd === undefined) return Promise.resolve();
-    if (chunk.length === 0) {
-      this.closeStdin();
-      return this.closeIo();
+    if (chunk.length === 0) return this.endStdin();
+    return this.writeAll(this.stdinFd, chunk);
+  }
+
+  /** Not with a sink of Bun's: that keeps an end of the FIFO open until it is collected, so that the process waits for more. */
+  private async writeAll(fd: number, bytes: Buffer): Promise<void> {
+    let waitMs = 1;
+    for (let at = 0; at < bytes.length && this.stdinOpen; ) {
+      try {
+        at += fs.writeSync(fd, bytes, at);
+        waitMs = 1;
+      } catch (error) {
+        if (!isErrno(error, "EAGAIN")) throw error;
+        await Bun.sleep(waitMs); // the pipe is full, the process will read or end
+        waitMs = Math.min(waitMs * 2, MAX_WAIT_MS);
+      }
     }
-    return writeAll(this.stdinFd, chunk);
+  }
+
+  /** A shim opens an exec's FIFOs as it starts the process: ours is the only end before, and what was written is gone with it. */
+  private async endStdin(): Promise<void> {
+    await this.running.promise;
+    if (!this.stdinOpen) return;
+    this.closeStdin();
+    await this.closeIo();
   }
 
   /** Closing both our ends leaves the process with the end of its input. */
@@ -170,12 +197,6 @@ class Client extends Duplex {
     this.decoder.push(chunk);
     this.pending.then(() => callback(), callback);
   }
-}
-
-async function writeAll(fd: number, bytes: Buffer): Promise<void> {
-  const writer = Bun.file(fd).writer();
-  writer.write(bytes);
-  await writer.flush();
 }
 
 function makeFifos(files: string[]): void {

@@ -11,4 +11,6 @@ export interface ProcessStdio extends AsyncDisposable {
    * @throws EngineError `not_found` when the process's output has ended
    */
   connect(): Promise<Duplex>;
+  /** To be called when the process runs: the end of its input, should it have come before, is passed on then. */
+  started(): void;
 }

@@ -22,6 +22,7 @@ export function socketStdio({ socketPath, stdin, terminal, log }: SocketStdioOpt
     kind: "longshore",
     uris: { stdin: stdin ? uri : "", stdout: uri, stderr: terminal ? "" : uri },
     connect: () => connect(socketPath),
+    started: () => {}, // the shim has the socket and the input from the beginning
     async [Symbol.asyncDispose]() {
       fs.rmSync(socketPath, { force: true });
     },
