@@ -25,7 +25,12 @@ export type Shim = (typeof SHIMS)[number];
 /** Those that are there. */
 export const present = SHIMS.filter(({ binary }) => fs.existsSync(binary));
 
+/** The original, for tests of our shim under it. */
+export const REAL_CONTAINERD = "/usr/bin/containerd";
+
 export const haveCtr = fs.existsSync("/usr/bin/ctr");
+
+const OURS = path.join(binDir, "containerd");
 
 /** A containerd of our own, on directories of its own. */
 export class Daemon implements AsyncDisposable {
@@ -43,9 +48,11 @@ export class Daemon implements AsyncDisposable {
   #process: ChildProcess | undefined;
 
   readonly #env: Record<string, string>;
+  readonly #real: boolean;
 
-  constructor(env: Record<string, string> = {}) {
+  constructor(env: Record<string, string> = {}, { real = false }: { real?: boolean } = {}) {
     this.#env = env;
+    this.#real = real;
     makeRootfs(this.rootfs);
   }
 
@@ -64,15 +71,23 @@ export class Daemon implements AsyncDisposable {
     const places = ["--address", this.address, "--root", this.root, "--state", this.state];
     const log = fs.openSync(this.logFile, "a");
     const before = fs.fstatSync(log).size;
-    const child = spawn(path.join(binDir, "containerd"), [...places, ...args], {
+    const [binary, config] = this.#real ? [REAL_CONTAINERD, ["--config", this.#writeConfig()]] : [OURS, []];
+    const child = spawn(binary, [...config, ...places, ...args], {
       stdio: ["ignore", log, log],
       env: { ...process.env, ...this.#env },
     });
     fs.closeSync(log);
     this.#process = child;
-    const serving = () => this.log().slice(before).includes('"msg":"serving"');
+    const ready = this.#real ? "containerd successfully booted" : '"msg":"serving"';
+    const serving = () => this.log().slice(before).includes(ready);
     await eventually(() => child.exitCode !== null || serving(), { what: "containerd serving" });
     if (child.exitCode !== null) throw new Error(`containerd ended with ${child.exitCode}: ${this.log()}`);
+  }
+
+  #writeConfig(): string {
+    const file = path.join(this.dir.path, "config.toml");
+    fs.writeFileSync(file, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n');
+    return file;
   }
 
   /** Send it a signal, and wait for its end. */
