@@ -3,7 +3,7 @@ import { EngineError } from "@longshore/errors";
 /** Throws an EngineError naming the field when a value has the wrong shape. */
 export type Check = (value: unknown, field: string) => void;
 
-function wrong(field: string, expected: string): never {
+export function wrong(field: string, expected: string): never {
   throw new EngineError("invalid_argument", `invalid ${field}: must be ${expected}`);
 }
 

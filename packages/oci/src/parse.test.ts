@@ -22,6 +22,7 @@ test("parseSpec() takes what it knows and leaves members alone that no specifica
 test.each([
   [{ process: { cwd: "/", user: { uid: -5 } } }, "process.user.uid", "invalid_argument"],
   [{ process: { cwd: "/", args: ["a\0b"] } }, "process.args[0]", "invalid_argument"],
+  [{ hooks: { poststop: [{ path: "true" }] } }, "hooks.poststop[0].path", "invalid_argument"],
   [{ linux: { namespaces: [{ type: "moon" }] } }, "linux.namespaces[0].type", "invalid_argument"],
   [{ linux: { intelRdt: { schemata: "x" } } }, "linux.intelRdt.schemata", "invalid_argument"],
   [
@@ -42,6 +43,7 @@ test.each([
 
 test("parseSpec() says what is wrong with text that is no JSON", () => {
   expect(failure(() => parseSpec("{")).message).toContain("config.json is not JSON");
+  expect(failure(() => parseSpec("[]")).message).toBe("invalid config.json: must be an object");
 });
 
 test("parseProcess() and parseResources() check their object alone", () => {

@@ -1,4 +1,16 @@
-import { array, boolean, type Check, integer, object, oneOf, record, string, unsupported } from "./check.ts";
+import {
+  array,
+  asObject,
+  boolean,
+  type Check,
+  integer,
+  object,
+  oneOf,
+  record,
+  string,
+  unsupported,
+  wrong,
+} from "./check.ts";
 import { parseJson } from "./parse-json.ts";
 import { processCheck } from "./parse-process.ts";
 import { HOOK_NAMES, NAMESPACE_TYPES, type Resources, type Spec } from "./spec.ts";
@@ -92,7 +104,13 @@ const seccompCheck = object(
   ["defaultAction"],
 );
 
-const hook = object({ path: string, args: strings, env: strings, timeout: integer(1) }, ["path"]);
+/** Looked for nowhere: what a name alone finds is the caller's environment's. */
+const absolutePath: Check = (value, field) => {
+  string(value, field);
+  if (!String(value).startsWith("/")) wrong(field, "an absolute path");
+};
+
+const hook = object({ path: absolutePath, args: strings, env: strings, timeout: integer(1) }, ["path"]);
 
 const device = object(
   {
@@ -182,9 +200,9 @@ const specCheck: Check = object(
  * @throws EngineError `invalid_argument` or `unimplemented`, naming the field
  */
 export function parseSpec(text: string): Spec {
-  const spec = parseJson(text, "config.json");
+  const spec = asObject(parseJson(text, "config.json"), "config.json");
   specCheck(spec, "");
-  return spec as Spec;
+  return spec as unknown as Spec;
 }
 
 /** The `resources` object alone, as `update --resources` takes it. */

@@ -12,7 +12,7 @@ export const CREATE_FLAGS = {
   "pid-file": "value",
   "no-pivot": "switch",
   "no-new-keyring": "switch",
-  "preserve-fds": "value",
+  "preserve-fds": "number",
   "pidfd-socket": "value",
 } as const;
 

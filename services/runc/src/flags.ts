@@ -1,7 +1,7 @@
 import { UsageError } from "@longshore/cli";
 
-/** How a flag takes its value: a switch, one string, a whole number or a time as one string, or any number of strings. */
-export type FlagKind = "switch" | "value" | "number" | "duration" | "list";
+/** How a flag takes its value: a switch, one string, a whole number or a time as one string, or any number of strings or numbers. */
+export type FlagKind = "switch" | "value" | "number" | "duration" | "list" | "numbers";
 
 export interface CommandSyntax {
   flags: Record<string, FlagKind>;
@@ -42,6 +42,12 @@ function parseSwitch(text: string, flag: string): boolean {
 }
 
 function checkValue(kind: FlagKind, text: string, flag: string): void {
+  if (kind === "numbers" && !/^[+-]?\d+$/.test(text)) {
+    const quoted = JSON.stringify(text);
+    throw wrongFlag(
+      `invalid value ${quoted} for flag -${flag}: strconv.ParseInt: parsing ${quoted}: invalid syntax`,
+    );
+  }
   const wrong =
     (kind === "number" && !/^[+-]?\d+$/.test(text)) ||
     (kind === "duration" && parseDuration(text) === undefined);
@@ -96,7 +102,8 @@ export function parseFlags(
     }
     const value = equals < 0 ? argv[++index] : bare.slice(equals + 1);
     if (value === undefined) throw wrongFlag(`flag needs an argument: -${given}`);
-    if (kind === "list") {
+    if (kind === "list" || kind === "numbers") {
+      checkValue(kind, value, given);
       parsed.lists.set(name, [...(parsed.lists.get(name) ?? []), value]);
       continue;
     }

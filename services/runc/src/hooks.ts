@@ -1,5 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import type { Hook, HookName, Hooks, State } from "@longshore/oci";
+import { errnoNumber, errnoText } from "@longshore/syscalls";
 import { log } from "./log.ts";
 
 function run(name: HookName, index: number, hook: Hook, input: string, cwd: string): void {
@@ -21,8 +22,9 @@ function run(name: HookName, index: number, hook: Hook, input: string, cwd: stri
       ...(hook.timeout === undefined ? {} : { timeout: hook.timeout * 1000, killSignal: "SIGKILL" as const }),
     });
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new EngineError("internal", `error running ${name} hook #${index}: ${why}`, { cause: error });
+    throw new EngineError("internal", `error running ${name} hook #${index}: ${whyNotStarted(hook, error)}`, {
+      cause: error,
+    });
   }
   if (result.success) return;
   const output = `stdout: ${result.stdout?.toString() ?? ""}, stderr: ${result.stderr?.toString() ?? ""}`;
@@ -31,6 +33,12 @@ function run(name: HookName, index: number, hook: Hook, input: string, cwd: stri
       ? `hook ran past specified timeout of ${hook.timeout}s`
       : `exit status ${result.exitCode ?? `signal ${result.signalCode}`}, ${output}`;
   throw new EngineError("internal", `error running ${name} hook #${index}: ${why}`);
+}
+
+function whyNotStarted({ path }: Hook, error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const number = "code" in error ? errnoNumber(String(error.code)) : undefined;
+  return number === undefined ? error.message : `fork/exec ${path}: ${errnoText(number)}`;
 }
 
 /** Run the hooks of one kind in the runtime's namespaces, one after the other; the first failure ends it. */

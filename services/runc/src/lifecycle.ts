@@ -140,6 +140,9 @@ export function signal(pid: number, number: number): void {
     if (isErrno(error, "ESRCH")) {
       throw new EngineError("failed_precondition", "container not running", { cause: error });
     }
+    if (isErrno(error, "EINVAL")) {
+      throw new EngineError("invalid_argument", "unable to signal init: invalid argument", { cause: error });
+    }
     throw error;
   }
 }

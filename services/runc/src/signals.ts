@@ -38,7 +38,7 @@ const OTHER_NAMES: Record<string, number> = { IOT: 6, POLL: 29, CLD: 17, UNUSED:
 
 /** A signal by name, with or without SIG, in any case, or by number. */
 export function parseSignal(text: string): number {
-  if (/^\d+$/.test(text)) return Number(text);
+  if (/^[+-]?\d+$/.test(text)) return Number(text);
   const name = text.toUpperCase().replace(/^SIG/, "");
   const index = NAMES.indexOf(name);
   if (index >= 0) return index + 1;

@@ -1,5 +1,5 @@
 /** The command line: flags, formats, words and exit codes, beside the original's where they don't depend on the version. */
-import { afterAll, afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { it, missing, Playground, runc, skipped } from "./playground.ts";
@@ -19,11 +19,52 @@ interface Outcome {
   message: string;
 }
 
-/** What a runc says; its own path and the time are taken out. */
-function outcome(program: string, args: string[]): Outcome {
-  const root = path.join(playground.dir, "empty");
+/** A container, called `c` on the command line, that one of the two runtimes has made. */
+class OtherContainer implements Disposable {
+  readonly #program: string;
+  readonly #root: string;
+  readonly #id = playground.id();
+
+  constructor(program: string) {
+    this.#program = program;
+    this.#root = path.join(playground.dir, `root-${this.#id}`);
+    playground.write(
+      playground.config({
+        process: { args: ["sleep", "1000"] },
+        linux: { cgroupsPath: playground.groupOf(this.#id) },
+      }),
+    );
+    const code = this.#run(["run", "--detach", "--bundle", playground.bundle, this.#id]);
+    if (code !== 0) throw new Error(`${program} run ended with ${code}`);
+  }
+
+  outcome(args: string[]): Outcome {
+    return outcome(
+      this.#program,
+      args.map((arg) => (arg === "c" ? this.#id : arg)),
+      { root: this.#root, hide: this.#id },
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#run(["delete", "--force", this.#id]);
+  }
+
+  // With nothing to read: the container would keep it open.
+  #run(args: string[]): number {
+    const command = [this.#program, "--root", this.#root, ...args];
+    return Bun.spawnSync(command, { stdio: ["ignore", "ignore", "ignore"] }).exitCode;
+  }
+}
+
+/** What a runc says; its own path and the time are taken out, and so is an id. */
+function outcome(
+  program: string,
+  args: string[],
+  { root = path.join(playground.dir, "empty"), hide = program } = {},
+): Outcome {
   const result = Bun.spawnSync([program, "--root", root, ...args], { stdin: "ignore", timeout: 10_000 });
-  const stderr = result.stderr.toString().replaceAll(program, "runc");
+  const stderr = result.stderr.toString().replaceAll(program, "runc").replaceAll(hide, "c");
   const last = stderr.trim().split("\n").at(-1) ?? "";
   return {
     code: result.exitCode,
@@ -62,12 +103,44 @@ sideBySide.each([
   "list extra",
   "exec nosuch true",
   "create --bundle /nonexistent a",
+  "exec -g staff nosuch true",
+  "exec --preserve-fds many nosuch true",
   "checkpoint nosuch",
   "--log-format yaml list",
+  "--log /nonexistent/log list",
   "--systemd-cgroup list",
 ])("%s ends as with the original", (line) => {
   const args = line.split(" ");
   expect(outcome(runc, args)).toEqual(outcome(original, args));
+});
+
+describe("with a container that runs", () => {
+  sideBySide.each([
+    "kill c 99",
+    "kill c -1",
+    "kill c FOO",
+    "update --resources /nonexistent c",
+    "update --cpu-share 1 c",
+    "update --cpu-quota many c",
+    "exec c nosuch",
+    "exec c /nosuch",
+    "exec c /etc/passwd",
+    "exec -d -t c true",
+    "exec --console-socket /nonexistent c true",
+    "exec --cwd /nonexistent c true",
+    "exec c sh -c 'exit 77'",
+    "exec c sh -c 'kill -9 $$'",
+    "start c",
+    "resume c",
+    "delete c",
+  ])("%s ends as with the original", (line) => {
+    const outcomes = [runc, original].map((program) => {
+      using container = new OtherContainer(program);
+      const args = [...line.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word);
+      return container.outcome(args);
+    });
+    expect(outcomes[0]).toEqual(outcomes[1] as Outcome);
+  });
 });
 
 it("--help explains every command and each of its flags", () => {
@@ -223,6 +296,15 @@ it("the log has lines of text or JSON; with --debug it says more", () => {
     .split("\n")
     .map((line) => JSON.parse(line));
   expect(lines.map(({ level }) => level)).toEqual(["debug", "error"]);
+  const id = playground.id();
+  playground.write(playground.config({ process: { args: ["true"] } }));
+  const unwritable = playground.command(["create", "--bundle", playground.bundle, id], {
+    global: ["--log", "/nonexistent/log"],
+  });
+  expect(unwritable.stderr).toMatch(
+    /^time=\S+ level=error msg="open \/nonexistent\/log: no such file or directory"\n$/,
+  );
+  expect(playground.command(["state", id]).stderr).toContain("container does not exist");
 });
 
 it("spec writes once, and with --rootless what a user may do", () => {
