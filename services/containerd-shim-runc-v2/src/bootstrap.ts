@@ -1,33 +1,39 @@
 import fs from "node:fs";
-import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Flags } from "./flags.ts";
+import { groupOf, isServed, lockSockets } from "./group.ts";
 import { IDLE_ENVIRONMENT } from "./lean.ts";
 import { bootstrapMessages } from "./load.ts";
 import { socketPath } from "./socket-path.ts";
 
 /**
  * `start`: make the socket, start the long-lived process with it as descriptor 3, say where it is. The kernel queues who
- * connects before that process is up, so nothing waits for it.
+ * connects before that process is up, so nothing waits for it. Where the container's group has a process already, say where that is.
  */
 export async function start(flags: Flags): Promise<number> {
   const stdin = readStdin();
   const bundle = process.cwd();
-  const socket = socketPath(flags, isBootstrapParams(stdin, flags) ? socketDirectory(stdin) : "");
-  if (process.env.LONGSHORE_SHIM_PROTOCOL === "grpc") {
-    await startGrpc(flags, socket);
-    answer(JSON.stringify({ version: 3, address: `unix://${socket}`, protocol: "grpc" }));
-    return 0;
-  }
+  const group = groupOf(bundle);
+  const asksNewly = isBootstrapParams(stdin, flags);
+  const socket = socketPath({ ...flags, id: group ?? flags.id }, asksNewly ? socketDirectory(stdin) : "");
+  using _ = group === undefined ? undefined : await lockSockets(socket);
+  const joins = group !== undefined && isServed(socket);
+  const grpc = process.env.LONGSHORE_SHIM_PROTOCOL === "grpc";
+  if (!joins)
+    fs.writeFileSync("shim.pid", String(grpc ? await startGrpc(flags, socket) : startTtrpc(flags, socket)));
+  fs.writeFileSync("address", `unix://${socket}`);
+  if (grpc) answer(JSON.stringify({ version: 3, address: `unix://${socket}`, protocol: "grpc" }));
+  else answer(asksNewly ? bootstrapResult(`unix://${socket}`) : `unix://${socket}`);
+  // At once: the listener here must not take a connection that is meant for the other process.
+  process.exit(0);
+}
+
+/** @returns the pid of the process that serves */
+function startTtrpc(flags: Flags, socket: string): number {
   removeStale(socket);
   const listener = Bun.listen({ unix: socket, socket: { data() {} } }) as unknown as { fd: number };
   fs.chmodSync(socket, 0o600);
-  const pid = spawnServer(flags, socket, listener.fd);
-  fs.writeFileSync(path.join(bundle, "address"), `unix://${socket}`);
-  fs.writeFileSync(path.join(bundle, "shim.pid"), String(pid));
-  answer(isBootstrapParams(stdin, flags) ? bootstrapResult(`unix://${socket}`) : `unix://${socket}`);
-  // At once: the listener here must not take a connection that is meant for the other process.
-  process.exit(0);
+  return spawnServer(flags, socket, listener.fd);
 }
 
 function spawnServer(flags: Flags, socket: string, listener: number | undefined): number {
@@ -49,16 +55,14 @@ function spawnServer(flags: Flags, socket: string, listener: number | undefined)
 }
 
 /** grpc-js can't take over a listening socket, so this waits until the other process listens. */
-async function startGrpc(flags: Flags, socket: string): Promise<void> {
+async function startGrpc(flags: Flags, socket: string): Promise<number> {
   removeStale(socket);
   const pid = spawnServer(flags, socket, undefined);
-  fs.writeFileSync("address", `unix://${socket}`);
-  fs.writeFileSync("shim.pid", String(pid));
   for (const end = Date.now() + 10_000; ; ) {
     try {
       const connection = await Bun.connect({ unix: socket, socket: { data() {} } });
       connection.terminate();
-      return;
+      return pid;
     } catch (cause) {
       if (Date.now() > end) throw new EngineError("unavailable", "the shim does not listen", { cause });
     }

@@ -5,6 +5,7 @@ import { isErrno } from "@longshore/errors";
 import { now, parseTime } from "@longshore/events/publisher";
 import { kill } from "@longshore/syscalls";
 import type { Flags } from "./flags.ts";
+import { groupOf, isServed } from "./group.ts";
 import { unmountAll } from "./rootfs.ts";
 import { Runc } from "./runc.ts";
 
@@ -41,12 +42,14 @@ export async function deleteLost(flags: Flags): Promise<number> {
   return 0;
 }
 
-/** The lost process's socket; should it only hang, it goes first. */
+/** The lost process's socket; should it only hang, it goes first. One that serves a group may have other containers. */
 function removeSocket(bundle: string): void {
+  const address = readText(path.join(bundle, "address")) ?? "";
+  const socket = address.startsWith("unix://") ? address.slice("unix://".length) : undefined;
+  if (socket && groupOf(bundle) !== undefined && isServed(socket)) return;
   const shim = readNumber(path.join(bundle, "shim.pid"));
   if (shim > 0 && isOurs(shim, bundle)) kill(shim, SIGKILL);
-  const address = readText(path.join(bundle, "address"));
-  if (address?.startsWith("unix://")) fs.rmSync(address.slice("unix://".length), { force: true });
+  if (socket) fs.rmSync(socket, { force: true });
 }
 
 /** Whether the number still belongs to a shim of this bundle. */

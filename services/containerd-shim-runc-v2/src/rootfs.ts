@@ -137,7 +137,7 @@ export function mountRootfs(mounts: readonly Mount[], rootfs: string): () => voi
 
 function mountOne(m: Mount, target: string): void {
   const { flags, propagation, data, directory } = parseMount(m);
-  const cwd = process.cwd();
+  const cwd = directory === undefined ? "" : process.cwd();
   if (directory !== undefined) process.chdir(directory);
   try {
     mount({ source: m.source, target, type: m.type, flags: flags & ~MS_REMOUNT, ...(data && { data }) });

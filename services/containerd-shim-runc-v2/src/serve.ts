@@ -57,6 +57,11 @@ export async function serve(
     namespace: flags.namespace,
     socketDirectory: dirname(flags.socket),
     events,
+    onLeft(other) {
+      // The first one's bundle goes with it, and with that our working directory and log.
+      process.chdir(other);
+      configureLog({ file: `${other}/log`, debug: flags.debug });
+    },
     onShutdown: ended.resolve,
   });
   // containerd decides when a shim ends; a signal to the whole machine's daemons must not take containers with it.

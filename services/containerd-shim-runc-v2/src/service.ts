@@ -19,6 +19,8 @@ const STATUS: Record<ProcessStatus, Status> = {
 };
 
 export interface ServiceOptions extends TaskSurroundings {
+  /** A task was deleted while others are left: the bundle of one of these. */
+  onLeft: (bundle: string) => void;
   /** No tasks are left and containerd asked to end. */
   onShutdown: () => void;
 }
@@ -53,7 +55,11 @@ export function taskService(options: ServiceOptions): TtrpcHandlers<TaskDefiniti
     },
     async delete({ id, execId }) {
       const { pid, end } = await task(id).delete(execId);
-      if (execId === "") tasks.delete(id);
+      if (execId === "") {
+        tasks.delete(id);
+        const [left] = tasks.values();
+        if (left) options.onLeft(left.bundle);
+      }
       return { pid, exitStatus: end?.status ?? 0, exitedAt: end?.at };
     },
     state({ id, execId }) {

@@ -17,22 +17,29 @@ import {
   writeFile,
 } from "@longshore/syscalls";
 import type { Flags } from "./flags.ts";
+import { groupOf, isServed, lockSockets } from "./group.ts";
 import { removeIfThere } from "./paths.ts";
 import { serve } from "./serve.ts";
 import { socketPath } from "./socket-path.ts";
 
 /**
  * `start` for a containerd that reads the answer to its end and doesn't wait for this process's: it is the long-lived one itself,
- * which saves the start of a second. The answer comes first: the kernel queues who connects before this process serves.
+ * which saves the start of a second, unless the container's group has one already. The answer comes first: the kernel queues who connects
+ * before this process serves.
  */
-export function stay(flags: Flags, signal: AbortSignal): Promise<number> {
+export async function stay(flags: Flags, signal: AbortSignal): Promise<number> {
   // The runtime's options, which also come with Create.
   while (read(0, fixedBuffer(4096)) > 0);
-  const path = socketPath(flags, "");
-  const listener = listenAt(path);
+  const group = groupOf(process.cwd());
+  const path = socketPath({ ...flags, id: group ?? flags.id }, "");
+  const lock = group === undefined ? undefined : await lockSockets(path);
+  const joins = group !== undefined && isServed(path);
+  const listener = joins ? undefined : listenAt(path);
+  lock?.[Symbol.dispose]();
   writeFile("address", `unix://${path}`);
-  writeFile("shim.pid", String(process.pid));
+  if (listener !== undefined) writeFile("shim.pid", String(process.pid));
   writeAll(1, `unix://${path}`);
+  if (listener === undefined) return 0;
   detach();
   return serve({ ...flags, socket: path }, signal, { listener });
 }

@@ -278,6 +278,7 @@ export class TestContainer {
   /** Leave nothing, whatever the test left. */
   async destroy(): Promise<void> {
     this.#close();
+    if (!fs.existsSync(this.bundle)) return;
     const child = Bun.spawn(this.command("-bundle", this.bundle, "delete"), {
       cwd: this.bundle,
       env: this.environment,

@@ -71,30 +71,40 @@ class Client implements Disposable {
 
 for (const shim of present) {
   describe.skipIf(!haveCtr)(`with ${shim.name}`, () => {
-    // Our shim serves one container only (issue 4).
-    test.skipIf(shim === ours)(
-      "containers of a group share a shim, which ends with the last of them",
-      async () => {
-        await using daemon = await Daemon.start();
-        using client = new Client(daemon);
-        for (const id of ["g1", "g2"]) {
-          await client.container(id, shim, { "io.containerd.runc.v2.group": "pod" });
-          await client.create(id);
-          await client.tasks.start({ containerId: id, execId: "" });
-        }
-        const addressOf = (id: string) =>
-          JSON.parse(fs.readFileSync(path.join(daemon.bundle(id), "bootstrap.json"), "utf8")).address;
-        expect(addressOf("g2")).toBe(addressOf("g1"));
-        for (const id of ["g1", "g2"]) {
-          await client.tasks.kill({ containerId: id, execId: "", signal: 9, all: false });
-          expect((await client.tasks.wait({ containerId: id, execId: "" })).exitStatus).toBe(137);
-          expect((await client.tasks.delete({ containerId: id })).exitStatus).toBe(137);
-          if (id === "g1") expect(await daemon.status("g2")).toBe("RUNNING");
-        }
-        await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
-      },
-      30_000,
-    );
+    test("containers of a group share a shim, which ends with the last of them", async () => {
+      await using daemon = await Daemon.start();
+      using client = new Client(daemon);
+      for (const id of ["g1", "g2"]) {
+        await client.container(id, shim, { "io.containerd.runc.v2.group": "pod" });
+        await client.create(id);
+        await client.tasks.start({ containerId: id, execId: "" });
+      }
+      const addressOf = (id: string) =>
+        JSON.parse(fs.readFileSync(path.join(daemon.bundle(id), "bootstrap.json"), "utf8")).address;
+      expect(addressOf("g2")).toBe(addressOf("g1"));
+      for (const id of ["g1", "g2"]) {
+        await client.tasks.kill({ containerId: id, execId: "", signal: 9, all: false });
+        expect((await client.tasks.wait({ containerId: id, execId: "" })).exitStatus).toBe(137);
+        expect((await client.tasks.delete({ containerId: id })).exitStatus).toBe(137);
+        if (id === "g1") expect(await daemon.status("g2")).toBe("RUNNING");
+      }
+      await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+    }, 30_000);
+
+    test("a shared shim that is killed takes all its containers along, and none is said to run", async () => {
+      await using daemon = await Daemon.start();
+      using client = new Client(daemon);
+      for (const id of ["g1", "g2"]) {
+        await client.container(id, shim, { "io.kubernetes.cri.sandbox-id": "pod/1" });
+        await client.create(id);
+        await client.tasks.start({ containerId: id, execId: "" });
+      }
+      const waits = ["g1", "g2"].map((containerId) => client.tasks.wait({ containerId, execId: "" }));
+      process.kill(daemon.shimPid("g1"), "SIGKILL");
+      for (const { exitStatus } of await Promise.all(waits)) expect(exitStatus).toBe(137);
+      await eventually(async () => (await daemon.tasks()).length === 0, { what: "no tasks" });
+      await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+    }, 30_000);
 
     test("a Create whose client gives up leaves nothing", async () => {
       await using daemon = await Daemon.start();

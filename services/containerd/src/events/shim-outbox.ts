@@ -3,11 +3,11 @@ import path from "node:path";
 import { isErrno } from "@longshore/errors";
 import type { EventPublisher, OutgoingEvent } from "@longshore/events/publisher";
 
-/** Between namespace and id in a file's name; neither may hold it. */
+/** Between namespace and queue in a file's name; neither may hold it. */
 const SEPARATOR = "!";
 
 /**
- * Where our shims' events wait while NATS is away: a file for each shim, in the daemon's root, because the bundle is removed with the
+ * Where our shims' events wait while NATS is away: a file for each shim (its queue is the container's id, or names the group), in the daemon's root, because the bundle is removed with the
  * task. What a shim leaves in it at its end the daemon sends.
  */
 export class ShimOutbox {
@@ -20,13 +20,13 @@ export class ShimOutbox {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
-  fileOf(namespace: string, id: string): string {
-    return path.join(this.#directory, `${namespace}${SEPARATOR}${id}`);
+  fileOf(namespace: string, queue: string): string {
+    return path.join(this.#directory, `${namespace}${SEPARATOR}${queue}`);
   }
 
   /** Send what a shim left; it must have ended. */
-  adopt(namespace: string, id: string): void {
-    const file = this.fileOf(namespace, id);
+  adopt(namespace: string, queue: string): void {
+    const file = this.fileOf(namespace, queue);
     const lines = readLines(file);
     for (const line of lines) {
       const event = parse(line);
@@ -36,10 +36,10 @@ export class ShimOutbox {
   }
 
   /** Send what shims left that ended while the daemon was away. */
-  adoptStrays(isServed: (namespace: string, id: string) => boolean): void {
+  adoptStrays(isServed: (namespace: string, queue: string) => boolean): void {
     for (const name of fs.readdirSync(this.#directory)) {
-      const [namespace = "", id = ""] = name.split(SEPARATOR);
-      if (!isServed(namespace, id)) this.adopt(namespace, id);
+      const [namespace = "", queue = ""] = name.split(SEPARATOR);
+      if (!isServed(namespace, queue)) this.adopt(namespace, queue);
     }
   }
 }

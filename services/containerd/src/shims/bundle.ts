@@ -23,6 +23,7 @@ export class Bundle {
   readonly id: string;
   readonly path: string;
   readonly #work: string;
+  #queue: string | undefined;
 
   constructor({ root, state }: BundleDirs, namespace: string, id: string) {
     this.namespace = namespace;
@@ -37,6 +38,12 @@ export class Bundle {
 
   get log(): string {
     return path.join(this.path, "log");
+  }
+
+  /** Where its shim's events wait: a name that containers which share a shim have in common. */
+  get eventQueue(): string {
+    this.#queue ??= eventQueueOf(this.id, readIfThere(path.join(this.path, "config.json")) ?? "");
+    return this.#queue;
   }
 
   /**
@@ -99,6 +106,18 @@ export class Bundle {
     if (spec) fs.writeFileSync(path.join(this.path, "config.json"), spec.value);
     mknod(this.log, S_IFIFO | 0o700);
   }
+}
+
+/** Annotations by which shims put containers together; the first that is there counts. */
+const GROUPS = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+
+function eventQueueOf(id: string, spec: string): string {
+  if (!GROUPS.some((name) => spec.includes(name))) return id;
+  const { annotations = {} } = JSON.parse(spec) as { annotations?: Record<string, string> };
+  const name = GROUPS.find((annotation) => annotations[annotation] !== undefined);
+  if (name === undefined) return id;
+  const hash = new Bun.CryptoHasher("sha256").update(annotations[name] ?? "").digest("hex");
+  return `@${hash}`; // no container's id begins so
 }
 
 /** Remove a bundle's directory, whatever is still mounted in it. */

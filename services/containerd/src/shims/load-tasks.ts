@@ -38,7 +38,7 @@ export async function loadTasks(deps: LoadDeps): Promise<void> {
     for (let bundle = waiting.pop(); bundle; bundle = waiting.pop()) await loadOne(bundle, deps);
   };
   await Promise.all(Array.from({ length: Math.min(PARALLEL, waiting.length) }, worker));
-  deps.outbox.adoptStrays((namespace, id) => deps.manager.find(namespace, id) !== undefined);
+  deps.outbox.adoptStrays((namespace, queue) => deps.manager.usesQueue(namespace, queue));
   removeStrayWork(deps);
 }
 

@@ -106,12 +106,13 @@ interface Ended {
 
 async function runShim(
   binary: string,
-  { namespace, id }: Bundle,
+  bundle: Bundle,
   action: readonly string[],
   { surroundings, cwd, stdin, signal, stays = false }: RunOptions,
 ): Promise<Ended> {
   signal.throwIfAborted();
   const { address, debug } = surroundings;
+  const { namespace, id } = bundle;
   const identity = [
     "-namespace",
     namespace,
@@ -124,7 +125,7 @@ async function runShim(
   ];
   const child = Bun.spawn([binary, ...identity, ...(debug ? ["-debug"] : []), ...action], {
     cwd,
-    env: { ...shimEnvironment(namespace, id, surroundings), ...(stays && STAY) },
+    env: { ...shimEnvironment(bundle, surroundings), ...(stays && STAY) },
     stdin: stdin && stdin.length > 0 ? stdin : "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -145,8 +146,7 @@ async function runShim(
 }
 
 function shimEnvironment(
-  namespace: string,
-  id: string,
+  { namespace, eventQueue }: Bundle,
   surroundings: ShimSurroundings,
 ): Record<string, string | undefined> {
   const { address, ttrpcAddress, natsUrl, natsTokenFile, outbox } = surroundings;
@@ -158,7 +158,10 @@ function shimEnvironment(
     TTRPC_ADDRESS: ttrpcAddress,
     GRPC_ADDRESS: address,
     NAMESPACE: namespace,
-    ...(natsUrl && { LONGSHORE_NATS_URL: natsUrl, LONGSHORE_EVENT_QUEUE: outbox.fileOf(namespace, id) }),
+    ...(natsUrl && {
+      LONGSHORE_NATS_URL: natsUrl,
+      LONGSHORE_EVENT_QUEUE: outbox.fileOf(namespace, eventQueue),
+    }),
     ...(natsTokenFile && { LONGSHORE_NATS_TOKEN_FILE: natsTokenFile }),
   };
 }

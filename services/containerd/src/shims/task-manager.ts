@@ -71,6 +71,11 @@ export class TaskManager implements AsyncDisposable {
     return [...this.#tasks.values()].filter((task) => task.bundle.namespace === namespace);
   }
 
+  /** Whether a shim with this queue for its events is in our charge. */
+  usesQueue(namespace: string, queue: string): boolean {
+    return this.list(namespace).some((task) => task.bundle.eventQueue === queue);
+  }
+
   /**
    * Make the bundle, start the shim and let it create the container. On failure nothing of it remains.
    * @throws EngineError `already_exists`, or what the shim answered
@@ -256,8 +261,8 @@ export class TaskManager implements AsyncDisposable {
     const deadline = performance.now() + FAREWELL_MS;
     const lives = () => shimPid !== 0 && isAlive(shimPid);
     while (performance.now() < deadline && (shimPid === 0 || lives())) await Bun.sleep(50);
-    if (this.#ending || lives() || this.find(bundle.namespace, bundle.id)) return;
-    this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.id);
+    if (this.#ending || lives() || this.usesQueue(bundle.namespace, bundle.eventQueue)) return;
+    this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.eventQueue);
   }
 
   /** The connection of a shim in charge has ended: it is dead. */
@@ -297,7 +302,7 @@ export class TaskManager implements AsyncDisposable {
     }
     const exit = recorded.find(({ execId }) => execId === "") ??
       answered ?? { execId: "", pid, exitStatus: KILLED, exitedAt: timestampNow() };
-    this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.id);
+    this.#deps.surroundings.outbox.adopt(bundle.namespace, bundle.eventQueue);
     if (!unborn) this.#tellDeath(bundle, recorded, exit, replay);
     this.#removeBundle(bundle);
     return exit;

@@ -22,6 +22,8 @@ export class Task {
 
   constructor({ bundle, binary, address, client, log }: TaskParts) {
     this.bundle = bundle;
+    // Asked for while the bundle is there.
+    void bundle.eventQueue;
     this.binary = binary;
     this.address = address;
     this.client = client;
