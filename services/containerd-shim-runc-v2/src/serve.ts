@@ -53,7 +53,7 @@ export async function serve(
     natsTokenFile: process.env.LONGSHORE_NATS_TOKEN_FILE,
   });
   const ended = Promise.withResolvers<void>();
-  const handlers = taskService({
+  const { handlers, killAll } = taskService({
     namespace: flags.namespace,
     socketDirectory: dirname(flags.socket),
     events,
@@ -64,8 +64,14 @@ export async function serve(
     },
     onShutdown: ended.resolve,
   });
-  // containerd decides when a shim ends; a signal to the whole machine's daemons must not take containers with it.
-  signal.addEventListener("abort", () => log().info({ reason: String(signal.reason) }, "ignoring a signal"));
+  const stop = async () => {
+    log().info({ reason: String(signal.reason) }, "ending with the container");
+    await killAll().catch((error) => log().error({ err: error }, "can't kill the container"));
+    // containerd hears of the exit, and mostly takes the task away and asks to end. It would clean up after us all the same.
+    await Bun.sleep(FAREWELL_MS);
+    ended.resolve();
+  };
+  signal.addEventListener("abort", () => void stop());
   const close = await listen(DEFINITIONS, handlers, { socket: flags.socket, listener });
   await ended.promise;
   await close();

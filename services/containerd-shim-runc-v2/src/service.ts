@@ -25,8 +25,16 @@ export interface ServiceOptions extends TaskSurroundings {
   onShutdown: () => void;
 }
 
+const SIGKILL = 9;
+
+export interface TaskService {
+  handlers: TtrpcHandlers<TaskDefinition>;
+  /** Kill what runs; settles when its end is recorded. */
+  killAll(): Promise<void>;
+}
+
 /** containerd's task service, versions 2 and 3 alike. */
-export function taskService(options: ServiceOptions): TtrpcHandlers<TaskDefinition> {
+export function taskService(options: ServiceOptions): TaskService {
   const tasks = new Map<string, Task>();
   const creating = new Set<string>();
 
@@ -36,7 +44,16 @@ export function taskService(options: ServiceOptions): TtrpcHandlers<TaskDefiniti
     return found;
   };
 
-  return {
+  const killAll = async () => {
+    while (creating.size > 0) await Bun.sleep(10);
+    for (const running of tasks.values()) {
+      if (!running.isAlive) continue;
+      await running.kill("", SIGKILL, true);
+      await running.init.ended;
+    }
+  };
+
+  const handlers: TtrpcHandlers<TaskDefinition> = {
     async create(request) {
       const { id } = request;
       if (tasks.has(id) || creating.has(id))
@@ -123,6 +140,7 @@ export function taskService(options: ServiceOptions): TtrpcHandlers<TaskDefiniti
       return {};
     },
   };
+  return { handlers, killAll };
 }
 
 function stateOf(task: Task, process: ManagedProcess): StateResponse {

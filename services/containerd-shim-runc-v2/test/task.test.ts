@@ -252,6 +252,20 @@ describe.skipIf(!canRun)("the shim, with Debian's runc", () => {
     ]);
   }, 30_000);
 
+  test("SIGTERM ends it with its container, whose exit is recorded and told", async () => {
+    await using harness = new Harness();
+    const container = await harness.container({ args: ["sleep", "1000"] });
+    const { pid } = await container.create();
+    await container.start();
+    process.kill(container.shimPid, "SIGTERM");
+    await until(() => !isAlive(container.shimPid), "the end of the shim");
+    expect(isAlive(pid)).toBe(false);
+    expect(harness.topics(container)).toEqual(["/tasks/create", "/tasks/start", "/tasks/exit"]);
+    const exit = JSON.parse(fs.readFileSync(path.join(container.bundle, "exits/init.json"), "utf8"));
+    expect(exit).toMatchObject({ pid, exit_status: 137 });
+    expect(fs.existsSync(container.address.replace("unix://", ""))).toBe(false);
+  }, 30_000);
+
   test("a killed shim's container is cleaned up by delete", async () => {
     await using harness = new Harness();
     const container = await harness.container({ args: ["sleep", "1000"] });

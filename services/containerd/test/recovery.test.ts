@@ -47,20 +47,26 @@ for (const shim of present) {
       expect(await daemon.status("runs")).toBe("RUNNING");
     }, 30_000);
 
-    test("SIGKILL of a shim: its container ends with 137, the events say so, the bundle goes", async () => {
-      await using daemon = await Daemon.start();
-      const events = daemon.events("topic~=/tasks/");
-      const pid = await daemon.runDetached(shim, "runs", "/bin/sleep", "1000");
-      process.kill(daemon.shimPid("runs"), "SIGKILL");
-      await eventually(() => events.lines.some((line) => line.includes("/tasks/delete")));
-      events.stop();
-      expect(events.lines.find((line) => line.includes("/tasks/exit"))).toContain('"exit_status":137');
-      await eventually(() => !isAlive(pid));
-      expect(await daemon.tasks()).toEqual([]);
-      expect(fs.existsSync(daemon.bundle("runs"))).toBe(false);
-      await daemon.out("containers", "rm", "runs");
-      await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
-    }, 30_000);
+    test.each(["SIGKILL", "SIGTERM"] as const)(
+      "%s of a shim: its container ends with 137, the events say so, the bundle goes",
+      async (signal) => {
+        await using daemon = await Daemon.start();
+        const events = daemon.events("topic~=/tasks/");
+        const pid = await daemon.runDetached(shim, "runs", "/bin/sleep", "1000");
+        process.kill(daemon.shimPid("runs"), signal);
+        await eventually(() => events.lines.some((line) => line.includes("/tasks/delete")));
+        events.stop();
+        const exits = events.lines.filter((line) => line.includes("/tasks/exit"));
+        expect(exits).toHaveLength(1);
+        expect(exits[0]).toContain('"exit_status":137');
+        await eventually(() => !isAlive(pid));
+        expect(await daemon.tasks()).toEqual([]);
+        expect(fs.existsSync(daemon.bundle("runs"))).toBe(false);
+        await daemon.out("containers", "rm", "runs");
+        await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+      },
+      30_000,
+    );
 
     test("SIGKILL of containerd and the shim: the next containerd cleans up and tells", async () => {
       await using daemon = await Daemon.start();
