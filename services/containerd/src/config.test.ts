@@ -34,6 +34,11 @@ test("parseConfig() reads containerd's keys, of versions 2 and 4", () => {
   expect(four.config).toMatchObject({ address: "/run/four.sock", ttrpcAddress: "/run/four.ttrpc" });
 });
 
+test("parseConfig() takes the settings of plugins", () => {
+  const { config } = parseConfig('version = 2\n[plugins."io.containerd.internal.v1.opt"]\npath = "/opt/x"');
+  expect(config.optPath).toBe("/opt/x");
+});
+
 test("parseConfig() refuses by name what is set and not supported, and reports what nobody knows", () => {
   expect(() => parseConfig("oom_score = -999")).toThrow("oom_score = -999 is not supported");
   expect(() => parseConfig('[proxy_plugins.stargz]\ntype = "snapshot"')).toThrow("proxy_plugins.stargz.type");

@@ -11,6 +11,7 @@ export const DEFAULT_CONFIG_FILE = "/etc/longshore/containerd.toml";
 const NEWEST_VERSION = 4;
 const GRPC_PLUGIN = "io.containerd.server.v1.grpc";
 const TTRPC_PLUGIN = "io.containerd.server.v1.ttrpc";
+const OPT_PLUGIN = "io.containerd.internal.v1.opt";
 const NATS_PLUGIN = "io.longshore.events.v1.nats";
 
 export interface Config {
@@ -25,6 +26,8 @@ export interface Config {
   disabledPlugins: readonly string[];
   /** Plugins without which the daemon must not run, by `type.id`. */
   requiredPlugins: readonly string[];
+  /** Where `ctr install` puts programs; below the root when it isn't given. */
+  optPath: string | undefined;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
 }
@@ -45,6 +48,7 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
   logLevel: "info",
   disabledPlugins: [],
   requiredPlugins: [],
+  optPath: undefined,
   natsUrl: undefined,
   natsTokenFile: undefined,
 };
@@ -89,6 +93,7 @@ export function parseConfig(text: string, file = "config.toml"): { config: Confi
     logLevel: parseLogLevel(reader.take("debug/level", string) || DEFAULT_CONFIG.logLevel),
     disabledPlugins: reader.take("disabled_plugins", pluginIds) ?? [],
     requiredPlugins: reader.take("required_plugins", pluginIds) ?? [],
+    optPath: reader.take(`plugins/${OPT_PLUGIN}/path`, string) || undefined,
     natsUrl: reader.take(`plugins/${NATS_PLUGIN}/url`, string) || undefined,
     natsTokenFile: reader.take(`plugins/${NATS_PLUGIN}/token_file`, string) || undefined,
   };
@@ -115,6 +120,9 @@ export function printConfig(config: Config): string {
     "",
     `  [plugins.${JSON.stringify(TTRPC_PLUGIN)}]`,
     `    address = ${JSON.stringify(config.ttrpcAddress)}`,
+    "",
+    `  [plugins.${JSON.stringify(OPT_PLUGIN)}]`,
+    `    path = ${JSON.stringify(config.optPath ?? "")}`,
     "",
     `  [plugins.${JSON.stringify(NATS_PLUGIN)}]`,
     `    token_file = ${JSON.stringify(config.natsTokenFile ?? "")}`,

@@ -12,6 +12,7 @@ import { healthPlugin } from "./services/health.ts";
 import { introspectionPlugin } from "./services/introspection.ts";
 import { namespacesPlugin } from "./services/namespaces.ts";
 import { natsPlugin, OUTBOXES } from "./services/nats.ts";
+import { optPlugin } from "./services/opt.ts";
 import { type Runtime, runtimePlugin, shimOf } from "./services/runtime.ts";
 import { shimEventsPlugin } from "./services/shim-events.ts";
 import { tasksPlugin } from "./services/tasks.ts";
@@ -39,6 +40,7 @@ export function runtimePlugins(
     outbox,
   };
   return [
+    optPlugin(config.optPath),
     exchangePlugin(exchange),
     natsPlugin(exchange, { url: config.natsUrl, tokenFile: config.natsTokenFile, outbox }),
     runtimePlugin(exchange, surroundings, (runtime) => {

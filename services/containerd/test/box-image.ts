@@ -7,7 +7,10 @@ import { findStaticBusybox, type LocalImage, makeImage, writeOciLayout } from "@
 export const BOX_FILES = ["bin", "etc", "tmp"];
 
 /** A small image of two layers: a busybox, and changes to it, of which one is a whiteout and one a replacement. */
-export function boxImage(dir: string, format: "oci" | "docker" = "oci"): LocalImage {
+export function boxImage(
+  dir: string,
+  { format = "oci", version = "upper" }: { format?: "oci" | "docker"; version?: string } = {},
+): LocalImage {
   const [lower, upper] = [path.join(dir, "layer-1"), path.join(dir, "layer-2")];
   for (const name of ["bin", "etc", "tmp", "gone"]) fs.mkdirSync(path.join(lower, name), { recursive: true });
   fs.copyFileSync(findStaticBusybox() ?? "/bin/busybox", path.join(lower, "bin/busybox"));
@@ -37,7 +40,7 @@ export function boxImage(dir: string, format: "oci" | "docker" = "oci"): LocalIm
   fs.writeFileSync(path.join(lower, "etc/version"), "lower");
   fs.writeFileSync(path.join(lower, "gone/file"), "");
   fs.mkdirSync(path.join(upper, "etc"), { recursive: true });
-  fs.writeFileSync(path.join(upper, "etc/version"), "upper");
+  fs.writeFileSync(path.join(upper, "etc/version"), version);
   fs.writeFileSync(path.join(upper, ".wh.gone"), "");
   return makeImage({ layers: [lower, upper], cmd: ["/bin/sh"], env: ["PATH=/bin", "FROM=image"], format });
 }

@@ -12,43 +12,6 @@ describe.skipIf(!haveCtr)("Debian's ctr", () => {
   });
   afterAll(async () => daemon[Symbol.asyncDispose]());
 
-  test("version and plugins", async () => {
-    expect(await daemon.out("version")).toMatch(/Server:\n {2}Version: {2}\S+\n/);
-    const plugins = await daemon.out("plugins", "ls");
-    expect(plugins).toMatch(/io\.containerd\.runtime\.v2 +task +linux\/amd64 +ok/);
-    expect(plugins).toMatch(/io\.longshore\.events\.v1 +nats +- +skip/);
-    expect(await daemon.out("plugins", "ls", "type==io.containerd.event.v1")).not.toContain("grpc");
-  });
-
-  test("namespaces: create, list, label, remove; refused while something is in it", async () => {
-    const ns = daemon.namespace;
-    await daemon.out("namespaces", "create", ns, "colour=blue");
-    expect(await daemon.out("namespaces", "ls")).toMatch(new RegExp(`${ns} +colour=blue`));
-    await daemon.out("namespaces", "label", ns, "colour=");
-    expect(await daemon.out("namespaces", "ls")).not.toContain("blue");
-    await daemon.out("containers", "create", "--rootfs", daemon.rootfs, "c1");
-    expect((await daemon.ctr("namespaces", "rm", ns)).stderr).toContain("it still has containers");
-    await daemon.out("containers", "rm", "c1");
-    await daemon.out("namespaces", "rm", ns);
-    expect((await daemon.ctr("namespaces", "create", "../x")).stderr).toContain("must match");
-  });
-
-  test("containers: create, list with a filter, label, info, remove", async () => {
-    await daemon.out("containers", "create", "--rootfs", "--label", "a=1", daemon.rootfs, "c1", "true");
-    await daemon.out("containers", "create", "--rootfs", daemon.rootfs, "c2", "true");
-    expect((await daemon.out("containers", "ls", "-q", 'labels."a"==1')).split("\n")).toEqual(["c1"]);
-    await daemon.out("containers", "label", "c2", "b=2");
-    expect(JSON.parse(await daemon.out("containers", "info", "c2"))).toMatchObject({
-      ID: "c2",
-      Labels: { b: "2" },
-    });
-    expect(
-      (await daemon.ctr("containers", "create", "--rootfs", daemon.rootfs, "c1", "true")).stderr,
-    ).toContain('container "c1": already exists');
-    await daemon.out("containers", "rm", "c1", "c2");
-    expect((await daemon.ctr("containers", "info", "c1")).stderr).toContain("not found");
-  });
-
   test.skipIf(!present.some(({ name }) => name === "our shim"))(
     "run --log-uri with a program and a file",
     async () => {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { mixedBinDir } from "@longshore/suite";
 import { type CommandResult, eventually, output, run, tempDir } from "@longshore/testkit";
 
 /** The built binaries; another directory may be named to test those in it. */
@@ -30,12 +31,20 @@ export const REAL_CONTAINERD = "/usr/bin/containerd";
 
 export const haveCtr = fs.existsSync("/usr/bin/ctr");
 
-const OURS = path.join(binDir, "containerd");
+export interface DaemonOptions {
+  env?: Readonly<Record<string, string>>;
+  /** The shim that it finds as `io.containerd.runc.v2`; ours when left out. */
+  shim?: Shim;
+  /** The original in place of ours. */
+  real?: boolean;
+  /** Directory of its socket, made when missing. */
+  socketDir?: string;
+}
 
 /** A containerd of our own, on directories of its own. */
 export class Daemon implements AsyncDisposable {
   readonly dir = tempDir();
-  readonly address = path.join(this.dir.path, "c.sock");
+  readonly address: string;
   readonly root = path.join(this.dir.path, "root");
   readonly state = path.join(this.dir.path, "state");
   readonly rootfs = path.join(this.dir.path, "rootfs");
@@ -44,15 +53,19 @@ export class Daemon implements AsyncDisposable {
   /** Parent of its containers' cgroups. */
   readonly cgroup = `/${this.namespace}`;
   readonly logFile = path.join(this.dir.path, "log");
-  readonly #ctr = ["/usr/bin/ctr", "--address", this.address, "--namespace", this.namespace];
+  readonly #ctr: readonly string[];
   #process: ChildProcess | undefined;
 
-  readonly #env: Record<string, string>;
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #binDir: string;
   readonly #real: boolean;
 
-  constructor(env: Record<string, string> = {}, { real = false }: { real?: boolean } = {}) {
+  constructor({ env = {}, shim, real = false, socketDir = this.dir.path }: DaemonOptions = {}) {
     this.#env = env;
     this.#real = real;
+    this.address = path.join(socketDir, socketDir === this.dir.path ? "c.sock" : `${this.namespace}.sock`);
+    this.#ctr = ["/usr/bin/ctr", "--address", this.address, "--namespace", this.namespace];
+    this.#binDir = shim && path.dirname(shim.binary) !== binDir ? binDirWith(shim) : binDir;
     makeRootfs(this.rootfs);
   }
 
@@ -71,7 +84,8 @@ export class Daemon implements AsyncDisposable {
     const places = ["--address", this.address, "--root", this.root, "--state", this.state];
     const log = fs.openSync(this.logFile, "a");
     const before = fs.fstatSync(log).size;
-    const [binary, config] = this.#real ? [REAL_CONTAINERD, ["--config", this.#writeConfig()]] : [OURS, []];
+    const ours = path.join(this.#binDir, "containerd");
+    const [binary, config] = this.#real ? [REAL_CONTAINERD, ["--config", this.#writeConfig()]] : [ours, []];
     const child = spawn(binary, [...config, ...places, ...args], {
       stdio: ["ignore", log, log],
       env: { ...process.env, ...this.#env },
@@ -185,8 +199,16 @@ export class Daemon implements AsyncDisposable {
     }
     // Where real shims have runc keep its state.
     fs.rmSync(path.join("/run/containerd/runc", this.namespace), { recursive: true, force: true });
+    for (const socket of [this.address, `${this.address}.ttrpc`]) fs.rmSync(socket, { force: true });
+    if (this.#binDir !== binDir) fs.rmSync(this.#binDir, { recursive: true });
     this.dir[Symbol.dispose]();
   }
+}
+
+/** Our executables with another shim, beside ours: hard links don't cross file systems. */
+function binDirWith({ binary }: Shim): string {
+  const dir = fs.mkdtempSync(path.join(path.dirname(binDir), "mixed-"));
+  return mixedBinDir({ from: binDir, dir, replace: { [path.basename(binary)]: binary } });
 }
 
 function directoriesIn(directory: string): string[] {

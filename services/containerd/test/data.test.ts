@@ -13,7 +13,7 @@ import { chainId, type Digest, digestOf } from "@longshore/digest";
 import { channelTo, createClient } from "@longshore/rpc";
 import { isAlive } from "@longshore/syscalls";
 import { eventually } from "@longshore/testkit";
-import { Daemon, haveCtr, processesWith } from "./daemon.ts";
+import { Daemon, processesWith } from "./daemon.ts";
 
 setDefaultTimeout(60_000);
 
@@ -403,113 +403,4 @@ function parentOf(pid: number): number {
   } catch {
     return 0;
   }
-}
-
-describe.skipIf(!haveCtr)("Debian's ctr", () => {
-  const image = "example.test/box:v1";
-
-  beforeAll(() => {
-    makeImage(daemon.dir.path, image);
-  });
-
-  test("images: import, list, check, mount, tag, export, remove with all that belongs to it", async () => {
-    await daemon.out("images", "import", path.join(daemon.dir.path, "image.tar"));
-    expect(await daemon.out("images", "ls", "-q")).toContain(image);
-    expect(await daemon.out("images", "check")).toMatch(new RegExp(`${image} .* complete \\(3/3\\).* true`));
-    await daemon.out("images", "tag", image, "example.test/other:v1");
-    await daemon.out("images", "label", image, "colour=blue");
-    expect(await daemon.out("images", "ls", "labels.colour==blue")).toContain("colour=blue");
-    const target = path.join(daemon.dir.path, "image-root");
-    fs.mkdirSync(target);
-    await daemon.out("images", "mount", image, target);
-    expect(fs.readdirSync(target)).toEqual(["etc", "two"]);
-    await daemon.out("images", "unmount", "--rm", target);
-    const exported = path.join(daemon.dir.path, "exported.tar");
-    await daemon.out("images", "export", exported, image);
-    expect(execFileSync("tar", ["tf", exported]).toString()).toContain("manifest.json");
-
-    await daemon.out("images", "rm", "--sync", image, "example.test/other:v1");
-    await daemon.out("images", "import", exported);
-    expect(await daemon.out("images", "ls", "-q")).toContain(image);
-    await daemon.out("images", "rm", "--sync", image);
-    expect((await daemon.ctr("images", "rm", image)).stderr).toContain("not found");
-  });
-
-  test("content: ingest, list, get, label, remove", async () => {
-    const digest = digestOf("from ctr\n");
-    const file = path.join(daemon.dir.path, "from-ctr");
-    fs.writeFileSync(file, "from ctr\n");
-    execFileSync("sh", [
-      "-c",
-      `ctr -a ${daemon.address} -n ${daemon.namespace} content ingest --expected-digest ${digest} ref < ${file}`,
-    ]);
-    expect(await daemon.out("content", "ls", "-q")).toContain(digest);
-    expect(`${await daemon.out("content", "get", digest)}`.trim()).toBe("from ctr");
-    await daemon.out("content", "label", digest, "x=y");
-    expect(await daemon.out("content", "ls")).toMatch(new RegExp(`${digest}.*x=y`));
-    await daemon.out("content", "rm", digest);
-    expect((await daemon.ctr("content", "get", digest)).stderr).toContain("not found");
-  });
-
-  test("snapshots: prepare, mounts, commit, tree, info, usage, remove", async () => {
-    const ctr = (...args: string[]) => daemon.out("snapshots", ...args);
-    await ctr("prepare", "k1");
-    const mount = await ctr("mounts", "/target", "k1");
-    const [, source = ""] = /^mount -t bind (\S+) \/target -o rw,rbind$/.exec(mount) ?? [];
-    fs.writeFileSync(path.join(source, "file"), Buffer.alloc(1 << 20, "x"));
-    await ctr("commit", "c1", "k1");
-    await ctr("prepare", "k2", "c1");
-    expect(await ctr("tree")).toMatch(/ c1\n {2}\\_ k2/);
-    expect(JSON.parse(await ctr("info", "c1"))).toMatchObject({ Kind: "Committed", Name: "c1" });
-    // The directory itself takes 4 KiB on a disk and nothing in memory.
-    expect(await ctr("usage", "c1")).toMatch(/c1 +1\.0 MiB +2/);
-    expect((await daemon.ctr("snapshots", "rm", "c1")).stderr).toContain("cannot remove snapshot with child");
-    await ctr("rm", "k2");
-    await ctr("rm", "c1");
-  });
-
-  test("leases: create, list, delete", async () => {
-    await daemon.out("leases", "create", "--id", "mine", "--expires", "1h", "a=b");
-    expect(await daemon.out("leases", "ls")).toMatch(
-      /mine .* a=b,containerd\.io\/gc\.expire=|mine .*gc\.expire=.*a=b/,
-    );
-    expect((await daemon.ctr("leases", "create", "--id", "mine")).stderr).toContain("already exists");
-    await daemon.out("leases", "delete", "mine");
-    expect((await daemon.ctr("leases", "delete", "mine")).stderr).toContain("not found");
-  });
-});
-
-/** An OCI image of two layers as a tar, made by hand. */
-function makeImage(dir: string, name: string): void {
-  const layout = path.join(dir, "layout");
-  fs.mkdirSync(path.join(layout, "blobs/sha256"), { recursive: true });
-  const put = (mediaType: string, bytes: Buffer | string) => {
-    const digest = digestOf(bytes);
-    fs.writeFileSync(path.join(layout, "blobs", digest.replace(":", "/")), bytes);
-    return { mediaType, digest, size: Buffer.byteLength(bytes) };
-  };
-  const tars = [
-    tarOf([
-      { name: "etc/", type: "5", mode: 0o755 },
-      { name: "etc/one", content: "1" },
-    ]),
-    tarOf([{ name: "two", content: "2" }]),
-  ];
-  const config = put(
-    "application/vnd.oci.image.config.v1+json",
-    JSON.stringify({
-      architecture: "amd64",
-      os: "linux",
-      config: {},
-      rootfs: { type: "layers", diff_ids: tars.map((tar) => digestOf(tar)) },
-    }),
-  );
-  const layers = tars.map((tar) => put(GZIP, zlib.gzipSync(tar)));
-  const mediaType = "application/vnd.oci.image.manifest.v1+json";
-  const manifest = put(mediaType, JSON.stringify({ schemaVersion: 2, mediaType, config, layers }));
-  const annotations = { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": "v1" };
-  const index = { schemaVersion: 2, manifests: [{ ...manifest, annotations }] };
-  fs.writeFileSync(path.join(layout, "index.json"), JSON.stringify(index));
-  fs.writeFileSync(path.join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-  execFileSync("tar", ["cf", path.join(dir, "image.tar"), "-C", layout, "."]);
 }

@@ -12,7 +12,7 @@ describe.skipIf(!haveCtr || !haveContainerd)("the original containerd with our s
   const shim = SHIMS[1];
   let daemon: Daemon;
   beforeAll(async () => {
-    daemon = new Daemon({}, { real: true });
+    daemon = new Daemon({ real: true });
     await daemon.start();
   });
   afterAll(() => daemon[Symbol.asyncDispose]());

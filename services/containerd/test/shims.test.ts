@@ -139,7 +139,7 @@ test.skipIf(!haveCtr || !ours)(
   "our shim over gRPC: run, restart of containerd, kill of the shim",
   async () => {
     const shim = ours as Shim;
-    await using daemon = new Daemon({ LONGSHORE_SHIM_PROTOCOL: "grpc" });
+    await using daemon = new Daemon({ env: { LONGSHORE_SHIM_PROTOCOL: "grpc" } });
     await daemon.start();
     expect(await daemon.run(shim, ["--rm"], "r1", "/bin/sh", "-c", "echo out; exit 7")).toMatchObject({
       status: 7,

@@ -77,7 +77,12 @@ export function tasksPlugin(runtimeOf: () => Runtime): ContainerdPlugin {
         },
         async get({ containerId, execId }, context) {
           const task = await taskOf(containerId, context);
-          const state = await task.shim.state({ id: containerId, execId }, withTimeout(context));
+          const state = await task.shim
+            .state({ id: containerId, execId }, withTimeout(context))
+            .catch(async (error: unknown) => {
+              if (execId === "" && errorCode(error) === "not_found") await manager.forgetDeleted(task);
+              throw error;
+            });
           return { process: toProcess(execId || containerId, state) };
         },
         async list(_, context) {

@@ -113,7 +113,10 @@ export class TaskManager implements AsyncDisposable {
     const lock = await this.#lock.acquire(keyOf(bundle.namespace, bundle.id));
     const watch = new StopWatch();
     try {
-      const { pid, exitStatus, exitedAt } = await task.shim.delete({ id: bundle.id, execId: "" });
+      const deleted = await task.shim.delete({ id: bundle.id, execId: "" }).catch((error: unknown) => {
+        if (errorCode(error) !== "not_found") throw error;
+        return error as Error;
+      });
       watch.lap("delete");
       task.leaving = true;
       this.#forget(task);
@@ -122,6 +125,9 @@ export class TaskManager implements AsyncDisposable {
       this.#removeBundle(bundle);
       watch.lap("bundle");
       this.#logOf(bundle).debug({ ms: watch.laps }, "task deleted");
+      // Someone else had the shim delete it; what remained is gone now.
+      if (deleted instanceof Error) throw deleted;
+      const { pid, exitStatus, exitedAt } = deleted;
       return { execId: "", pid, exitStatus, exitedAt: exitedAt ?? timestampNow() };
     } catch (error) {
       lock[Symbol.dispose]();
@@ -131,6 +137,18 @@ export class TaskManager implements AsyncDisposable {
     } finally {
       lock[Symbol.dispose]();
     }
+  }
+
+  /** The shim says that it has no such container: unless it is just being deleted, someone deleted it past us. */
+  async forgetDeleted(task: Task): Promise<void> {
+    const { namespace, id } = task.bundle;
+    using _ = await this.#lock.acquire(keyOf(namespace, id));
+    if (this.find(namespace, id) !== task || task.leaving) return;
+    this.#logOf(task.bundle).warn("the shim's container was deleted by someone else");
+    task.leaving = true;
+    this.#forget(task);
+    await this.#shutDown(task);
+    this.#removeBundle(task.bundle);
   }
 
   /** After a call failed: the exit of a process when that was because its shim is gone, as soon as that was cleaned up. */
