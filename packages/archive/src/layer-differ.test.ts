@@ -65,6 +65,13 @@ describe("diffTrees()", () => {
     expect(namesIn(bytesOf(diffTrees(at("upper"), at("upper"))))).toEqual([]);
   });
 
+  test("has files that changed but in content, where the time says nothing", () => {
+    fillLower();
+    fs.writeFileSync(at("upper/changed"), "CHANGED");
+    fs.utimesSync(at("upper/changed"), 1000, 1000);
+    expect(namesIn(bytesOf(diffTrees(at("lower"), at("upper"))))).toEqual(["changed"]);
+  });
+
   test("applied to the lower tree, it makes the upper one", async () => {
     fillLower();
     const long = `${"n".repeat(150)}/${"m".repeat(150)}`;

@@ -132,7 +132,27 @@ function isSame(below: RootedTree, a: FileTimes, above: RootedTree, b: FileTimes
   if (type === S_IFDIR) return true;
   if (type === S_IFLNK) return linkTarget(below, path) === linkTarget(above, path);
   if (a.size !== b.size || a.mtimeNs !== b.mtimeNs) return false;
-  return type !== S_IFREG || capability(below, path) === capability(above, path);
+  if (type !== S_IFREG) return true;
+  if (capability(below, path) !== capability(above, path)) return false;
+  // A whole second may have been set, by an archiver or by whoever wants no change to be seen.
+  return a.mtimeNs % 1_000_000_000n !== 0n || hasSameContent(below, above, path);
+}
+
+function hasSameContent(below: RootedTree, above: RootedTree, path: string): boolean {
+  const fds = [below, above].map((tree) => tree.openFile(placeOf(tree, path)));
+  try {
+    const [a, b] = fds;
+    if (a === undefined || b === undefined) return false;
+    const [left, right] = [Buffer.allocUnsafeSlow(CHUNK_BYTES), Buffer.allocUnsafeSlow(CHUNK_BYTES)];
+    for (;;) {
+      const read = fs.readSync(a, left, 0, left.length, null);
+      const other = fs.readSync(b, right, 0, right.length, null);
+      if (read !== other || !left.subarray(0, read).equals(right.subarray(0, read))) return false;
+      if (read === 0) return true;
+    }
+  } finally {
+    for (const fd of fds) if (fd !== undefined) fs.closeSync(fd);
+  }
 }
 
 /** Writes entries of one tree, the directories above each first, and hard links as such. */

@@ -11,15 +11,19 @@ const IDENTIFIER = new RegExp(SOURCE);
  * @see containerd, `pkg/identifiers`
  */
 export function validateIdentifier(value: string): void {
-  if (value === "") throw new EngineError("invalid_argument", "identifier must not be empty");
+  if (value === "")
+    throw new EngineError("invalid_argument", "identifier must not be empty: invalid argument");
   if (value.length > MAX_LENGTH) {
     throw new EngineError(
       "invalid_argument",
-      `identifier ${JSON.stringify(value)} greater than maximum length (${MAX_LENGTH} characters)`,
+      `identifier ${JSON.stringify(value)} greater than maximum length (${MAX_LENGTH} characters): invalid argument`,
     );
   }
   if (!IDENTIFIER.test(value)) {
-    throw new EngineError("invalid_argument", `identifier ${JSON.stringify(value)} must match ${SOURCE}`);
+    throw new EngineError(
+      "invalid_argument",
+      `identifier ${JSON.stringify(value)} must match ${SOURCE}: invalid argument`,
+    );
   }
 }
 
@@ -29,6 +33,6 @@ export function validateIdentifierOf(what: string, value: string): void {
     validateIdentifier(value);
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    throw new EngineError(error.code, `${what}: ${error.message}: invalid argument`);
+    throw new EngineError(error.code, `${what}: ${error.message}`);
   }
 }

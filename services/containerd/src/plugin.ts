@@ -60,8 +60,11 @@ interface MessageEncoder<T> {
 
 /**
  * An event for `publish`.
- * @param name of a message of the proto package `containerd.events`: `ImageCreate`
+ * @param name of a message of the proto package `containerd.events`, `ContainerCreate`; of another one, with it
  */
 export function eventMessage<T>(name: string, type: MessageEncoder<T>, message: T): EventMessage {
-  return { typeUrl: `containerd.events.${name}`, value: type.encode(message).finish() };
+  return {
+    typeUrl: name.includes(".") ? name : `containerd.events.${name}`,
+    value: type.encode(message).finish(),
+  };
 }

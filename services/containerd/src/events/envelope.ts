@@ -10,7 +10,10 @@ export type { Envelope };
  */
 export function validateTopic(topic: string): void {
   const refuse = (why: string): never => {
-    throw new EngineError("invalid_argument", `envelope topic ${JSON.stringify(topic)}: ${why}`);
+    throw new EngineError(
+      "invalid_argument",
+      `envelope topic ${JSON.stringify(topic)}: ${why}: invalid argument`,
+    );
   };
   if (topic === "") refuse("must not be empty");
   if (!topic.startsWith("/")) refuse("must start with '/'");
@@ -20,7 +23,8 @@ export function validateTopic(topic: string): void {
       validateIdentifier(component);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      refuse(`failed validation on component ${JSON.stringify(component)}: ${error.message}`);
+      const why = error.message.replace(/: invalid argument$/, "");
+      refuse(`failed validation on component ${JSON.stringify(component)}: ${why}`);
     }
   }
 }

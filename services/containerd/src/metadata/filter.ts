@@ -33,7 +33,7 @@ function parseFilter(input: string): Filter {
   const scanner = new Scanner(input);
   const selectors = [parseSelector(scanner)];
   while (!scanner.atEnd()) {
-    if (!scanner.take(/,/y)) throw scanner.error("unexpected input");
+    if (!scanner.take(/,/y)) throw scanner.error(`unexpected input: ${scanner.peek()}`);
     selectors.push(parseSelector(scanner));
   }
   return (lookup) => selectors.every((selector) => selector(lookup));
@@ -44,9 +44,11 @@ function parseSelector(scanner: Scanner): Filter {
   while (scanner.take(/\./y)) path.push(parseField(scanner));
   if (scanner.atEnd() || scanner.peek() === ",") return (lookup) => lookup(path) !== undefined;
 
-  const operator = scanner.take(/\s*([=!~]+)/y)?.[1];
+  scanner.take(/\s+/y);
+  const operator = scanner.peekAt(/[=!~]+/y);
   if (operator === undefined) throw scanner.error('expected an operator ("=="|"!="|"~=")');
   if (!["==", "!=", "~="].includes(operator)) throw scanner.error(`unsupported operator "${operator}"`);
+  scanner.take(/[=!~]+/y);
   const value = parseValue(scanner, operator === "~=");
   if (operator === "==") return (lookup) => lookup(path) === value;
   if (operator === "!=") return (lookup) => (lookup(path) ?? "") !== value;
@@ -69,8 +71,11 @@ function parseValue(scanner: Scanner, alternativeQuotes: boolean): string {
     return unquote(quoted, scanner);
   }
   const plain = scanner.take(/\s*([^\s,.=!~"/|][^\s,]*)/y)?.[1];
-  if (plain === undefined) throw scanner.error("expected value or quoted");
-  return plain;
+  if (plain !== undefined) return plain;
+  scanner.take(/\s+/y);
+  throw scanner.error(
+    scanner.peekAt(/["/|]/y) ? "quoted literal not terminated" : "expected value or quoted",
+  );
 }
 
 const QUOTED = /\s*("(?:\\.|[^"\\\n])*"|\/(?:\\.|[^/\\\n])*\/|\|(?:\\.|[^|\\\n])*\|)/y;
@@ -126,6 +131,12 @@ class Scanner {
 
   peek(): string | undefined {
     return this.input[this.position];
+  }
+
+  /** What a sticky pattern matches here. */
+  peekAt(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.position;
+    return pattern.exec(this.input)?.[0];
   }
 
   /** Consume what a sticky pattern matches here. */

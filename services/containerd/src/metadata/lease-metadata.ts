@@ -94,11 +94,11 @@ export class LeaseMetadata {
   }
 }
 
-function validateResource({ type, id }: Resource): void {
+function validateResource({ type }: Resource): void {
   if (type.startsWith("snapshots/") ? type.split("/").length === 2 : PLAIN_TYPES.includes(type)) return;
   const what = type.startsWith("snapshots")
-    ? `invalid snapshot resource type ${JSON.stringify(type)} of ${JSON.stringify(id)}`
-    : `resource type ${JSON.stringify(type)} not supported yet`;
+    ? `invalid snapshot resource type ${type}`
+    : `resource type ${type} not supported yet`;
   if (type.startsWith("snapshots")) throw new EngineError("invalid_argument", `${what}: invalid argument`);
   throw new EngineError("unimplemented", `${what}: not implemented`);
 }

@@ -33,6 +33,8 @@ export class SnapshotMetadata {
   }
 
   async commit(scope: Scope, { name, key, parent, labels }: CreateRequest & { name: string }): Promise<void> {
+    if (name === "")
+      throw new EngineError("invalid_argument", "snapshot name must not be empty: invalid argument");
     const stored = storedLabels("info.Labels", labels);
     const { database, snapshotter } = this;
     const changes = await database.leaseChanges(scope, this.resource(name));
@@ -91,6 +93,8 @@ export class SnapshotMetadata {
     how: "prepare" | "view",
   ): Promise<SnapshotMount[]> {
     const { database, snapshotter } = this;
+    if (key === "")
+      throw new EngineError("invalid_argument", "snapshot key must not be empty: invalid argument");
     const stored = storedLabels("info.Labels", labels);
     const target = stored[TARGET_LABEL];
     if (target && (await this.exists(scope, target))) {

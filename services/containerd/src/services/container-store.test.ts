@@ -23,7 +23,7 @@ test("ContainerStore keeps a container whole, in its namespace", async () => {
   expect(containers.get("other", "c1")).rejects.toThrow('container "c1" in namespace "other": not found');
   expect(containers.create("moby", container("c1"))).rejects.toThrow('container "c1": already exists');
   await containers.delete("moby", "c1");
-  expect(containers.delete("moby", "c1")).rejects.toThrow('container "c1": not found');
+  expect(containers.delete("moby", "c1")).rejects.toThrow("container c1: not found");
 });
 
 test("ContainerStore.update() changes what the mask names, and nothing that may not change", async () => {

@@ -98,7 +98,7 @@ export class ContainerStore {
       await this.#store.commit([records.delete(id)], [records.present(id)]);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== "not_found") throw error;
-      throw new EngineError("not_found", `container ${JSON.stringify(id)}: not found`);
+      throw new EngineError("not_found", `container ${id}: not found`);
     }
   }
 

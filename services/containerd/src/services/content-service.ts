@@ -114,20 +114,14 @@ class WriteSession {
     const { offset, startedAt, updatedAt } = writer.status();
     const answer: WriteContentResponse = {
       action: request.action,
-      startedAt: undefined,
-      updatedAt: undefined,
+      startedAt: timestampOf(startedAt),
+      updatedAt: timestampOf(updatedAt),
       offset: BigInt(offset),
       total: 0n,
       digest: "",
     };
     if (request.action === WriteAction.STAT) {
-      return {
-        ...answer,
-        startedAt: timestampOf(startedAt),
-        updatedAt: timestampOf(updatedAt),
-        total: BigInt(this.total),
-        digest: writer.digest(),
-      };
+      return { ...answer, total: BigInt(this.total), digest: writer.digest() };
     }
     if (request.offset > 0n && request.offset !== answer.offset) {
       const where = `write @${request.offset} must occur at current offset ${answer.offset}`;

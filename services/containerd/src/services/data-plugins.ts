@@ -23,6 +23,7 @@ import { type ContainerdPlugin, eventMessage, type PluginContext } from "../plug
 import { contentHandlers } from "./content-service.ts";
 import { DiffProcesses } from "./diff-process.ts";
 import { diffHandlers } from "./diff-service.ts";
+import { imageEvent } from "./image-event.ts";
 import { imagesHandlers } from "./images-service.ts";
 import { leasesHandlers } from "./leases-service.ts";
 import { snapshotsHandlers } from "./snapshots-service.ts";
@@ -89,7 +90,7 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
           snapshotters: shared.snapshotters,
           log,
           onImageDeleted: (namespace, name) =>
-            publish(namespace, "/images/delete", eventMessage("ImageDelete", ImageDelete, { name })),
+            publish(namespace, "/images/delete", imageEvent("ImageDelete", ImageDelete, { name })),
           onSnapshotRemoved: (namespace, snapshotter, key) => {
             const event = eventMessage("SnapshotRemove", SnapshotRemove, { key, snapshotter });
             publish(namespace, "/snapshot/remove", event);

@@ -52,7 +52,7 @@ async function apply(
   const file = content.backend.blobPath(diff.digest);
   const job = { job: "apply", file, compression, mounts, sync: syncFs } as const;
   const { digest, size } = await processes.run(job, signal);
-  if (labels[UNCOMPRESSED_LABEL] !== digest) {
+  if (digest !== diff.digest && labels[UNCOMPRESSED_LABEL] !== digest) {
     const paths = [`labels.${UNCOMPRESSED_LABEL}`];
     await content.update(scope, diff.digest, { [UNCOMPRESSED_LABEL]: digest }, paths);
   }

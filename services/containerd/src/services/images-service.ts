@@ -4,8 +4,9 @@ import { EngineError } from "@longshore/errors";
 import type { Handlers } from "@longshore/rpc";
 import type { ImageMetadata, Image as ImageRecord, StoredImage } from "../metadata/image-metadata.ts";
 import { scopeOf } from "../metadata/scope.ts";
-import { eventMessage, type PluginContext } from "../plugin.ts";
+import type { PluginContext } from "../plugin.ts";
 import { fromRfc3339, toRfc3339 } from "../timestamp.ts";
+import { imageEvent } from "./image-event.ts";
 
 /** gRPC: images. @param collect run a garbage collection and wait for its end */
 export function imagesHandlers(
@@ -25,7 +26,7 @@ export function imagesHandlers(
       const time = sourceDateEpoch && toRfc3339(sourceDateEpoch);
       const created = await images.create(scope, requireImage(image), time);
       const { name, labels } = created;
-      publish(scope.namespace, "/images/create", eventMessage("ImageCreate", ImageCreate, { name, labels }));
+      publish(scope.namespace, "/images/create", imageEvent("ImageCreate", ImageCreate, { name, labels }));
       return { image: imageMessage(created) };
     },
     async update({ image, updateMask, sourceDateEpoch }, context) {
@@ -33,13 +34,13 @@ export function imagesHandlers(
       const time = sourceDateEpoch && toRfc3339(sourceDateEpoch);
       const updated = await images.update(scope, requireImage(image), updateMask ?? [], time);
       const { name, labels } = updated;
-      publish(scope.namespace, "/images/update", eventMessage("ImageUpdate", ImageUpdate, { name, labels }));
+      publish(scope.namespace, "/images/update", imageEvent("ImageUpdate", ImageUpdate, { name, labels }));
       return { image: imageMessage(updated) };
     },
     async delete({ name, sync, target }, context) {
       const scope = scopeOf(context);
       await images.delete(scope, name, target?.digest);
-      publish(scope.namespace, "/images/delete", eventMessage("ImageDelete", ImageDelete, { name }));
+      publish(scope.namespace, "/images/delete", imageEvent("ImageDelete", ImageDelete, { name }));
       if (sync) await collect();
       return {};
     },

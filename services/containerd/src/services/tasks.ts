@@ -35,7 +35,7 @@ export function tasksPlugin(runtimeOf: () => Runtime): ContainerdPlugin {
         const task = manager.find(namespace, containerId);
         if (task) return task;
         await containers.get(namespace, containerId);
-        throw new EngineError("not_found", `task ${containerId} not found: not found`);
+        throw new EngineError("not_found", `task ${containerId} not found`);
       };
 
       server.add(TasksDefinition, {
