@@ -10,7 +10,17 @@ import { type Binary, binaries, distDir, repoRoot } from "./paths.ts";
 const bun = path.join(repoRoot, "node_modules/.bin/bun");
 
 /** Packages that no executable is made from. */
-const NOT_COMPILED = ["node_modules", "gen", "test", "bench", "e2e", "suite", "testkit", "tooling"];
+const NOT_COMPILED = [
+  "node_modules",
+  "gen",
+  "gen-compact",
+  "test",
+  "bench",
+  "e2e",
+  "suite",
+  "testkit",
+  "tooling",
+];
 
 const sourcesOf = (binary: Binary) => path.join(repoRoot, "services", binary, "src");
 
@@ -26,6 +36,9 @@ function entriesOf(binary: Binary): string[] {
   return ["main.ts", ...names.sort().map((name) => `entries/${name}`)];
 }
 
+/** Components whose memory counts: they get the messages of `proto/` in the form that takes little of it. */
+const COMPACT: readonly Binary[] = ["containerd-shim-runc-v2"];
+
 /**
  * The entries of a component as CommonJS files below `directory`. As ES modules in one bundle, the functions of all
  * components would be made at the start of each: 2 MB and 5 ms more for the shim and runc.
@@ -34,6 +47,7 @@ function bundle(binary: Binary, directory: string): string[] {
   const sources = sourcesOf(binary);
   const entries = entriesOf(binary);
   const target = ["--target=bun", "--format=cjs", "--minify-syntax", "--minify-whitespace", ...defines()];
+  if (COMPACT.includes(binary)) target.push("--conditions=compact");
   const files = entries.map((entry) => path.join(sources, entry));
   // One file alone would be written to the top, whatever the root.
   const names = entries.length === 1 ? ["--entry-naming=main.[ext]"] : [`--root=${sources}`];

@@ -2,10 +2,12 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { generateCompact } from "./generate-compact.ts";
 import { repoRoot } from "./paths.ts";
 
 const protoDir = path.join(repoRoot, "proto");
 const genDir = path.join(repoRoot, "packages/api/src/gen");
+const compactDir = path.join(repoRoot, "packages/api/src/gen-compact");
 const toolBin = path.join(repoRoot, "packages/tooling/node_modules/.bin");
 
 /** ts-proto's settings: plain objects, bigint for 64 bits (sizes and cgroup limits exceed 2^53), no gRPC library. */
@@ -30,12 +32,14 @@ function newestMtime(file: string): number {
   return Math.max(stat.mtimeMs, ...fs.readdirSync(file).map((name) => newestMtime(path.join(file, name))));
 }
 
-/** Write packages/api/src/gen from proto/, when proto/ or this generator is newer. */
+/** Write packages/api/src/gen and gen-compact from proto/, when proto/ or this generator is newer. */
 export function generate(): void {
   const stamp = path.join(genDir, ".stamp");
   const inputs = Math.max(
     newestMtime(protoDir),
-    newestMtime(path.join(repoRoot, "packages/tooling/src/generate.ts")),
+    ...["generate.ts", "generate-compact.ts"].map((name) =>
+      newestMtime(path.join(repoRoot, "packages/tooling/src", name)),
+    ),
   );
   if (fs.existsSync(stamp) && fs.statSync(stamp).mtimeMs > inputs) return;
   fs.rmSync(genDir, { recursive: true, force: true });
@@ -56,6 +60,7 @@ export function generate(): void {
     cwd: repoRoot,
     stdio: ["ignore", "inherit", "inherit"],
   });
+  generateCompact({ buf: path.join(toolBin, "buf"), protoDir, outDir: compactDir });
   fs.writeFileSync(stamp, "");
 }
 
