@@ -291,8 +291,12 @@ describe("a hostile layer", () => {
     }
     const huge = tarBlocks({ name: "p", type: "x", content: "", size: 2 ** 31 });
     expect(apply(Buffer.concat([huge, good]))).rejects.toEqual(invalid);
-    expect(apply(Buffer.concat([paxHeader({ "GNU.sparse.major": "1" }), good]))).rejects.toThrow("sparse");
-    expect(apply(tarOf([{ name: "s", type: "S", content: "" }]))).rejects.toThrow("sparse");
+    const sparse = (records: Record<string, string>) =>
+      apply(Buffer.concat([paxHeader({ "GNU.sparse.size": "9", ...records }), good]));
+    expect(sparse({ "GNU.sparse.major": "2", "GNU.sparse.minor": "0" })).rejects.toThrow("sparse");
+    for (const map of ["0,99", "8,2", "4,1,2,1", "0", "0,x", "0,1"]) {
+      expect(sparse({ "GNU.sparse.map": map })).rejects.toEqual(invalid);
+    }
     expect(apply(tarOf([{ name: "nul", type: "Z", content: "" }]))).rejects.toThrow(
       "unhandled tar header type",
     );

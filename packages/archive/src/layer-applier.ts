@@ -45,7 +45,7 @@ export class LayerApplier implements TarSink, Disposable {
   /** What this layer has made: not subject to its own whiteouts. */
   private readonly unpacked = new Set<string>();
   private readonly directories: DirectoryTimes[] = [];
-  private file: { fd: number; entry: TarEntry; written: number } | undefined;
+  private file: { fd: number; entry: TarEntry; written: number; hasHoles: boolean } | undefined;
 
   constructor(root: string, { whiteouts, lowers = [] }: ApplyOptions) {
     this.overlay = whiteouts === "overlay";
@@ -79,11 +79,18 @@ export class LayerApplier implements TarSink, Disposable {
     file.written += bytes.length;
   }
 
+  hole(length: number): void {
+    if (!this.file) return;
+    this.file.written += length;
+    this.file.hasHoles = true;
+  }
+
   entryEnd(): void {
     if (!this.file) return;
-    const { fd, entry } = this.file;
+    const { fd, entry, written, hasHoles } = this.file;
     this.file = undefined;
     try {
+      if (hasHoles) fs.ftruncateSync(fd, written); // the last one may be at the end
       this.tree.fchown(fd, entry.uid, entry.gid);
       // After the owner: changing that clears the set-id bits and the capabilities.
       this.tree.fchmod(fd, entry.mode);
@@ -114,7 +121,7 @@ export class LayerApplier implements TarSink, Disposable {
     this.unpacked.add(path);
     if (entry.type === "file") {
       const fd = this.replacing(path, place, (at) => tree.create(at, 0o600));
-      this.file = { fd, entry, written: 0 };
+      this.file = { fd, entry, written: 0, hasHoles: false };
       return;
     }
     if (entry.type === "directory") {

@@ -6,6 +6,9 @@ export type PaxRecords = Map<string, string>;
 const SCHILY_XATTR = "SCHILY.xattr.";
 const LIBARCHIVE_XATTR = "LIBARCHIVE.xattr.";
 
+/** The oldest way to say where a sparse file's parts are repeats these; the newer one puts all of them into one record. */
+const SPARSE_PAIRS = new Set(["GNU.sparse.offset", "GNU.sparse.numbytes"]);
+
 /**
  * Parse the content of a pax extended header: records `<length> <keyword>=<value>\n`.
  *
@@ -28,7 +31,10 @@ export function parsePax(bytes: Buffer): PaxRecords {
     if (keyword === "" || (value.includes("\0") && !keyword.includes("xattr."))) {
       throw tarError("invalid tar header");
     }
-    records.set(keyword, value);
+    if (SPARSE_PAIRS.has(keyword)) {
+      const map = records.get("GNU.sparse.map");
+      records.set("GNU.sparse.map", map === undefined ? value : `${map},${value}`);
+    } else records.set(keyword, value);
     at = end;
   }
   return records;
@@ -38,7 +44,6 @@ export function parsePax(bytes: Buffer): PaxRecords {
 export function applyPax(entry: TarEntry, records: PaxRecords): void {
   const xattrs = new Map<string, string>();
   for (const [keyword, value] of records) {
-    if (keyword.startsWith("GNU.sparse.")) throw tarError("sparse files are not supported");
     if (keyword.startsWith(SCHILY_XATTR)) {
       xattrs.set(keyword.slice(SCHILY_XATTR.length), value);
     } else if (keyword.startsWith(LIBARCHIVE_XATTR)) {

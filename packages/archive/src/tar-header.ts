@@ -65,13 +65,13 @@ export function parseHeader(block: Buffer): RawHeader | undefined {
     typeflag: String.fromCharCode(block[156] ?? 0),
     name: prefix ? `${prefix}/${name}` : name,
     linkName: text(block, 157, 257),
-    mode: number(block, 100, 108),
-    uid: number(block, 108, 116),
-    gid: number(block, 116, 124),
-    size: number(block, 124, 136),
-    mtimeSeconds: number(block, 136, 148),
-    major: device ? number(block, 329, 337) : 0,
-    minor: device ? number(block, 337, 345) : 0,
+    mode: tarNumber(block, 100, 108),
+    uid: tarNumber(block, 108, 116),
+    gid: tarNumber(block, 116, 124),
+    size: tarNumber(block, 124, 136),
+    mtimeSeconds: tarNumber(block, 136, 148),
+    major: device ? tarNumber(block, 329, 337) : 0,
+    minor: device ? tarNumber(block, 337, 345) : 0,
   };
 }
 
@@ -85,8 +85,8 @@ function text(block: Buffer, start: number, end: number): string {
   return block.toString("latin1", start, nul === -1 || nul > end ? end : nul);
 }
 
-/** Octal digits, or, with the first bit set, a big-endian number of 8 or 12 bytes (GNU). */
-function number(block: Buffer, start: number, end: number): number {
+/** A number of a header: octal digits, or, with the first bit set, a big-endian number of 8 or 12 bytes (GNU). */
+export function tarNumber(block: Buffer, start: number, end: number): number {
   const first = block[start] ?? 0;
   if (first & 0x80) return base256(block, start, end);
   const digits = block.toString("latin1", start, end).replaceAll("\0", " ").trim();
@@ -118,6 +118,6 @@ function verifyChecksum(block: Buffer): void {
     unsigned += byte;
     signed += byte > 127 ? byte - 256 : byte;
   }
-  const sum = number(block, 148, 156);
+  const sum = tarNumber(block, 148, 156);
   if (sum !== unsigned && sum !== signed) throw tarError("invalid tar header");
 }

@@ -1,5 +1,14 @@
 import { applyPax, type PaxRecords, parsePax } from "./pax.ts";
 import {
+  oldGnuExtension,
+  oldGnuSegments,
+  type PaxSparse,
+  paxSparse,
+  type Segment,
+  SparseContent,
+  SparseMapReader,
+} from "./sparse.ts";
+import {
   BLOCK_BYTES,
   type EntryType,
   parseHeader,
@@ -13,6 +22,8 @@ export interface TarSink {
   entry(entry: TarEntry): void;
   /** Content of the last file entry; the bytes are only valid during the call. */
   data(bytes: Buffer): void;
+  /** Bytes of the last file entry that are a hole, without which sparse files are refused. */
+  hole?(length: number): void;
   /** The last entry's content is complete. */
   entryEnd(): void;
 }
@@ -27,6 +38,7 @@ const TYPES: Readonly<Record<string, EntryType>> = {
   "0": "file",
   "\0": "file",
   "7": "file",
+  S: "file",
   "1": "hardlink",
   "2": "symlink",
   "3": "character",
@@ -38,7 +50,8 @@ const TYPES: Readonly<Record<string, EntryType>> = {
 const NO_XATTRS: ReadonlyMap<string, string> = new Map();
 
 /**
- * Reads a tar that comes in pieces: ustar, pax (x and g headers) and GNU (long names, base-256 numbers). Sparse files are refused.
+ * Reads a tar that comes in pieces: ustar, pax (x and g headers) and GNU (long names, base-256 numbers, sparse files of
+ * all four formats).
  *
  * @throws EngineError `invalid_argument` from `feed` and `end` for what is no tar, or one that ends early
  */
@@ -46,7 +59,7 @@ export class TarReader {
   private readonly sink: TarSink;
   /** What is left of a header block or an extension that came in pieces. */
   private pending: Buffer = Buffer.alloc(0);
-  private state: "header" | "extension" | "content" | "done" = "header";
+  private state: "header" | "extension" | "sparse-table" | "sparse-map" | "content" | "done" = "header";
   private extension = { typeflag: "", size: 0 };
   /** Bytes of content and of the padding after it that are still to come. */
   private contentLeft = 0;
@@ -56,6 +69,10 @@ export class TarReader {
   private longName: string | undefined;
   private longLink: string | undefined;
   private entries = 0;
+  /** The entry whose parts are being learnt, and then put in their places. */
+  private sparse:
+    | { entry: TarEntry; segments: Segment[]; map: SparseMapReader; content?: SparseContent }
+    | undefined;
 
   constructor(sink: TarSink) {
     this.sink = sink;
@@ -78,7 +95,9 @@ export class TarReader {
     if (this.state === "done") return chunk.length;
     if (this.state === "content" && this.contentLeft > 0) {
       const end = Math.min(chunk.length, at + this.contentLeft);
-      this.sink.data(chunk.subarray(at, end));
+      const bytes = chunk.subarray(at, end);
+      if (this.sparse?.content) this.sparse.content.feed(bytes);
+      else this.sink.data(bytes);
       this.contentLeft -= end - at;
       if (this.contentLeft === 0) this.finishEntry();
       return end;
@@ -98,6 +117,8 @@ export class TarReader {
     }
     if (this.pending.length > 0) this.pending = Buffer.alloc(0);
     if (this.state === "extension") this.takeExtension(whole);
+    else if (this.state === "sparse-table") this.takeSparseTable(whole);
+    else if (this.state === "sparse-map") this.takeSparseMap(whole);
     else this.takeHeader(whole);
     return end;
   }
@@ -116,7 +137,7 @@ export class TarReader {
       else this.state = "extension";
       return;
     }
-    this.takeEntry(header);
+    this.takeEntry(header, block);
   }
 
   private takeExtension(bytes: Buffer): void {
@@ -129,9 +150,10 @@ export class TarReader {
     this.state = "header";
   }
 
-  private takeEntry(header: RawHeader): void {
+  private takeEntry(header: RawHeader, block: Buffer): void {
     if (++this.entries > MAX_ENTRIES) throw tarError(`more than ${MAX_ENTRIES} entries`);
     const entry = this.build(header);
+    const sparse = entry.type === "file" ? paxSparse(this.records) : undefined;
     this.records = new Map();
     this.longName = undefined;
     this.longLink = undefined;
@@ -140,14 +162,60 @@ export class TarReader {
     this.contentLeft = entry.type === "file" ? entry.size : 0;
     this.paddingLeft = padding(this.contentLeft);
     if (entry.type !== "file") entry.size = 0;
+    if (header.typeflag === "S") this.beginOldSparse(entry, block);
+    else if (sparse) this.beginPaxSparse(entry, sparse);
+    else this.beginContent(entry);
+  }
+
+  private beginContent(entry: TarEntry): void {
     this.sink.entry(entry);
     if (this.contentLeft === 0) this.finishEntry();
     else this.state = "content";
   }
 
+  private beginOldSparse(entry: TarEntry, block: Buffer): void {
+    const { segments, extended, realSize } = oldGnuSegments(block);
+    entry.size = realSize;
+    this.sparse = { entry, segments, map: new SparseMapReader() };
+    if (extended) this.state = "sparse-table";
+    else this.beginSparse(segments);
+  }
+
+  private takeSparseTable(block: Buffer): void {
+    const { sparse } = this;
+    if (!sparse) throw new Error("a table of parts without a sparse file");
+    const { segments, extended } = oldGnuExtension(block);
+    sparse.segments.push(...segments);
+    if (!extended) this.beginSparse(sparse.segments);
+  }
+
+  private beginPaxSparse(entry: TarEntry, { name, realSize, segments }: PaxSparse): void {
+    if (name !== undefined) entry.name = name;
+    entry.size = realSize;
+    this.sparse = { entry, segments: [], map: new SparseMapReader() };
+    if (segments === "in-content") this.state = "sparse-map";
+    else this.beginSparse(segments);
+  }
+
+  private takeSparseMap(block: Buffer): void {
+    this.contentLeft -= block.length;
+    if (this.contentLeft < 0) throw tarError("invalid map of a sparse file");
+    const segments = this.sparse?.map.feed(block);
+    if (segments) this.beginSparse(segments);
+  }
+
+  private beginSparse(segments: Segment[]): void {
+    const { sink, sparse } = this;
+    if (!sparse || !sink.hole) throw tarError("sparse files are not supported");
+    sparse.content = new SparseContent(segments, sparse.entry, this.contentLeft, {
+      data: (bytes) => sink.data(bytes),
+      hole: (length) => sink.hole?.(length),
+    });
+    this.beginContent(sparse.entry);
+  }
+
   private build(header: RawHeader): TarEntry {
     const { typeflag } = header;
-    if (typeflag === "S") throw tarError("sparse files are not supported");
     let type = TYPES[typeflag];
     if (type === undefined) throw tarError(`unhandled tar header type ${typeflag.charCodeAt(0)}`);
     const mtimeNs = BigInt(header.mtimeSeconds) * 1_000_000_000n;
@@ -174,6 +242,8 @@ export class TarReader {
 
   private finishEntry(): void {
     this.state = "header";
+    this.sparse?.content?.end();
+    this.sparse = undefined;
     this.sink.entryEnd();
   }
 }
