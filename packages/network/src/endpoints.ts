@@ -94,7 +94,7 @@ export class Endpoints {
     await this.#store.commit(
       keys.map((key) => this.#records.delete(key)),
       [],
-      { outlive: "process" },
+      { outlive: "process", whenAway: "keep" },
     );
     for (const [position, endpoint] of endpoints.entries()) {
       this.#endpoints.delete(keys[position] ?? "");

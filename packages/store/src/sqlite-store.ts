@@ -74,6 +74,7 @@ export function openSqliteStore(file: string): Store {
         if (outlive === "process") database.run(EACH_TO_DISK);
       }
     },
+    async check() {},
     async [Symbol.asyncDispose]() {
       if (!open) return;
       open = false;

@@ -21,6 +21,11 @@ export interface CommitOptions {
    * use after a restart of the machine, or is then done again.
    */
   readonly outlive?: "machine" | "process";
+  /**
+   * What to do while the store's server can't be reached: `refuse` (when left out) throws `unavailable`; `keep` holds the changes on this
+   * machine's disk until it is back, for what has happened and can't be refused. Such changes have no conditions.
+   */
+  readonly whenAway?: "refuse" | "keep";
 }
 
 /**
@@ -42,4 +47,6 @@ export interface Store extends AsyncDisposable {
     conditions?: readonly Condition[],
     options?: CommitOptions,
   ): Promise<void>;
+  /** Whether a commit would find the store's server. @throws EngineError `unavailable` */
+  check(): Promise<void>;
 }

@@ -7,7 +7,7 @@ import { openEventBus } from "@longshore/events";
 import type { Logger } from "@longshore/log";
 import { openNetworks } from "@longshore/network";
 import { channelTo, createClient } from "@longshore/rpc";
-import { collection, openStore } from "@longshore/store";
+import { collection } from "@longshore/store";
 import { allRoutes } from "./api/routes.ts";
 import { reloadConfig } from "./config/reload.ts";
 import { writeWrappers } from "./config/runtimes.ts";
@@ -25,6 +25,7 @@ import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
 import { Unpacker } from "./images/unpack.ts";
+import { openState } from "./state/open-state.ts";
 import { lockRoot } from "./system/root-lock.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
@@ -53,7 +54,9 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
   resources.use(lockRoot(flags.dataRoot));
   writeWrappers(flags.runtimes, flags.dataRoot);
-  const store = resources.use(openStore(`sqlite:${path.join(flags.dataRoot, "engine.db")}`));
+  const id = engineId(flags.dataRoot);
+  const { store, fleet } = await openState(flags, id, log, signal);
+  resources.use(store);
   const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace));
   const registry = channelTo(flags.registrySocket);
   resources.defer(() => registry.close());
@@ -73,9 +76,10 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const engine: Engine = {
     flags,
     log,
-    id: engineId(flags.dataRoot),
+    id,
     containerd,
     store,
+    fleet,
     records: collection<ContainerRecord>(store, "containers"),
     containers: new ContainerIndex(),
     execs: new ExecIndex(),

@@ -12,6 +12,7 @@ import type { ExecIndex } from "./execs/exec-index.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import type { PullService } from "./images/pull.ts";
 import type { Unpacker } from "./images/unpack.ts";
+import type { Fleet } from "./state/fleet.ts";
 
 /** What the operations of the API work on: one per daemon. */
 export interface Engine {
@@ -22,6 +23,8 @@ export interface Engine {
   id: string;
   containerd: ContainerdClient;
   store: Store;
+  /** All engines that share the store; undefined when it is this one's own. */
+  fleet: Fleet | undefined;
   records: Collection<ContainerRecord>;
   containers: ContainerIndex;
   execs: ExecIndex;

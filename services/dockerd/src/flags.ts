@@ -46,6 +46,7 @@ Options:
   -p, --pidfile FILE                 Write the process id here
       --registry-client SOCK         registry-client's gRPC socket
       --registry-mirror URL          Try this mirror of Docker Hub first; may be given repeatedly
+      --store URL                    Keep state in Redis (redis://…), where other engines see it; else in the data root
       --validate                     Say whether the configuration holds, and end
   -v, --version                      Print the version
 `;

@@ -186,7 +186,9 @@ export function containerRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         if (call.flag("link"))
           throw new EngineError("invalid_argument", "query parameter link is not supported");
-        await removeContainer(engine, containers.find(call.param("id")), { force: call.flag("force") });
+        const container = containers.find(call.param("id"));
+        await engine.store.check();
+        await removeContainer(engine, container, { force: call.flag("force") });
         call.empty(204);
       },
     },

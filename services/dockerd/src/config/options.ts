@@ -42,6 +42,12 @@ const mirror = z.string().refine(isMirror, {
   error: ({ input }) => `invalid mirror: ${input} is not an http(s) URL without credentials or query`,
 });
 
+const storeUrl = z
+  .string()
+  .refine((value) => ["redis:", "rediss:"].includes(URL.parse(value)?.protocol ?? ""), {
+    error: ({ input }) => `invalid store ${input}: expected redis://HOST:PORT/DATABASE`,
+  });
+
 function isMirror(text: string): boolean {
   const url = URL.parse(text);
   return (
@@ -72,6 +78,7 @@ export const OPTIONS = {
   pidfile: { flag: "pidfile", short: "p", kind: "text", schema: z.string() },
   "registry-client": { flag: "registry-client", kind: "text", schema: socket },
   "registry-mirrors": { flag: "registry-mirror", kind: "list", schema: z.array(mirror) },
+  store: { flag: "store", kind: "text", schema: storeUrl },
   runtimes: { flag: "add-runtime", kind: "runtimes", schema: z.record(z.string(), runtimeSchema) },
 } as const satisfies Record<string, Option>;
 

@@ -19,6 +19,8 @@ export interface Settings {
   registryMirrors: string[];
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
+  /** Where state is kept that other engines are to see too; undefined: in a file of its own. */
+  storeUrl: string | undefined;
   bridge: string;
   bip: string | undefined;
   cgroupParent: string;
@@ -78,6 +80,7 @@ function toSettings(values: OptionValues): Settings {
     registryMirrors: values["registry-mirrors"] ?? [],
     natsUrl: values["nats-url"],
     natsTokenFile: values["nats-token-file"],
+    storeUrl: values.store,
     bridge: values.bridge ?? "longshore0",
     bip: values.bip,
     cgroupParent: values["cgroup-parent"] ?? "/longshore",

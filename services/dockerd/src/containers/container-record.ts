@@ -14,5 +14,6 @@ export async function updateState(
 }
 
 export async function saveRecord(engine: Engine, container: Container): Promise<void> {
-  await engine.store.commit([engine.records.put(container.id, container.record)]);
+  // What has happened to a container is so, whether the store can be reached or not.
+  await engine.store.commit([engine.records.put(container.id, container.record)], [], { whenAway: "keep" });
 }

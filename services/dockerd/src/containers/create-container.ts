@@ -41,6 +41,7 @@ export async function createContainer(
   undo.defer(() => engine.containers.release(reserved, id));
 
   refuseUnsupported(request);
+  await engine.store.check();
   const hostConfig = checkHostConfig(engine, request.HostConfig);
   if (request.Image === "")
     throw new EngineError("invalid_argument", "no image specified: Config.Image is empty");
@@ -89,6 +90,8 @@ export async function createContainer(
   container.rootfs = mounts;
   undo.defer(() => fs.rmSync(containerDir(engine, id), { recursive: true, force: true }));
   makeDirectory(engine, container);
+  // A store that didn't answer may have it all the same.
+  undo.defer(() => engine.store.commit([engine.records.delete(id)], [], { whenAway: "keep" }));
   await engine.store.commit([engine.records.put(id, container.record)], [engine.records.absent(id)]);
   undo.move();
   engine.containers.add(container);

@@ -1,7 +1,8 @@
+import os from "node:os";
 import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
-import type { Container } from "./container.ts";
+import type { Container, ContainerRecord } from "./container.ts";
 import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
@@ -10,6 +11,7 @@ import { networkName, showMounts, showNetworks } from "./inspect-container.ts";
 export const LIST_FILTERS = [
   "ancestor",
   "before",
+  "engine",
   "exited",
   "id",
   "label",
@@ -41,7 +43,7 @@ export async function listContainers(
   const ancestors = await resolveAncestors(engine, filters);
   const before = filters.get("before").map((name) => engine.containers.find(name).record.created)[0];
   const since = filters.get("since").map((name) => engine.containers.find(name).record.created)[0];
-  const chosen = engine.containers.list().filter(({ record }) => {
+  const chosen = (await candidates(engine, filters)).filter(({ record }) => {
     if (!everything && before === undefined && since === undefined && !isRunning(record.state.status))
       return false;
     return (
@@ -65,7 +67,35 @@ export async function listContainers(
   );
 }
 
-function summary(engine: Engine, { record }: Container): object {
+/** A container of this engine, or of one that shares its store. */
+interface Candidate {
+  record: ContainerRecord;
+  /** Where it is, when engines were asked for. */
+  engineName?: string;
+}
+
+/** Label by which a container shows whose it is, where those of several engines are listed. */
+const ENGINE_LABEL = "longshore.engine";
+
+/** This engine's containers; with the filter `engine`, those of the engines that it names: hosts' names, engines' ids, or `*`. */
+async function candidates(engine: Engine, filters: Filters): Promise<Candidate[]> {
+  const own = engine.containers.list();
+  if (!filters.has("engine")) return own;
+  const names = filters.get("engine");
+  const fleet = (await engine.fleet?.find(names)) ?? [];
+  const others = await Promise.all(
+    fleet
+      .filter(({ id }) => id !== engine.id)
+      .map(async (other) =>
+        ((await engine.fleet?.containers(other)) ?? []).map((record) => ({ record, engineName: other.name })),
+      ),
+  );
+  const isMeant = ["*", engine.id, os.hostname()].some((name) => names.includes(name));
+  const mine = isMeant ? own.map(({ record }) => ({ record, engineName: os.hostname() })) : [];
+  return [...mine, ...others.flat()].sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
+}
+
+function summary(engine: Engine, { record, engineName }: Candidate): object {
   return {
     Id: record.id,
     Names: [`/${record.name}`],
@@ -74,7 +104,7 @@ function summary(engine: Engine, { record }: Container): object {
     Command: [record.path, ...record.args].map(quoteWord).join(" "),
     Created: Math.floor(Date.parse(record.created) / 1000),
     Ports: [],
-    Labels: record.config.Labels,
+    Labels: { ...record.config.Labels, ...(engineName !== undefined && { [ENGINE_LABEL]: engineName }) },
     State: record.state.status,
     Status: describeStatus(record.state, new Date()),
     HostConfig: { NetworkMode: record.hostConfig.NetworkMode },

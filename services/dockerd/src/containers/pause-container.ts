@@ -12,6 +12,7 @@ export function pauseContainer(engine: Engine, container: Container): Promise<vo
     if (container.record.state.status === "paused") {
       throw new EngineError("conflict", `container ${container.id} is already paused`);
     }
+    await engine.store.check();
     const status = nextStatus(container.record.state.status, "pause");
     await engine.containerd.tasks.pause({ containerId: container.id });
     await updateState(engine, container, { status });
@@ -24,6 +25,7 @@ export function unpauseContainer(engine: Engine, container: Container): Promise<
     if (container.record.state.status !== "paused") {
       throw new EngineError("conflict", `Container ${container.id} is not paused`);
     }
+    await engine.store.check();
     await thaw(engine, container);
     emitContainerEvent(engine, container, "unpause");
   });

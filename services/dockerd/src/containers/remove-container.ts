@@ -88,7 +88,7 @@ async function removeParts(engine: Engine, id: string, options: CommitOptions = 
   ]);
   await removeDirectory(engine, id);
   fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
-  await engine.store.commit([engine.records.delete(id)], [], options);
+  await engine.store.commit([engine.records.delete(id)], [], { ...options, whenAway: "keep" });
 }
 
 /** Not while one of the log's files, which may still be compressed, gets another name. */

@@ -21,6 +21,7 @@ export function renameContainer(engine: Engine, container: Container, given: str
         "Renaming a container with the same name as its current name",
       );
     }
+    await engine.store.check();
     engine.containers.reserve(name, container.id);
     container.record = { ...container.record, name };
     try {

@@ -37,6 +37,7 @@ export function startContainer(engine: Engine, container: Container): Promise<bo
     if (status === "paused")
       throw new EngineError("conflict", "cannot start a paused container, try unpause instead");
     nextStatus(status, "start");
+    await engine.store.check();
     try {
       await launch(engine, container);
       return true;

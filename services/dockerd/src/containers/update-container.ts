@@ -39,6 +39,7 @@ export function updateContainer(
       throw new EngineError("invalid_argument", "update.RestartPolicy is not supported");
     }
     refuseUnsupportedUpdate(resources);
+    await engine.store.check();
     const { hostConfig, state } = container.record;
     const changes = Object.fromEntries(
       UPDATABLE.filter((field) => !["", 0, null].includes(resources[field])).map((field) => [

@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import net from "node:net";
+import { busyboxImage, findExecutable, findStaticBusybox } from "@longshore/suite";
+import { type Engine, eventually, startEngine, startRegistry, tempDir } from "@longshore/testkit";
+import { anyReal, binDir, ours, skipped } from "./world.ts";
+
+const server = findExecutable("redis-server");
+if (!server) skipped("engines that share a Redis: redis-server is not installed");
+
+describe.skipIf(!server)("two engines that keep their state in one Redis", () => {
+  const dir = tempDir();
+  let port: number;
+  let redis: ReturnType<typeof spawn> | undefined;
+  let image: string;
+  let one: Engine;
+  let other: Engine;
+  const resources = new AsyncDisposableStack();
+
+  async function startRedis(): Promise<void> {
+    const args = ["--port", String(port), "--bind", "127.0.0.1", "--appendonly", "yes", "--dir", dir.path];
+    redis = spawn(server ?? "", args, { stdio: "ignore" });
+    await eventually(
+      () =>
+        new Promise<boolean>((resolve) => {
+          const probe = net
+            .connect(port, "127.0.0.1", () => resolve(true))
+            .once("error", () => resolve(false));
+          probe.unref();
+        }),
+    );
+  }
+
+  async function killRedis(): Promise<void> {
+    if (!redis || redis.exitCode !== null) return;
+    const gone = new Promise((resolve) => redis?.once("exit", resolve));
+    redis.kill("SIGKILL");
+    await gone;
+  }
+
+  async function engine(): Promise<Engine> {
+    const extraArgs = ["--store", `redis://127.0.0.1:${port}/0`];
+    const started = resources.use(
+      await startEngine({ binDir, cli: anyReal ?? ours, components: { dockerd: { extraArgs } } }),
+    );
+    await started.docker(ours)("pull", "-q", image);
+    started.mark();
+    return started;
+  }
+
+  beforeAll(async () => {
+    resources.use(dir);
+    resources.defer(killRedis);
+    port = await freePort();
+    await startRedis();
+    const registry = resources.use(await startRegistry(dir.path));
+    const busybox = findStaticBusybox();
+    if (!registry || !busybox) throw new Error("docker-registry and busybox-static are needed");
+    await registry.push("busybox", "1", busyboxImage(busybox));
+    image = `${registry.host}/busybox:1`;
+    [one, other] = await Promise.all([engine(), engine()]);
+  }, 60_000);
+  afterAll(async () => {
+    await startRedis().catch(() => {}); // the engines are to put away what they have
+    await resources.disposeAsync();
+  }, 60_000);
+
+  const names = async (on: Engine, ...args: string[]) =>
+    (await on.docker(ours)("ps", "-a", "--format", "{{.Names}}", ...args)).split("\n").filter(Boolean).sort();
+
+  test("each lists its own; a filter shows all, or those of one engine, and says whose they are", async () => {
+    await one.docker(ours)("run", "-d", "--name", "same", image, "sleep", "100");
+    await other.docker(ours)("run", "-d", "--name", "same", image, "sleep", "100");
+    await other.docker(ours)("create", "--name", "second", image, "true");
+    expect(await names(one)).toEqual(["same"]);
+    expect(await names(other)).toEqual(["same", "second"]);
+    expect(await names(one, "-f", "engine=*")).toEqual(["same", "same", "second"]);
+    const id = await other.docker(ours)("info", "-f", "{{.ID}}");
+    expect(await names(one, "-f", `engine=${id}`, "-f", "status=running")).toEqual(["same"]);
+    expect(await names(one, "-f", "engine=there-is-none")).toEqual([]);
+    const labels = await one.docker(ours)("ps", "-f", "engine=*", "--format", "{{.Labels}}");
+    expect(labels.split("\n")).toHaveLength(2);
+    expect(labels).toMatch(/^longshore\.engine=\S+\nlongshore\.engine=\S+$/);
+    await one.docker(ours)("rm", "-f", "same");
+    expect(await names(other, "-f", "engine=*")).toEqual(["same", "second"]);
+    await other.docker(ours)("rm", "-f", "same", "second");
+  });
+
+  test("without Redis: what would change is refused with 503, what runs goes on, no exit is lost", async () => {
+    const docker = one.docker(ours);
+    const short = await docker("run", "-d", "--name", "ends", image, "sh", "-c", "read x; exit 7");
+    await docker("run", "-d", "--name", "lives", image, "sleep", "1000");
+    await docker("run", "-id", "--name", "told", image, "sh", "-c", "read x; exit 5");
+    await killRedis();
+
+    const refused = await docker.run(["create", image, "true"]);
+    expect(refused.stderr).toContain(`the state store at redis://127.0.0.1:${port} can't be reached`);
+    const answer = await fetch("http://docker/containers/create", {
+      unix: one.suite.paths.dockerSocket,
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ Image: image, Cmd: ["true"] }),
+    });
+    expect(answer.status).toBe(503);
+    expect((await docker.run(["rm", short])).stderr).toContain("can't be reached");
+    expect((await docker("ps", "--format", "{{.Names}}")).split("\n")).toContain("lives");
+    expect(await docker("exec", "lives", "echo", "alive")).toBe("alive");
+    await docker.run(["attach", "told"], { stdin: "x\n" });
+    expect(await docker("wait", "told")).toBe("5");
+
+    // The daemon is killed as well, before Redis has heard of that exit.
+    await one.suite.kill("dockerd", "SIGKILL");
+    await startRedis();
+    await one.suite.start("dockerd");
+    expect(await docker("inspect", "-f", "{{.State.ExitCode}} {{.State.Status}}", "told")).toBe("5 exited");
+    expect(await docker("inspect", "-f", "{{.State.ExitCode}} {{.State.Status}}", "ends")).toBe("7 exited");
+    expect(await docker("inspect", "-f", "{{.State.Status}}", "lives")).toBe("running");
+  });
+
+  test("it comes back without a restart, and has what happened meanwhile", async () => {
+    const docker = one.docker(ours);
+    await killRedis();
+    await docker("stop", "-t", "0", "lives");
+    await startRedis();
+    await eventually(async () => (await docker.run(["rename", "lives", "renamed"])).status === 0);
+    const id = await one.docker(ours)("info", "-f", "{{.ID}}");
+    const listed = await other.docker(ours)(
+      "ps",
+      "-af",
+      `engine=${id}`,
+      "--format",
+      "{{.Names}} {{.Status}}",
+    );
+    expect(listed).toMatch(/^renamed Exited \(137\) /m);
+    await docker("rm", "renamed", "ends", "told");
+    expect(await names(other, "-f", "engine=*")).toEqual([]);
+  });
+});
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const probe = net.createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address() as net.AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}
