@@ -13,6 +13,7 @@ import { reloadConfig } from "./config/reload.ts";
 import { writeWrappers } from "./config/runtimes.ts";
 import type { ConfigSource, Settings } from "./config/settings.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
+import { trimTime } from "./containerd/timestamp.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import { ContainerIndex } from "./containers/container-index.ts";
 import { loadContainers, reconcileContainers, removeLeftovers } from "./containers/reconcile.ts";
@@ -94,12 +95,13 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
       unpacker,
     }),
     networks,
-    events: new EngineEvents(),
+    events: new EngineEvents(store, (error) => log.warn({ err: error }, "an event is not kept")),
     bridge: undefined,
     fifoRuntimes: new Set(),
     startedAt: new Date(),
   };
 
+  await engine.events.load();
   await loadContainers(engine);
   await removeLeftovers(engine);
   const watching = watchContainerd(engine, signal);
@@ -152,7 +154,7 @@ async function joinNats(engine: Engine, resources: AsyncDisposableStack, signal:
       execId: typeof id === "string" && id !== containerId ? id : "",
       pid: typeof pid === "number" ? pid : 0,
       exitCode,
-      exitedAt: typeof exitedAt === "string" ? exitedAt : time,
+      exitedAt: trimTime(typeof exitedAt === "string" ? exitedAt : time),
     });
   });
   await engine.bridge.run(signal);

@@ -11,3 +11,8 @@ export function fromTimestamp({ seconds, nanos }: Timestamp): string {
   const fraction = String(nanos).padStart(9, "0").replace(/0+$/, "");
   return `${whole}${fraction && `.${fraction}`}Z`;
 }
+
+/** RFC 3339 without the zeros at the end of its fraction, as Go prints it: one moment has one text, whoever tells of it. */
+export function trimTime(text: string): string {
+  return text.replace(/\.(\d*?)0*Z$/, (_, digits: string) => (digits === "" ? "Z" : `.${digits}Z`));
+}

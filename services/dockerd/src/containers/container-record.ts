@@ -1,3 +1,4 @@
+import type { Change, CommitOptions } from "@longshore/store";
 import type { Engine } from "../engine.ts";
 import type { Container, ContainerRecord, ContainerState } from "./container.ts";
 
@@ -7,13 +8,26 @@ export async function updateState(
   container: Container,
   state: Partial<ContainerState>,
   rest: Partial<ContainerRecord> = {},
+  save: SaveOptions = {},
 ): Promise<void> {
   const { record } = container;
   container.record = { ...record, ...rest, state: { ...record.state, ...state } };
-  await saveRecord(engine, container);
+  await saveRecord(engine, container, save);
 }
 
-export async function saveRecord(engine: Engine, container: Container): Promise<void> {
+export interface SaveOptions extends CommitOptions {
+  /** What goes into the same commit. */
+  also?: readonly Change[];
+}
+
+export async function saveRecord(
+  engine: Engine,
+  container: Container,
+  { also = [], ...options }: SaveOptions = {},
+): Promise<void> {
   // What has happened to a container is so, whether the store can be reached or not.
-  await engine.store.commit([engine.records.put(container.id, container.record)], [], { whenAway: "keep" });
+  await engine.store.commit([engine.records.put(container.id, container.record), ...also], [], {
+    whenAway: "keep",
+    ...options,
+  });
 }

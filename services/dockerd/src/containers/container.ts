@@ -2,6 +2,7 @@ import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
 import type { ContainerStatus } from "./container-status.ts";
+import type { TaskExit } from "./exit-container.ts";
 import { Mutex } from "./mutex.ts";
 
 /** Docker's "never" in time stamps. */
@@ -75,6 +76,10 @@ export class Container {
   readonly startWaiters = new Set<(stdio: ProcessStdio | undefined) => Promise<void> | void>();
   readonly exitWaiters = new Set<(exit: ExitStatus) => void>();
   readonly removeWaiters = new Set<(exit: ExitStatus) => void>();
+  /** The last end that was told of a process of it. */
+  lastExit: TaskExit | undefined;
+  /** A task may be left that should have been deleted: containerd was away. */
+  mayHaveTask = false;
   /** A stop was asked for: the exit that follows is wanted. */
   stopRequested = false;
 

@@ -1,8 +1,8 @@
 import { errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Container } from "./container.ts";
-import { emitContainerEvent } from "./container-events.ts";
-import { updateState } from "./container-record.ts";
+import { prepareContainerEvent } from "./container-events.ts";
+import { type SaveOptions, saveRecord, updateState } from "./container-record.ts";
 import { isRunning, nextStatus } from "./container-status.ts";
 import { removeEnded } from "./remove-container.ts";
 
@@ -14,47 +14,77 @@ export interface TaskExit {
   exitedAt: string;
 }
 
+const SAVE_RETRY_MS = 500;
+
 /**
  * Take in that a container's process has ended: who waits is told, then its task is deleted and its network released, which nobody
  * waits for but the next operation on the container. With `--rm` it is gone for every client once that is told.
  * The same exit may be told several times, by several ways; all but the first do nothing.
  */
 export function handleExit(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
-  return container.lock.run(async () => {
-    const { state, hostConfig, sandboxId } = container.record;
-    if (!isRunning(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
-    engine.execs.endAll(container);
-    let cleaned: Promise<void> | undefined;
-    const cleanUp = () => {
-      cleaned ??= dismantle(engine, container, sandboxId);
-      return cleaned;
-    };
-    // Only this daemon knows when the log that it copies from FIFOs is complete.
-    if (container.stdio?.kind === "fifo") await cleanUp();
-    const ended = {
+  return container.lock.run(() => endContainer(engine, container, exit));
+}
+
+/** The same, for a caller that holds the container's lock. */
+export async function endContainer(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
+  const { state, hostConfig, sandboxId } = container.record;
+  if (!isRunning(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
+  engine.execs.endAll(container);
+  let cleaned: Promise<void> | undefined;
+  const cleanUp = () => {
+    cleaned ??= dismantle(engine, container, sandboxId);
+    return cleaned;
+  };
+  // Only this daemon knows when the log that it copies from FIFOs is complete.
+  if (container.stdio?.kind === "fifo") await cleanUp();
+  const seconds = Math.max(0, Math.floor((Date.parse(exit.exitedAt) - Date.parse(state.startedAt)) / 1000));
+  const die = prepareContainerEvent(engine, container, "die", {
+    exitCode: String(exit.exitCode),
+    execDuration: String(seconds),
+  });
+  // The event with the state: a daemon that is killed in between has told both or neither. What is removed at once needn't outlive the machine.
+  const save: SaveOptions = {
+    also: die.changes,
+    outlive: hostConfig.AutoRemove ? "process" : "machine",
+  };
+  const saved = await updateState(
+    engine,
+    container,
+    {
       status: nextStatus(state.status, "exit"),
       pid: 0,
       exitCode: exit.exitCode,
       finishedAt: exit.exitedAt,
-    };
-    const rest = { stdio: "" as const, sandboxId: "", endpoint: null };
-    if (hostConfig.AutoRemove) {
-      // The record is about to go: it needn't be written once more.
-      const { record } = container;
-      container.record = { ...record, ...rest, state: { ...record.state, ...ended } };
-    } else {
-      await updateState(engine, container, ended, rest);
+    },
+    { stdio: "", sandboxId: "", endpoint: null },
+    save,
+  ).then(
+    () => true,
+    (error: unknown) => {
+      engine.log.error({ id: container.id, err: error }, "an exit is not saved yet");
+      return false;
+    },
+  );
+  die.tell();
+  engine.log.info({ id: container.id, exitStatus: exit.exitCode }, "exited");
+  container.tellExit();
+  // Until it is saved the task keeps the exit status: should this daemon end, the next one reads it there.
+  if (!saved) await saveLater(engine, container, save);
+  if (hostConfig.AutoRemove) await removeEnded(engine, container, cleanUp);
+  else await cleanUp();
+}
+
+/** Try until there is room on the disk again; whoever wants to change the container waits for it. */
+async function saveLater(engine: Engine, container: Container, options: SaveOptions): Promise<void> {
+  for (;;) {
+    await Bun.sleep(SAVE_RETRY_MS);
+    try {
+      await saveRecord(engine, container, options);
+      return;
+    } catch (error) {
+      engine.log.debug({ id: container.id, err: error }, "an exit is not saved yet");
     }
-    const seconds = Math.max(0, Math.floor((Date.parse(exit.exitedAt) - Date.parse(state.startedAt)) / 1000));
-    emitContainerEvent(engine, container, "die", {
-      exitCode: String(exit.exitCode),
-      execDuration: String(seconds),
-    });
-    engine.log.info({ id: container.id, exitStatus: exit.exitCode }, "exited");
-    container.tellExit();
-    if (hostConfig.AutoRemove) await removeEnded(engine, container, cleanUp);
-    else await cleanUp();
-  });
+  }
 }
 
 /** Take apart what runs a container: its task, its network, the ends of its stdio. */
@@ -64,11 +94,14 @@ async function dismantle(engine: Engine, container: Container, sandboxId: string
   container.stdio = undefined;
 }
 
-async function deleteTask(engine: Engine, { id }: Container): Promise<void> {
+async function deleteTask(engine: Engine, container: Container): Promise<void> {
+  const { id } = container;
   try {
     await engine.containerd.tasks.delete({ containerId: id });
   } catch (error) {
-    if (errorCode(error) !== "not_found") engine.log.warn({ id, err: error }, "deleting the task");
+    if (errorCode(error) === "not_found") return;
+    container.mayHaveTask = true;
+    engine.log.warn({ id, err: error }, "deleting the task");
   }
 }
 

@@ -9,13 +9,17 @@ import type { Engine } from "../engine.ts";
 import type { Exec } from "../execs/exec.ts";
 import { handleExecExit } from "../execs/run-exec.ts";
 import { Container, type ContainerRecord } from "./container.ts";
+import { prepareContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { isRunning } from "./container-status.ts";
-import { handleExit } from "./exit-container.ts";
+import { endContainer, type TaskExit } from "./exit-container.ts";
+import { killTask } from "./kill-task.ts";
 import { removeContainer } from "./remove-container.ts";
-import { killTask, runningStdio } from "./start-container.ts";
+import { runningStdio } from "./start-container.ts";
 
 const LOST = 255;
+/** How long the news of an exit may be behind the end of its task. */
+const EXIT_WAIT_MS = 2000;
 
 /** Read the stored containers into memory. */
 export async function loadContainers(engine: Engine): Promise<void> {
@@ -23,54 +27,113 @@ export async function loadContainers(engine: Engine): Promise<void> {
 }
 
 /**
- * Compare what is known of each container with what runs: adopt what goes on running, take in exits that were missed.
+ * Compare what is known of each container with what runs: adopt what goes on running, take in exits that were missed, end what should
+ * not run.
  */
 export async function reconcileContainers(engine: Engine): Promise<void> {
   const { tasks } = await engine.containerd.tasks.list({ filter: "" });
   const byId = new Map(tasks.map((task) => [task.id || task.containerId, task]));
+  await Promise.all(
+    engine.containers.list().map(async (container) => {
+      const task = byId.get(container.id);
+      if (task === undefined && isAtRest(container)) return;
+      try {
+        await container.lock.run(() => reconcile(engine, container));
+      } catch (error) {
+        engine.log.warn({ id: container.id, err: error }, "reconciling a container");
+      }
+    }),
+  );
   for (const container of engine.containers.list()) {
-    try {
-      await reconcile(engine, container, byId.get(container.id));
-    } catch (error) {
-      engine.log.warn({ id: container.id, err: error }, "reconciling a container");
-    }
+    const { state, hostConfig } = container.record;
+    if (!hostConfig.AutoRemove || isRunning(state.status) || state.status === "created") continue;
+    await removeContainer(engine, container).catch((error: unknown) =>
+      engine.log.warn({ id: container.id, err: error }, "removing a container"),
+    );
   }
 }
 
-async function reconcile(engine: Engine, container: Container, task: Process | undefined): Promise<void> {
-  const { state, hostConfig } = container.record;
+function isAtRest(container: Container): boolean {
+  return !isRunning(container.record.state.status) && !container.mayHaveTask;
+}
+
+/** With the container's lock: no call changes it meanwhile, and what containerd says is asked for anew. */
+async function reconcile(engine: Engine, container: Container): Promise<void> {
+  if (engine.containers.get(container.id) !== container) return; // it was removed
+  const { state } = container.record;
+  const task = await taskOf(engine, container.id);
   const alive = task !== undefined && (task.status === Status.RUNNING || task.status === Status.PAUSED);
   if (isRunning(state.status)) {
     if (alive) return adopt(engine, container, task);
-    const exitCode = task?.status === Status.STOPPED ? task.exitStatus : LOST;
-    const exitedAt = task?.exitedAt ? fromTimestamp(task.exitedAt) : new Date().toISOString();
-    engine.bridge?.exited({ containerId: container.id, execId: "", pid: state.pid, exitCode, exitedAt });
-    return handleExit(engine, container, { pid: 0, exitCode, exitedAt });
+    if (task?.status === Status.STOPPED) return missedExit(engine, container, exitOf(task));
+    // The task is gone, and its exit is being told, or was when nobody heard.
+    const told = await toldExit(container);
+    return told ? endContainer(engine, container, told) : missedExit(engine, container, lostExit());
   }
-  await container.lock.run(async () => {
-    if (isRunning(container.record.state.status)) return; // it was started meanwhile
-    if (alive) {
-      // Started, and the daemon ended before it was noted.
-      const startedAt = new Date().toISOString();
-      await updateState(
-        engine,
-        container,
-        { status: "running", pid: task.pid, startedAt },
-        { stdio: stdioOf(task) },
-      );
-    } else if (task) {
-      await killTask(engine, container.id);
-    }
-  });
-  if (!isRunning(container.record.state.status) && hostConfig.AutoRemove && state.status !== "created") {
-    await removeContainer(engine, container);
+  if (!task) {
+    container.mayHaveTask = false;
+    return;
   }
+  // A client was told that this start failed, and that start shall not happen after all.
+  const failed = container.mayHaveTask || state.error !== "";
+  const ended = task.status === Status.STOPPED && exitOf(task).exitedAt !== state.finishedAt;
+  if (failed || !(alive || ended)) {
+    await killTask(engine, container.id);
+    container.mayHaveTask = false;
+    return;
+  }
+  // Started, and the daemon ended before that was noted.
+  await noteStart(engine, container, task);
+  if (ended) await endContainer(engine, container, exitOf(task));
+}
+
+/** Nobody has told of it. */
+function missedExit(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
+  const { pid } = container.record.state;
+  engine.bridge?.exited({ ...exit, containerId: container.id, execId: "", pid });
+  return endContainer(engine, container, exit);
+}
+
+/** @returns undefined when it is gone */
+async function taskOf({ containerd }: Engine, containerId: string): Promise<Process | undefined> {
+  try {
+    return (await containerd.tasks.get({ containerId, execId: "" })).process;
+  } catch (error) {
+    if (errorCode(error) !== "not_found") throw error;
+    return undefined;
+  }
+}
+
+function exitOf({ exitStatus, exitedAt }: Process): TaskExit {
+  const at = exitedAt ? fromTimestamp(exitedAt) : new Date().toISOString();
+  return { pid: 0, exitCode: exitStatus, exitedAt: at };
+}
+
+function lostExit(): TaskExit {
+  return { pid: 0, exitCode: LOST, exitedAt: new Date().toISOString() };
+}
+
+/** An exit that was told while the container's lock was held, or is within a moment. */
+async function toldExit(container: Container): Promise<TaskExit | undefined> {
+  const { pid } = container.record.state;
+  for (let waitedMs = 0; container.lastExit?.pid !== pid && waitedMs < EXIT_WAIT_MS; waitedMs += 20)
+    await Bun.sleep(20);
+  return container.lastExit?.pid === pid ? container.lastExit : undefined;
+}
+
+async function noteStart(engine: Engine, container: Container, task: Process): Promise<void> {
+  const startedAt = new Date().toISOString();
+  const start = prepareContainerEvent(engine, container, "start");
+  const { pid } = task;
+  const state = { status: "running", pid, startedAt, exitCode: 0, error: "", oomKilled: false } as const;
+  await updateState(engine, container, state, { stdio: stdioOf(task) }, { also: start.changes });
+  start.tell();
 }
 
 async function adopt(engine: Engine, container: Container, task: Process): Promise<void> {
   const status = task.status === Status.PAUSED ? "paused" : "running";
   if (container.record.state.status !== status || container.record.state.pid !== task.pid) {
-    await container.lock.run(() => updateState(engine, container, { status, pid: task.pid }));
+    await updateState(engine, container, { status, pid: task.pid });
   }
   for (const exec of engine.execs.running(container)) await checkExec(engine, exec);
   const { stdio } = container.record;
@@ -103,6 +166,12 @@ function stdioOf({ stdout }: Process): ContainerRecord["stdio"] {
 /** Remove what a daemon that was killed left half-made. Only at start, before anything new is made. */
 export async function removeLeftovers(engine: Engine): Promise<void> {
   const known = (id: string) => engine.containers.get(id) !== undefined;
+  const { tasks } = await engine.containerd.tasks.list({ filter: "" });
+  for (const { id } of tasks) {
+    if (known(id) || !isOurId(id)) continue;
+    engine.log.info({ id }, "ending a task without a record");
+    await killTask(engine, id);
+  }
   const { containers } = await engine.containerd.containers.list({ filters: [] });
   for (const { id } of containers) {
     if (known(id) || !isOurId(id)) continue;

@@ -8,6 +8,9 @@ import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { isRunning, nextStatus } from "./container-status.ts";
 import { killAndWait } from "./kill-container.ts";
+import { killTask } from "./kill-task.ts";
+
+const REMOVE_RETRY_MS = 500;
 
 export interface RemoveOptions {
   /** Kill it when it runs. */
@@ -43,6 +46,7 @@ async function remove(engine: Engine, container: Container): Promise<void> {
   for (const waiter of container.startWaiters) void waiter(undefined);
   container.startWaiters.clear();
   try {
+    if (container.mayHaveTask) await killTask(engine, id);
     await removeParts(engine, id);
   } catch (error) {
     const { state } = container.record;
@@ -71,12 +75,18 @@ export async function removeEnded(
     state: { ...record.state, status: nextStatus(record.state.status, "remove") },
   };
   tellRemoval(engine, container);
-  try {
-    await cleanUp();
-    // A record that a power cut brings back is one of a container that has ended, and goes as this one did.
-    await removeParts(engine, container.id, { outlive: "process" });
-  } catch (error) {
-    engine.log.warn({ id: container.id, err: error }, "removing a container; the next start tries again");
+  await cleanUp();
+  for (let told = false; ; told = true) {
+    try {
+      if (container.mayHaveTask) await killTask(engine, container.id);
+      // A record that a power cut brings back is one of a container that has ended, and goes as this one did.
+      await removeParts(engine, container.id, { outlive: "process" });
+      return;
+    } catch (error) {
+      // containerd is away, or the disk is full. Should this daemon end first, the next one finds the record.
+      if (!told) engine.log.warn({ id: container.id, err: error }, "removing a container; trying again");
+    }
+    await Bun.sleep(REMOVE_RETRY_MS);
   }
 }
 

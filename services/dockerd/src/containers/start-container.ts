@@ -1,11 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
+import { type Process, Status } from "@longshore/api/containerd/types/task/task";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, errorCode, toEngineError } from "@longshore/errors";
 import type { JsonFileLog } from "@longshore/stdio";
 import { chooseShim } from "../config/runtimes.ts";
 import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
-import { SNAPSHOTTER } from "../containerd/client.ts";
+import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
 import { containerDir, type Engine, ioDir, logPath } from "../engine.ts";
 import { generateSpec } from "../spec/generate-spec.ts";
@@ -18,10 +19,15 @@ import type { Container, ContainerRecord, EndpointRecord } from "./container.ts"
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { nextStatus } from "./container-status.ts";
+import { killTask } from "./kill-task.ts";
 import { logOptionsOf } from "./log-options.ts";
 import { newId } from "./names.ts";
 import { removeContainer } from "./remove-container.ts";
 import { explainStartFailure } from "./start-failure.ts";
+
+/** How long a start waits for a containerd that went in the middle of it. */
+const OUTAGE_MS = 10_000;
+const OUTAGE_RETRY_MS = 50;
 
 /**
  * Start a container: its network, containerd's container and task, then the process itself. Streams that wait for the
@@ -80,13 +86,19 @@ async function launch(engine: Engine, container: Container): Promise<void> {
     createContainerdContainer(engine, container.record, jsonAny(SPEC_TYPE, spec)),
   ]);
 
-  const io = undo.use(await createTask(engine, container));
-  undo.defer(() => quiet(killTask(engine, id)));
+  const io = undo.use(
+    await createTask(engine, container).catch((error: unknown) => {
+      // It may have gone in the middle of it, and the shim then goes on.
+      if (errorCode(error) === "unavailable") container.mayHaveTask = true;
+      throw error;
+    }),
+  );
+  undo.defer(() => undoTask(engine, container));
   container.stdio = io;
   for (const waiter of container.startWaiters) await waiter(io);
   container.startWaiters.clear();
   container.stopRequested = false;
-  const { pid } = await containerd.tasks.start({ containerId: id, execId: "" });
+  const pid = await startTask(engine, id);
   io.started();
   await updateState(
     engine,
@@ -103,6 +115,52 @@ async function launch(engine: Engine, container: Container): Promise<void> {
   );
   undo.move();
   emitContainerEvent(engine, container, "start");
+}
+
+/**
+ * Start the init process. Should containerd end while it is asked, the shim does all the same what it was told; so once containerd is
+ * back its answer is looked up.
+ */
+async function startTask({ containerd }: Engine, containerId: string): Promise<number> {
+  const deadline = performance.now() + OUTAGE_MS;
+  for (let wasLost = false; ; ) {
+    try {
+      return (await containerd.tasks.start({ containerId, execId: "" })).pid;
+    } catch (error) {
+      const isLost = errorCode(error) === "unavailable" && performance.now() < deadline;
+      if (!isLost && !wasLost) throw error;
+      wasLost = true;
+      const process = await startedTask(containerd, containerId, deadline);
+      if (process && process.status !== Status.CREATED) return process.pid;
+      if (!isLost) throw error;
+    }
+  }
+}
+
+/** What became of a task; undefined when containerd doesn't know it, or doesn't come back. */
+async function startedTask(
+  { tasks }: ContainerdClient,
+  containerId: string,
+  deadline: number,
+): Promise<Process | undefined> {
+  for (;;) {
+    try {
+      return (await tasks.get({ containerId, execId: "" })).process;
+    } catch (error) {
+      if (errorCode(error) !== "unavailable" || performance.now() > deadline) return undefined;
+    }
+    await Bun.sleep(OUTAGE_RETRY_MS);
+  }
+}
+
+/** Take a task back; what containerd is not there to do is done when it is. */
+async function undoTask(engine: Engine, container: Container): Promise<void> {
+  try {
+    await killTask(engine, container.id);
+  } catch (error) {
+    container.mayHaveTask = true;
+    engine.log.warn({ id: container.id, err: error }, "taking a task back");
+  }
 }
 
 interface NetworkPlan {
@@ -276,23 +334,6 @@ async function requestTask(engine: Engine, container: Container, io: ProcessStdi
     taskApiAddress: "",
     taskApiVersion: 0,
   });
-}
-
-/** Kill and delete a task, whatever its state; none is fine too. */
-export async function killTask(engine: Engine, id: string): Promise<void> {
-  const { tasks } = engine.containerd;
-  await quiet(tasks.kill({ containerId: id, execId: "", signal: 9, all: true }));
-  for (let attempt = 0; attempt < 50; attempt++) {
-    try {
-      await tasks.delete({ containerId: id });
-      return;
-    } catch (error) {
-      if (errorCode(error) === "not_found") return;
-      if (errorCode(error) !== "failed_precondition") throw error; // it hasn't exited yet
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new EngineError("deadline_exceeded", `the task of container ${id} doesn't end`);
 }
 
 /** Tell streams that wait for the start that there will be none. */

@@ -9,6 +9,7 @@ import { handleExit } from "./exit-container.ts";
 import { reconcileContainers } from "./reconcile.ts";
 
 const RETRY_MS = 250;
+const SECOND_LOOK_MS = 1500;
 
 /**
  * Take in task events from containerd until the signal aborts. When the stream breaks it is opened again, and what may
@@ -21,9 +22,7 @@ export async function watchContainerd(engine: Engine, signal: AbortSignal): Prom
       const stream = engine.containerd.events.subscribe({ filters: [filter] }, { signal });
       if (broken) {
         engine.bridge?.containerdChanged();
-        void reconcileContainers(engine).catch((error: unknown) =>
-          engine.log.warn({ err: error }, "reconcile"),
-        );
+        void catchUp(engine, signal);
       }
       for await (const envelope of stream) takeEvent(engine, envelope);
     } catch (error) {
@@ -31,6 +30,21 @@ export async function watchContainerd(engine: Engine, signal: AbortSignal): Prom
       engine.log.debug({ err: error }, "containerd's event stream broke");
     }
     await Bun.sleep(RETRY_MS);
+  }
+}
+
+/**
+ * Look up what was missed, as soon as containerd answers; and once more, for what happened before the stream was there.
+ */
+async function catchUp(engine: Engine, signal: AbortSignal): Promise<void> {
+  for (let done = 0; done < 2 && !signal.aborted; ) {
+    try {
+      await reconcileContainers(engine);
+      done++;
+    } catch (error) {
+      engine.log.debug({ err: error }, "containerd doesn't tell its tasks");
+    }
+    await Bun.sleep(done === 0 ? RETRY_MS : SECOND_LOOK_MS);
   }
 }
 
@@ -63,15 +77,26 @@ export function takeExit(engine: Engine, { containerId, execId, ...exit }: Proce
   const fail = (error: unknown) => engine.log.error({ id: containerId, err: error }, "taking in an exit");
   if (execId !== "") {
     const exec = engine.execs.get(execId);
+    // One of the daemon before this, which its containerd still knows.
+    if (!exec && engine.containers.get(containerId)) void forgetExec(engine, containerId, execId);
     if (exec) void handleExecExit(engine, exec, exit.exitCode).catch(fail);
     return;
   }
   const container = engine.containers.get(containerId);
   if (!container) return;
+  container.lastExit = exit;
   const handled = handleExit(engine, container, exit)
     .catch(fail)
     .finally(() => engine.exits.delete(handled));
   engine.exits.add(handled);
+}
+
+async function forgetExec({ containerd, log }: Engine, containerId: string, execId: string): Promise<void> {
+  try {
+    await containerd.tasks.deleteProcess({ containerId, execId });
+  } catch (error) {
+    log.debug({ containerId, execId, err: error }, "deleting an exec process");
+  }
 }
 
 function noteOom(engine: Engine, id: string): void {
