@@ -127,7 +127,8 @@ export function installPackages(
   const lacking = () => required.filter((name) => missing.includes(name) && !offered.includes(name));
   if (lacking().length > 0 || !hasPackageLists()) {
     progress("apt-get update");
-    const update = run("apt-get", [...APT_OPTIONS, "update"]);
+    // By itself it calls it a success when no source can be reached.
+    const update = run("apt-get", [...APT_OPTIONS, "-o", "APT::Update::Error-Mode=any", "update"]);
     offered = offeredPackages(missing);
     if (lacking().length > 0) {
       const why = update.ok ? "no package source of this system offers it" : reasonIn(update.output);

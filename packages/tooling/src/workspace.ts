@@ -8,6 +8,9 @@ import { Refusal } from "./refusal.ts";
 const PNPM_VERSION = "12.21.0";
 const STAMP = path.join(repoRoot, "node_modules/.longshore-installed");
 
+/** Attempts a few seconds apart: as pnpm has it, it takes seven minutes to say that there is no network. */
+const RETRIES = { pnpm_config_fetch_retry_mintimeout: "1000", pnpm_config_fetch_retry_maxtimeout: "3000" };
+
 function manifests(): string[] {
   const folders = ["packages", "services"].flatMap((top) =>
     fs.readdirSync(path.join(repoRoot, top)).map((name) => path.join(top, name, "package.json")),
@@ -24,7 +27,10 @@ function fingerprint(): string {
   return hash.digest("hex");
 }
 
-function lastLine(text: string): string {
+/** What pnpm says in a frame and in short lines, else the line that names an error. */
+function reasonIn(text: string): string {
+  const framed = /╰─▶ (.*(?:\n {6}\S.*)*)/.exec(text)?.[1];
+  if (framed !== undefined) return framed.replaceAll(/\s*\n\s*/g, " ").trim();
   const lines = text.trim().split("\n");
   return (lines.find((line) => /ERR|error/.test(line)) ?? lines.at(-1) ?? "").trim();
 }
@@ -33,11 +39,11 @@ function execute(command: string, args: string[], what: string): void {
   const { status, stdout, stderr, error } = spawnSync(command, args, {
     cwd: repoRoot,
     encoding: "utf8",
-    env: { ...process.env, CI: "1", npm_config_yes: "true" },
+    env: { ...RETRIES, ...process.env, CI: "1", npm_config_yes: "true" },
     maxBuffer: 1 << 28,
   });
   if (status === 0) return;
-  throw new Refusal(`can't ${what}: ${error?.message ?? lastLine(`${stderr}\n${stdout}`)}`);
+  throw new Refusal(`can't ${what}: ${error?.message ?? reasonIn(`${stderr}\n${stdout}`)}`);
 }
 
 /**
