@@ -59,8 +59,12 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const { store, fleet } = await openState(flags, id, log, signal);
   resources.use(store);
   const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace));
-  const registry = channelTo(flags.registrySocket);
-  resources.defer(() => registry.close());
+  const registryChannel = channelTo(flags.registrySocket);
+  resources.defer(() => registryChannel.close());
+  const registry = {
+    client: createClient(registryChannel, RegistryDefinition),
+    hosts: () => ({ insecureRegistries: flags.insecureRegistries, mirrors: flags.registryMirrors }),
+  };
   await waitForContainerd(containerd, log, signal);
   await ensureNamespace(containerd);
 
@@ -87,13 +91,8 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     exits: new Set(),
     images,
     unpacker,
-    pulls: new PullService({
-      containerd,
-      registry: createClient(registry, RegistryDefinition),
-      hosts: () => ({ insecureRegistries: flags.insecureRegistries, mirrors: flags.registryMirrors }),
-      images,
-      unpacker,
-    }),
+    pulls: new PullService({ containerd, registry, images, unpacker }),
+    registry,
     networks,
     events: new EngineEvents(store, (error) => log.warn({ err: error }, "an event is not kept")),
     bridge: undefined,

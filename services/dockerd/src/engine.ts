@@ -11,6 +11,7 @@ import type { EventBridge } from "./events/event-bridge.ts";
 import type { ExecIndex } from "./execs/exec-index.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import type { PullService } from "./images/pull.ts";
+import type { RegistryService } from "./images/registry-service.ts";
 import type { Unpacker } from "./images/unpack.ts";
 import type { Fleet } from "./state/fleet.ts";
 
@@ -33,6 +34,7 @@ export interface Engine {
   images: ImageStore;
   unpacker: Unpacker;
   pulls: PullService;
+  registry: RegistryService;
   networks: Networks;
   events: EngineEvents;
   /** Undefined without NATS. */

@@ -162,7 +162,7 @@ export class BlobFetcher {
       report({ digest, state: "downloading", offset: ingest.offset, total: size });
       const before = ingest.offset;
       // A registry that does not answer has been asked several times already.
-      const answer = await job.repository.blob(digest, ingest.offset, signal);
+      const answer = await job.repository.blob(digest, { offset: ingest.offset }, signal);
       try {
         await this.#stream(answer, ingest, job, signal);
       } catch (error) {

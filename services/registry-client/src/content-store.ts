@@ -86,7 +86,7 @@ export class ContentStore {
   }
 
   /** The whole of a small blob. @throws EngineError `resource_exhausted` when it is longer than the limit */
-  async read(digest: string, limitBytes: number, signal: AbortSignal): Promise<Buffer> {
+  async read(digest: string, limitBytes: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
     const parts: Buffer[] = [];
     let length = 0;
     for await (const { data } of this.#content.read({ digest, offset: 0n, size: 0n }, { signal })) {
@@ -96,6 +96,16 @@ export class ContentStore {
       parts.push(data);
     }
     return Buffer.concat(parts);
+  }
+
+  /** A blob from an offset on. */
+  async *stream(digest: string, offset: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+    for await (const { data } of this.#content.read(
+      { digest, offset: BigInt(offset), size: 0n },
+      { signal },
+    )) {
+      yield data;
+    }
   }
 
   /**

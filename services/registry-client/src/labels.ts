@@ -37,11 +37,20 @@ function labelPrefix(mediaType: string): string {
  * @param domain as in a reference; the label's key has no port
  */
 export function sourceLabel(domain: string, path: string, existing: Labels = {}): Labels {
-  const host = domain.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-  const key = `containerd.io/distribution.source.${host}`;
-  const repositories = new Set((existing[key] ?? "").split(",").filter(Boolean)).add(path);
+  const key = sourceKey(domain);
+  const repositories = new Set(repositoriesOf(domain, existing)).add(path);
   const value = [...repositories].sort().join(",");
   return key.length + value.length > LABEL_LENGTH_MAX ? {} : { [key]: value };
+}
+
+/** The repositories of a host that hold a blob, by that label. */
+export function repositoriesOf(domain: string, labels: Labels): string[] {
+  return (labels[sourceKey(domain)] ?? "").split(",").filter(Boolean);
+}
+
+function sourceKey(domain: string): string {
+  const host = domain.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  return `containerd.io/distribution.source.${host}`;
 }
 
 /** Of the wanted labels, those that are missing or differ. */

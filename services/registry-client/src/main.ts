@@ -1,21 +1,15 @@
 import { runMain, UsageError } from "@longshore/cli";
-import { HELP } from "./flags.ts";
+import { commandHelp, parseArguments } from "./cli/command.ts";
+import { COMMANDS, overview } from "./cli/commands.ts";
 
-runMain("registry-client", { help: HELP }, async ([command, ...args], signal) => {
-  switch (command) {
-    case "serve":
-      return (await import("./serve.ts")).runServe(args, signal);
-    case "pull":
-      return (await import("./tool.ts")).runPull(args, signal);
-    case "resolve":
-      return (await import("./tool.ts")).runResolve(args, signal);
-    case "manifest":
-      return (await import("./tool.ts")).runManifest(args, signal);
-    case undefined:
-      throw new UsageError("a command is missing: serve, pull, resolve or manifest");
-    default:
-      throw new UsageError(
-        `unknown command ${JSON.stringify(command)}: use serve, pull, resolve or manifest`,
-      );
+runMain("registry-client", { help: overview() }, async ([name, ...argv], signal) => {
+  if (name === undefined) throw new UsageError("a command is missing: see registry-client --help");
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!command) throw new UsageError(`unknown command ${JSON.stringify(name)}: see registry-client --help`);
+  if (argv.includes("--help") || argv.includes("-h")) {
+    console.log(commandHelp(name, command));
+    return 0;
   }
+  const args = parseArguments(name, command, argv);
+  return (await command.load())(args, signal);
 });

@@ -9,6 +9,8 @@ export interface Descriptor {
   readonly digest: string;
   readonly size: number;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Where else a layer may be had that registries may not hold. */
+  readonly urls?: readonly string[];
 }
 
 export interface ImageManifest {
@@ -17,16 +19,25 @@ export interface ImageManifest {
   readonly config: Descriptor;
   /** Bottom layer first. */
   readonly layers: readonly Descriptor[];
+  /** What it is about, if it is about another manifest. */
+  readonly subject?: Descriptor;
+  /** Empty when it is none. */
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export interface ImageIndex {
   readonly kind: "index";
   readonly mediaType: string;
   readonly manifests: readonly IndexEntry[];
+  readonly subject?: Descriptor;
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export interface IndexEntry extends Descriptor {
   readonly platform?: Platform;
+  readonly artifactType?: string;
 }
 
 /**
@@ -54,11 +65,18 @@ export function parseManifest(bytes: Uint8Array, contentType: string): ImageMani
   if (!(index ? isIndex(mediaType) : isManifest(mediaType))) {
     throw invalid(`unsupported manifest media type ${JSON.stringify(mediaType)}`);
   }
+  const common = {
+    mediaType,
+    ...(body.subject !== undefined &&
+      body.subject !== null && { subject: descriptor(body.subject, "subject") }),
+    ...(typeof body.artifactType === "string" && { artifactType: body.artifactType }),
+    ...annotationsOf(body.annotations, "manifest"),
+  };
   if (index)
-    return { kind: "index", mediaType, manifests: list(body.manifests, "manifests").map(indexEntry) };
+    return { kind: "index", ...common, manifests: list(body.manifests, "manifests").map(indexEntry) };
   return {
     kind: "manifest",
-    mediaType,
+    ...common,
     config: descriptor(body.config, "config"),
     layers: list(body.layers, "layers").map((layer, i) => descriptor(layer, `layer ${i}`)),
   };
@@ -75,8 +93,11 @@ function parseJson(bytes: Uint8Array): Record<string, unknown> {
 }
 
 function indexEntry(value: unknown, i: number): IndexEntry {
-  const entry = descriptor(value, `manifest ${i} of the index`);
-  const { platform } = record(value, "index entry");
+  const { platform, artifactType } = record(value, "index entry");
+  const entry = {
+    ...descriptor(value, `manifest ${i} of the index`),
+    ...(typeof artifactType === "string" && { artifactType }),
+  };
   if (platform === undefined || platform === null) return entry;
   const fields = record(platform, `platform ${i} of the index`);
   const text = (key: string) => (typeof fields[key] === "string" ? fields[key] : "");
@@ -87,16 +108,23 @@ function indexEntry(value: unknown, i: number): IndexEntry {
 }
 
 function descriptor(value: unknown, what: string): Descriptor {
-  const { mediaType, digest, size, annotations } = record(value, what);
+  const { mediaType, digest, size, annotations, urls } = record(value, what);
   if (typeof mediaType !== "string") throw invalid(`${what} has no media type`);
   if (typeof digest !== "string") throw invalid(`${what} has no digest`);
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
     throw invalid(`${what} has no valid size`);
   }
-  const base = { mediaType, digest: checkDigest(digest), size };
-  if (annotations === undefined || annotations === null) return base;
-  const entries = Object.entries(record(annotations, `annotations of ${what}`));
-  return { ...base, annotations: Object.fromEntries(entries.map(([key, text]) => [key, String(text)])) };
+  return {
+    ...{ mediaType, digest: checkDigest(digest), size },
+    ...annotationsOf(annotations, what),
+    ...(Array.isArray(urls) && urls.length > 0 && { urls: urls.map(String) }),
+  };
+}
+
+function annotationsOf(value: unknown, what: string): { annotations?: Record<string, string> } {
+  if (value === undefined || value === null) return {};
+  const entries = Object.entries(record(value, `annotations of ${what}`));
+  return { annotations: Object.fromEntries(entries.map(([key, text]) => [key, String(text)])) };
 }
 
 function list(value: unknown, what: string): unknown[] {

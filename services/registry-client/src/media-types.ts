@@ -22,3 +22,8 @@ export function isLayer(type: string): boolean {
     /^application\/vnd\.docker\.image\.rootfs\.(foreign\.)?diff\.tar(\.gzip|\.zstd)?(\+|$)/.test(type)
   );
 }
+
+/** Layers that whoever serves the image may not pass on, and that are had elsewhere. */
+export const isNondistributable = (type: string): boolean =>
+  type.startsWith("application/vnd.oci.image.layer.nondistributable.") ||
+  type.startsWith("application/vnd.docker.image.rootfs.foreign.");

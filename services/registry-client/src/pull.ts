@@ -1,14 +1,18 @@
 import { EngineError } from "@longshore/errors";
-import { familiarName, type Reference, withDefaultTag } from "@longshore/reference";
+import { familiarName, type Reference } from "@longshore/reference";
 import { AsyncQueue } from "./async-queue.ts";
 import type { BlobFetcher, BlobProgress } from "./blob-fetcher.ts";
 import type { ContentStore } from "./content-store.ts";
 import { gcLabels, type Labels, sourceLabel } from "./labels.ts";
-import { type Descriptor, type ImageIndex, type ImageManifest, parseManifest } from "./manifest.ts";
+import type { Descriptor } from "./manifest.ts";
 import { isConfig } from "./media-types.ts";
-import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "./platform.ts";
-import type { Credentials } from "./registry/authorizer.ts";
-import { MANIFEST_LIMIT_BYTES, type RegistryOptions, Repository } from "./registry/repository.ts";
+import type { Platform } from "./platform.ts";
+import { rateLimited } from "./progress.ts";
+import type { Credentials } from "./registry/credentials.ts";
+import type { RateLimit } from "./registry/rate-limit.ts";
+import { MANIFEST_LIMIT_BYTES, Repository } from "./registry/repository.ts";
+import type { RegistryOptions } from "./registry/session.ts";
+import { descend, type FetchedManifest, fetchManifest, verified, wantedOf } from "./resolve.ts";
 
 export interface Image {
   /** What the name points to: a manifest or an index. */
@@ -21,7 +25,7 @@ export interface Image {
 }
 
 export type PullEvent =
-  | { readonly kind: "resolved"; readonly image: Image }
+  | { readonly kind: "resolved"; readonly image: Image; readonly rateLimit?: RateLimit | undefined }
   | { readonly kind: "progress"; readonly progress: BlobProgress }
   | { readonly kind: "done"; readonly target: Descriptor };
 
@@ -37,8 +41,6 @@ export interface PullDeps {
   registry: RegistryOptions;
 }
 
-const INDEX_DEPTH = 3;
-const PROGRESS_MS = 100;
 /** Image configs that are no Docker or OCI ones, but that old tools gave images. */
 const OLD_CONFIG_TYPES = ["application/octet-stream", "application/json", ""];
 
@@ -49,7 +51,7 @@ const OLD_CONFIG_TYPES = ["application/octet-stream", "application/json", ""];
 export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): AsyncGenerator<PullEvent> {
   const repository = new Repository(job.reference, job.credentials, deps.registry);
   const image = await resolveImage(job, repository, signal);
-  yield { kind: "resolved", image };
+  yield { kind: "resolved", image, rateLimit: repository.rateLimit };
 
   const events = new AsyncQueue<PullEvent>();
   // The first failure stops the others, and so does a consumer that goes away.
@@ -57,7 +59,9 @@ export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): 
   const onAbort = () => abort.abort(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
   if (signal.aborted) onAbort();
-  const report = rateLimited((progress) => events.push({ kind: "progress", progress }));
+  const report = rateLimited<BlobProgress>("downloading", (progress) =>
+    events.push({ kind: "progress", progress }),
+  );
   const blobs = [...new Map([image.config, ...image.layers].map((blob) => [blob.digest, blob])).values()];
   for (const { digest, size } of blobs) report({ digest, state: "pending", offset: 0, total: size });
   const all = Promise.all(
@@ -83,51 +87,19 @@ export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): 
   yield { kind: "done", target: image.target };
 }
 
-/** What a name points to in its registry; nothing is stored. */
-export async function resolve(
-  { reference, credentials }: Pick<PullJob, "reference" | "credentials">,
-  registry: RegistryOptions,
-  signal: AbortSignal,
-): Promise<{ target: Descriptor; bytes: Buffer; platforms: Platform[] }> {
-  const repository = new Repository(reference, credentials, registry);
-  const { descriptor, bytes, parsed } = await fetchManifest(repository, wantedOf(reference), signal);
-  const platforms =
-    parsed.kind === "index"
-      ? parsed.manifests.flatMap(({ platform }) => (platform ? [normalizePlatform(platform)] : []))
-      : [];
-  return { target: descriptor, bytes, platforms };
-}
-
-interface FetchedManifest {
-  descriptor: Descriptor;
-  bytes: Buffer;
-  parsed: ImageManifest | ImageIndex;
-}
-
 async function resolveImage(job: PullJob, repository: Repository, signal: AbortSignal): Promise<Image> {
   const { reference, platform, store } = job;
-  const top = await storedManifest(repository, wantedOf(reference), store, signal);
-  let current = top;
-  for (let depth = 0; current.parsed.kind === "index"; depth += 1) {
-    if (depth >= INDEX_DEPTH)
-      throw new EngineError("invalid_argument", `indexes nested deeper than ${INDEX_DEPTH}`);
-    const entry = choosePlatform(current.parsed.manifests, platform);
-    current = await storedManifest(repository, entry.digest, store, signal);
-    if (current.descriptor.size !== entry.size) {
-      throw new EngineError(
-        "data_loss",
-        `manifest ${entry.digest} has ${current.descriptor.size} bytes, its index (for ${formatPlatform(platform)}) says ${entry.size}`,
-      );
-    }
-  }
-  const { config, layers } = current.parsed;
+  const stored = (wanted: string) => storedManifest(repository, wanted, store, signal);
+  const top = await stored(wantedOf(reference));
+  const { descriptor, parsed } = await descend(top, platform, stored);
+  const { config, layers } = parsed;
   if (!isConfig(config.mediaType) && !OLD_CONFIG_TYPES.includes(config.mediaType)) {
     throw new EngineError(
       "invalid_argument",
       `${familiarName(reference)} is not an image: encountered remote ${JSON.stringify(config.mediaType)} when fetching`,
     );
   }
-  return { target: top.descriptor, manifest: current.descriptor, config, layers };
+  return { target: top.descriptor, manifest: descriptor, config, layers };
 }
 
 /** A manifest from the store, or from the registry and then in the store, with its labels. */
@@ -174,51 +146,4 @@ async function storeManifest(
   } finally {
     await ingest.close();
   }
-}
-
-async function fetchManifest(
-  repository: Repository,
-  wanted: string,
-  signal: AbortSignal,
-): Promise<FetchedManifest> {
-  return verified(wanted, await repository.manifest(wanted, signal));
-}
-
-/** Check the digest that was asked for, or else the one that the registry claims. */
-function verified(
-  wanted: string,
-  { bytes, contentType, digest }: { bytes: Buffer; contentType: string; digest: string },
-): FetchedManifest {
-  const expected = wanted.includes(":") ? wanted : digest;
-  const algorithm = expected.startsWith("sha512:")
-    ? "sha512"
-    : expected.startsWith("sha384:")
-      ? "sha384"
-      : "sha256";
-  const actual = `${algorithm}:${new Bun.CryptoHasher(algorithm).update(bytes).digest("hex")}`;
-  if (expected && expected !== actual) {
-    throw new EngineError(
-      "data_loss",
-      `manifest verification failed for digest ${expected}: the registry sent ${actual}`,
-    );
-  }
-  const parsed = parseManifest(bytes, contentType);
-  return { descriptor: { mediaType: parsed.mediaType, digest: actual, size: bytes.length }, bytes, parsed };
-}
-
-function wantedOf(reference: Reference): string {
-  const { digest, tag } = withDefaultTag(reference);
-  return digest ?? tag ?? "latest";
-}
-
-function rateLimited(report: (progress: BlobProgress) => void): (progress: BlobProgress) => void {
-  const last = new Map<string, { state: string; at: number }>();
-  return (progress) => {
-    const { digest, state } = progress;
-    const before = last.get(digest);
-    const now = performance.now();
-    if (before?.state === state && (state !== "downloading" || now - before.at < PROGRESS_MS)) return;
-    last.set(digest, { state, at: now });
-    report(progress);
-  };
 }

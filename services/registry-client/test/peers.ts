@@ -42,8 +42,13 @@ export function installed(...names: string[]): boolean {
   return names.every((name) => Bun.which(name) !== null);
 }
 
-export async function run(command: string[], input?: string): Promise<string> {
+export async function run(
+  command: string[],
+  input?: string,
+  env: Record<string, string> = {},
+): Promise<string> {
   const child = Bun.spawn(command, {
+    env: { ...process.env, ...env },
     stdin: input === undefined ? "ignore" : Buffer.from(input),
     stdout: "pipe",
     stderr: "pipe",
@@ -71,32 +76,46 @@ export function freePort(): number {
   return port;
 }
 
+export interface RegistrySettings {
+  htpasswd?: { user: string; password: string };
+  /** YAML of its own for `auth`. */
+  auth?: string;
+  tls?: { key: string; cert: string; clientCa?: string };
+}
+
 /** Debian's docker-registry on loopback; gives its `host:port`. */
 export async function startRegistry(
   stage: Stage,
-  htpasswd?: { user: string; password: string },
+  { htpasswd, auth = "", tls }: RegistrySettings = {},
 ): Promise<string> {
   const port = freePort();
   const root = path.join(stage.dir, `registry-${port}`);
   fs.mkdirSync(root);
-  const auth = htpasswd ? `auth:\n  htpasswd:\n    realm: test\n    path: ${root}/htpasswd\n` : "";
+  const basic = htpasswd ? `auth:\n  htpasswd:\n    realm: test\n    path: ${root}/htpasswd\n` : auth;
   if (htpasswd) {
     const hash = await Bun.password.hash(htpasswd.password, { algorithm: "bcrypt", cost: 4 });
     fs.writeFileSync(path.join(root, "htpasswd"), `${htpasswd.user}:${hash}\n`);
   }
+  const clients = tls?.clientCa ? `    clientcas:\n      - ${tls.clientCa}\n` : "";
+  const secure = tls ? `  tls:\n    certificate: ${tls.cert}\n    key: ${tls.key}\n${clients}` : "";
   const config = path.join(root, "config.yml");
   fs.writeFileSync(
     config,
-    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${root}/data\nhttp:\n  addr: 127.0.0.1:${port}\n${auth}`,
+    `version: 0.1\nlog:\n  level: error\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: ${root}/data\nhttp:\n  addr: 127.0.0.1:${port}\n${secure}${basic}`,
   );
   stage.spawn(["docker-registry", "serve", config], { log: `registry-${port}.log` });
-  await until("docker-registry", () =>
-    fetch(`http://127.0.0.1:${port}/v2/`).then(
-      () => true,
-      () => false,
-    ),
-  );
+  await until("docker-registry", () => listens(port));
   return `127.0.0.1:${port}`;
+}
+
+function listens(port: number): Promise<boolean> {
+  return Bun.connect({ hostname: "127.0.0.1", port, socket: { data: () => undefined } }).then(
+    (socket) => {
+      socket.end();
+      return true;
+    },
+    () => false,
+  );
 }
 
 /** Debian's containerd with its state in the stage; gives its socket. */

@@ -31,7 +31,7 @@ describe.skipIf(skipReason !== "")("registry-client with a real registry and a r
     [service, registry, secured] = await Promise.all([
       startService(stage),
       startRegistry(stage),
-      startRegistry(stage, { user: "me", password: "secret" }),
+      startRegistry(stage, { htpasswd: { user: "me", password: "secret" } }),
     ]);
     const layout = new Layout(stage, "layout");
     amd64 = await layout.image("amd64", {
@@ -124,8 +124,7 @@ describe.skipIf(skipReason !== "")("registry-client with a real registry and a r
     const answer = await service.registry.resolve({
       reference: `${registry}/multi:1`,
       credentials: undefined,
-      insecureRegistries: [],
-      mirrors: [],
+      hosts: undefined,
     });
     expect(answer.target?.digest).toBe(index.digest);
     expect(answer.platforms.map(({ os, architecture }) => `${os}/${architecture}`)).toEqual([
@@ -197,7 +196,7 @@ describe.skipIf(skipReason !== "")("registry-client with a real registry and a r
   });
 
   test("the command line refuses by name", async () => {
-    await expect(run([binary, "push", "x"])).rejects.toThrow('registry-client: unknown command "push"');
+    await expect(run([binary, "fly", "x"])).rejects.toThrow('registry-client: unknown command "fly"');
     await expect(run([binary, "resolve", "X"])).rejects.toThrow(
       "repository name (library/X) must be lowercase",
     );

@@ -67,8 +67,7 @@ export const request = (reference: string, more: Partial<PullRequest> = {}): Pul
   credentials: undefined,
   namespace: NAMESPACE,
   lease: "",
-  insecureRegistries: [],
-  mirrors: [],
+  hosts: undefined,
   ...more,
 });
 

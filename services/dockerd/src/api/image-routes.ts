@@ -1,4 +1,3 @@
-import { Credentials } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
 import { parseReference, type Reference, withDefaultTag, withDigest, withTag } from "@longshore/reference";
 import { containerConfigSchema } from "../containers/container-config.ts";
@@ -15,6 +14,8 @@ import { imageHistory, inspectImage } from "../images/inspect-image.ts";
 import { IMAGE_FILTERS, listImages } from "../images/list-images.ts";
 import { PRUNE_FILTERS, pruneImages } from "../images/prune-images.ts";
 import type { ProgressLine } from "../images/pull-progress.ts";
+import { pushImages } from "../images/push.ts";
+import { credentialsOf } from "../images/registry-service.ts";
 import { tagImage } from "../images/tag-image.ts";
 
 /** Operations on images. Names have slashes, so the last word of the path decides what is done. */
@@ -61,6 +62,7 @@ export function imageRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/images/*",
       handler: byLastWord({
+        push: (call, name) => push(engine, call, name),
         tag: async (call, name) => {
           await tagImage(engine, name, call.query.get("repo") ?? "", call.query.get("tag") ?? "");
           call.empty(201);
@@ -102,11 +104,24 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   const reference = withDefaultTag(
     tag === "" ? named : tag.includes(":") ? withDigest(named, tag) : withTag(named, tag),
   );
-  const credentials = parseAuth(call.request.headers["x-registry-auth"]);
+  const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
   await withProgress(call, async (send) => {
     await engine.pulls.pull({ reference, credentials, signal: call.signal, progress: send });
     engine.events.emit("image", "pull", `${from}:${tag || "latest"}`, { name: from });
   });
+}
+
+async function push(engine: Engine, call: ApiCall, name: string): Promise<void> {
+  checkPlatform(call);
+  const tag = call.query.get("tag") ?? "";
+  const named = parseReference(name);
+  const reference = tag === "" ? named : withTag(named, tag);
+  if (reference.digest !== undefined)
+    throw new EngineError("invalid_argument", "cannot push a digest reference");
+  const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
+  await withProgress(call, (progress) =>
+    pushImages(engine, { reference, credentials, signal: call.signal, progress }),
+  );
 }
 
 function checkPlatform(call: ApiCall): void {
@@ -218,24 +233,4 @@ function optionalReference(repo: string, tag: string): Reference | undefined {
     throw new EngineError("invalid_argument", "cannot import digest reference");
   }
   return withDefaultTag(tag === "" ? named : withTag(named, tag));
-}
-
-/** Credentials of the `X-Registry-Auth` header: base64url of JSON. */
-function parseAuth(header: string | string[] | undefined): Credentials | undefined {
-  if (typeof header !== "string" || header === "") return undefined;
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(Buffer.from(header, "base64url").toString()) as Record<string, unknown>;
-  } catch {
-    throw new EngineError("invalid_argument", "invalid X-Registry-Auth header: not base64url of JSON");
-  }
-  const text = (key: string) => (typeof value[key] === "string" ? value[key] : "");
-  const credentials = Credentials.fromPartial({
-    username: text("username"),
-    password: text("password"),
-    identityToken: text("identitytoken"),
-    registryToken: text("registrytoken"),
-  });
-  const given = credentials.username + credentials.identityToken + credentials.registryToken;
-  return given === "" ? undefined : credentials;
 }

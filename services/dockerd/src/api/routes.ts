@@ -4,6 +4,7 @@ import { containerRoutes } from "./container-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
 import { imageRoutes } from "./image-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
+import { registryRoutes } from "./registry-routes.ts";
 import { streamRoutes } from "./stream-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
 import { unsupportedRoutes } from "./unsupported-routes.ts";
@@ -16,6 +17,7 @@ export function allRoutes(engine: Engine): Route[] {
     ...streamRoutes(engine),
     ...execRoutes(engine),
     ...imageRoutes(engine),
+    ...registryRoutes(engine),
     ...networkRoutes(engine),
     ...unsupportedRoutes(),
   ];

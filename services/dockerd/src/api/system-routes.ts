@@ -1,5 +1,4 @@
 import { COMMIT, VERSION } from "@longshore/cli";
-import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { EngineEvent } from "../events/engine-events.ts";
 import { EVENT_FILTERS, eventMatches, showEvent } from "../events/event-filters.ts";
@@ -32,13 +31,6 @@ export function systemRoutes(engine: Engine): Route[] {
       handler: async (call) => call.json(200, await diskUsage(engine, call)),
     },
     { method: "GET", path: "/events", handler: (call) => sendEvents(engine, call) },
-    {
-      method: "POST",
-      path: "/auth",
-      handler: () => {
-        throw new EngineError("unimplemented", "checking registry credentials is not supported");
-      },
-    },
   ];
 }
 

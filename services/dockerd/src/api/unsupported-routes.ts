@@ -17,8 +17,6 @@ const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["POST", "/build/cancel", "building images"],
   ["POST", "/session", "building images"],
   ["POST", "/grpc", "building images"],
-  ["GET", "/images/search", "searching images"],
-  ["GET", "/distribution/*", "looking into a registry"],
   ["GET", "/plugins", "plugins"],
   ["POST", "/networks/*", "changing networks"],
   ["DELETE", "/networks/*", "changing networks"],

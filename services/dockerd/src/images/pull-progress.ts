@@ -12,6 +12,8 @@ export interface ProgressLine {
   id?: string;
   progress?: string;
   progressDetail?: { current?: number; total?: number };
+  /** For programs. */
+  aux?: object;
   errorDetail?: { message: string };
   error?: string;
 }

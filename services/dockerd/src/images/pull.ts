@@ -3,17 +3,16 @@ import {
   type BlobProgress,
   BlobProgress_State,
   type Credentials,
-  type RegistryDefinition,
   type Resolved,
 } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError, type ErrorCode, toEngineError } from "@longshore/errors";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
-import type { ClientOf } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { moveName } from "./give-name.ts";
 import type { Image } from "./image.ts";
 import type { ImageStore } from "./image-store.ts";
 import { type ProgressLine, PullProgress } from "./pull-progress.ts";
+import type { RegistryService } from "./registry-service.ts";
 import type { Unpacker } from "./unpack.ts";
 
 export interface PullOptions {
@@ -27,11 +26,9 @@ export interface PullOptions {
 
 interface PullDeps {
   containerd: ContainerdClient;
-  registry: ClientOf<typeof RegistryDefinition>;
+  registry: RegistryService;
   images: ImageStore;
   unpacker: Unpacker;
-  /** Asked at each pull. */
-  hosts(): { insecureRegistries: string[]; mirrors: string[] };
 }
 
 /** A pull under way: everyone who asks for the same image meanwhile watches this one. */
@@ -133,14 +130,14 @@ export class PullService {
     const blobs = new BlobTracker();
     const stop = new AbortController();
     const both = AbortSignal.any([signal, stop.signal]);
-    const events = this.deps.registry.pull(
+    const events = this.deps.registry.client.pull(
       {
         reference: canonicalString(reference),
         platform: undefined,
         credentials,
         namespace: this.deps.containerd.namespace,
         lease,
-        ...this.deps.hosts(),
+        hosts: this.deps.registry.hosts(),
       },
       { signal: both },
     );
@@ -167,7 +164,7 @@ export class PullService {
       await unpacked?.catch(() => {}); // nothing may still be unpacking when the lease goes
       if (stop.signal.aborted) throw stop.signal.reason;
       if (signal.aborted) throw signal.reason;
-      throw pullFailure(error);
+      throw registryFailure(error);
     }
     if (!unpacked || !resolved?.target) {
       throw new EngineError("internal", "registry-client ended the pull without resolving it");
@@ -204,7 +201,7 @@ export class PullService {
 /** Codes of registry-client that a client is to see; anything else about a registry is no fault of the request. */
 const TOLD: ErrorCode[] = ["not_found", "unauthenticated", "permission_denied", "canceled"];
 
-function pullFailure(error: unknown): EngineError {
+export function registryFailure(error: unknown): EngineError {
   const { code, message } = toEngineError(error);
   const unreachable = message.startsWith("No connection established");
   const words = unreachable ? `registry-client is not running: ${message}` : message;

@@ -1,125 +1,95 @@
 import { EngineError } from "@longshore/errors";
-import type { Challenge } from "./challenge.ts";
-import { parseChallenges } from "./challenge.ts";
-import { isLoopbackHost } from "./hosts.ts";
-import { type HttpLimits, send } from "./http.ts";
+import { type Challenge, parseChallenges } from "./challenge.ts";
+import { basicAuthorization, type Credentials } from "./credentials.ts";
+import { isLoopbackHost } from "./endpoint.ts";
+import type { HttpLimits, Via } from "./http.ts";
+import { joinScopes } from "./scopes.ts";
+import type { TokenCache, TokenKey } from "./token-cache.ts";
+import { fetchToken } from "./token-server.ts";
 
-/** How to prove who we are; empty strings where a kind is not set. */
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-  /** A refresh token, exchanged for access tokens by OAuth2. */
-  readonly identityToken: string;
-  /** An access token, used as it is. */
-  readonly registryToken: string;
+export interface AuthorizerOptions {
+  credentials: Credentials;
+  /** How the registry is reached; its token server is reached with the same certificates and proxies. */
+  via: Via;
+  limits: HttpLimits;
+  tokens: TokenCache;
 }
 
-export const ANONYMOUS: Credentials = { username: "", password: "", identityToken: "", registryToken: "" };
-
-const CLIENT_ID = "longshore";
-const TOKEN_BODY_LIMIT = 1 << 20;
-/** A token is renewed when it has less than this left. */
-const TOKEN_MARGIN_MS = 10_000;
-/** The life of a token that does not tell it, by the token specification. */
-const TOKEN_LIFE_S = 60;
-
 /**
- * Answers a registry's challenges: anonymous, Basic, or Bearer with tokens of the named realm, for one scope.
+ * Answers a registry's challenges: anonymous, Basic, or Bearer with tokens of the named realm.
  * @see https://distribution.github.io/distribution/spec/auth/token/
  */
 export class Authorizer {
-  readonly #credentials: Credentials;
-  readonly #limits: HttpLimits;
-  readonly #insecure: boolean;
-  readonly #scopes: Set<string>;
+  readonly #options: AuthorizerOptions;
+  /** What the registry wanted besides, by what we had asked for. */
+  readonly #more = new Map<string, string[]>();
   #challenge: Challenge | undefined;
-  #token: { value: string; expiresAt: number } | undefined;
-  #pending: Promise<string> | undefined;
 
-  constructor(options: { credentials: Credentials; scope: string; insecure: boolean; limits: HttpLimits }) {
-    this.#credentials = options.credentials;
-    this.#limits = options.limits;
-    this.#insecure = options.insecure;
-    this.#scopes = new Set([options.scope]);
+  constructor(options: AuthorizerOptions) {
+    this.#options = options;
   }
 
-  /** Take what a 401 said. Bearer comes before Basic, as it keeps the password from all but the token server. */
-  learn(header: string | null): void {
+  /** Whether the registry wants any proof. */
+  get challenge(): Challenge | undefined {
+    return this.#challenge;
+  }
+
+  /**
+   * Take what a 401 said. Bearer comes before Basic, as it keeps the password from all but the token server.
+   * @param scopes of the request that was refused; its token is not used again
+   */
+  learn(header: string | null, scopes: readonly string[]): void {
+    if (this.#challenge?.scheme === "bearer") this.#options.tokens.forget(this.#key(this.#challenge, scopes));
     const challenges = parseChallenges(header ?? "");
     this.#challenge =
       challenges.find(({ scheme }) => scheme === "bearer") ??
       challenges.find(({ scheme }) => scheme === "basic");
-    for (const scope of this.#challenge?.parameters.scope?.split(" ") ?? [])
-      if (scope) this.#scopes.add(scope);
-    this.#token = undefined;
+    const asked = this.#challenge?.parameters.scope?.split(" ").filter(Boolean) ?? [];
+    if (asked.length > 0) this.#more.set(joinScopes(scopes).join(" "), asked);
+    if (this.#challenge?.scheme === "bearer") this.#options.tokens.forget(this.#key(this.#challenge, scopes));
   }
 
   /**
-   * The value of `Authorization` for the next request; undefined when none is asked for.
+   * The value of `Authorization` for a request; undefined when none is asked for.
    * @throws EngineError `unauthenticated` without the credentials that are asked for, or when the token server refuses them
    */
-  async authorization(signal: AbortSignal): Promise<string | undefined> {
-    const { registryToken, username, password } = this.#credentials;
-    if (registryToken) return `Bearer ${registryToken}`;
+  async authorization(scopes: readonly string[], signal: AbortSignal): Promise<string | undefined> {
+    const { credentials, tokens, via, limits } = this.#options;
+    if (credentials.registryToken) return `Bearer ${credentials.registryToken}`;
     if (this.#challenge?.scheme === "basic") {
-      if (!username) throw new EngineError("unauthenticated", "no basic auth credentials");
-      return basic(username, password);
+      if (!credentials.username) throw new EngineError("unauthenticated", "no basic auth credentials");
+      return basicAuthorization(credentials);
     }
     if (this.#challenge?.scheme !== "bearer") return undefined;
-    if (this.#token && this.#token.expiresAt - TOKEN_MARGIN_MS > Date.now())
-      return `Bearer ${this.#token.value}`;
-    const challenge = this.#challenge;
-    this.#pending ??= this.#fetchToken(challenge, signal).finally(() => {
-      this.#pending = undefined;
+    const key = this.#key(this.#challenge, scopes);
+    const realm = this.#realm(key.realm);
+    const token = await tokens.get(key, async () => {
+      const answer = await fetchToken({ ...key, realm }, { via, limits, signal });
+      return { value: answer.token, expiresAt: Date.now() + answer.lifeS * 1000 };
     });
-    return `Bearer ${await this.#pending}`;
+    return `Bearer ${token}`;
   }
 
-  async #fetchToken({ parameters }: Challenge, signal: AbortSignal): Promise<string> {
-    const realm = this.#realm(parameters.realm ?? "");
-    const service = parameters.service ?? "";
-    const { username, password, identityToken } = this.#credentials;
-    const response = identityToken
-      ? await send(
-          {
-            method: "POST",
-            url: realm,
-            headers: { "content-type": "application/x-www-form-urlencoded" },
-            body: new URLSearchParams({
-              grant_type: "refresh_token",
-              refresh_token: identityToken,
-              service,
-              client_id: CLIENT_ID,
-              scope: [...this.#scopes].join(" "),
-            }).toString(),
-            insecureTls: this.#insecure,
-            signal,
-          },
-          this.#limits,
-        )
-      : await send(
-          {
-            method: "GET",
-            url: withQuery(realm, service, this.#scopes),
-            ...(username && { headers: { authorization: basic(username, password) } }),
-            insecureTls: this.#insecure,
-            signal,
-          },
-          this.#limits,
-        );
-    const body = (await response.bytes(TOKEN_BODY_LIMIT)).toString();
-    const where = `token server ${JSON.stringify(realm.origin + realm.pathname)}`;
-    if (response.status === 401 || response.status === 403) {
-      const code = response.status === 401 ? "unauthenticated" : "permission_denied";
-      throw new EngineError(code, `${where} refused: unauthorized: ${messageOf(body)}`);
-    }
-    if (response.status !== 200) {
-      const code = response.status >= 500 ? "unavailable" : "unknown";
-      throw new EngineError(code, `${where} answered ${response.status}: ${messageOf(body)}`);
-    }
-    const { token, lifeS } = parseToken(body, where);
-    this.#token = { value: token, expiresAt: Date.now() + lifeS * 1000 };
-    return token;
+  /**
+   * Log in at the token server: proves that the credentials are good, and gives the refresh token to keep, empty when there is none.
+   * Undefined when the registry has no token server.
+   */
+  async login(signal: AbortSignal): Promise<string | undefined> {
+    if (this.#challenge?.scheme !== "bearer") return undefined;
+    const { via, limits } = this.#options;
+    const key = this.#key(this.#challenge, []);
+    const request = { ...key, realm: this.#realm(key.realm), offline: true };
+    return (await fetchToken(request, { via, limits, signal })).refreshToken;
+  }
+
+  #key({ parameters }: Challenge, scopes: readonly string[]): TokenKey {
+    const own = joinScopes(scopes);
+    return {
+      realm: parameters.realm ?? "",
+      service: parameters.service ?? "",
+      scopes: joinScopes([...own, ...(this.#more.get(own.join(" ")) ?? [])]),
+      credentials: this.#options.credentials,
+    };
   }
 
   /** The token server. It gets our credentials, hence never over plain http beyond this machine. */
@@ -131,52 +101,12 @@ export class Authorizer {
         `invalid token server ${JSON.stringify(realm)} in the registry's challenge`,
       );
     }
-    if (url.protocol === "http:" && !isLoopbackHost(url.host) && !this.#insecure) {
+    if (url.protocol === "http:" && !isLoopbackHost(url.host) && !this.#options.via.insecure) {
       throw new EngineError(
         "permission_denied",
         `token server ${url.origin} is on plain http, which is not allowed`,
       );
     }
     return url;
-  }
-}
-
-function basic(username: string, password: string): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
-}
-
-function withQuery(realm: URL, service: string, scopes: Iterable<string>): URL {
-  const url = new URL(realm);
-  if (service) url.searchParams.append("service", service);
-  for (const scope of scopes) url.searchParams.append("scope", scope);
-  return url;
-}
-
-function parseToken(body: string, where: string): { token: string; lifeS: number } {
-  const fields = jsonObject(body);
-  const token = fields?.token || fields?.access_token;
-  if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
-    throw new EngineError("unauthenticated", `${where} gave no token`);
-  }
-  const life = fields?.expires_in;
-  return { token, lifeS: typeof life === "number" && life > TOKEN_LIFE_S ? life : TOKEN_LIFE_S };
-}
-
-function messageOf(body: string): string {
-  const fields = jsonObject(body);
-  const [first] = Array.isArray(fields?.errors) ? (fields.errors as unknown[]) : [];
-  const message =
-    typeof first === "object" && first !== null && "message" in first
-      ? first.message
-      : (fields?.details ?? body);
-  return String(message).slice(0, 300).trim() || "authentication required";
-}
-
-function jsonObject(body: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined; // not JSON: the caller says what is missing
   }
 }

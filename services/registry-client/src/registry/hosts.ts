@@ -1,46 +1,91 @@
+import path from "node:path";
+import { EngineError } from "@longshore/errors";
+import { type Certificates, NO_CERTIFICATES, readCertificates } from "./certificates.ts";
+import { CAPABILITIES, type Endpoint, isLoopbackHost } from "./endpoint.ts";
+import { readHostsFile } from "./hosts-file.ts";
+import { parseCidr } from "./proxies.ts";
+
 const DEFAULT_DOMAIN = "docker.io";
 const DEFAULT_HOST = "registry-1.docker.io";
 
-/** Where the images of a domain may be had. */
-export interface Endpoint {
-  /** `https://host[:port]`, with a path prefix for some mirrors; no slash at the end. */
-  readonly base: string;
-  /** Plain http and unverified certificates are acceptable there. */
-  readonly insecure: boolean;
-  /** A mirror never sees the credentials of what it mirrors. */
-  readonly mirror: boolean;
-}
-
 export interface HostOptions {
+  /** `host`, `host:port` or a CIDR of literal addresses. */
   insecureRegistries: readonly string[];
   /** URLs that hold copies of Docker Hub's images, tried in order before it. */
   mirrors: readonly string[];
+  /** Directories of `<host[:port]>/`, each with Docker's certificates or containerd's `hosts.toml`. */
+  certsDirs?: readonly string[];
 }
 
-/** The endpoints for a reference's domain, in the order to try them. */
-export function endpointsOf(domain: string, { insecureRegistries, mirrors }: HostOptions): Endpoint[] {
-  const host = domain === DEFAULT_DOMAIN ? DEFAULT_HOST : domain;
-  const insecure = isLoopbackHost(host) || insecureRegistries.includes(domain);
-  const origin: Endpoint = { base: `https://${host}`, insecure, mirror: false };
+/**
+ * The endpoints for a reference's domain, in the order to try them. A `hosts.toml` for the domain (or in `_default`) replaces
+ * what the other options say about it.
+ * @throws EngineError `invalid_argument` for files in a certificate directory that make no sense
+ */
+export function endpointsOf(domain: string, options: HostOptions): Endpoint[] {
+  const host = registryHost(domain);
+  for (const dir of hostDirectories(domain, host, options)) {
+    const listed = readHostsFile(dir, { domain, server: `https://${host}` });
+    if (listed) return listed;
+  }
+  const origin: Endpoint = {
+    api: `https://${host}/v2`,
+    insecure: isInsecure(host, domain, options),
+    mirror: false,
+    capabilities: CAPABILITIES,
+    certificates: certificatesFor(host, options),
+    headers: {},
+  };
   if (domain !== DEFAULT_DOMAIN) return [origin];
-  return [
-    ...mirrors.map((url) => {
-      const { protocol, host: mirrorHost } = new URL(url);
-      const plain =
-        protocol === "http:" || isLoopbackHost(mirrorHost) || insecureRegistries.includes(mirrorHost);
-      return { base: url.replace(/\/+$/, ""), insecure: plain, mirror: true };
-    }),
-    origin,
-  ];
+  return [...options.mirrors.map((url) => mirrorEndpoint(url, options)), origin];
 }
 
-/** Whether `host` or `host:port` is this machine by its literal address: 127.0.0.0/8, ::1 or localhost. */
-export function isLoopbackHost(host: string): boolean {
-  const name = host.replace(/:\d+$/, "");
-  return (
-    name === "localhost" ||
-    name === "[::1]" ||
-    name === "::1" ||
-    /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name)
+function mirrorEndpoint(url: string, options: HostOptions): Endpoint {
+  const { protocol, host } = new URL(url);
+  return {
+    api: `${url.replace(/\/+$/, "")}/v2`,
+    insecure: protocol === "http:" || isInsecure(host, host, options),
+    mirror: true,
+    capabilities: ["resolve", "pull"],
+    certificates: certificatesFor(host, options),
+    headers: {},
+  };
+}
+
+/** The host that serves a domain: Docker Hub's registry has another name. */
+export function registryHost(domain: string): string {
+  return domain === DEFAULT_DOMAIN ? DEFAULT_HOST : domain;
+}
+
+/** Certificates for a host that a registry leads to; its own directory's. */
+export function certificatesFor(host: string, { certsDirs = [] }: HostOptions): Certificates {
+  for (const dir of certsDirs) {
+    const found = readCertificates(path.join(dir, safeName(host)));
+    if (found.ca.length > 0 || found.client) return found;
+  }
+  return NO_CERTIFICATES;
+}
+
+function hostDirectories(domain: string, host: string, { certsDirs = [] }: HostOptions): string[] {
+  // containerd also knows `host_port_`, for file systems that take no colon.
+  const names = [...new Set([domain, host])].flatMap((name) => [
+    name,
+    ...(/:\d+$/.test(name) ? [name.replace(/:(\d+)$/, "_$1_")] : []),
+  ]);
+  return certsDirs.flatMap((dir) => [...names, "_default"].map((name) => path.join(dir, safeName(name))));
+}
+
+/** A host comes from an image name or a redirect: it must stay one name in its directory. */
+function safeName(host: string): string {
+  if (/^[\w.:[\]-]+$/.test(host) && host !== "." && host !== "..") return host;
+  throw new EngineError("invalid_argument", `invalid host ${JSON.stringify(host)}`);
+}
+
+export function isInsecure(host: string, domain: string, { insecureRegistries }: HostOptions): boolean {
+  if (isLoopbackHost(host) || insecureRegistries.includes(domain)) return true;
+  const address = host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  return insecureRegistries.some(
+    (entry) =>
+      entry.includes("/") && parseCidr(entry)?.check(address, address.includes(":") ? "ipv6" : "ipv4"),
   );
 }

@@ -1,19 +1,33 @@
 import { VERSION } from "@longshore/cli";
 import { EngineError, toEngineError } from "@longshore/errors";
-import { isLoopbackHost } from "./hosts.ts";
+import { type Certificates, systemAuthorities } from "./certificates.ts";
+import { isLoopbackHost } from "./endpoint.ts";
+import { type ProxySettings, proxyFor } from "./proxies.ts";
 import { backoff, retryAfterMs } from "./retry.ts";
 
+/** How the hosts of one registry are reached. */
+export interface Via {
+  /** Accept any certificate, and plain http after a redirect. */
+  readonly insecure: boolean;
+  /** For the connections to a host: that of the registry, or one that it leads to. */
+  readonly certificates: (host: string) => Certificates;
+  readonly proxies: ProxySettings;
+}
+
+/** A body that is made while it is sent, and anew for each attempt. */
+export interface StreamedBody {
+  readonly bytes: number;
+  readonly pieces: () => AsyncIterable<Uint8Array>;
+}
+
 export interface HttpRequest {
-  method: "GET" | "HEAD" | "POST";
+  method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   url: URL;
-  headers?: Record<string, string>;
-  body?: string;
-  /** Accept any certificate. */
-  insecureTls?: boolean;
-  /** Follow redirects to plain http as well. */
-  plainHttp?: boolean;
+  headers?: Readonly<Record<string, string>> | undefined;
+  body?: string | Uint8Array<ArrayBuffer> | StreamedBody | undefined;
+  via: Via;
   /** Attempts in all. */
-  attempts?: number;
+  attempts?: number | undefined;
   /** The first request to a host: when no connection can be made it fails at once, as a wrong address should. */
   firstContact?: boolean;
   signal: AbortSignal;
@@ -26,7 +40,7 @@ export interface HttpResponse {
   /** The body; ends with an error when nothing came for a while. Reading less than all of it closes the connection. */
   body: AsyncIterable<Uint8Array>;
   /** At most `limitBytes` of the body. @throws EngineError `resource_exhausted` when it is longer */
-  bytes(limitBytes: number): Promise<Buffer>;
+  bytes(limitBytes: number): Promise<Buffer<ArrayBuffer>>;
   /** Give up the body. */
   discard(): Promise<void>;
 }
@@ -91,6 +105,12 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+const FOR_ANYBODY = ["user-agent", "accept", "accept-encoding", "range", "content-type", "content-range"];
+
+function pick(headers: Record<string, string>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => names.includes(name)));
+}
+
 async function follow(request: HttpRequest, limits: HttpLimits): Promise<HttpResponse> {
   let url = request.url;
   let headers: Record<string, string> = {
@@ -109,11 +129,9 @@ async function follow(request: HttpRequest, limits: HttpLimits): Promise<HttpRes
         `${verb(request.method)} ${JSON.stringify(shown(url))}: stopped after ${REDIRECTS} redirects`,
       );
     }
-    const next = redirectTarget(location, url, request.plainHttp === true);
-    if (next.origin !== url.origin) {
-      const { authorization: _, ...rest } = headers;
-      headers = rest;
-    }
+    const next = redirectTarget(location, url, request.via.insecure);
+    // Neither who we are nor what a hosts.toml adds for the registry is anybody else's business.
+    if (next.origin !== url.origin) headers = pick(headers, FOR_ANYBODY);
     url = next;
   }
 }
@@ -142,16 +160,23 @@ async function fetchOnce(request: HttpRequest, limits: HttpLimits): Promise<Http
   const onAbort = () => abort.abort(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
   const release = () => signal.removeEventListener("abort", onAbort);
-  const timer = setTimeout(() => abort.abort(timeout(request, "awaiting headers")), limits.headersMs);
+  const expire = () => abort.abort(timeout(request, "awaiting headers"));
+  let timer = setTimeout(expire, limits.headersMs);
+  const sent = () => {
+    clearTimeout(timer);
+    timer = setTimeout(expire, limits.headersMs);
+  };
   try {
+    const proxy = proxyFor(url, request.via.proxies);
     const response = await fetch(url, {
       method,
       redirect: "manual",
       signal: abort.signal,
       decompress: false,
-      ...(headers && { headers }),
-      ...(body !== undefined && { body }),
-      ...(request.insecureTls && { tls: { rejectUnauthorized: false } }),
+      headers: { ...headers, ...(isStreamed(body) && { "content-length": String(body.bytes) }) },
+      ...(body !== undefined && { body: isStreamed(body) ? noting(body.pieces(), sent) : body }),
+      ...(url.protocol === "https:" && { tls: tlsOptions(request.via, url.host) }),
+      ...(proxy !== undefined && { proxy }),
     });
     return answer(request, response, { abort, release, idleMs: limits.idleMs });
   } catch (error) {
@@ -160,6 +185,32 @@ async function fetchOnce(request: HttpRequest, limits: HttpLimits): Promise<Http
   } finally {
     clearTimeout(timer);
   }
+}
+
+function isStreamed(body: HttpRequest["body"]): body is StreamedBody {
+  return typeof body === "object" && "pieces" in body;
+}
+
+/** As long as a body moves its request doesn't time out. */
+async function* noting(pieces: AsyncIterable<Uint8Array>, onPiece: () => void): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    onPiece();
+    yield piece;
+  }
+  onPiece();
+}
+
+function tlsOptions(
+  { insecure, certificates }: Via,
+  host: string,
+): Bun.TLSOptions & { rejectUnauthorized: boolean } {
+  const { ca, client } = certificates(host);
+  const authorities = [...ca, systemAuthorities()].filter(Boolean);
+  return {
+    rejectUnauthorized: !insecure,
+    ...(!insecure && authorities.length > 0 && { ca: authorities }),
+    ...(client && { cert: client.cert, key: client.key }),
+  };
 }
 
 function answer(
@@ -226,12 +277,24 @@ const GO_ERRORS: Readonly<Record<string, (url: URL) => string>> = {
   ECONNRESET: () => "connection reset by peer",
 };
 
+const UNKNOWN_AUTHORITY = () => "x509: certificate signed by unknown authority";
+const TLS_ERRORS: Readonly<Record<string, (url: URL) => string>> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_AUTHORITY,
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_AUTHORITY,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_AUTHORITY,
+  CERT_HAS_EXPIRED: () => "x509: certificate has expired or is not yet valid",
+  CERT_NOT_YET_VALID: () => "x509: certificate has expired or is not yet valid",
+  ERR_TLS_CERT_ALTNAME_INVALID: (url) => `x509: certificate is not valid for ${url.hostname}`,
+};
+
 function connectionError(request: HttpRequest, error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted || error instanceof EngineError) return error;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const text = error instanceof Error ? error.message : String(error);
-  const why = GO_ERRORS[code]?.(request.url) ?? text;
-  const tls = code === "EPROTO" || /CERT|SELF_SIGNED|TLS/.test(code);
+  const why = GO_ERRORS[code]?.(request.url) ?? TLS_ERRORS[code]?.(request.url) ?? text;
+  const tls = code in TLS_ERRORS || code === "EPROTO" || /CERT|TLS|SSL/.test(code);
   return new EngineError(
     tls ? "failed_precondition" : "unavailable",
     `${verb(request.method)} ${JSON.stringify(shown(request.url))}: ${tls ? "tls: " : ""}${why}`,

@@ -34,7 +34,8 @@ const ERROR_CODES: Readonly<Record<string, ErrorCode>> = {
  */
 export function registryError(
   answer: { status: number; statusText: string; contentType: string; body: string },
-  reference: Reference,
+  reference?: Reference,
+  action: "pull" | "push" = "pull",
 ): EngineError {
   if (answer.status < 400 || answer.status >= 500) {
     const status = `${answer.status} ${answer.statusText}`.trim();
@@ -49,10 +50,19 @@ export function registryError(
     return new EngineError("unknown", `error parsing HTTP ${answer.status} response body: ${shown}`);
   }
   const message = `${fault.code.toLowerCase().replaceAll("_", " ")}: ${fault.message}`;
-  return new EngineError(ERROR_CODES[fault.code] ?? "unknown", inContext(fault.code, message, reference));
+  return new EngineError(
+    ERROR_CODES[fault.code] ?? "unknown",
+    inContext(fault.code, message, { reference, action }),
+  );
 }
 
-function inContext(code: string, message: string, reference: Reference): string {
+function inContext(
+  code: string,
+  message: string,
+  { reference, action }: { reference: Reference | undefined; action: "pull" | "push" },
+): string {
+  // A push is told the registry's own words.
+  if (!reference || action === "push") return message;
   switch (code) {
     case "DENIED":
       return `pull access denied for ${familiarName(reference)}, repository does not exist or may require 'docker login': ${message}`;

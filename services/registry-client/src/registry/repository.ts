@@ -1,23 +1,19 @@
-import { EngineError, toEngineError } from "@longshore/errors";
+import { EngineError, errorCode, toEngineError } from "@longshore/errors";
 import type { Reference } from "@longshore/reference";
-import { ACCEPT } from "../media-types.ts";
-import { ANONYMOUS, Authorizer, type Credentials } from "./authorizer.ts";
-import { type Endpoint, endpointsOf, type HostOptions } from "./hosts.ts";
-import { DEFAULT_LIMITS, type HttpLimits, type HttpRequest, type HttpResponse, send } from "./http.ts";
-import { registryError } from "./registry-error.ts";
+import { ACCEPT, OCI_INDEX } from "../media-types.ts";
+import type { Credentials } from "./credentials.ts";
+import type { HttpResponse } from "./http.ts";
+import { PAGE, readPages } from "./pages.ts";
+import type { RateLimit } from "./rate-limit.ts";
+import { parseReferrers, type Referrer, referrersTagOf } from "./referrers.ts";
+import { repositoryScope } from "./scopes.ts";
+import { type ApiRequest, type Connection, type RegistryOptions, Session } from "./session.ts";
 
 /** A manifest or index is refused when it is longer; the originals have the same limit. */
 export const MANIFEST_LIMIT_BYTES = 4 << 20;
-/** A server without TLS may wait for ever for the rest of what it takes for a request. */
-const TLS_TRIAL_MS = 5000;
-const ERROR_BODY_LIMIT = 1 << 20;
-
-export interface RegistryOptions extends HostOptions {
-  limits?: HttpLimits;
-}
 
 export interface ManifestAnswer {
-  bytes: Buffer;
+  bytes: Buffer<ArrayBuffer>;
   /** Without parameters; empty when the registry named none. */
   contentType: string;
   /** What the registry says the digest is; empty when it does not say. */
@@ -30,34 +26,26 @@ export interface BlobAnswer {
   body: AsyncIterable<Uint8Array>;
 }
 
-/** An endpoint that has answered. */
-interface Connection {
-  base: string;
-  insecure: boolean;
-  authorizer: Authorizer;
-}
-
-/** One repository, at the registry of its domain or at a mirror of that. */
+/** One repository, at the registry of its domain or at a mirror of that: what is read from it. */
 export class Repository {
   readonly reference: Reference;
-  readonly #endpoints: readonly Endpoint[];
-  readonly #credentials: Credentials;
-  readonly #limits: HttpLimits;
-  readonly #connections = new Map<Endpoint, Promise<Connection>>();
+  readonly session: Session;
 
   constructor(reference: Reference, credentials: Credentials, options: RegistryOptions) {
     this.reference = reference;
-    this.#endpoints = endpointsOf(reference.domain, options);
-    this.#credentials = credentials;
-    this.#limits = options.limits ?? DEFAULT_LIMITS;
+    this.session = new Session(reference.domain, credentials, options);
+  }
+
+  get rateLimit(): RateLimit | undefined {
+    return this.session.rateLimit;
   }
 
   /** The digest that a tag has now, by HEAD; undefined when the registry does not tell it that way. */
   head(tagOrDigest: string, signal: AbortSignal): Promise<string | undefined> {
-    return this.#tryEach(signal, async (connection) => {
+    return this.session.tryEach("resolve", signal, async (connection) => {
       const response = await this.#request(connection, {
         method: "HEAD",
-        path: `manifests/${tagOrDigest}`,
+        target: `manifests/${tagOrDigest}`,
         headers: { accept: ACCEPT },
         attempts: 1,
         signal,
@@ -78,11 +66,10 @@ export class Repository {
    * @throws EngineError `not_found`, `unauthenticated` and others in Docker's words; `resource_exhausted` above 4 MiB
    */
   manifest(tagOrDigest: string, signal: AbortSignal): Promise<ManifestAnswer> {
-    return this.#tryEach(signal, async (connection) => {
-      const path = `manifests/${tagOrDigest}`;
+    return this.session.tryEach("resolve", signal, async (connection) => {
       const response = await this.#request(connection, {
         method: "GET",
-        path,
+        target: `manifests/${tagOrDigest}`,
         headers: { accept: ACCEPT },
         signal,
       });
@@ -94,15 +81,22 @@ export class Repository {
   }
 
   /**
-   * The content of a blob from an offset on, not yet verified.
+   * The content of a blob from an offset on, up to `end` where that is given, not yet verified.
    * @throws EngineError `out_of_range` when the registry holds less than `offset`
    */
-  blob(digest: string, offset: number, signal: AbortSignal): Promise<BlobAnswer> {
-    return this.#tryEach(signal, async (connection) => {
-      const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
+  blob(
+    digest: string,
+    { offset = 0, end }: { offset?: number; end?: number | undefined },
+    signal: AbortSignal,
+  ): Promise<BlobAnswer> {
+    return this.session.tryEach("pull", signal, async (connection) => {
+      const wantsRange = offset > 0 || end !== undefined;
+      const headers: Record<string, string> = wantsRange
+        ? { range: `bytes=${offset}-${end === undefined ? "" : end - 1}` }
+        : {};
       const response = await this.#request(connection, {
         method: "GET",
-        path: `blobs/${digest}`,
+        target: `blobs/${digest}`,
         headers,
         signal,
       });
@@ -117,112 +111,113 @@ export class Repository {
     });
   }
 
-  /** Run a request at the first endpoint that can answer it; the last one's error counts. */
-  async #tryEach<T>(signal: AbortSignal, run: (connection: Connection) => Promise<T>): Promise<T> {
-    let failure: unknown;
-    for (const endpoint of this.#endpoints) {
-      try {
-        return await run(await this.#connect(endpoint, signal));
-      } catch (error) {
-        signal.throwIfAborted();
-        failure = error;
-      }
-    }
-    throw failure;
-  }
-
-  #connect(endpoint: Endpoint, signal: AbortSignal): Promise<Connection> {
-    const known = this.#connections.get(endpoint);
-    if (known) return known;
-    const connecting = this.#ping(endpoint, signal);
-    this.#connections.set(endpoint, connecting);
-    connecting.catch(() => {
-      // A caller that was cancelled must not leave its error to the others; an unreachable endpoint stays so.
-      if (signal.aborted) this.#connections.delete(endpoint);
-    });
-    return connecting;
-  }
-
-  /** Find out whether it answers, over https or (where that is acceptable) http, and what proof it wants. */
-  async #ping(endpoint: Endpoint, signal: AbortSignal): Promise<Connection> {
-    const { base, insecure } = endpoint;
-    const bases = insecure && base.startsWith("https:") ? [base, base.replace("https:", "http:")] : [base];
-    let failure: unknown;
-    for (const candidate of bases) {
-      try {
-        const response = await send(
-          {
-            method: "GET",
-            url: new URL(`${candidate}/v2/`),
-            insecureTls: insecure,
-            plainHttp: insecure,
-            firstContact: true,
-            signal,
-          },
-          bases.length > 1 && candidate === base
-            ? { ...this.#limits, headersMs: TLS_TRIAL_MS }
-            : this.#limits,
-        );
-        if (response.status >= 500) throw await this.#refusal(response);
-        await response.discard();
-        const authorizer = new Authorizer({
-          credentials: endpoint.mirror ? ANONYMOUS : this.#credentials,
-          scope: `repository:${this.reference.path}:pull`,
-          insecure,
-          limits: this.#limits,
-        });
-        if (response.status === 401) authorizer.learn(response.headers.get("www-authenticate"));
-        return { base: candidate, insecure, authorizer };
-      } catch (error) {
-        signal.throwIfAborted();
-        failure = error;
-      }
-    }
-    throw failure;
-  }
-
-  async #request(
-    { base, insecure, authorizer }: Connection,
-    {
-      path,
-      headers,
-      ...rest
-    }: Pick<HttpRequest, "method" | "headers" | "attempts" | "signal"> & { path: string },
-  ): Promise<HttpResponse> {
-    const url = new URL(`${base}/v2/${this.reference.path}/${path}`);
-    for (let attempt = 1; ; attempt += 1) {
-      const authorization = await authorizer.authorization(rest.signal).catch((error: unknown) => {
-        const { code, message } = toEngineError(error);
-        if (code !== "unauthenticated") throw error;
-        const verb = rest.method[0] + rest.method.slice(1).toLowerCase();
-        throw new EngineError(code, `${verb} ${JSON.stringify(url.href)}: ${message}`, { cause: error });
+  /**
+   * Put a manifest or index under a tag or its digest. Its blobs must be there.
+   * @returns whether the registry will list it among the referrers of its subject
+   */
+  putManifest(
+    tagOrDigest: string,
+    { bytes, mediaType }: { bytes: Buffer<ArrayBuffer>; mediaType: string },
+    signal: AbortSignal,
+  ): Promise<{ listsReferrers: boolean }> {
+    return this.session.tryEach("push", signal, async (connection) => {
+      const response = await this.#request(connection, {
+        method: "PUT",
+        target: `manifests/${tagOrDigest}`,
+        headers: { "content-type": mediaType },
+        body: bytes,
+        actions: ["pull", "push"],
+        signal,
       });
-      const response = await send(
-        {
-          ...rest,
-          url,
-          headers: { ...headers, ...(authorization !== undefined && { authorization }) },
-          insecureTls: insecure,
-          plainHttp: insecure,
-        },
-        this.#limits,
-      );
-      // Once more with a fresh token: the first may have expired, or not cover this scope.
-      if (response.status !== 401 || attempt > 1) return response;
-      const challenge = response.headers.get("www-authenticate");
-      if (challenge === null) return response;
+      if (response.status !== 201 && response.status !== 200) {
+        throw await this.session.refusal(response, this.reference, "push");
+      }
       await response.discard();
-      authorizer.learn(challenge);
+      return { listsReferrers: response.headers.get("oci-subject") !== null };
+    });
+  }
+
+  /** Remove a manifest, with all its tags, or one tag where the registry can do that. */
+  deleteManifest(tagOrDigest: string, signal: AbortSignal): Promise<void> {
+    return this.session.tryEach("push", signal, async (connection) => {
+      const response = await this.#request(connection, {
+        method: "DELETE",
+        target: `manifests/${tagOrDigest}`,
+        actions: ["pull", "delete"],
+        signal,
+      });
+      if (response.status === 405) {
+        await response.discard();
+        throw new EngineError("unimplemented", "the registry does not allow deletion");
+      }
+      if (response.status !== 202 && response.status !== 200) throw await this.#refusal(response);
+      await response.discard();
+    });
+  }
+
+  /** All tags, page by page. */
+  tags(signal: AbortSignal): Promise<string[]> {
+    const target = `${this.reference.path}/tags/list?n=${PAGE}`;
+    const scopes = [repositoryScope(this.reference.path, "pull")];
+    return this.session.tryEach("resolve", signal, (connection) =>
+      readPages(this.session, connection, { target, scopes, key: "tags", subject: this.reference, signal }),
+    );
+  }
+
+  /**
+   * What refers to a manifest by its `subject`: by the API, or by the tag that stands in for it.
+   * @param artifactType only those of this type
+   */
+  async referrers(
+    digest: string,
+    artifactType: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Referrer[]> {
+    const listed = await this.session.tryEach("resolve", signal, async (connection) => {
+      const response = await this.#request(connection, {
+        method: "GET",
+        target: `referrers/${digest}`,
+        headers: { accept: OCI_INDEX },
+        signal,
+      });
+      if (response.status === 200) return parseReferrers(await response.bytes(MANIFEST_LIMIT_BYTES));
+      if (response.status !== 404 && response.status !== 405) throw await this.#refusal(response);
+      await response.discard();
+      return undefined;
+    });
+    const all = listed ?? (await this.referrersTag(digest, signal));
+    return all.filter((referrer) => artifactType === undefined || referrer.artifactType === artifactType);
+  }
+
+  /** The referrers that clients keep under a tag where the registry has no API for them. */
+  async referrersTag(digest: string, signal: AbortSignal): Promise<Referrer[]> {
+    try {
+      const { bytes } = await this.manifest(referrersTagOf(digest), signal);
+      return parseReferrers(bytes);
+    } catch (error) {
+      if (errorCode(error) === "not_found") return [];
+      throw error;
     }
   }
 
-  async #refusal(response: HttpResponse): Promise<EngineError> {
-    const body = (await response.bytes(ERROR_BODY_LIMIT)).toString();
-    const contentType = response.headers.get("content-type") ?? "";
-    return registryError(
-      { status: response.status, statusText: response.statusText, contentType, body },
-      this.reference,
-    );
+  #request(
+    connection: Connection,
+    {
+      actions = ["pull"],
+      ...request
+    }: Omit<ApiRequest, "scopes"> & { target: string; actions?: Parameters<typeof repositoryScope>[1][] },
+  ): Promise<HttpResponse> {
+    const { path } = this.reference;
+    const target = `${path}/${request.target}`;
+    return this.session.request(connection, {
+      ...request,
+      target,
+      scopes: [repositoryScope(path, ...actions)],
+    });
+  }
+
+  #refusal(response: HttpResponse): Promise<EngineError> {
+    return this.session.refusal(response, this.reference);
   }
 }
 

@@ -1,0 +1,117 @@
+import {
+  type Credentials,
+  type PushProgress,
+  PushProgress_State as State,
+} from "@longshore/api/longshore/registry/v1/registry";
+import { EngineError } from "@longshore/errors";
+import { canonicalString, familiarName, type Reference, tryParseReference } from "@longshore/reference";
+import type { Engine } from "../engine.ts";
+import type { Image } from "./image.ts";
+import { DANGLING_PREFIX } from "./image-store.ts";
+import { registryFailure } from "./pull.ts";
+import { type ProgressLine, progressBar, shortDigest } from "./pull-progress.ts";
+
+export interface PushOptions {
+  /** With a tag: that one; without: all that the repository has here. */
+  reference: Reference;
+  credentials: Credentials | undefined;
+  signal: AbortSignal;
+  progress: (line: ProgressLine) => void;
+}
+
+/**
+ * Push an image, or all tags of a repository.
+ * @throws EngineError `not_found` for a name that no image has, or as the registry has it
+ */
+export async function pushImages(engine: Engine, options: PushOptions): Promise<void> {
+  const { reference, progress } = options;
+  const shown = `${reference.domain}/${reference.path}`;
+  progress({ status: `The push refers to repository [${shown}]` });
+  const tags = reference.tag === undefined ? await tagsOf(engine, reference) : [reference];
+  if (tags.length === 0) throw notHere(familiarName(reference));
+  for (const tag of tags) await pushOne(engine, tag, options);
+}
+
+async function tagsOf(engine: Engine, { domain, path }: Reference): Promise<Reference[]> {
+  const names = (await engine.images.list()).flatMap((named) => named.names);
+  return names
+    .filter((name) => !name.startsWith(DANGLING_PREFIX))
+    .flatMap((name) => tryParseReference(name) ?? [])
+    .filter((one) => one.domain === domain && one.path === path && one.digest === undefined);
+}
+
+async function pushOne(
+  engine: Engine,
+  reference: Reference,
+  { credentials, signal, progress }: PushOptions,
+): Promise<void> {
+  const name = canonicalString(reference);
+  const target = (await engine.images.get(name))?.target;
+  if (!target) throw notHere(familiarName(reference));
+  const image = await engine.images.read(target.digest);
+  const lines = new PushLines(image);
+  const events = engine.registry.client.push(
+    {
+      reference: name,
+      credentials,
+      namespace: engine.containerd.namespace,
+      target,
+      platform: undefined,
+      nondistributable: false,
+      hosts: engine.registry.hosts(),
+    },
+    { signal },
+  );
+  try {
+    for await (const { event } of events) {
+      if (event?.$case === "progress") for (const line of lines.of(event.value)) progress(line);
+      if (event?.$case !== "done" || !event.value.target) continue;
+      const { digest, size } = event.value.target;
+      const tag = reference.tag ?? "latest";
+      progress({ status: `${tag}: digest: ${digest} size: ${size}` });
+      progress({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: Number(size) } });
+    }
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw registryFailure(error);
+  }
+  engine.events.emit("image", "push", familiarName(reference), { name: familiarName(reference) });
+}
+
+function notHere(name: string): EngineError {
+  return new EngineError("not_found", `An image does not exist locally with the tag: ${name}`);
+}
+
+/** Docker's words for the steps of a push, each told once. */
+const WORDS: Record<Exclude<State, State.UPLOADING | State.MOUNTED>, string> = {
+  [State.PREPARING]: "Preparing",
+  [State.WAITING]: "Waiting",
+  [State.COMPLETE]: "Pushed",
+  [State.EXISTS]: "Layer already exists",
+  [State.SKIPPED]: "Skipped foreign layer",
+};
+
+/** Turns the states of blobs into Docker's lines, which name a layer by what it unpacks to. */
+export class PushLines {
+  private readonly layers: Map<string, string>;
+  private readonly told = new Map<string, string>();
+
+  constructor({ layers, config }: Pick<Image, "layers" | "config">) {
+    this.layers = new Map(
+      layers.map(({ digest }, index) => [digest, shortDigest(config.rootfs.diff_ids[index] ?? digest)]),
+    );
+  }
+
+  of({ digest, state, offset, total, mountedFrom }: PushProgress): ProgressLine[] {
+    const id = this.layers.get(digest);
+    if (id === undefined) return []; // the config
+    if (state === State.UPLOADING) {
+      const progressDetail = { current: Number(offset), total: Number(total) };
+      return [{ status: "Pushing", progressDetail, progress: progressBar(progressDetail), id }];
+    }
+    const status = state === State.MOUNTED ? `Mounted from ${mountedFrom}` : WORDS[state];
+    if (this.told.get(id) === status) return [];
+    this.told.set(id, status);
+    return [{ status, progressDetail: {}, id }];
+  }
+}
