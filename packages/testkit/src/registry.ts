@@ -22,12 +22,18 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-function configOf(host: string, storage: string): string {
+export interface RegistryOptions {
+  /** Passwords by user: nobody else gets in. */
+  users?: Readonly<Record<string, string>>;
+}
+
+function configOf(host: string, storage: string, htpasswd: string | undefined): string {
   return JSON.stringify({
     version: 0.1,
     log: { level: "warn" },
     storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
     http: { addr: host },
+    ...(htpasswd !== undefined && { auth: { htpasswd: { realm: "test", path: htpasswd } } }),
   });
 }
 
@@ -35,18 +41,30 @@ function configOf(host: string, storage: string): string {
  * The distribution's registry server (Debian's package docker-registry) with its storage below `dir`.
  * Undefined when it isn't installed.
  */
-export async function startRegistry(dir: string): Promise<Registry | undefined> {
+export async function startRegistry(
+  dir: string,
+  { users }: RegistryOptions = {},
+): Promise<Registry | undefined> {
   const file = findExecutable("docker-registry");
   if (!file) return undefined;
   const host = `127.0.0.1:${await freePort()}`;
   const config = path.join(dir, "registry.yml");
-  fs.writeFileSync(config, configOf(host, path.join(dir, "registry")));
+  const htpasswd = users && path.join(dir, "htpasswd");
+  if (users && htpasswd) {
+    const lines = Object.entries(users).map(
+      ([name, password]) => `${name}:${Bun.password.hashSync(password, { algorithm: "bcrypt", cost: 4 })}\n`,
+    );
+    fs.writeFileSync(htpasswd, lines.join(""), { mode: 0o600 });
+  }
+  fs.writeFileSync(config, configOf(host, path.join(dir, "registry"), htpasswd));
   const log = fs.openSync(path.join(dir, "registry.log"), "a");
   const child = spawn(file, ["serve", config], { stdio: ["ignore", log, log] });
   fs.closeSync(log);
   const stop = () => stopped(child);
   try {
-    await eventually(async () => (await fetch(`http://${host}/v2/`)).ok, { what: "the registry's answer" });
+    await eventually(async () => (await fetch(`http://${host}/v2/`)).status < 500, {
+      what: "the registry's answer",
+    });
   } catch (error) {
     await stop();
     throw error;

@@ -2,7 +2,7 @@ import type { Command } from "../command.ts";
 import type { EngineClient } from "../engine/client.ts";
 import type { Flag } from "../flags.ts";
 import { humanSize } from "../format/units.ts";
-import { confirm } from "../io/confirm.ts";
+import { confirm } from "../io/ask.ts";
 import { print, writeAll } from "../io/output.ts";
 import { parseFilters } from "./filters.ts";
 

@@ -10,12 +10,15 @@ import { commands as imagesCommands } from "./images.ts";
 import { commands as infoCommands } from "./info.ts";
 import { commands as inspectCommands } from "./inspect.ts";
 import { commands as lifecycleCommands } from "./lifecycle.ts";
+import { commands as loginCommands } from "./login.ts";
 import { commands as logsCommands } from "./logs.ts";
 import { commands as pruneCommands } from "./prune.ts";
 import { commands as psCommands } from "./ps.ts";
 import { commands as pullCommands } from "./pull.ts";
+import { commands as pushCommands } from "./push.ts";
 import { commands as rmiCommands } from "./rmi.ts";
 import { commands as runCommands } from "./run.ts";
+import { commands as searchCommands } from "./search.ts";
 import { commands as startCommands } from "./start.ts";
 import { commands as tagCommands } from "./tag.ts";
 import { commands as topCommands } from "./top.ts";
@@ -30,6 +33,9 @@ export const commands: Record<string, Command> = {
   ...diskUsageCommands,
   ...historyCommands,
   ...pruneCommands,
+  ...pushCommands,
+  ...loginCommands,
+  ...searchCommands,
   ...attachCommands,
   ...createCommands,
   ...execCommands,

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import type { ReadStream } from "node:tty";
 
 // The kernel's calls (a file of their own in the executable, beside that of the command) and node:tty are loaded only by
@@ -38,5 +39,29 @@ export class RawTerminal implements Disposable {
     kernel().restoreTerminal(0, this.#saved);
     this.#saved = undefined;
     this.#stream.pause();
+  }
+}
+
+const CTRL_C = 3;
+const CTRL_D = 4;
+const BACKSPACES = [8, 127];
+const LINE_ENDS = [10, 13];
+
+/** A line typed on the terminal on stdin without being shown; undefined when it is broken off. */
+export function readSecretLine(): string | undefined {
+  const saved = kernel().makeTerminalRaw(0);
+  try {
+    const byte = Buffer.alloc(1);
+    const typed: number[] = [];
+    while (fs.readSync(0, byte) === 1) {
+      const [key = 0] = byte;
+      if (key === CTRL_C || key === CTRL_D) return undefined;
+      if (LINE_ENDS.includes(key)) break;
+      if (BACKSPACES.includes(key)) typed.pop();
+      else typed.push(key);
+    }
+    return Buffer.from(typed).toString();
+  } finally {
+    kernel().restoreTerminal(0, saved);
   }
 }
