@@ -31,6 +31,13 @@ test("filterFlags() asks for SPEC_ALLOW when nothing is said, and refuses what i
   );
 });
 
+test("filterFlags() keeps WAIT_KILLABLE_RECV for profiles with an agent", () => {
+  const profile = { defaultAction: "SCMP_ACT_ALLOW", flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] };
+  expect(filterFlags(profile)).toBe(0);
+  const syscalls = [{ names: ["mkdir"], action: "SCMP_ACT_NOTIFY" }];
+  expect(filterFlags({ ...profile, listenerPath: "/agent", syscalls })).toBe(32 | 8);
+});
+
 test("enosysPrelude() has six instructions for each architecture", () => {
   expect(enosysPrelude([{ architecture: 0xc000003e, number: 450 }])).toHaveLength(48);
 });

@@ -72,27 +72,29 @@ export function architectureValue(name: string): number {
   return value;
 }
 
+const NEW_LISTENER = 8;
+/** About the wait for an agent's answer: the kernel refuses it where there is no agent. */
+const WAIT_KILLABLE_RECV = 32;
+
 const FLAGS: Record<string, number> = {
   // The filter is loaded by a process of one thread: nothing to synchronise.
   SECCOMP_FILTER_FLAG_TSYNC: 0,
   SECCOMP_FILTER_FLAG_LOG: 2,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4,
-  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: WAIT_KILLABLE_RECV,
 };
-
-const NEW_LISTENER = 8;
 
 /** Flags of seccomp(2). Without any in the specification SPEC_ALLOW, as the original; a listener as soon as a rule asks one. */
 export function filterFlags(profile: Seccomp): number {
   const { flags = ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"] } = profile;
-  const start = hasListener(profile) ? NEW_LISTENER : 0;
-  return flags.reduce((bits, name) => {
+  const asked = flags.reduce((bits, name) => {
     const flag = FLAGS[name];
     if (flag === undefined) {
       throw new EngineError("invalid_argument", `seccomp flag ${name} is not known to runc`);
     }
     return bits | flag;
-  }, start);
+  }, 0);
+  return hasListener(profile) ? asked | NEW_LISTENER : asked & ~WAIT_KILLABLE_RECV;
 }
 
 /**

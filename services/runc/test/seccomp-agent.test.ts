@@ -102,7 +102,10 @@ for (const noNewPrivileges of [true, false]) {
   it(`an agent answers for calls of a container and of an exec, noNewPrivileges ${noNewPrivileges}`, async () => {
     using agent = new Agent();
     const id = playground.id("n");
-    const seccomp = profile(agent, { listenerMetadata: "some words" });
+    const seccomp = profile(agent, {
+      listenerMetadata: "some words",
+      flags: ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+    });
     playground.write(
       playground.config({
         process: { noNewPrivileges, args: ["sh", "-c", SCRIPT], user: { uid: 1000, gid: 1000 } },

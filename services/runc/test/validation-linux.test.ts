@@ -472,6 +472,22 @@ const CASES: Case[] = [
     prints: "2\nrefused",
   },
   {
+    name: "linux.seccomp: every flag of the specification is taken",
+    config: {
+      linux: {
+        seccomp: {
+          defaultAction: "SCMP_ACT_ALLOW",
+          flags: ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"].map(
+            (name) => `SECCOMP_FILTER_FLAG_${name}`,
+          ),
+          syscalls: [rule(["chmod", "fchmodat"], "SCMP_ACT_ERRNO")],
+        },
+      },
+    },
+    script: "chmod 700 /tmp 2>/dev/null || echo refused",
+    prints: "refused",
+  },
+  {
     name: "linux.seccomp is in force with privileges left to the process, too",
     config: {
       process: { noNewPrivileges: false },
