@@ -10,6 +10,15 @@ const docker = (...args: string[]) => world().docker()(...args);
 
 const COUNTER = 'trap "echo bye; exit 21" TERM; i=0; while :; do i=$((i + 1)); echo $i; usleep 5000; done';
 
+/** Processes that outlive their parent, without a pid namespace to end them. */
+const BUSY = "for i in 1 2 3; do sleep 1000 & done; wait";
+
+const isAlive = (pid: number) => fs.existsSync(`/proc/${pid}`);
+const parentOf = (pid: number) =>
+  Number(/^PPid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+const childrenOf = (pid: number) =>
+  fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+
 const logFile = (id: string) =>
   path.join(world().engine.suite.paths.dockerdRoot, "containers", id, `${id}-json.log`);
 
@@ -68,6 +77,32 @@ test("both killed at once, the container ends meanwhile: its exit status is know
   await docker("rm", "ended");
   expect(await world().engine.leaks()).toEqual([]);
 });
+
+test("a container whose shim is killed has ended for docker, whoever else was away, and nothing of it is left", async () => {
+  const { suite } = world().engine;
+  const away = [[], ["dockerd"], ["containerd"], ["dockerd", "containerd"]] as const;
+  for (const names of away) {
+    await docker("run", "-d", "--name", "lost", "--pid=host", world().busybox, "sh", "-c", BUSY);
+    const init = Number(await docker("inspect", "-f", "{{.State.Pid}}", "lost"));
+    const shim = parentOf(init);
+    await eventually(() => childrenOf(init).length === 3, { what: "its children" });
+    const pids = [init, ...childrenOf(init)];
+    for (const name of names) await suite.kill(name, "SIGKILL");
+    process.kill(shim, "SIGKILL");
+    for (const name of names.toReversed()) await suite.start(name);
+    const status = () => docker("ps", "-a", "--filter", "name=lost", "--format", "{{.Status}}");
+    // As with Docker 255 says that nobody told this daemon.
+    const expected = names.length === 0 ? /^Exited \(137\) / : /^Exited \((137|255)\) /;
+    await eventually(async () => expected.test(await status()), { what: "its end" });
+    expect(await docker("ps", "-q")).toBe("");
+    await eventually(() => !pids.some(isAlive), { what: "the end of its processes" });
+    // It starts again.
+    await docker("start", "lost");
+    expect(await docker("exec", "lost", "echo", "back")).toBe("back");
+    await docker("rm", "-f", "lost");
+  }
+  expect(await world().engine.leaks()).toEqual([]);
+}, 120_000);
 
 test("a stopped suite leaves its containers running, and the next start finds them", async () => {
   const { suite } = world().engine;

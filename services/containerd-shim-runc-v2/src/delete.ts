@@ -21,14 +21,19 @@ export async function deleteLost(flags: Flags): Promise<number> {
     path.join(bundle, "options.json"),
   );
   const root = kept?.root ?? path.join("/run/containerd/runc", flags.namespace);
-  const runc = new Runc({
-    binary: kept?.binary ?? "",
-    root,
-    systemdCgroup: kept?.systemdCgroup ?? false,
-    bundle,
-  });
-  if (fs.existsSync(path.join(root, flags.id))) {
-    await runc.run("OCI runtime delete failed", ["delete", "--force", flags.id]);
+  const directory = path.join(root, flags.id);
+  if (fs.existsSync(directory)) {
+    try {
+      const { binary = "", systemdCgroup = false } = kept ?? {};
+      const runc = new Runc({ binary, root, systemdCgroup, bundle });
+      await runc.run("OCI runtime delete failed", ["delete", "--force", flags.id]);
+    } catch (error) {
+      console.error(
+        `${error instanceof Error ? error.message : error}; ending the container without its runtime`,
+      );
+      const { endWithoutRuntime } = require("./orphans.ts") as typeof import("./orphans.ts");
+      await endWithoutRuntime(directory);
+    }
   }
   unmountAll(path.join(bundle, "rootfs"));
   removeSocket(bundle);

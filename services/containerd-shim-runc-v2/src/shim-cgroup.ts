@@ -18,7 +18,8 @@ export function joinCgroup(group: string): void {
   for (const procs of groups) writeControl(procs, String(process.pid));
 }
 
-function cgroupMounts(): string[] {
+/** Where the hierarchies are. */
+export function cgroupMounts(): string[] {
   const points: string[] = [];
   for (const line of readText("/proc/self/mountinfo").split("\n")) {
     // 36 35 98:0 /root /mount/point options [fields…] - type source super,options

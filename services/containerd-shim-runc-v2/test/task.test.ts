@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { connectStdio, formatStdioUri } from "@longshore/stdio";
-import { canRun, Harness, isAlive, logEntries, type TestContainer, until } from "./harness.ts";
+import { canRun, Harness, isAlive, logEntries, peerRunc, type TestContainer, until } from "./harness.ts";
 
 function stdioOf(container: TestContainer, name = "io", log = true) {
   const file = path.join(container.bundle, `${name}.log`);
@@ -282,5 +282,33 @@ describe.skipIf(!canRun)("the shim, with Debian's runc", () => {
     expect(answer).toMatchObject({ pid, exitStatus: 137 });
     expect(isAlive(pid)).toBe(false);
     expect(fs.readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(container.bundle);
+  }, 30_000);
+
+  test("delete ends all processes of a container, also without a pid namespace, and without the runtime", async () => {
+    await using harness = new Harness();
+    for (const kind of ["runtime", "none"]) {
+      const runc = path.join(harness.dir, "runtime");
+      fs.copyFileSync(peerRunc ?? "", runc);
+      const container = await harness.container({
+        args: ["sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"],
+        runc,
+        edit: (spec) => {
+          spec.linux.namespaces = (spec.linux.namespaces as { type: string }[]).filter(
+            ({ type }) => type !== "pid",
+          );
+        },
+      });
+      const { uri, file } = stdioOf(container);
+      await container.create({ stdout: uri });
+      await container.start();
+      await until(() => fs.readFileSync(file, "utf8").includes("ready"), "its children");
+      const pids = (await container.task.pids({ id: container.id })).processes.map(({ pid }) => pid);
+      expect(pids).toHaveLength(3);
+      if (kind === "none") fs.rmSync(runc);
+      process.kill(container.shimPid, "SIGKILL");
+      await container.destroy();
+      await until(() => !pids.some(isAlive), "the ends of all");
+      expect(fs.readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(container.bundle);
+    }
   }, 30_000);
 });

@@ -1,9 +1,35 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
+import { TasksDefinition } from "@longshore/api/containerd/services/tasks/v1/tasks";
+import { channelTo, createClient } from "@longshore/rpc";
 import { isAlive } from "@longshore/syscalls";
 import { eventually, output, run } from "@longshore/testkit";
 import { binDir, Daemon, haveCtr, present, processesWith } from "./daemon.ts";
+
+/** Creates a task without starting it, which ctr can't. */
+class TaskClient implements Disposable {
+  readonly #channel;
+  readonly #tasks;
+
+  constructor(daemon: Daemon) {
+    this.#channel = channelTo(daemon.address);
+    const metadata = { "containerd-namespace": daemon.namespace };
+    this.#tasks = createClient(this.#channel, TasksDefinition, { metadata });
+  }
+
+  /** @returns the pid */
+  async create(containerId: string): Promise<number> {
+    const io = { stdin: "", stdout: "", stderr: "", terminal: false };
+    const unused = { runtimePath: "", taskApiAddress: "", taskApiVersion: 0, rootfs: [] };
+    const request = { containerId, ...io, ...unused, checkpoint: undefined, options: undefined };
+    return (await this.#tasks.create(request)).pid;
+  }
+
+  [Symbol.dispose](): void {
+    this.#channel.close();
+  }
+}
 
 for (const shim of present) {
   describe.skipIf(!haveCtr)(`with ${shim.name}`, () => {
@@ -67,6 +93,26 @@ for (const shim of present) {
       },
       30_000,
     );
+
+    test("SIGKILL of a shim whose container is paused, or was never started, ends it all the same", async () => {
+      await using daemon = await Daemon.start();
+      const paused = await daemon.runDetached(shim, "paused", "/bin/sleep", "1000");
+      await daemon.out("tasks", "pause", "paused");
+      await daemon.out(
+        ...["containers", "create", "--runtime", shim.runtime, "--rootfs", daemon.rootfs],
+        ...["created", "/bin/sleep", "1000"],
+      );
+      using client = new TaskClient(daemon);
+      const created = await client.create("created");
+      for (const id of ["paused", "created"]) process.kill(daemon.shimPid(id), "SIGKILL");
+      await eventually(async () => (await daemon.tasks()).length === 0, {
+        what: "no tasks",
+        timeoutMs: 20_000,
+      });
+      await eventually(() => !isAlive(paused) && !isAlive(created), { what: "the ends of the processes" });
+      await daemon.out("containers", "rm", "paused", "created");
+      await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
+    }, 60_000);
 
     test("SIGKILL of containerd and the shim: the next containerd cleans up and tells", async () => {
       await using daemon = await Daemon.start();
