@@ -15,7 +15,8 @@ export async function start(flags: Flags): Promise<number> {
   const bundle = process.cwd();
   const group = groupOf(bundle);
   const asksNewly = isBootstrapParams(stdin, flags);
-  const socket = socketPath({ ...flags, id: group ?? flags.id }, asksNewly ? socketDirectory(stdin) : "");
+  const asked = asksNewly ? takeParams(stdin, flags) : "";
+  const socket = socketPath({ ...flags, id: group ?? flags.id }, asked);
   using _ = group === undefined ? undefined : await lockSockets(socket);
   const joins = group !== undefined && isServed(socket);
   const grpc = process.env.LONGSHORE_SHIM_PROTOCOL === "grpc";
@@ -99,12 +100,19 @@ function isBootstrapParams(stdin: Buffer, { id, namespace }: Pick<Flags, "id" | 
   return stdin.indexOf(Buffer.concat([field(1, id), field(2, namespace)])) === 0;
 }
 
-/** Field 9 of BootstrapParams. */
-function socketDirectory(stdin: Buffer): string {
-  // Tag 9, length-delimited: without that byte there is none, and nothing to load for it.
-  if (!stdin.includes(0x4a)) return "";
+/**
+ * What BootstrapParams say that flags and environment may not. @returns the directory that the socket shall be in; empty: any
+ */
+function takeParams(stdin: Buffer, flags: Flags): string {
+  // The socket's directory is field 9: without that tag there is none, and where events go is told otherwise.
+  if (!stdin.includes(0x4a) && process.env.TTRPC_ADDRESS) return "";
   const { BootstrapParams } = bootstrapMessages();
-  return BootstrapParams.decode(stdin).socketDir ?? "";
+  const { logLevel, containerdTtrpcAddress, containerdGrpcAddress, socketDir } =
+    BootstrapParams.decode(stdin);
+  process.env.TTRPC_ADDRESS ||= containerdTtrpcAddress;
+  flags.address ||= containerdGrpcAddress;
+  flags.debug ||= logLevel < 0;
+  return socketDir ?? "";
 }
 
 /** BootstrapResult: 1 version, 2 address, 3 protocol. */

@@ -6,6 +6,7 @@ import { now, parseTime } from "@longshore/events/publisher";
 import { kill } from "@longshore/syscalls";
 import type { Flags } from "./flags.ts";
 import { groupOf, isServed } from "./group.ts";
+import { endWithoutRuntime } from "./orphans.ts";
 import { unmountAll } from "./rootfs.ts";
 import { Runc } from "./runc.ts";
 
@@ -31,7 +32,6 @@ export async function deleteLost(flags: Flags): Promise<number> {
       console.error(
         `${error instanceof Error ? error.message : error}; ending the container without its runtime`,
       );
-      const { endWithoutRuntime } = require("./orphans.ts") as typeof import("./orphans.ts");
       await endWithoutRuntime(directory);
     }
   }

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
+import { TaskDefinition as TaskDefinition3 } from "@longshore/api/containerd/runtime/task/v3/shim";
 import { EventsDefinition } from "@longshore/api/containerd/services/ttrpc/events/v1/events";
 import { Options } from "@longshore/api/containerd/types/runc/options/oci";
 import { type AnyEvent, eventFromAny } from "@longshore/events";
@@ -67,6 +68,8 @@ export interface ContainerOptions {
   env?: Record<string, string>;
   /** The runtime option. */
   shimCgroup?: string;
+  /** False: the test starts the shim itself. */
+  boot?: boolean;
   /** Don't connect over ttrpc. */
   connect?: boolean;
   /** Changes to the specification before it is written. */
@@ -151,6 +154,7 @@ export class TestContainer {
   }
 
   async boot(): Promise<void> {
+    if (this.options.boot === false) return;
     this.address = await this.startShim();
     if (this.options.connect !== false) await this.connect();
   }
@@ -178,10 +182,13 @@ export class TestContainer {
     return [shimBinary, ...common, "-id", this.id, ...action];
   }
 
-  async startShim(stdin: Uint8Array = new Uint8Array(0)): Promise<string> {
+  async startShim(
+    stdin: Uint8Array = new Uint8Array(0),
+    env: Record<string, string | undefined> = {},
+  ): Promise<string> {
     const child = Bun.spawn(this.command("start"), {
       cwd: this.bundle,
-      env: this.environment,
+      env: { ...this.environment, ...env },
       stdio: [stdin, "pipe", "pipe"],
     });
     this.started = child;
@@ -192,13 +199,16 @@ export class TestContainer {
     ]);
     if (this.environment.LONGSHORE_SHIM_STAY === "1" && out !== "") return out;
     if ((await child.exited) !== 0) throw new Error(`shim start: ${error}`);
-    return out;
+    // containerd takes both streams for the answer.
+    return `${out}${error}`;
   }
 
-  async connect(): Promise<void> {
+  /** @param version of the task service */
+  async connect(version: 2 | 3 = 2): Promise<void> {
     const connection = await connectTtrpc(this.address);
     this.#close = () => connection.close();
-    this.task = createTtrpcClient(connection, TaskDefinition, { timeoutMs: 20_000 });
+    const definition = version === 2 ? TaskDefinition : (TaskDefinition3 as unknown as TaskDefinition);
+    this.task = createTtrpcClient(connection, definition, { timeoutMs: 20_000 });
   }
 
   get shimPid(): number {

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { BootstrapParams, BootstrapResult } from "@longshore/api/containerd/runtime/bootstrap/v1/bootstrap";
 import { TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
 import type { EventEnvelope } from "@longshore/events";
 import { openEventBus } from "@longshore/events";
@@ -99,26 +98,6 @@ describe.skipIf(!canRun)("the shim's wires", () => {
       await server.exited;
     }
   }, 40_000);
-
-  test("the answer of start is protobuf for BootstrapParams that are ours, the plain address else", async () => {
-    await using harness = new Harness();
-    const container = await harness.container({ args: ["true"] });
-    expect(container.address).toMatch(/^unix:\/\/.*\/s\/[0-9a-f]{64}$/);
-    const params = (instanceId: string) =>
-      BootstrapParams.encode(
-        BootstrapParams.fromPartial({ instanceId, namespace: container.namespace }),
-      ).finish();
-    await container.shutdown();
-    expect(await container.startShim(params("another"))).toBe(container.address);
-    await container.connect();
-    await container.shutdown();
-    const answer = BootstrapResult.decode(
-      Buffer.from(await container.startShim(params(container.id)), "latin1"),
-    );
-    expect(answer).toMatchObject({ version: 3, address: container.address, protocol: "ttrpc" });
-    await container.connect();
-    await container.shutdown();
-  }, 30_000);
 
   test("with LONGSHORE_SHIM_STAY=1 the process that answers is the one that serves", async () => {
     await using harness = new Harness();
