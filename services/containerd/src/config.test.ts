@@ -1,5 +1,8 @@
-import { expect, test } from "bun:test";
-import { DEFAULT_CONFIG, parseConfig, printConfig } from "./config.ts";
+import { afterAll, describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { DEFAULT_CONFIG, loadConfig, parseConfig, printConfig } from "./config.ts";
 
 test("parseConfig() reads containerd's keys, of versions 2 and 4", () => {
   const two = parseConfig(`
@@ -34,9 +37,79 @@ test("parseConfig() reads containerd's keys, of versions 2 and 4", () => {
   expect(four.config).toMatchObject({ address: "/run/four.sock", ttrpcAddress: "/run/four.ttrpc" });
 });
 
-test("parseConfig() takes the settings of plugins", () => {
-  const { config } = parseConfig('version = 2\n[plugins."io.containerd.internal.v1.opt"]\npath = "/opt/x"');
+test("parseConfig() takes the settings of plugins, and refuses those that it has not", () => {
+  const { config } = parseConfig(`
+    version = 2
+    [plugins."io.containerd.internal.v1.opt"]
+      path = "/opt/x"
+    [plugins."io.containerd.snapshotter.v1.native"]
+      root_path = "/data/native"
+    [plugins."io.containerd.gc.v1.scheduler"]
+      pause_threshold = 0.9
+      deletion_threshold = 5
+      mutation_threshold = 7
+      schedule_delay = "1m1.5s"
+      startup_delay = "0"
+  `);
   expect(config.optPath).toBe("/opt/x");
+  expect(config.snapshotterRoots).toEqual({ native: "/data/native" });
+  expect(config.gc).toEqual({
+    pauseThreshold: 0.5,
+    deletionThreshold: 5,
+    mutationThreshold: 7,
+    scheduleDelayMs: 61_500,
+    startupDelayMs: 0,
+  });
+  const overlay = (key: string) => `[plugins."io.containerd.snapshotter.v1.overlayfs"]\n${key}`;
+  expect(() => parseConfig(overlay('mount_options = ["volatile"]'))).toThrow("mount_options");
+  expect(parseConfig(overlay("sync_remove = false")).unknownKeys).toEqual([]);
+  const scheduler = '[plugins."io.containerd.gc.v1.scheduler"]\nschedule_delay = "5 apples"';
+  expect(() => parseConfig(scheduler)).toThrow('invalid duration "5 apples"');
+});
+
+describe("imports", () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "config-test-"));
+  afterAll(() => fs.rmSync(dir, { recursive: true }));
+  const write = (name: string, text: string) => {
+    fs.mkdirSync(path.dirname(path.join(dir, name)), { recursive: true });
+    fs.writeFileSync(path.join(dir, name), text);
+    return path.join(dir, name);
+  };
+  const load = (file: string) => loadConfig(new Map([["config", file]])).config;
+
+  test("come over the file that names them, in order, and lists of plugins grow", () => {
+    const file = write(
+      "main.toml",
+      `version = 3
+root = "/one"
+imports = ["conf.d/*.toml", "${dir}/last.toml"]
+disabled_plugins = ["a.b"]
+[debug]
+level = "debug"
+[plugins."io.containerd.gc.v1.scheduler"]
+deletion_threshold = 1
+mutation_threshold = 1`,
+    );
+    write("conf.d/1.toml", 'version = 2\nroot = "/two"\ndisabled_plugins = ["c.d"]');
+    // Naming each other in a circle is harmless.
+    write(
+      "conf.d/2.toml",
+      `imports = ["../main.toml"]
+[plugins."io.containerd.gc.v1.scheduler"]
+deletion_threshold = 2`,
+    );
+    write("last.toml", 'state = "/three"');
+    const config = load(file);
+    expect(config).toMatchObject({ root: "/two", state: "/three", logLevel: "debug" });
+    expect(config.disabledPlugins).toEqual(["a.b", "c.d"]);
+    expect(config.gc).toMatchObject({ deletionThreshold: 2, mutationThreshold: 1 });
+  });
+
+  test("must be there, unless they are a pattern", () => {
+    expect(() => load(write("missing.toml", 'imports = ["none.toml"]'))).toThrow("none.toml: no such file");
+    expect(load(write("pattern.toml", 'imports = ["none/*.toml"]')).root).toBe(DEFAULT_CONFIG.root);
+    expect(() => load(write("wrong.toml", 'imports = "x"'))).toThrow("imports must be a list");
+  });
 });
 
 test("parseConfig() refuses by name what is set and not supported, and reports what nobody knows", () => {

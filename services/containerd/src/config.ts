@@ -1,9 +1,10 @@
-import fs from "node:fs";
 import path from "node:path";
 import { UsageError } from "@longshore/cli";
-import { EngineError, isErrno } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
+import { type Document, parseToml, readConfigFiles } from "./config-files.ts";
+import { ConfigReader, durationMs, integer, invalid, number, pluginIds, string } from "./config-reader.ts";
 import { type FlagName, parseLogLevel } from "./flags.ts";
+import { DEFAULT_GC_SCHEDULE, type GcSchedule } from "./metadata/gc-scheduler.ts";
 
 /** Where the daemon looks for its configuration when no `--config` names one. */
 export const DEFAULT_CONFIG_FILE = "/etc/longshore/containerd.toml";
@@ -11,6 +12,8 @@ export const DEFAULT_CONFIG_FILE = "/etc/longshore/containerd.toml";
 const NEWEST_VERSION = 4;
 const GRPC_PLUGIN = "io.containerd.server.v1.grpc";
 const TTRPC_PLUGIN = "io.containerd.server.v1.ttrpc";
+const GC_PLUGIN = "io.containerd.gc.v1.scheduler";
+const SNAPSHOTTERS = "io.containerd.snapshotter.v1";
 const OPT_PLUGIN = "io.containerd.internal.v1.opt";
 const NATS_PLUGIN = "io.longshore.events.v1.nats";
 
@@ -26,6 +29,9 @@ export interface Config {
   disabledPlugins: readonly string[];
   /** Plugins without which the daemon must not run, by `type.id`. */
   requiredPlugins: readonly string[];
+  gc: Readonly<GcSchedule>;
+  /** Directories of snapshotters, by their names; below the root where none is given. */
+  snapshotterRoots: Readonly<Record<string, string>>;
   /** Where `ctr install` puts programs; below the root when it isn't given. */
   optPath: string | undefined;
   natsUrl: string | undefined;
@@ -48,6 +54,8 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
   logLevel: "info",
   disabledPlugins: [],
   requiredPlugins: [],
+  gc: DEFAULT_GC_SCHEDULE,
+  snapshotterRoots: {},
   optPath: undefined,
   natsUrl: undefined,
   natsTokenFile: undefined,
@@ -57,11 +65,11 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
 export function loadConfig(flags: ReadonlyMap<FlagName, string>): LoadedConfig {
   const named = flags.get("config");
   const file = named ?? DEFAULT_CONFIG_FILE;
-  const text = readIfThere(file, named !== undefined);
-  const loaded = parseConfig(text ?? "", file);
+  const document = readConfigFiles(file, named !== undefined);
+  const loaded = readConfig(document ?? {});
   const config = applyFlags(loaded.config, flags);
   if (config.root === config.state) throw new UsageError("root and state must be different paths");
-  return { config, unknownKeys: loaded.unknownKeys, file: text === undefined ? undefined : file };
+  return { config, unknownKeys: loaded.unknownKeys, file: document && file };
 }
 
 /**
@@ -70,8 +78,11 @@ export function loadConfig(flags: ReadonlyMap<FlagName, string>): LoadedConfig {
  * @throws EngineError `invalid_argument`
  */
 export function parseConfig(text: string, file = "config.toml"): { config: Config; unknownKeys: string[] } {
-  const document = parseToml(text, file);
-  const reader = new Reader(document);
+  return readConfig(parseToml(text, file));
+}
+
+function readConfig(document: Document): { config: Config; unknownKeys: string[] } {
+  const reader = new ConfigReader(document);
   const version = reader.take("version", integer) ?? 1;
   if (version > NEWEST_VERSION) {
     throw invalid(
@@ -93,12 +104,38 @@ export function parseConfig(text: string, file = "config.toml"): { config: Confi
     logLevel: parseLogLevel(reader.take("debug/level", string) || DEFAULT_CONFIG.logLevel),
     disabledPlugins: reader.take("disabled_plugins", pluginIds) ?? [],
     requiredPlugins: reader.take("required_plugins", pluginIds) ?? [],
+    gc: readGcSchedule(reader),
+    snapshotterRoots: readSnapshotterRoots(reader),
     optPath: reader.take(`plugins/${OPT_PLUGIN}/path`, string) || undefined,
     natsUrl: reader.take(`plugins/${NATS_PLUGIN}/url`, string) || undefined,
     natsTokenFile: reader.take(`plugins/${NATS_PLUGIN}/token_file`, string) || undefined,
   };
   for (const [key, harmless] of UNSUPPORTED) reader.refuseUnless(key, harmless);
-  return { config, unknownKeys: reader.left() };
+  return { config, unknownKeys: reader.left(PASSED_OVER) };
+}
+
+function readGcSchedule(reader: ConfigReader): GcSchedule {
+  const take = <T>(key: string, check: (value: unknown, key: string) => T) =>
+    reader.take(`plugins/${GC_PLUGIN}/${key}`, check);
+  const { pauseThreshold, deletionThreshold, mutationThreshold, scheduleDelayMs, startupDelayMs } =
+    DEFAULT_GC_SCHEDULE;
+  return {
+    // As the original: no more than half of the time is spent on it.
+    pauseThreshold: Math.min(Math.max(take("pause_threshold", number) ?? pauseThreshold, 0), 0.5),
+    deletionThreshold: Math.max(take("deletion_threshold", integer) ?? deletionThreshold, 0),
+    mutationThreshold: Math.max(take("mutation_threshold", integer) ?? mutationThreshold, 0),
+    scheduleDelayMs: take("schedule_delay", durationMs) ?? scheduleDelayMs,
+    startupDelayMs: take("startup_delay", durationMs) ?? startupDelayMs,
+  };
+}
+
+function readSnapshotterRoots(reader: ConfigReader): Record<string, string> {
+  const roots: Record<string, string> = {};
+  for (const name of ["overlayfs", "native"]) {
+    const root = reader.take(`plugins/${SNAPSHOTTERS}.${name}/root_path`, string);
+    if (root) roots[name] = path.resolve(root);
+  }
+  return roots;
 }
 
 /** A configuration as a file that would give it. */
@@ -121,6 +158,18 @@ export function printConfig(config: Config): string {
     `  [plugins.${JSON.stringify(TTRPC_PLUGIN)}]`,
     `    address = ${JSON.stringify(config.ttrpcAddress)}`,
     "",
+    `  [plugins.${JSON.stringify(GC_PLUGIN)}]`,
+    `    deletion_threshold = ${config.gc.deletionThreshold}`,
+    `    mutation_threshold = ${config.gc.mutationThreshold}`,
+    `    pause_threshold = ${config.gc.pauseThreshold}`,
+    `    schedule_delay = "${config.gc.scheduleDelayMs}ms"`,
+    `    startup_delay = "${config.gc.startupDelayMs}ms"`,
+    "",
+    ...["native", "overlayfs"].flatMap((name) => [
+      `  [plugins.${JSON.stringify(`${SNAPSHOTTERS}.${name}`)}]`,
+      `    root_path = ${JSON.stringify(config.snapshotterRoots[name] ?? "")}`,
+      "",
+    ]),
     `  [plugins.${JSON.stringify(OPT_PLUGIN)}]`,
     `    path = ${JSON.stringify(config.optPath ?? "")}`,
     "",
@@ -136,7 +185,6 @@ const UNSUPPORTED: ReadonlyArray<readonly [key: string, harmless: readonly unkno
   ["temp", [""]],
   ["oom_score", [0]],
   ["plugin_dir", [""]],
-  ["imports", [[], ["/etc/containerd/conf.d/*.toml"]]],
   ["cgroup/path", [""]],
   ["debug/address", [""]],
   ["debug/uid", [0]],
@@ -156,49 +204,17 @@ const UNSUPPORTED: ReadonlyArray<readonly [key: string, harmless: readonly unkno
   ["metrics/address", [""]],
   ["metrics/grpc_histogram", [false]],
   ["proxy_plugins", [{}]],
+  [`plugins/${SNAPSHOTTERS}.overlayfs/upperdir_label`, [false]],
+  [`plugins/${SNAPSHOTTERS}.overlayfs/sync_remove`, [false]],
+  [`plugins/${SNAPSHOTTERS}.overlayfs/slow_chown`, [false]],
+  [`plugins/${SNAPSHOTTERS}.overlayfs/mount_options`, [[]]],
+  ["plugins/io.containerd.metadata.v1.bolt/content_sharing_policy", ["", "shared"]],
+  ["plugins/io.containerd.metadata.v1.bolt/no_sync", [false]],
+  ["plugins/io.containerd.runtime.v2.task/sched_core", [false]],
 ];
 
 /** Sections whose content belongs to something that isn't here; containerd passes over these silently too. */
 const PASSED_OVER = ["plugins", "timeouts", "stream_processors"];
-
-/** Hands out the values of a parsed document once each, and knows what nobody asked for. */
-class Reader {
-  readonly #values = new Map<string, unknown>();
-
-  constructor(document: Record<string, unknown>) {
-    this.#collect(document, "");
-  }
-
-  take<T>(key: string, check: (value: unknown, key: string) => T): T | undefined {
-    const value = this.#values.get(key);
-    this.#values.delete(key);
-    return value === undefined ? undefined : check(value, key.replaceAll("/", "."));
-  }
-
-  refuseUnless(key: string, harmless: readonly unknown[]): void {
-    const found = [...this.#values].filter(([name]) => name === key || name.startsWith(`${key}/`));
-    for (const [name, value] of found) {
-      this.#values.delete(name);
-      if (harmless.some((allowed) => JSON.stringify(allowed) === JSON.stringify(value))) continue;
-      throw invalid(`${name.replaceAll("/", ".")} = ${JSON.stringify(value)} is not supported`);
-    }
-  }
-
-  left(): string[] {
-    return [...this.#values.keys()]
-      .filter((key) => !PASSED_OVER.some((section) => key.startsWith(`${section}/`)))
-      .map((key) => key.replaceAll("/", "."));
-  }
-
-  #collect(value: Record<string, unknown>, prefix: string): void {
-    for (const [name, inner] of Object.entries(value)) {
-      const key = prefix + name;
-      if (typeof inner === "object" && inner !== null && !Array.isArray(inner)) {
-        this.#collect(inner as Record<string, unknown>, `${key}/`);
-      } else this.#values.set(key, inner);
-    }
-  }
-}
 
 function applyFlags(config: Config, flags: ReadonlyMap<FlagName, string>): Config {
   const address = flags.get("address") || undefined;
@@ -214,46 +230,4 @@ function applyFlags(config: Config, flags: ReadonlyMap<FlagName, string>): Confi
     natsUrl: flags.get("nats-url") ?? config.natsUrl,
     natsTokenFile: flags.get("nats-token-file") ?? config.natsTokenFile,
   };
-}
-
-function readIfThere(file: string, required: boolean): string | undefined {
-  try {
-    return fs.readFileSync(file, "utf8");
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
-    if (!required) return undefined;
-    throw new UsageError(`failed to load TOML: ${file}: open ${file}: no such file or directory`);
-  }
-}
-
-function parseToml(text: string, file: string): Record<string, unknown> {
-  try {
-    return Bun.TOML.parse(text) as Record<string, unknown>;
-  } catch (error) {
-    throw invalid(`failed to load TOML: ${file}: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-function string(value: unknown, key: string): string {
-  if (typeof value !== "string") throw invalid(`${key} must be a string`);
-  return value;
-}
-
-function integer(value: unknown, key: string): number {
-  if (!Number.isInteger(value)) throw invalid(`${key} must be an integer`);
-  return value as number;
-}
-
-function pluginIds(value: unknown, key: string): string[] {
-  if (!Array.isArray(value)) throw invalid(`${key} must be a list`);
-  const kind = key === "disabled_plugins" ? "disabled" : "required";
-  return value.map((entry) => {
-    const id = string(entry, key);
-    if (id.includes(".")) return id;
-    throw invalid(`invalid ${kind} plugin URI ${JSON.stringify(id)} expect io.containerd.x.vx`);
-  });
-}
-
-function invalid(message: string): EngineError {
-  return new EngineError("invalid_argument", message);
 }

@@ -51,7 +51,7 @@ export async function runDaemon(
     server,
   };
   const registry = cleanup.use(new PluginRegistry());
-  const plugins = [...dataPlugins, ...runtimePlugins(config, registry, exchange)];
+  const plugins = [...dataPlugins(config), ...runtimePlugins(config, registry, exchange)];
   const { disabledPlugins: disabled, requiredPlugins: required } = config;
   await registry.start(plugins, context, { disabled, required });
 

@@ -189,7 +189,8 @@ export class Daemon implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#process?.exitCode === null && this.#process.signalCode === null) {
-      for (const [id = ""] of await this.tasks()) await this.ctr("tasks", "delete", "--force", id);
+      const { stdout } = await this.ctr("tasks", "ls", "-q");
+      for (const id of stdout.split("\n").filter(Boolean)) await this.ctr("tasks", "delete", "--force", id);
     }
     await this.signal("SIGKILL");
     for (const pid of processesWith(this.dir.path)) if (pid !== process.pid) process.kill(pid, "SIGKILL");

@@ -115,8 +115,14 @@ export class ContentMetadata {
     digest: Digest,
     range?: { offset?: number; length?: number; chunkBytes?: number },
   ) {
+    using _ = this.hold(scope, digest);
     await this.info(scope, digest);
     yield* this.backend.read(digest, range);
+  }
+
+  /** Keep a blob from garbage collection while it is used. */
+  hold({ namespace }: Scope, digest: Digest): Disposable {
+    return this.database.hold(namespace, digest);
   }
 
   /** @throws EngineError `not_found` */

@@ -60,8 +60,9 @@ export interface Resource {
 export class Database {
   readonly store: Store;
   private readonly mutex = new Mutex();
-  /** Called when references were removed, so that something may have become garbage. */
-  onDirty: () => void = () => {};
+  private readonly holds = new Map<string, number>();
+  /** Called after changes. `deleted`: references were removed, so that something may have become garbage. */
+  onMutation: (deleted: boolean) => void = () => {};
   /** Called with labels that make something expire. */
   onExpiry: (labels: Labels) => void = () => {};
 
@@ -90,6 +91,32 @@ export class Database {
   async commit(namespace: string, changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return;
     await this.store.commit([...(await this.namespaceChanges(namespace)), ...changes]);
+    this.onMutation(false);
+  }
+
+  /** To be called after what may have made garbage. */
+  onDirty(): void {
+    this.onMutation(true);
+  }
+
+  /** Keep a blob from being collected for as long as it is used, whether or not anything refers to it. */
+  hold(namespace: string, digest: string): Disposable {
+    const key = `${namespace} ${digest}`;
+    this.holds.set(key, (this.holds.get(key) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const left = (this.holds.get(key) ?? 1) - 1;
+        if (left > 0) this.holds.set(key, left);
+        else this.holds.delete(key);
+      },
+    };
+  }
+
+  /** Digests of the blobs that are held. */
+  held(namespace: string): string[] {
+    return [...this.holds.keys()].flatMap((key) =>
+      key.startsWith(`${namespace} `) ? [key.slice(namespace.length + 1)] : [],
+    );
   }
 
   async ensureNamespace(namespace: string): Promise<void> {

@@ -10,6 +10,7 @@ import { openStore, type Store } from "@longshore/store";
 import { ContentMetadata } from "./content-metadata.ts";
 import { Database } from "./database.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
+import { DEFAULT_GC_SCHEDULE } from "./gc-scheduler.ts";
 import { ImageMetadata } from "./image-metadata.ts";
 import { LeaseMetadata } from "./lease-metadata.ts";
 import type { Scope } from "./scope.ts";
@@ -51,6 +52,7 @@ function newCollector(workInProgressMs: number): GarbageCollector {
     backend: content.backend,
     snapshotters: new Map([["overlayfs", snapshotter]]),
     log,
+    schedule: { ...DEFAULT_GC_SCHEDULE, startupDelayMs: 0, pauseThreshold: 0 },
     workInProgressMs,
     onImageDeleted: (_, name) => deleted.push(`image ${name}`),
     onSnapshotRemoved: (_, __, key) => deleted.push(`snapshot ${key}`),
@@ -102,6 +104,22 @@ describe("collect()", () => {
     expect(await collector.collect()).toMatchObject({ content: 3, snapshots: 2, blobs: 3 });
     expect(content.backend.list()).toEqual([]);
     expect(deleted).toEqual(["snapshot lonely", "snapshot top", "snapshot bottom"]);
+  });
+
+  test("keeps a blob that is just being read or unpacked", async () => {
+    const unreferenced = await blob("unreferenced");
+    const reading = content.read(scope, unreferenced as Digest, { chunkBytes: 1 });
+    await reading.next();
+    {
+      using _ = content.hold(scope, unreferenced as Digest);
+      await collector.collect();
+      expect(await left()).toEqual([unreferenced]);
+    }
+    await collector.collect();
+    expect(await left()).toEqual([unreferenced]);
+    await reading.return(undefined);
+    await collector.collect();
+    expect(await left()).toEqual([]);
   });
 
   test("keeps a container's snapshot with all below it", async () => {

@@ -11,16 +11,13 @@ import type {
   LeaseRecord,
 } from "./database.ts";
 import { parseResourceKey, type Resource } from "./database.ts";
+import { DEFAULT_GC_SCHEDULE, type GcSchedule, GcScheduler } from "./gc-scheduler.ts";
 import type { Labels } from "./labels.ts";
 import { type GcNode, labelOwners, labelReferences, nodeId, reachable } from "./reachability.ts";
 
 const EXPIRE = "containerd.io/gc.expire";
 const ROOT = "containerd.io/gc.root";
 const FLAT = "containerd.io/gc.flat";
-
-/** Deletions come in groups; collect once they have stopped for a moment. */
-const DELAY_MS = 500;
-const START_DELAY_MS = 1000;
 
 /**
  * A snapshot that somebody is just working on stays, even when he has neither a lease nor a label for it. The original would take it
@@ -30,6 +27,9 @@ const WORK_IN_PROGRESS_MS = 60_000;
 
 /** Timers of node take no more than this; one that fires early finds nothing and is set again. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** After something has expired; others may expire with it. */
+const EXPIRY_DELAY_MS = 500;
 
 /** What a collection removed. */
 export interface GcResult {
@@ -43,9 +43,11 @@ export interface GcResult {
 
 export interface GarbageCollectorOptions {
   readonly database: Database;
-  readonly backend: ContentStore;
+  /** None: there is no content here, and its records are left alone. */
+  readonly backend: ContentStore | undefined;
   readonly snapshotters: ReadonlyMap<string, Snapshotter>;
   readonly log: Logger;
+  readonly schedule?: Readonly<GcSchedule>;
   /** How long an active snapshot or a view stays that nothing refers to. */
   readonly workInProgressMs?: number;
   onImageDeleted(namespace: string, name: string): void;
@@ -61,6 +63,8 @@ interface NamespaceState {
   readonly leases: ReadonlyMap<string, LeaseRecord>;
   readonly resources: ReadonlyArray<{ lease: string } & Resource>;
   readonly containers: ReadonlyMap<string, ContainerReferences>;
+  /** What is just being used. */
+  readonly held: readonly GcNode[];
   /** By `<snapshotter>/<name>`, parents likewise. */
   readonly snapshots: ReadonlyMap<string, SnapshotInfo>;
 }
@@ -74,40 +78,33 @@ interface NamespaceState {
  */
 export class GarbageCollector implements AsyncDisposable {
   private readonly options: GarbageCollectorOptions;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly scheduler: GcScheduler<GcResult>;
   private expiry: { timer: ReturnType<typeof setTimeout>; at: number } | undefined;
-  private running: Promise<unknown> = Promise.resolve();
   private stopped = false;
 
   constructor(options: GarbageCollectorOptions) {
     this.options = options;
-    options.database.onDirty = () => this.schedule();
-    options.database.onExpiry = (labels) => this.scheduleExpiry(Date.parse(labels[EXPIRE] ?? ""));
-    this.schedule(START_DELAY_MS);
+    const { database, log, schedule = DEFAULT_GC_SCHEDULE } = options;
+    const collect = () => database.write(() => this.markAndSweep());
+    this.scheduler = new GcScheduler({ schedule, log, collect });
+    database.onMutation = (deleted) => this.scheduler.changed({ deleted });
+    database.onExpiry = (labels) => this.scheduleExpiry(Date.parse(labels[EXPIRE] ?? ""));
   }
 
-  /** Collect soon. */
-  schedule(delayMs = DELAY_MS): void {
-    if (this.stopped) return;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      this.collect().catch((error) => this.options.log.error({ err: error }, "garbage collection failed"));
-    }, delayMs);
+  /** Something was deleted elsewhere that may have held something. */
+  schedule(): void {
+    this.scheduler.changed({ deleted: true });
   }
 
   /** Collect now. */
   collect(): Promise<GcResult> {
-    clearTimeout(this.timer);
-    const result = this.options.database.write(() => this.markAndSweep());
-    this.running = result.catch(() => {});
-    return result;
+    return this.scheduler.trigger();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.stopped = true;
-    clearTimeout(this.timer);
     clearTimeout(this.expiry?.timer);
-    await this.running;
+    await this.scheduler[Symbol.asyncDispose]();
   }
 
   private async markAndSweep(): Promise<GcResult> {
@@ -146,6 +143,7 @@ export class GarbageCollector implements AsyncDisposable {
       ingests: await map(database.ingests(namespace).list()),
       images: await map(database.images(namespace).list()),
       leases: await map(database.leases(namespace).list()),
+      held: database.held(namespace).map((key) => ({ kind: "content", namespace, key, flat: true })),
       resources: resources.map(({ key }) => parseResourceKey(key)),
       containers: await map(database.containers(namespace).list()),
       snapshots,
@@ -163,9 +161,9 @@ export class GarbageCollector implements AsyncDisposable {
       [...map.keys()].filter((key) => !marked.has(nodeId({ kind, namespace, key })));
 
     result.snapshots += await this.sweepSnapshots(state, dead("snapshot", state.snapshots));
-    const content = dead("content", state.content);
+    const content = backend ? dead("content", state.content) : [];
     const images = dead("image", state.images);
-    const ingests = dead("ingest", state.ingests);
+    const ingests = backend ? dead("ingest", state.ingests) : [];
     const leases = new Set(dead("lease", state.leases));
     const resources = state.resources.filter(({ lease }) => leases.has(lease) || !state.leases.has(lease));
     const resourceBucket = database.leaseResources(namespace);
@@ -180,7 +178,7 @@ export class GarbageCollector implements AsyncDisposable {
     ];
     if (changes.length > 0) await database.store.commit(changes);
     for (const name of images) onImageDeleted(namespace, name);
-    for (const ref of ingests) await backend.abort(state.ingests.get(ref)?.backendRef ?? "");
+    for (const ref of ingests) await backend?.abort(state.ingests.get(ref)?.backendRef ?? "");
     result.content += content.length;
     result.images += images.length;
     result.ingests += ingests.length;
@@ -218,6 +216,7 @@ export class GarbageCollector implements AsyncDisposable {
     marked: ReadonlySet<string>,
   ): Promise<number> {
     const { backend } = this.options;
+    if (!backend) return 0;
     const wanted = new Set<string>();
     const refs = new Set<string>();
     for (const { namespace, content, ingests } of states) {
@@ -244,10 +243,10 @@ export class GarbageCollector implements AsyncDisposable {
     if (this.stopped || !Number.isFinite(at)) return;
     if (this.expiry && this.expiry.at <= at && this.expiry.at > Date.now()) return;
     clearTimeout(this.expiry?.timer);
-    const delay = Math.min(Math.max(at - Date.now(), 0) + DELAY_MS, LONGEST_TIMER_MS);
+    const delay = Math.min(Math.max(at - Date.now(), 0) + EXPIRY_DELAY_MS, LONGEST_TIMER_MS);
     const timer = setTimeout(() => {
       this.expiry = undefined;
-      this.schedule(0);
+      this.scheduler.dueWithin(0);
     }, delay);
     timer.unref();
     this.expiry = { timer, at };
@@ -315,6 +314,7 @@ function rootsOf(state: NamespaceState, { now, youngest }: Times): GcNode[] {
     if (expireAt !== undefined && Date.parse(expireAt) > now) roots.push({ kind: "ingest", namespace, key });
   }
   for (const key of state.containers.keys()) roots.push({ kind: "container", namespace, key });
+  roots.push(...state.held);
   for (const [key, { kind, createdAt }] of state.snapshots) {
     if (kind !== "committed" && createdAt.getTime() > youngest)
       roots.push({ kind: "snapshot", namespace, key });

@@ -13,6 +13,7 @@ import {
   type Snapshotter,
   type SnapshotterOptions,
 } from "@longshore/snapshots";
+import type { Config } from "../config.ts";
 import { ContentMetadata } from "../metadata/content-metadata.ts";
 import { Database } from "../metadata/database.ts";
 import { GarbageCollector } from "../metadata/garbage-collector.ts";
@@ -47,17 +48,22 @@ const DIFFER = { type: "io.containerd.differ.v1", id: "walking" } as const;
 const GRPC = "io.containerd.grpc.v1";
 
 const MORE_REQUIREMENTS: Readonly<Record<string, readonly string[]>> = {
+  content: [CONTENT.type],
   snapshots: [OVERLAYFS.type],
-  diff: [DIFFER.type],
+  diff: [CONTENT.type, DIFFER.type],
+  images: [GC.type],
+  leases: [GC.type],
 };
 
 const directoryOf = ({ root }: PluginContext, { type, id }: { type: string; id: string }) =>
   path.join(root, `${type}.${id}`);
 
 /** Content, images, snapshots, diffs and leases. Types and ids are containerd's, `bolt` included, so that its configuration fits. */
-export const dataPlugins: readonly ContainerdPlugin[] = createDataPlugins({ snapshotters: new Map() });
-
-function createDataPlugins(shared: Shared): ContainerdPlugin[] {
+export function dataPlugins({
+  gc,
+  snapshotterRoots,
+}: Pick<Config, "gc" | "snapshotterRoots">): ContainerdPlugin[] {
+  const shared: Shared = { snapshotters: new Map() };
   return [
     {
       ...CONTENT,
@@ -68,15 +74,16 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
         return undefined;
       },
     },
-    snapshotterPlugin(OVERLAYFS, shared, (options) => OverlaySnapshotter.open(options)),
-    snapshotterPlugin(NATIVE, shared, (options) => NativeSnapshotter.open(options)),
+    snapshotterPlugin(OVERLAYFS, snapshotterRoots, shared, (options) => OverlaySnapshotter.open(options)),
+    snapshotterPlugin(NATIVE, snapshotterRoots, shared, (options) => NativeSnapshotter.open(options)),
     {
       ...METADATA,
-      requires: [CONTENT.type],
+      // Where there is no content, there are still leases, snapshots and images' names.
+      requires: [],
       exports: () => ({ policy: "shared" }),
       async start({ store }) {
         shared.database = new Database(store);
-        shared.content = new ContentMetadata(shared.database, need(shared.contentStore));
+        if (shared.contentStore) shared.content = new ContentMetadata(shared.database, shared.contentStore);
         return undefined;
       },
     },
@@ -86,8 +93,9 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
       async start({ log, publish, listen }) {
         const collector = new GarbageCollector({
           database: need(shared.database),
-          backend: need(shared.contentStore),
+          backend: shared.contentStore,
           snapshotters: shared.snapshotters,
+          schedule: gc,
           log,
           onImageDeleted: (namespace, name) =>
             publish(namespace, "/images/delete", imageEvent("ImageDelete", ImageDelete, { name })),
@@ -148,16 +156,18 @@ function createDataPlugins(shared: Shared): ContainerdPlugin[] {
 
 function snapshotterPlugin(
   plugin: { readonly type: string; readonly id: string },
+  roots: Config["snapshotterRoots"],
   shared: Shared,
   open: (options: SnapshotterOptions) => Promise<Snapshotter>,
 ): ContainerdPlugin {
+  const rootIn = (context: PluginContext) => roots[plugin.id] ?? directoryOf(context, plugin);
   return {
     ...plugin,
     requires: [],
     platformBound: true,
-    exports: (context) => ({ root: directoryOf(context, plugin) }),
+    exports: (context) => ({ root: rootIn(context) }),
     async start(context) {
-      const snapshotter = await open({ root: directoryOf(context, plugin), store: context.store });
+      const snapshotter = await open({ root: rootIn(context), store: context.store });
       shared.snapshotters.set(snapshotter.name, snapshotter);
       // What a crash left behind; nobody needs to wait for it.
       void snapshotter.cleanup();
@@ -170,7 +180,7 @@ function grpcPlugin(id: string, add: (context: PluginContext) => void): Containe
   return {
     type: GRPC,
     id,
-    requires: [METADATA.type, GC.type, ...(MORE_REQUIREMENTS[id] ?? [])],
+    requires: [METADATA.type, ...(MORE_REQUIREMENTS[id] ?? [])],
     async start(context) {
       add(context);
       return undefined;

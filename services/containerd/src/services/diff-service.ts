@@ -48,6 +48,7 @@ async function apply(
     throw new EngineError("unimplemented", `no stream processor for ${payload}: not implemented`);
   }
   const compression = compressionOf(diff.mediaType);
+  using _ = content.hold(scope, diff.digest);
   const { labels } = await content.info(scope, diff.digest);
   const file = content.backend.blobPath(diff.digest);
   const job = { job: "apply", file, compression, mounts, sync: syncFs } as const;
