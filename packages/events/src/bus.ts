@@ -15,7 +15,7 @@ import {
 } from "nats";
 import { DiskQueue } from "./disk-queue.ts";
 import { type EventEnvelope, type OutgoingEvent, STREAM, token } from "./envelope.ts";
-import { streamConfig } from "./publisher.ts";
+import { streamConfig } from "./nats-link.ts";
 
 export interface EventBusOptions {
   /** `nats://host:port`. */
@@ -71,6 +71,14 @@ const RETRY_MS = 500;
 /** Until events spill to disk, this many wait in memory for their acknowledgements. */
 const MEMORY_LIMIT = 256;
 
+/** How far a subscription is. */
+interface Position {
+  /** When the last event was stored, or from when on events are wanted. */
+  since: Date;
+  /** The stream's number of the last event; 0 before the first. */
+  sequence: number;
+}
+
 interface Link {
   connection: NatsConnection;
   js: JetStreamClient;
@@ -109,7 +117,7 @@ class NatsEventBus implements EventBus {
     handle: (event: EventEnvelope) => Promise<void> | void,
   ): Promise<void> {
     const { signal } = options;
-    const position = { since: options.since ?? new Date(), sequence: 0 };
+    const position: Position = { since: options.since ?? new Date(), sequence: 0 };
     while (!signal.aborted && !this.#stopping.signal.aborted) {
       try {
         await this.#consume(options, position, handle);
@@ -153,7 +161,7 @@ class NatsEventBus implements EventBus {
   /** One run of a subscription, until it breaks. */
   async #consume(
     { namespace, topic, durable, signal }: SubscribeOptions,
-    position: { since: Date; sequence: number },
+    position: Position,
     handle: (event: EventEnvelope) => Promise<void> | void,
   ): Promise<void> {
     const { connection, js } = await this.#connect();
@@ -163,6 +171,9 @@ class NatsEventBus implements EventBus {
     const words = [namespace ?? "", ...(topic?.split("/").filter(Boolean) ?? [""])];
     const tokens = words.map((word) => (word ? token(word) : "*"));
     const filter = `longshore.events.*.${tokens.join(".")}.>`;
+    const { state } = await jsm.streams.info(STREAM);
+    // The server came back with an older stream: what it has by now has numbers that were others' before.
+    if (state.last_seq < position.sequence) position.sequence = 0;
     const start: Partial<ConsumerConfig> =
       position.sequence > 0
         ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: position.sequence + 1 }
@@ -186,6 +197,7 @@ class NatsEventBus implements EventBus {
         if (signal.aborted) break;
         await this.#handle(message, handle);
         position.sequence = message.seq;
+        position.since = new Date(message.info.timestampNanos / 1e6);
       }
     } finally {
       messages.stop();

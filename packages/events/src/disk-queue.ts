@@ -17,7 +17,9 @@ import {
 } from "@longshore/syscalls";
 import type { OutgoingEvent } from "./envelope.ts";
 
+const NEWLINE = 10;
 const NR_PREAD64 = 17;
+const NR_FTRUNCATE = 77;
 
 export interface DiskQueueOptions {
   /** The file; its directory must exist. */
@@ -43,6 +45,7 @@ export class DiskQueue {
     this.#path = path;
     this.#limitBytes = limitBytes;
     this.#size = sizeOf(path);
+    this.#endLastLine();
   }
 
   get isEmpty(): boolean {
@@ -58,7 +61,13 @@ export class DiskQueue {
       return false;
     }
     using file = new Fd(openFile(this.#path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600));
-    writeAll(file.number, line);
+    try {
+      writeAll(file.number, line);
+    } catch (error) {
+      // The disk is full: half an event would spoil the next one.
+      syscall(NR_FTRUNCATE, file.number, this.#size);
+      throw error;
+    }
     this.#size += line.length;
     return true;
   }
@@ -87,10 +96,18 @@ export class DiskQueue {
     this.#size = 0;
   }
 
-  #read(length: number): Buffer {
+  /** What a crash tore must not take the next event with it. */
+  #endLastLine(): void {
+    if (this.#size === 0 || this.#read(1, this.#size - 1)[0] === NEWLINE) return;
+    using file = new Fd(openFile(this.#path, O_WRONLY | O_APPEND | O_CLOEXEC));
+    writeAll(file.number, Buffer.from("\n"));
+    this.#size++;
+  }
+
+  #read(length: number, offset = this.#offset): Buffer {
     using file = new Fd(openFile(this.#path, O_CLOEXEC));
     const chunk = fixedBuffer(length);
-    const n = syscall(NR_PREAD64, file.number, addressOf(chunk), length, this.#offset);
+    const n = syscall(NR_PREAD64, file.number, addressOf(chunk), length, offset);
     return chunk.subarray(0, check(n, "pread", this.#path));
   }
 }

@@ -1,7 +1,7 @@
-import { EngineError } from "@longshore/errors";
-import { exists, readText } from "@longshore/syscalls";
+import { exists } from "@longshore/syscalls";
 import { DiskQueue } from "./disk-queue.ts";
-import { type OutgoingEvent, STREAM, STREAM_SUBJECTS } from "./envelope.ts";
+import type { OutgoingEvent } from "./envelope.ts";
+import { NatsLink } from "./nats-link.ts";
 import { type NatsAddress, parseNatsUrl } from "./nats-url.ts";
 
 export {
@@ -23,15 +23,22 @@ export interface PublisherOptions {
   /** Where events wait while NATS is away. */
   queueFile: string;
   queueLimitBytes?: number;
-  /** Close the connection after so long without an event. */
+  /** Close the connection after so long without an event; infinite: stay connected, and connect again at once. */
   idleMs?: number;
-  /** Told once for each time that NATS goes away, and of each event that finds no room. */
+  /** Told once for each time that NATS goes away, of the first event that finds no room, and how many did not in the end. */
   onTrouble?: (error: Error) => void;
+  /** Connected, to a server that is not the one of before: what that had acknowledged, this one may not have. */
+  onNewServer?: () => void;
 }
 
-const ACK_TIMEOUT_MS = 5000;
 const FIRST_RETRY_MS = 100;
-const LAST_RETRY_MS = 30_000;
+const LAST_RETRY_MS = 5000;
+
+/**
+ * For so long after its acknowledgement an event is sent again should the server go: JetStream acknowledges before it writes. The stream
+ * knows by their ids those that it kept.
+ */
+const RECENT_MS = 2000;
 
 /**
  * Publishes to JetStream with nothing but a socket: for the shim, where the nats library would cost more memory than
@@ -48,6 +55,9 @@ export class EventPublisher {
   #retry: Timer | undefined;
   #idle: Timer | undefined;
   #running: Promise<void> | undefined;
+  #recent: { event: OutgoingEvent; at: number }[] = [];
+  #serverId = "";
+  #lost = 0;
   #closed = false;
   #away = false;
 
@@ -55,7 +65,11 @@ export class EventPublisher {
     this.#options = options;
     this.#address = parseNatsUrl(options.url);
     // What an earlier process left.
-    if (exists(options.queueFile)) this.#kick();
+    if (exists(options.queueFile) || this.#stays) this.#kick();
+  }
+
+  get #stays(): boolean {
+    return this.#options.idleMs === Number.POSITIVE_INFINITY;
   }
 
   /** Whether all events so far were delivered or are on their way; false while NATS is away. */
@@ -115,19 +129,56 @@ export class EventPublisher {
 
   /** First the file, which is older, then what waits in memory. */
   async #deliverAll(): Promise<void> {
-    this.#link ??= await NatsLink.connect(this.#address, this.#options.tokenFile);
+    this.#link ??= await this.#connect();
+    const link = this.#link;
     const queue = exists(this.#options.queueFile) ? this.#openQueue() : undefined;
     while (queue && !this.#closed && !queue.isEmpty) {
       const { events, bytes } = queue.peek();
-      for (const event of events) await this.#link.publish(event);
+      for (const event of events) await link.publish(event);
       queue.drop(bytes);
+    }
+    if (this.#lost > 0) {
+      const what = `${this.#lost} events found no room in ${this.#options.queueFile} while NATS was away`;
+      this.#options.onTrouble?.(new Error(what));
+      this.#lost = 0;
     }
     this.#away = false;
     this.#retryMs = FIRST_RETRY_MS;
     for (let event = this.#waiting[0]; event && !this.#closed; event = this.#waiting[0]) {
-      await this.#link.publish(event);
+      await link.publish(event);
       this.#waiting.shift();
+      this.#keep(event);
     }
+  }
+
+  async #connect(): Promise<NatsLink> {
+    const link = await NatsLink.connect(this.#address, this.#options.tokenFile);
+    link.onBroken = (error) => {
+      if (this.#link !== link || this.#running || this.#closed) return; // whoever waits for an answer hears of it
+      const again = this.#takeRecent();
+      this.#link = undefined;
+      if (again.length === 0 && !this.#stays) return;
+      this.#waiting.unshift(...again);
+      this.#fail(error);
+    };
+    if (link.serverId !== this.#serverId) {
+      this.#serverId = link.serverId;
+      this.#options.onNewServer?.();
+    }
+    return link;
+  }
+
+  #keep(event: OutgoingEvent): void {
+    const at = performance.now();
+    this.#recent = this.#recent.filter((kept) => at - kept.at < RECENT_MS);
+    this.#recent.push({ event, at });
+  }
+
+  #takeRecent(): OutgoingEvent[] {
+    const now = performance.now();
+    const recent = this.#recent.filter(({ at }) => now - at < RECENT_MS).map(({ event }) => event);
+    this.#recent = [];
+    return recent;
   }
 
   #rest(): void {
@@ -137,18 +188,23 @@ export class EventPublisher {
       this.#kick();
       return;
     }
-    this.#idle = setTimeout(() => this.#hangUp(), this.#options.idleMs ?? 1000);
+    if (this.#stays) return;
+    this.#idle = setTimeout(() => {
+      this.#hangUp();
+      this.#recent = [];
+    }, this.#options.idleMs ?? 1000);
   }
 
   #hangUp(): void {
-    this.#link?.close();
+    const link = this.#link;
     this.#link = undefined;
+    link?.close();
   }
 
   #fail(error: Error): void {
     this.#running = undefined;
     this.#hangUp();
-    for (const event of this.#waiting.splice(0)) this.#spill(event);
+    for (const event of [...this.#takeRecent(), ...this.#waiting.splice(0)]) this.#spill(event);
     if (this.#closed) return;
     if (!this.#away) this.#options.onTrouble?.(error);
     this.#away = true;
@@ -164,7 +220,10 @@ export class EventPublisher {
   #spill(event: OutgoingEvent): void {
     try {
       if (this.#openQueue().push(event)) return;
-      this.#options.onTrouble?.(new Error(`no room in ${this.#options.queueFile} for ${event.id}`));
+      this.#lost++;
+      if (this.#lost > 1) return;
+      const what = `${this.#options.queueFile} is full: events are dropped from now on until NATS is back`;
+      this.#options.onTrouble?.(new Error(`${what}, first ${event.id}`));
     } catch (error) {
       // The bundle is gone or its disk full: the exit record and containerd's own copy must do.
       this.#options.onTrouble?.(error instanceof Error ? error : new Error(String(error)));
@@ -175,169 +234,5 @@ export class EventPublisher {
     const { queueFile: path, queueLimitBytes: limitBytes = 1 << 20 } = this.#options;
     this.#queue ??= new DiskQueue({ path, limitBytes });
     return this.#queue;
-  }
-}
-
-interface Reply {
-  error?: { code: number; description: string };
-}
-
-/** One connection to a NATS server, for publishing to a stream and nothing else. */
-class NatsLink {
-  readonly #inbox = `_INBOX.${crypto.randomUUID().replaceAll("-", "")}`;
-  #socket: Bun.Socket<undefined> | undefined;
-  #unread: Buffer = Buffer.alloc(0);
-  #unsent: Uint8Array | undefined;
-  #ready = Promise.withResolvers<void>();
-  #reply: PromiseWithResolvers<Reply> | undefined;
-  #error: Error | undefined;
-
-  static async connect(address: NatsAddress, tokenFile: string | undefined): Promise<NatsLink> {
-    const token = tokenFile ? readText(tokenFile).trim() : address.token;
-    const link = new NatsLink();
-    link.#ready.promise.catch(() => {});
-    await Bun.connect<undefined>({
-      hostname: address.host,
-      port: address.port,
-      socket: {
-        binaryType: "buffer",
-        open(socket) {
-          link.#socket = socket;
-        },
-        data: (_, chunk) => link.#received(chunk, address, token),
-        drain: () => link.#flush(),
-        close: () => link.#broken(new Error("NATS closed the connection")),
-        error: (_, error) => link.#broken(error),
-      },
-    });
-    await withTimeout(link.#ready.promise, () => link.close());
-    return link;
-  }
-
-  /** Publish, and wait until the stream has the event. The stream is made if there is none. */
-  async publish(event: OutgoingEvent): Promise<void> {
-    const headers = `NATS/1.0\r\nNats-Msg-Id: ${event.id}\r\n\r\n`;
-    const reply = await this.#request(event.subject, event.payload, headers);
-    if (reply.error?.code !== 503) return failOn(reply);
-    failOn(await this.#request(`$JS.API.STREAM.CREATE.${STREAM}`, JSON.stringify(streamConfig())));
-    failOn(await this.#request(event.subject, event.payload, headers));
-  }
-
-  close(): void {
-    this.#broken(new Error("the NATS connection was closed"));
-  }
-
-  async #request(subject: string, payload: string, headers = ""): Promise<Reply> {
-    if (this.#error) throw this.#error;
-    const body = Buffer.from(payload);
-    const head = Buffer.byteLength(headers);
-    const sizes = head > 0 ? `${head} ${head + body.length}` : `${body.length}`;
-    const verb = head > 0 ? "HPUB" : "PUB";
-    const reply = Promise.withResolvers<Reply>();
-    this.#reply = reply;
-    this.#send(
-      Buffer.concat([Buffer.from(`${verb} ${subject} ${this.#inbox} ${sizes}\r\n${headers}`), body, CRLF]),
-    );
-    return withTimeout(reply.promise, () => this.close());
-  }
-
-  #received(chunk: Buffer, address: NatsAddress, token: string | undefined): void {
-    this.#unread = this.#unread.length > 0 ? Buffer.concat([this.#unread, chunk]) : Buffer.from(chunk);
-    for (let end = this.#unread.indexOf(CRLF); end >= 0; end = this.#unread.indexOf(CRLF)) {
-      const line = this.#unread.toString("utf8", 0, end);
-      const [verb = "", ...words] = line.split(" ");
-      const bodyBytes = verb === "MSG" || verb === "HMSG" ? Number(words.at(-1)) + 2 : 0;
-      if (this.#unread.length < end + 2 + bodyBytes) return;
-      const body = this.#unread.subarray(end + 2, end + 2 + bodyBytes);
-      this.#unread = this.#unread.subarray(end + 2 + bodyBytes);
-      this.#take(verb, line, body, () => this.#greet(address, token));
-    }
-  }
-
-  #take(verb: string, line: string, body: Buffer, greet: () => void): void {
-    if (verb === "INFO" && this.#unsent === undefined) greet();
-    else if (verb === "PING") this.#send(Buffer.from("PONG\r\n"));
-    else if (verb === "PONG") this.#ready.resolve();
-    else if (verb === "MSG") this.#reply?.resolve(parseReply(body));
-    // A status without a body: nobody listens on the subject, so there is no stream.
-    else if (verb === "HMSG")
-      this.#reply?.resolve({ error: { code: statusOf(body), description: "no stream" } });
-    else if (verb === "-ERR") this.#broken(new Error(`NATS: ${line.slice(5)}`));
-  }
-
-  #greet({ user, password }: NatsAddress, token: string | undefined): void {
-    const options = {
-      verbose: false,
-      pedantic: false,
-      headers: true,
-      no_responders: true,
-      protocol: 1,
-      lang: "longshore",
-      version: "1",
-      name: "longshore-shim",
-      ...(user !== undefined && { user, pass: password }),
-      ...(token !== undefined && { auth_token: token }),
-    };
-    this.#send(Buffer.from(`CONNECT ${JSON.stringify(options)}\r\nSUB ${this.#inbox} 1\r\nPING\r\n`));
-  }
-
-  #send(bytes: Uint8Array): void {
-    this.#unsent = this.#unsent?.length ? Buffer.concat([this.#unsent, bytes]) : bytes;
-    this.#flush();
-  }
-
-  #flush(): void {
-    if (!this.#unsent?.length || !this.#socket) return;
-    this.#unsent = this.#unsent.subarray(Math.max(0, this.#socket.write(this.#unsent)));
-  }
-
-  #broken(error: Error): void {
-    if (this.#error) return;
-    this.#error = error;
-    this.#ready.reject(error);
-    this.#reply?.reject(error);
-    this.#socket?.terminate();
-  }
-}
-
-const CRLF = Buffer.from("\r\n");
-
-/** The stream as every writer makes it: a week of events, at most 256 MiB, repeats known for two minutes. */
-export function streamConfig() {
-  return {
-    name: STREAM,
-    subjects: [STREAM_SUBJECTS],
-    storage: "file",
-    retention: "limits",
-    discard: "old",
-    num_replicas: 1,
-    max_age: 7 * 24 * 3600 * 1e9,
-    max_bytes: 256 << 20,
-    duplicate_window: 120 * 1e9,
-  };
-}
-
-function parseReply(body: Buffer): Reply {
-  try {
-    return JSON.parse(body.toString()) as Reply;
-  } catch {
-    return { error: { code: 500, description: "an answer that does not parse" } };
-  }
-}
-
-function statusOf(body: Buffer): number {
-  return Number(/^NATS\/1\.0 (\d+)/.exec(body.toString("latin1"))?.[1] ?? 500);
-}
-
-function failOn({ error }: Reply): void {
-  if (error) throw new EngineError("unavailable", `JetStream: ${error.description} (${error.code})`);
-}
-
-async function withTimeout<T>(promise: Promise<T>, onTimeout: () => void): Promise<T> {
-  const timer = setTimeout(onTimeout, ACK_TIMEOUT_MS);
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { type EventBus, type EventEnvelope, openEventBus, outgoingEvent } from "../src/index.ts";
+import { findMissing } from "../src/journal.ts";
 import { EventPublisher } from "../src/publisher.ts";
 
 const natsServer = Bun.which("nats-server", { PATH: `${process.env.PATH}:/usr/sbin` });
@@ -67,6 +68,19 @@ const event = (id: string, pid: number) =>
       namespace: "moby",
       source: "shim",
       time: { seconds: 1n, nanos: 0 },
+    },
+  );
+
+/** The same, of now: an event is looked for from its time on. */
+const recent = (id: string, pid: number) =>
+  outgoingEvent(
+    "/tasks/start",
+    { containerId: id, pid },
+    {
+      host: "h",
+      namespace: "moby",
+      source: "shim",
+      time: { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 },
     },
   );
 
@@ -176,5 +190,83 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     await until(() => trouble.length > 0, "trouble");
     expect(trouble[0]?.message).toContain("Authorization Violation");
     publisher.close();
+  });
+
+  test("what the server acknowledged and lost is sent again by whoever has just sent it", async () => {
+    const copy = `${dir}/js.before`;
+    const file = path.join(dir, "again.queue");
+    const publisher = new EventPublisher({ url, tokenFile, queueFile: file });
+    publisher.publish(event("again", 1));
+    expect(await publisher.flush(5000)).toBe(true);
+    await stopServer();
+    fs.cpSync(`${dir}/js`, copy, { recursive: true });
+    await startServer();
+    expect(await publisher.flush(5000)).toBe(true);
+    publisher.publish(event("again", 2));
+    publisher.publish(event("again", 3));
+    expect(await publisher.flush(5000)).toBe(true);
+    server?.kill("SIGKILL");
+    await stopServer();
+    fs.rmSync(`${dir}/js`, { recursive: true });
+    fs.renameSync(copy, `${dir}/js`);
+    await startServer();
+    await until(async () => {
+      const missing = await findMissing(
+        [1, 2, 3].map((pid) => recent("again", pid)),
+        { url, tokenFile },
+      );
+      return missing.length === 0;
+    }, "the events in the stream");
+    publisher.close();
+  });
+
+  test("a queue that is full says so once, and in the end how many events it could not take", async () => {
+    await stopServer();
+    const trouble: string[] = [];
+    const publisher = new EventPublisher({
+      ...{ url, tokenFile, queueFile: path.join(dir, "full.queue"), queueLimitBytes: 2000 },
+      onTrouble: ({ message }) => trouble.push(message),
+    });
+    for (const pid of range(0, 100)) publisher.publish(event("full", pid));
+    await until(() => trouble.some((line) => line.includes("is full")), "the trouble");
+    for (const pid of range(100, 120)) publisher.publish(event("full", pid));
+    expect(trouble.filter((line) => line.includes("is full"))).toHaveLength(1);
+    await startServer();
+    expect(await publisher.flush(10_000)).toBe(true);
+    expect(trouble.at(-1)).toMatch(/^1\d\d events found no room/);
+    publisher.close();
+  });
+
+  test("findMissing() names in order what the stream lacks, also of one that is gone altogether", async () => {
+    const events = range(0, 1200).map((pid) => recent("gaps", pid));
+    const publisher = new EventPublisher({ url, tokenFile, queueFile: path.join(dir, "gaps.queue") });
+    for (const [index, one] of events.entries()) if (index % 100 !== 7) publisher.publish(one);
+    expect(await publisher.flush(20_000)).toBe(true);
+    publisher.close();
+    const lacking = events.filter((_, index) => index % 100 === 7);
+    expect(await findMissing(events, { url, tokenFile })).toEqual(lacking);
+    await stopServer();
+    fs.rmSync(`${dir}/js`, { recursive: true });
+    await startServer();
+    expect(await findMissing(events, { url, tokenFile })).toEqual(events);
+  });
+
+  test("a subscription goes on when the server comes back with an older stream", async () => {
+    const bus = openBus("older");
+    const stop = new AbortController();
+    const seen: number[] = [];
+    const subscription = bus.subscribe({ since: new Date(), signal: stop.signal }, ({ event: { pid } }) => {
+      seen.push(Number(pid));
+    });
+    for (const pid of range(0, 50)) bus.publish(event("older", pid));
+    await until(() => seen.includes(49), "the first events");
+    server?.kill("SIGKILL");
+    await stopServer();
+    fs.rmSync(`${dir}/js`, { recursive: true });
+    await startServer();
+    bus.publish(event("older", 1000));
+    await until(() => seen.includes(1000), "an event after the loss");
+    stop.abort();
+    await subscription;
   });
 });

@@ -45,7 +45,15 @@ export class ExitReporter {
     if (!this.#isNews(namespace, id, exit.execId, exit.pid)) return;
     const { execId, ...fields } = exit;
     const event = eventMessage("TaskExit", TaskExit, { containerId: id, id: execId || id, ...fields });
-    this.#exchange.publish(namespace, EXIT_TOPIC, event, options);
+    // Its time is that of the end, however late it is told.
+    const { typeUrl, value } = event;
+    const envelope = {
+      timestamp: exit.exitedAt,
+      namespace,
+      topic: EXIT_TOPIC,
+      event: { typeUrl, value: Buffer.from(value) },
+    };
+    this.#exchange.forward(envelope, options);
     markTold(path, exit);
   }
 

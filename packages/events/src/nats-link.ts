@@ -1,0 +1,202 @@
+import { EngineError } from "@longshore/errors";
+import { readText } from "@longshore/syscalls";
+import { type OutgoingEvent, STREAM, STREAM_SUBJECTS } from "./envelope.ts";
+import type { NatsAddress } from "./nats-url.ts";
+
+const ACK_TIMEOUT_MS = 5000;
+
+/** What JetStream answers. */
+export interface Reply {
+  error?: { code: number; description: string };
+  [field: string]: unknown;
+}
+
+/** One connection to a NATS server, for publishing to a stream and little else. */
+export class NatsLink {
+  readonly #inbox = `_INBOX.${crypto.randomUUID().replaceAll("-", "")}`;
+  #socket: Bun.Socket<undefined> | undefined;
+  #unread: Buffer = Buffer.alloc(0);
+  #unsent: Uint8Array | undefined;
+  #ready = Promise.withResolvers<void>();
+  #reply: PromiseWithResolvers<Reply> | undefined;
+  #error: Error | undefined;
+  /** Of the server's process: another one after each of its starts. */
+  serverId = "";
+  /** Called when the connection has ended, unless by `close`. */
+  onBroken: ((error: Error) => void) | undefined;
+  /** Messages of `subscribe`: headers and the subject that an answer would go to. */
+  onMessage: ((message: { headers: string; reply: string }) => void) | undefined;
+
+  static async connect(address: NatsAddress, tokenFile: string | undefined): Promise<NatsLink> {
+    const token = tokenFile ? readText(tokenFile).trim() : address.token;
+    const link = new NatsLink();
+    link.#ready.promise.catch(() => {});
+    await Bun.connect<undefined>({
+      hostname: address.host,
+      port: address.port,
+      socket: {
+        binaryType: "buffer",
+        open(socket) {
+          link.#socket = socket;
+        },
+        data: (_, chunk) => link.#received(chunk, address, token),
+        drain: () => link.#flush(),
+        close: () => link.#broken(new Error("NATS closed the connection")),
+        error: (_, error) => link.#broken(error),
+      },
+    });
+    await withTimeout(link.#ready.promise, () => link.close());
+    return link;
+  }
+
+  /** Publish, and wait until the stream has the event. The stream is made if there is none. */
+  async publish(event: OutgoingEvent): Promise<void> {
+    const headers = `NATS/1.0\r\nNats-Msg-Id: ${event.id}\r\n\r\n`;
+    const reply = await this.#request(event.subject, event.payload, headers);
+    if (reply.error?.code !== 503) return failOn(reply);
+    failOn(await this.#request(`$JS.API.STREAM.CREATE.${STREAM}`, JSON.stringify(streamConfig())));
+    failOn(await this.#request(event.subject, event.payload, headers));
+  }
+
+  /** Ask JetStream's own API. */
+  async ask(subject: string, request: object): Promise<Reply> {
+    const reply = await this.#request(`$JS.API.${subject}`, JSON.stringify(request));
+    failOn(reply);
+    return reply;
+  }
+
+  subscribe(subject: string): void {
+    this.#send(Buffer.from(`SUB ${subject} 2\r\n`));
+  }
+
+  close(): void {
+    this.onBroken = undefined;
+    this.#broken(new Error("the NATS connection was closed"));
+  }
+
+  async #request(subject: string, payload: string, headers = ""): Promise<Reply> {
+    if (this.#error) throw this.#error;
+    const body = Buffer.from(payload);
+    const head = Buffer.byteLength(headers);
+    const sizes = head > 0 ? `${head} ${head + body.length}` : `${body.length}`;
+    const verb = head > 0 ? "HPUB" : "PUB";
+    const reply = Promise.withResolvers<Reply>();
+    this.#reply = reply;
+    this.#send(
+      Buffer.concat([Buffer.from(`${verb} ${subject} ${this.#inbox} ${sizes}\r\n${headers}`), body, CRLF]),
+    );
+    return withTimeout(reply.promise, () => this.close());
+  }
+
+  #received(chunk: Buffer, address: NatsAddress, token: string | undefined): void {
+    this.#unread = this.#unread.length > 0 ? Buffer.concat([this.#unread, chunk]) : Buffer.from(chunk);
+    for (let end = this.#unread.indexOf(CRLF); end >= 0; end = this.#unread.indexOf(CRLF)) {
+      const line = this.#unread.toString("utf8", 0, end);
+      const [verb = "", ...words] = line.split(" ");
+      const bodyBytes = verb === "MSG" || verb === "HMSG" ? Number(words.at(-1)) + 2 : 0;
+      if (this.#unread.length < end + 2 + bodyBytes) return;
+      const body = this.#unread.subarray(end + 2, end + 2 + bodyBytes);
+      this.#unread = this.#unread.subarray(end + 2 + bodyBytes);
+      this.#take(verb, line, body, () => this.#greet(address, token));
+    }
+  }
+
+  #take(verb: string, line: string, body: Buffer, greet: () => void): void {
+    if (verb === "INFO" && this.#unsent === undefined) {
+      this.serverId = /"server_id":"(\w+)"/.exec(line)?.[1] ?? "";
+      greet();
+    } else if (verb === "PING") this.#send(Buffer.from("PONG\r\n"));
+    else if (verb === "PONG") this.#ready.resolve();
+    else if (this.onMessage && line.split(" ")[2] === "2") this.onMessage(messageOf(line, body));
+    else if (verb === "MSG") this.#reply?.resolve(parseReply(body));
+    // A status without a body: nobody listens on the subject, so there is no stream.
+    else if (verb === "HMSG")
+      this.#reply?.resolve({ error: { code: statusOf(body), description: "no stream" } });
+    else if (verb === "-ERR") this.#broken(new Error(`NATS: ${line.slice(5)}`));
+  }
+
+  #greet({ user, password }: NatsAddress, token: string | undefined): void {
+    const options = {
+      verbose: false,
+      pedantic: false,
+      headers: true,
+      no_responders: true,
+      protocol: 1,
+      lang: "longshore",
+      version: "1",
+      name: "longshore-shim",
+      ...(user !== undefined && { user, pass: password }),
+      ...(token !== undefined && { auth_token: token }),
+    };
+    this.#send(Buffer.from(`CONNECT ${JSON.stringify(options)}\r\nSUB ${this.#inbox} 1\r\nPING\r\n`));
+  }
+
+  #send(bytes: Uint8Array): void {
+    this.#unsent = this.#unsent?.length ? Buffer.concat([this.#unsent, bytes]) : bytes;
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (!this.#unsent?.length || !this.#socket) return;
+    this.#unsent = this.#unsent.subarray(Math.max(0, this.#socket.write(this.#unsent)));
+  }
+
+  #broken(error: Error): void {
+    if (this.#error) return;
+    this.#error = error;
+    this.#ready.reject(error);
+    this.#reply?.reject(error);
+    this.#socket?.terminate();
+    this.onBroken?.(error);
+  }
+}
+
+const CRLF = Buffer.from("\r\n");
+
+/** The stream as every writer makes it: a week of events, at most 256 MiB, repeats known for two minutes. */
+export function streamConfig() {
+  return {
+    name: STREAM,
+    subjects: [STREAM_SUBJECTS],
+    storage: "file",
+    retention: "limits",
+    discard: "old",
+    num_replicas: 1,
+    max_age: 7 * 24 * 3600 * 1e9,
+    max_bytes: 256 << 20,
+    duplicate_window: 120 * 1e9,
+  };
+}
+
+function parseReply(body: Buffer): Reply {
+  try {
+    return JSON.parse(body.toString()) as Reply;
+  } catch {
+    return { error: { code: 500, description: "an answer that does not parse" } };
+  }
+}
+
+function statusOf(body: Buffer): number {
+  return Number(/^NATS\/1\.0 (\d+)/.exec(body.toString("latin1"))?.[1] ?? 500);
+}
+
+/** `HMSG subject sid [reply] headerBytes bytes`, or `MSG subject sid [reply] bytes`. */
+function messageOf(line: string, body: Buffer): { headers: string; reply: string } {
+  const words = line.split(" ");
+  const numbers = words[0] === "HMSG" ? 2 : 1;
+  const headers = numbers === 2 ? body.toString("utf8", 0, Number(words.at(-2))) : "";
+  return { headers, reply: words.length > 3 + numbers ? (words[3] ?? "") : "" };
+}
+
+function failOn({ error }: Reply): void {
+  if (error) throw new EngineError("unavailable", `JetStream: ${error.description} (${error.code})`);
+}
+
+async function withTimeout<T>(promise: Promise<T>, onTimeout: () => void): Promise<T> {
+  const timer = setTimeout(onTimeout, ACK_TIMEOUT_MS);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
+}
