@@ -11,6 +11,7 @@ import {
   programTable,
   read,
   waitPid,
+  writeAll,
 } from "./index.ts";
 
 test("handCode() has the length and entry point that its jumps were assembled for", () => {
@@ -47,6 +48,52 @@ test("Hand begins with calls while others are queued, and run() tells of both", 
   expect(() => hand.run()).toThrow("chdir /nonexistent: ENOENT");
   hand.run();
   expect(hand.result(third)).toBe(hand.pid);
+});
+
+test("begin() leaves calls in the queue while the child is busy", () => {
+  using hand = new Hand({ flags: 0 });
+  const [readEnd, writeEnd] = pipe();
+  const byte = hand.calls.arena.room(1);
+  hand.call("read", [readEnd, hand.calls.arena.base + byte, 1]);
+  hand.begin();
+  const second = hand.call("getpid", []);
+  hand.begin();
+  expect(hand.result(second)).toBe(0);
+  writeAll(writeEnd, "x");
+  hand.run();
+  expect(hand.result(second)).toBe(hand.pid);
+  close(readEnd);
+  close(writeEnd);
+});
+
+test("what is queued meanwhile comes after the recovery from what was begun", () => {
+  using hand = new Hand({ flags: 0 });
+  const [readEnd, writeEnd] = pipe();
+  const say = (text: string) => hand.call("write", [writeEnd, hand.text(text), text.length]);
+  hand.call("chdir", [hand.text("/nonexistent")], {
+    recover: () => {
+      say("1");
+      hand.run();
+      return 0;
+    },
+  });
+  say("2");
+  hand.begin();
+  hand.call("chdir", [hand.text("/nonexistent")], {
+    recover: () => {
+      say("3");
+      hand.run();
+      return 0;
+    },
+  });
+  say("4");
+  hand.run();
+  say("5");
+  hand.run();
+  const into = fixedBuffer(16);
+  expect(into.toString("utf8", 0, read(readEnd, into))).toBe("12345");
+  close(readEnd);
+  close(writeEnd);
 });
 
 test("Hand becomes a small program that makes its own calls", () => {

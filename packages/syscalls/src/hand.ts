@@ -313,11 +313,17 @@ export class Hand implements Disposable {
     this.#runQueue(false);
   }
 
-  /** Let the child begin with the queued calls; the next {@link run} waits for them, and throws what they have come to. */
+  /**
+   * Let the child begin with the queued calls while we go on. When it is still busy they stay in the queue. What they have come to is
+   * looked at by the next {@link begin} that finds it idle, or {@link run}.
+   *
+   * @throws as {@link run} does, for calls that were begun earlier
+   */
   begin(): void {
+    if (this.#pendingEnd !== undefined && this.#mailbox.readUInt32LE(0) === ASKED) return;
+    this.#awaitBegun();
     const end = this.calls.length;
     if (this.#done === end) return;
-    this.#awaitBegun();
     this.#post(this.#done, end);
     this.#done = end;
     this.#pendingEnd = end;
@@ -333,7 +339,13 @@ export class Hand implements Disposable {
     const end = this.#pendingEnd;
     if (end === undefined) return;
     this.#pendingEnd = undefined;
-    this.#settle(this.#await(end, false), end, false);
+    const stopped = this.#await(end, false);
+    if (stopped === undefined) return;
+    // Whatever recovers it comes before what was queued meanwhile.
+    const from = this.#done;
+    const to = this.calls.length;
+    this.#settle(stopped, end, false);
+    if (from < to) this.#settle(this.#ask(from, to, false), to, false);
   }
 
   #runQueue(mayGo: boolean): void {

@@ -59,11 +59,14 @@ export function buildRootfs(hand: Hand, plan: RootfsPlan): Rootfs {
   // What is mounted below must not reach the host.
   if (propagation.type === MS_SHARED || (first & MS_REC) === 0) partFromHost(hand, rootfs, propagation);
   const rooted = new Rooted(hand, openRoot(hand, plan));
+  // The kernel takes longer for a mount than we for the next.
+  hand.begin();
 
   const later: LaterReadonly = [];
   let ownDev = true;
   for (const { mount, options } of plan.mounts) {
     addMount(rooted, plan, mount, options, later);
+    hand.begin();
     if (isBind(mount, options) && cleanDestination(mount.destination) === "/dev") ownDev = false;
   }
   const cwd = spec.process?.cwd;
@@ -130,6 +133,7 @@ export function enterRoot(hand: Hand, { rooted, later, ownDev }: Rootfs, plan: R
   if (ownDev) {
     makeDevices(rooted, plan);
     makePtmx(rooted);
+    hand.begin();
   }
   setSysctls(hand, spec.linux?.sysctl ?? {});
   for (const { mount, destination } of later) {
