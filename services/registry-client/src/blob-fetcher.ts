@@ -1,8 +1,10 @@
 import { EngineError, errorCode } from "@longshore/errors";
+import { type OpenBlob, readBlob } from "./blob-reader.ts";
 import { WRITE_BYTES } from "./containerd-channels.ts";
 import { type ContentStore, type Ingest, ingestRef } from "./content-store.ts";
 import { type Labels, sourceLabel } from "./labels.ts";
 import type { Descriptor } from "./manifest.ts";
+import { isNondistributable } from "./media-types.ts";
 import { pause } from "./registry/http.ts";
 import type { BlobAnswer, Repository } from "./registry/repository.ts";
 import { backoff } from "./registry/retry.ts";
@@ -42,6 +44,8 @@ interface HashState {
 const ATTEMPTS_WITHOUT_PROGRESS = 5;
 const ATTEMPTS = 50;
 const REMEMBERED_HASHES = 64;
+/** For further ranges of large blobs: each holds some megabytes. */
+const EXTRA_CONNECTIONS = 4;
 
 export interface BlobFetcherOptions {
   /** Downloads at once. */
@@ -53,6 +57,7 @@ export interface BlobFetcherOptions {
 /** Brings blobs from repositories into content stores: a few at once, and each once however many want it. */
 export class BlobFetcher {
   readonly #slots: Semaphore;
+  readonly #extra = new Semaphore(EXTRA_CONNECTIONS);
   readonly #backoffMs: number;
   readonly #flights = new Map<string, Flight>();
   readonly #hashes = new Map<string, HashState>();
@@ -161,12 +166,13 @@ export class BlobFetcher {
     for (let attempt = 1; ingest.offset < size; attempt += 1) {
       report({ digest, state: "downloading", offset: ingest.offset, total: size });
       const before = ingest.offset;
-      // A registry that does not answer has been asked several times already.
-      const answer = await job.repository.blob(digest, { offset: ingest.offset }, signal);
+      const progress = { answered: false };
       try {
-        await this.#stream(answer, ingest, job, signal);
+        await this.#stream(ingest, job, progress, signal);
       } catch (error) {
-        if (signal.aborted || ingest.failed || errorCode(error) !== "unavailable") throw error;
+        // A registry that does not answer has been asked several times already.
+        if (signal.aborted || ingest.failed || !progress.answered || errorCode(error) !== "unavailable")
+          throw error;
         idle = ingest.offset > before ? 1 : idle + 1;
         if (idle >= ATTEMPTS_WITHOUT_PROGRESS || attempt >= ATTEMPTS) throw error;
         await pause(backoff(idle, this.#backoffMs), signal);
@@ -175,14 +181,13 @@ export class BlobFetcher {
   }
 
   async #stream(
-    { start, body }: BlobAnswer,
     ingest: Ingest,
     job: BlobJob,
+    progress: { answered: boolean },
     signal: AbortSignal,
   ): Promise<void> {
     const { descriptor, report } = job;
     const { digest, size } = descriptor;
-    let skip = ingest.offset - start;
     const pieces = new Pieces();
     const flush = async () => {
       const data = pieces.take();
@@ -191,26 +196,26 @@ export class BlobFetcher {
       this.#hash(job, ingest.offset - data.length, data);
       report({ digest, state: "downloading", offset: ingest.offset, total: size });
     };
+    const open: OpenBlob = async (range, openSignal) => {
+      const answer = await openBlob(job, range, openSignal);
+      progress.answered = true;
+      return answer;
+    };
+    const options = { offset: ingest.offset, size, extra: this.#extra, signal };
     try {
-      for await (const chunk of body) {
-        const skipped = Math.min(skip, chunk.length);
-        skip -= skipped;
-        pieces.add(chunk.subarray(skipped));
-        if (ingest.offset + pieces.length > size) throw tooLong(descriptor);
+      for await (const piece of readBlob(open, options)) {
+        pieces.add(piece);
         if (pieces.length >= WRITE_BYTES) await flush();
       }
     } catch (error) {
       // What has arrived is kept: the next attempt starts behind it.
       if (!signal.aborted && !ingest.failed && errorCode(error) === "unavailable") await flush();
+      if (error instanceof EngineError && !error.message.includes(digest)) {
+        throw new EngineError(error.code, `blob ${digest}: ${error.message}`, { cause: error });
+      }
       throw error;
     }
     await flush();
-    if (ingest.offset < size) {
-      throw new EngineError(
-        "unavailable",
-        `blob ${digest}: unexpected EOF after ${ingest.offset} of ${size} bytes`,
-      );
-    }
   }
 
   #hash(job: BlobJob, offset: number, data: Uint8Array): void {
@@ -243,6 +248,21 @@ export class BlobFetcher {
 
   #hashKey({ store, descriptor }: BlobJob): string {
     return `${store.namespace} ${ingestRef(descriptor)}`;
+  }
+}
+
+/** A layer that registries may not hold is had from where its manifest says, if the registry has not got it all the same. */
+async function openBlob(
+  { repository, descriptor }: BlobJob,
+  range: Parameters<OpenBlob>[0],
+  signal: AbortSignal,
+): Promise<BlobAnswer> {
+  try {
+    return await repository.blob(descriptor.digest, range, signal);
+  } catch (error) {
+    const elsewhere = isNondistributable(descriptor.mediaType) && descriptor.urls !== undefined;
+    if (!elsewhere || errorCode(error) !== "not_found") throw error;
+    return repository.foreignBlob(descriptor, range, signal);
   }
 }
 

@@ -29,6 +29,13 @@ export class Semaphore {
     return this.#holder();
   }
 
+  /** Undefined where {@link acquire} would wait. */
+  tryAcquire(): Disposable | undefined {
+    if (this.#free === 0) return undefined;
+    this.#free -= 1;
+    return this.#holder();
+  }
+
   #holder(): Disposable {
     let held = true;
     return {

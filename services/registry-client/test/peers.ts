@@ -118,17 +118,19 @@ function listens(port: number): Promise<boolean> {
   );
 }
 
-/** Debian's containerd with its state in the stage; gives its socket. */
-export async function startContainerd(stage: Stage): Promise<string> {
+/** Debian's containerd with its state in the stage; once more after its end, with what it had. */
+export async function startContainerd(stage: Stage): Promise<{ address: string; process: Bun.Subprocess }> {
   const root = path.join(stage.dir, "containerd");
-  fs.mkdirSync(root);
+  fs.mkdirSync(root, { recursive: true });
   const address = path.join(root, "c.sock");
   const config = path.join(root, "config.toml");
   fs.writeFileSync(
     config,
     `version = 2\nroot = "${root}/root"\nstate = "${root}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${address}"\n[ttrpc]\naddress = "${address}.ttrpc"\n`,
   );
-  stage.spawn(["containerd", "--config", config, "--log-level", "warn"], { log: "containerd.log" });
+  const child = stage.spawn(["containerd", "--config", config, "--log-level", "warn"], {
+    log: "containerd.log",
+  });
   const answers = async () => {
     const child = Bun.spawn(["ctr", "--address", address, "version"], {
       stdio: ["ignore", "ignore", "ignore"],
@@ -136,5 +138,5 @@ export async function startContainerd(stage: Stage): Promise<string> {
     return (await child.exited) === 0;
   };
   await until("containerd", () => fs.existsSync(address) && answers());
-  return address;
+  return { address, process: child };
 }

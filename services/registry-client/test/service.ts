@@ -27,6 +27,8 @@ export const skipReason = !fs.existsSync(binary)
 
 export const NAMESPACE = "test";
 
+let services = 0;
+
 /** The compiled service with a real containerd behind it. */
 export interface Service {
   readonly containerd: string;
@@ -38,8 +40,12 @@ export interface Service {
 }
 
 export async function startService(stage: Stage, ...flags: string[]): Promise<Service> {
-  const containerd = await startContainerd(stage);
-  const address = path.join(stage.dir, "registry-client.sock");
+  return serviceOn(stage, (await startContainerd(stage)).address, ...flags);
+}
+
+/** The same on a containerd that runs already. */
+export async function serviceOn(stage: Stage, containerd: string, ...flags: string[]): Promise<Service> {
+  const address = path.join(stage.dir, `registry-client-${services++}.sock`);
   const child = stage.spawn([binary, "serve", "--address", address, "--containerd", containerd, ...flags], {
     log: "registry-client.log",
   });

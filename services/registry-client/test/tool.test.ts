@@ -136,7 +136,7 @@ describe.skipIf(skipReason !== "")("the registry-client command", () => {
   });
 
   test("pushes from a containerd what it has pulled there", async () => {
-    const containerd = await startContainerd(stage);
+    const { address: containerd } = await startContainerd(stage);
     const options = ["--containerd", containerd, "-n", "tool"];
     await tool("pull", ...options, `${registry}/multi:2`);
     expect(await tool("push", ...options, `${registry}/multi:2`, `${other}/pushed:2`)).toBe(

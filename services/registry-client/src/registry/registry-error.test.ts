@@ -39,7 +39,7 @@ test.each<[number, string, string, ErrorCode, string]>([
     "toomanyrequests: slow down",
   ],
   [429, "text/plain", "later", "resource_exhausted", "toomanyrequests: later"],
-  [404, "text/html", "<h1>no</h1>", "unknown", "unknown: <h1>no</h1>"],
+  [404, "text/html", "<h1>no</h1>", "not_found", "unknown: <h1>no</h1>"],
   [404, "application/json", "{", "unknown", 'error parsing HTTP 404 response body: "{"'],
   [
     404,
@@ -54,4 +54,10 @@ test.each<[number, string, string, ErrorCode, string]>([
   const statusText = status === 503 ? "Service Unavailable" : "";
   const error = registryError({ status, statusText, contentType, body }, reference);
   expect({ code: error.code, message: error.message }).toEqual({ code, message });
+});
+
+test("registryError() of a denied push is no missing image", () => {
+  const answer = { status: 403, statusText: "", contentType: "application/json", body: json("DENIED", "no") };
+  const { code, message } = registryError(answer, reference, "push");
+  expect({ code, message }).toEqual({ code: "permission_denied", message: "denied: no" });
 });

@@ -51,9 +51,14 @@ export function registryError(
   }
   const message = `${fault.code.toLowerCase().replaceAll("_", " ")}: ${fault.message}`;
   return new EngineError(
-    ERROR_CODES[fault.code] ?? "unknown",
+    codeOf(fault.code, answer.status, action),
     inContext(fault.code, message, { reference, action }),
   );
+}
+
+function codeOf(fault: string, status: number, action: "pull" | "push"): ErrorCode {
+  if (fault === "DENIED" && action === "push") return "permission_denied";
+  return ERROR_CODES[fault] ?? (status === 404 ? "not_found" : "unknown");
 }
 
 function inContext(

@@ -1,5 +1,6 @@
 import { EngineError, errorCode, toEngineError } from "@longshore/errors";
 import type { Reference } from "@longshore/reference";
+import type { Descriptor } from "../manifest.ts";
 import { ACCEPT, OCI_INDEX } from "../media-types.ts";
 import type { Credentials } from "./credentials.ts";
 import type { HttpResponse } from "./http.ts";
@@ -23,6 +24,8 @@ export interface ManifestAnswer {
 export interface BlobAnswer {
   /** Where in the blob the body starts: the offset asked for, or 0 from a registry that can't do ranges. */
   start: number;
+  /** It is a range that was asked for, or the registry says that it can do them. */
+  ranges: boolean;
   body: AsyncIterable<Uint8Array>;
 }
 
@@ -90,25 +93,39 @@ export class Repository {
     signal: AbortSignal,
   ): Promise<BlobAnswer> {
     return this.session.tryEach("pull", signal, async (connection) => {
-      const wantsRange = offset > 0 || end !== undefined;
-      const headers: Record<string, string> = wantsRange
-        ? { range: `bytes=${offset}-${end === undefined ? "" : end - 1}` }
-        : {};
       const response = await this.#request(connection, {
         method: "GET",
         target: `blobs/${digest}`,
-        headers,
+        headers: rangeHeader(offset, end),
         signal,
       });
-      if (response.status === 200) return { start: 0, body: response.body };
-      if (response.status === 206 && startOf(response) === offset)
-        return { start: offset, body: response.body };
-      if (response.status === 206 || response.status === 416) {
-        await response.discard();
-        throw new EngineError("out_of_range", `blob ${digest}: the registry can't go on at byte ${offset}`);
-      }
-      throw await this.#refusal(response);
+      return (await blobAnswer(response, digest, offset)) ?? Promise.reject(await this.#refusal(response));
     });
+  }
+
+  /** The same, from a URL that the manifest names for a layer that registries may not hold: as nobody, without any proof. */
+  async foreignBlob(
+    { digest, urls = [] }: Descriptor,
+    { offset = 0, end }: { offset?: number; end?: number | undefined },
+    signal: AbortSignal,
+  ): Promise<BlobAnswer> {
+    let failure: unknown = new EngineError("not_found", `blob ${digest}: its manifest names no place for it`);
+    for (const text of urls) {
+      const url = URL.parse(text);
+      if (!url || !/^https?:$/.test(url.protocol)) continue;
+      try {
+        const headers = rangeHeader(offset, end);
+        const response = await this.session.fetchForeign({ method: "GET", url, headers, signal });
+        const answer = await blobAnswer(response, digest, offset);
+        if (answer) return answer;
+        await response.discard();
+        failure = new EngineError("not_found", `blob ${digest}: ${url.host} answers ${response.status}`);
+      } catch (error) {
+        signal.throwIfAborted();
+        failure = error;
+      }
+    }
+    throw failure;
   }
 
   /**
@@ -219,6 +236,25 @@ export class Repository {
   #refusal(response: HttpResponse): Promise<EngineError> {
     return this.session.refusal(response, this.reference);
   }
+}
+
+function rangeHeader(offset: number, end: number | undefined): Record<string, string> {
+  if (offset === 0 && end === undefined) return {};
+  return { range: `bytes=${offset}-${end === undefined ? "" : end - 1}` };
+}
+
+/** Undefined for a refusal. */
+async function blobAnswer(
+  response: HttpResponse,
+  digest: string,
+  offset: number,
+): Promise<BlobAnswer | undefined> {
+  const { status, headers, body } = response;
+  if (status === 200) return { start: 0, ranges: headers.get("accept-ranges") === "bytes", body };
+  if (status === 206 && startOf(response) === offset) return { start: offset, ranges: true, body };
+  if (status !== 206 && status !== 416) return undefined;
+  await response.discard();
+  throw new EngineError("out_of_range", `blob ${digest}: the registry can't go on at byte ${offset}`);
 }
 
 function startOf(response: HttpResponse): number | undefined {

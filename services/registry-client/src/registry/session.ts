@@ -127,6 +127,17 @@ export class Session {
     }
   }
 
+  /** A request to anybody, who is told nothing about us. */
+  fetchForeign(request: Omit<HttpRequest, "via">): Promise<HttpResponse> {
+    const proxies = this.#options.proxies ?? NO_PROXIES;
+    const via = {
+      insecure: false,
+      proxies,
+      certificates: (host: string) => certificatesFor(host, this.#options),
+    };
+    return send({ ...request, via }, this.limits);
+  }
+
   /** What an answer that is no success says, in Docker's words. */
   async refusal(response: HttpResponse, subject?: Reference, action?: "pull" | "push"): Promise<EngineError> {
     const body = (await response.bytes(ERROR_BODY_LIMIT)).toString();

@@ -1,0 +1,186 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import path from "node:path";
+import { FaultProxy } from "./fault-proxy.ts";
+import { type BlobDescriptor, Layout, noise, sha256 } from "./images.ts";
+import { Stage, startContainerd, startRegistry, until } from "./peers.ts";
+import { finalStates, ingests, pullAll, request, type Service, serviceOn, skipReason } from "./service.ts";
+
+if (skipReason) console.warn(`skipped: ${skipReason}`);
+
+const LAYER_BYTES = 24_000_000;
+const MB = 1_000_000;
+
+describe.skipIf(skipReason !== "")("registry-client killed while it pulls", () => {
+  let stage: Stage;
+  let containerd: { address: string; process: Bun.Subprocess };
+  let proxy: FaultProxy;
+  let layout: Layout;
+
+  beforeAll(async () => {
+    stage = new Stage();
+    containerd = await startContainerd(stage);
+    proxy = await FaultProxy.start(stage, await startRegistry(stage));
+    layout = new Layout(stage, "layout");
+  }, 30_000);
+  afterAll(() => stage[Symbol.asyncDispose](), 20_000);
+
+  /** An image of one new layer, in the registry. */
+  async function pushed(name: string, seed: number, bytes = LAYER_BYTES): Promise<BlobDescriptor> {
+    const image = await layout.image("amd64", { [name]: noise(bytes, seed) });
+    layout.tag(name, image);
+    await layout.push(name, `${proxy.host}/${name}:1`);
+    const manifest = JSON.parse(
+      fs.readFileSync(path.join(layout.dir, "blobs", image.digest.replace(":", "/")), "utf8"),
+    );
+    proxy.forget();
+    return manifest.layers[0];
+  }
+
+  async function untilFetched(service: Service, layer: BlobDescriptor, part: number): Promise<void> {
+    const ref = `layer-${layer.digest}`;
+    await until("a part of the layer", async () => ((await ingests(service))[ref] ?? 0) > layer.size * part);
+  }
+
+  for (const victim of ["registry-client", "containerd"] as const) {
+    test(`goes on where it was after kill -9 of ${victim}`, async () => {
+      const layer = await pushed(victim, victim.length);
+      proxy.fault = ({ path }) => (path.includes(layer.digest) ? { pace: 12 * MB } : undefined);
+      const service = await serviceOn(stage, containerd.address);
+      const broken = pullAll(service, request(`${proxy.host}/${victim}:1`)).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      await untilFetched(service, layer, 0.6);
+      if (victim === "containerd") {
+        containerd.process.kill("SIGKILL");
+        await containerd.process.exited;
+        expect(await broken).toBeInstanceOf(Error);
+        containerd = await startContainerd(stage);
+      }
+      service.process.kill("SIGKILL");
+      await service.process.exited;
+      expect(await broken).toBeInstanceOf(Error);
+
+      const again = await serviceOn(stage, containerd.address);
+      const held = (await ingests(again))[`layer-${layer.digest}`] ?? 0;
+      expect(held).toBeGreaterThan(layer.size * 0.6);
+      proxy.forget();
+      const events = await pullAll(again, request(`${proxy.host}/${victim}:1`));
+      expect(finalStates(events)[layer.digest]).toBe("COMPLETE");
+      expect(proxy.bytesDown(layer.digest)).toBe(layer.size - held);
+    }, 60_000);
+  }
+
+  test("fetches ranges at once over slow connections, and the layer is whole", async () => {
+    const layer = await pushed("ranges", 77, 40_000_000);
+    proxy.fault = ({ path }) => (path.includes(layer.digest) ? { pace: 8 * MB } : undefined);
+    const service = await serviceOn(stage, containerd.address);
+    const events = await pullAll(service, request(`${proxy.host}/ranges:1`));
+    expect(finalStates(events)[layer.digest]).toBe("COMPLETE");
+    const ranges = proxy.seen("GET", layer.digest).map(({ headers }) => headers.range);
+    expect(ranges[0]).toBeUndefined();
+    expect(ranges.length).toBeGreaterThan(4);
+    expect(ranges.slice(1).every((range) => /^bytes=\d+-\d+$/.test(range ?? ""))).toBe(true);
+  }, 60_000);
+
+  test("a foreign layer comes from where its manifest says when the registry lacks it, and nobody is told who we are", async () => {
+    const foreign = noise(100_000, 9);
+    const seen: (string | null)[] = [];
+    const store = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch(request) {
+        seen.push(request.headers.get("authorization"));
+        return new Response(foreign);
+      },
+    });
+    stage.defer(() => store.stop(true));
+    const config = layout.add("application/vnd.oci.image.config.v1+json", {
+      architecture: "amd64",
+      os: "linux",
+    });
+    const manifest = {
+      schemaVersion: 2,
+      mediaType: "application/vnd.oci.image.manifest.v1+json",
+      config,
+      layers: [
+        {
+          mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar",
+          digest: sha256(foreign),
+          size: foreign.length,
+          urls: ["ftp://x", `http://127.0.0.1:${store.port}/layer`],
+        },
+      ],
+    };
+    const answer = (body: Uint8Array | string, type: string) =>
+      new Response(body, { headers: { "content-type": type } });
+    const registry = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch({ url }) {
+        if (url.includes("/manifests/")) return answer(JSON.stringify(manifest), manifest.mediaType);
+        if (url.includes(config.digest))
+          return answer(
+            fs.readFileSync(path.join(layout.dir, "blobs", config.digest.replace(":", "/"))),
+            "x/y",
+          );
+        return url.endsWith("/v2/") ? new Response("") : new Response("", { status: 404 });
+      },
+    });
+    stage.defer(() => registry.stop(true));
+    const service = await serviceOn(stage, containerd.address);
+    const credentials = { username: "me", password: "secret", identityToken: "", registryToken: "" };
+    const events = await pullAll(service, request(`127.0.0.1:${registry.port}/x:1`, { credentials }));
+    expect(finalStates(events)[sha256(foreign)]).toBe("COMPLETE");
+    expect(seen).toEqual([null]);
+  });
+
+  test("its memory stays bounded whatever the image's size", async () => {
+    const bytes = 400 * MB;
+    const piece = noise(1 << 20, 3);
+    const hasher = new Bun.CryptoHasher("sha256");
+    for (let at = 0; at < bytes; at += piece.length)
+      hasher.update(piece.subarray(0, Math.min(piece.length, bytes - at)));
+    const digest = `sha256:${hasher.digest("hex")}`;
+    const config = Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux" }));
+    const type = "application/vnd.oci.image.layer.v1.tar";
+    const manifest = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: "application/vnd.oci.image.manifest.v1+json",
+      config: {
+        mediaType: "application/vnd.oci.image.config.v1+json",
+        digest: sha256(config),
+        size: config.length,
+      },
+      layers: [{ mediaType: type, digest, size: bytes }],
+    });
+    const registry = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch({ url }) {
+        if (url.includes("/manifests/"))
+          return new Response(manifest, {
+            headers: { "content-type": "application/vnd.oci.image.manifest.v1+json" },
+          });
+        if (url.includes(sha256(config))) return new Response(config);
+        if (url.endsWith("/v2/")) return new Response("");
+        let at = 0;
+        return new Response(
+          new ReadableStream({
+            pull(controller) {
+              if (at >= bytes) return controller.close();
+              controller.enqueue(piece.slice(0, Math.min(piece.length, bytes - at)));
+              at += piece.length;
+            },
+          }),
+        );
+      },
+    });
+    stage.defer(() => registry.stop(true));
+    const service = await serviceOn(stage, containerd.address);
+    await pullAll(service, request(`127.0.0.1:${registry.port}/x:1`));
+    const status = fs.readFileSync(`/proc/${service.process.pid}/status`, "utf8");
+    expect(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1])).toBeLessThan(150_000);
+  }, 60_000);
+});
