@@ -1,3 +1,5 @@
+import { realTime } from "@longshore/syscalls";
+
 export type JsonValue = string | number | boolean | null | JsonValue[] | JsonObject;
 export interface JsonObject {
   [key: string]: JsonValue;
@@ -81,10 +83,10 @@ export function parseTime(text: string): Timestamp {
   };
 }
 
-/** Now, to the microsecond. */
+/** Now, by the kernel's clock. */
 export function now(): Timestamp {
-  const us = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));
-  return { seconds: us / 1_000_000n, nanos: Number(us % 1_000_000n) * 1000 };
+  const { seconds, nanos } = realTime();
+  return { seconds: BigInt(seconds), nanos };
 }
 
 function snake(name: string): string {

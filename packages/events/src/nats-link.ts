@@ -1,5 +1,5 @@
 import { EngineError } from "@longshore/errors";
-import { readText } from "@longshore/syscalls";
+import { randomHex, readText } from "@longshore/syscalls";
 import { type OutgoingEvent, STREAM, STREAM_SUBJECTS } from "./envelope.ts";
 import type { NatsAddress } from "./nats-url.ts";
 
@@ -13,7 +13,7 @@ export interface Reply {
 
 /** One connection to a NATS server, for publishing to a stream and little else. */
 export class NatsLink {
-  readonly #inbox = `_INBOX.${crypto.randomUUID().replaceAll("-", "")}`;
+  readonly #inbox = `_INBOX.${randomHex(16)}`;
   #socket: Bun.Socket<undefined> | undefined;
   #unread: Buffer = Buffer.alloc(0);
   #unsent: Uint8Array | undefined;

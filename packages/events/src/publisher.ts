@@ -94,10 +94,10 @@ export class EventPublisher {
 
   /** Wait until everything was delivered, but not longer than this; true when it was. */
   async flush(timeoutMs: number): Promise<boolean> {
-    const end = performance.now() + timeoutMs;
+    const end = Date.now() + timeoutMs;
     this.#retryNow();
-    while (!this.isIdle && performance.now() < end) {
-      await Promise.race([this.#running ?? Bun.sleep(20), Bun.sleep(end - performance.now())]);
+    while (!this.isIdle && Date.now() < end) {
+      await Promise.race([this.#running ?? Bun.sleep(20), Bun.sleep(end - Date.now())]);
     }
     return this.isIdle;
   }

@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import {
   addressOf,
   check,
@@ -10,6 +9,7 @@ import {
   O_CREAT,
   O_WRONLY,
   openFile,
+  realTime,
   stat,
   syscall,
 } from "@longshore/syscalls";
@@ -27,15 +27,19 @@ const NEWLINE = 10;
 const OUT_BYTES = 256 << 10;
 const ENTRY_BYTES = MAX_LINE_BYTES * 6 + 128;
 
-/** What JSON (and Docker's writer) escapes among the bytes below 0x80; undefined is copied. */
-const ESCAPES: (Buffer | undefined)[] = Array.from({ length: 128 }, (_, byte) => {
-  if (byte === 10) return Buffer.from("\\n");
-  if (byte === 13) return Buffer.from("\\r");
-  if (byte === 9) return Buffer.from("\\t");
-  if (byte === 34 || byte === 92) return Buffer.from(`\\${String.fromCharCode(byte)}`);
-  const mustNot = byte < 32 || byte === 60 || byte === 62 || byte === 38;
-  return mustNot ? Buffer.from(`\\u${byte.toString(16).padStart(4, "0")}`) : undefined;
-});
+/** What JSON (and Docker's writer) escapes among the bytes below 0x80; undefined is copied. Made for the first line. */
+let escapes: (Buffer | undefined)[] | undefined;
+
+function makeEscapes(): (Buffer | undefined)[] {
+  return Array.from({ length: 128 }, (_, byte) => {
+    if (byte === 10) return Buffer.from("\\n");
+    if (byte === 13) return Buffer.from("\\r");
+    if (byte === 9) return Buffer.from("\\t");
+    if (byte === 34 || byte === 92) return Buffer.from(`\\${String.fromCharCode(byte)}`);
+    const mustNot = byte < 32 || byte === 60 || byte === 62 || byte === 38;
+    return mustNot ? Buffer.from(`\\u${byte.toString(16).padStart(4, "0")}`) : undefined;
+  });
+}
 
 /** One for all logs of the process: it is empty between calls. */
 let out: Buffer | undefined;
@@ -225,6 +229,8 @@ function put(bytes: Uint8Array): void {
 }
 
 function putEscaped(bytes: Uint8Array, from: number, to: number): void {
+  escapes ??= makeEscapes();
+  const table = escapes;
   const target = buffer();
   let at = outBytes;
   for (let i = from; i < to; i++) {
@@ -233,7 +239,7 @@ function putEscaped(bytes: Uint8Array, from: number, to: number): void {
       putBeyondAscii(bytes.subarray(from, to));
       return;
     }
-    const escaped = ESCAPES[byte];
+    const escaped = table[byte];
     if (escaped === undefined) {
       target[at++] = byte;
     } else {
@@ -243,14 +249,18 @@ function putEscaped(bytes: Uint8Array, from: number, to: number): void {
   outBytes = at;
 }
 
+let isUtf8: ((bytes: Uint8Array) => boolean) | undefined;
+
 /** A line that is not all ASCII: as it is if it is UTF-8, else with the replacement character for what is not. */
 function putBeyondAscii(line: Uint8Array): void {
+  // Loaded when needed: the module would cost each shim 70 kB.
+  isUtf8 ??= (require("node:buffer") as typeof import("node:buffer")).isUtf8;
   const bytes = isUtf8(line) ? line : Buffer.from(Buffer.from(line).toString("utf8"));
   const target = buffer();
   let at = outBytes;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] as number;
-    const escaped = byte < 128 ? ESCAPES[byte] : undefined;
+    const escaped = byte < 128 ? escapes?.[byte] : undefined;
     if (escaped === undefined) target[at++] = byte;
     else for (let k = 0; k < escaped.length; k++) target[at++] = escaped[k] as number;
   }
@@ -263,9 +273,7 @@ function openLog(path: string): number {
 
 /** The time in RFC 3339 with nine digits and no trailing zeros, as Go prints it. */
 function timeString(): string {
-  const us = Math.round((performance.timeOrigin + performance.now()) * 1000);
-  const ms = Math.floor(us / 1000);
-  const date = new Date(ms).toISOString();
-  const fraction = `${date.slice(20, 23)}${String(us - ms * 1000).padStart(3, "0")}`.replace(/0+$/, "");
-  return `${date.slice(0, 19)}${fraction && `.${fraction}`}Z`;
+  const { seconds, nanos } = realTime();
+  const fraction = String(nanos).padStart(9, "0").replace(/0+$/, "");
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}${fraction && `.${fraction}`}Z`;
 }

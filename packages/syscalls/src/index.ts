@@ -25,3 +25,4 @@ export { type Poll, poll, type Ready, SignalPipe } from "./signal-pipe.ts";
 export * from "./sockets.ts";
 export * from "./terminal.ts";
 export * from "./xattr.ts";
+export { dropZeroPages } from "./zero-pages.ts";

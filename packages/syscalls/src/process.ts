@@ -13,6 +13,21 @@ export function setns(fd: number, type = 0): void {
   check(syscall(NR.setns, fd, type), "setns", String(fd));
 }
 
+/** The time of day by the kernel's clock, since 1970. */
+export function realTime(): { seconds: number; nanos: number } {
+  const { bytes, base } = scratch();
+  check(syscall(NR.clock_gettime, 0, base), "clock_gettime");
+  return { seconds: bytes.readUInt32LE(0) + bytes.readUInt32LE(4) * 2 ** 32, nanos: bytes.readUInt32LE(8) };
+}
+
+/** So many random bytes, in hexadecimal. */
+export function randomHex(length: number): string {
+  const arena = scratch();
+  const at = arena.room(length);
+  check(syscall(NR.getrandom, arena.base + at, length, 0), "getrandom");
+  return arena.bytes.toString("hex", at, at + length);
+}
+
 /** kill(2). Signal 0 asks only whether the process is there. */
 export function kill(pid: number, signal: number): void {
   check(syscall(NR.kill, pid, signal), "kill", String(pid));

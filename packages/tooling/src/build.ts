@@ -36,7 +36,7 @@ function entriesOf(binary: Binary): string[] {
   return ["main.ts", ...names.sort().map((name) => `entries/${name}`)];
 }
 
-/** Components whose memory counts: they get the messages of `proto/` in the form that takes little of it. */
+/** Components whose memory counts: they get the messages of `proto/` in the form that takes little of it, and no names to remember. */
 const COMPACT: readonly Binary[] = ["containerd-shim-runc-v2"];
 
 /**
@@ -47,7 +47,7 @@ function bundle(binary: Binary, directory: string): string[] {
   const sources = sourcesOf(binary);
   const entries = entriesOf(binary);
   const target = ["--target=bun", "--format=cjs", "--minify-syntax", "--minify-whitespace", ...defines()];
-  if (COMPACT.includes(binary)) target.push("--conditions=compact");
+  if (COMPACT.includes(binary)) target.push("--conditions=compact", "--minify-identifiers");
   const files = entries.map((entry) => path.join(sources, entry));
   // One file alone would be written to the top, whatever the root.
   const names = entries.length === 1 ? ["--entry-naming=main.[ext]"] : [`--root=${sources}`];

@@ -101,11 +101,28 @@ function remove(path: string): void {
   }
 }
 
+/** An AbortController that is made when somebody asks for its signal: most handlers don't. */
+class LazyAbort {
+  #controller: AbortController | undefined;
+  #reason: EngineError | undefined;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  abort(reason: EngineError): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(reason);
+  }
+}
+
 /** One client's connection: its frames in, the answers out in whatever order the handlers end. */
 class Session {
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #writer: SocketWriter;
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Set<LazyAbort>();
   readonly #decoder = new FrameDecoder({
     frame: (frame) => void this.#handle(frame),
     oversized: (streamId, type, bytes) => {
@@ -152,7 +169,7 @@ class Session {
     if (!route) {
       throw new EngineError("unimplemented", `service ${request.service}, method ${request.method}`);
     }
-    const abort = new AbortController();
+    const abort = new LazyAbort();
     const timeoutMs = request.timeoutNano > 0n ? Number(request.timeoutNano) / 1e6 : undefined;
     const timer =
       timeoutMs === undefined
@@ -164,7 +181,9 @@ class Session {
     this.#running.add(abort);
     try {
       const response = await route.handler(route.method.requestType.decode(request.payload), {
-        signal: abort.signal,
+        get signal() {
+          return abort.signal;
+        },
         deadline: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
         metadata: (key) => request.metadata.find((pair) => pair.key === key)?.value,
       });

@@ -11,6 +11,7 @@ import {
 } from "@longshore/events/publisher";
 import { connectTtrpc, createTtrpcClient, type TtrpcConnection } from "@longshore/ttrpc";
 import { log } from "./log.ts";
+import { stir } from "./rest.ts";
 
 export interface EventSenderOptions {
   namespace: string;
@@ -125,13 +126,8 @@ export class EventSender {
         await this.#pause();
       }
     }
-    this.#idle = setTimeout(() => {
-      this.#hangUp();
-      // The container has started, or something in it has: what that took is garbage now, and nothing may happen for days. Decoded
-      // code goes as well; it is in the executable.
-      Bun.shrink();
-      Bun.gc(true);
-    }, IDLE_MS);
+    this.#idle = setTimeout(() => this.#hangUp(), IDLE_MS);
+    stir();
   }
 
   async #forward({ topic, time, value, published }: Queued): Promise<void> {

@@ -16,6 +16,7 @@ function actionOf(argv: readonly string[]): string | undefined {
 
 /** The file in `entries/` for a command line. */
 function entryOf(argv: readonly string[]): string {
+  if (/^-?-?(h|help|v|version)$/.test(argv[0] ?? "")) return "start";
   if (argv.includes("-info") || argv.includes("--info")) return "info";
   const action = actionOf(argv);
   const overGrpc = process.env.LONGSHORE_SHIM_PROTOCOL === "grpc";

@@ -21,6 +21,6 @@ bundle as working directory and the runtime's options on stdin; "start" prints t
 `;
 
 /** What each file of `entries/` does: read the command line, act, exit. */
-export function run(act: (flags: Flags, signal: AbortSignal) => Promise<number>): void {
-  runMain("containerd-shim-runc-v2", { help: HELP }, (argv, signal) => act(parseFlags(argv), signal));
+export function run(act: (flags: Flags) => Promise<number>): void {
+  runMain("containerd-shim-runc-v2", { help: HELP }, (argv) => act(parseFlags(argv)));
 }

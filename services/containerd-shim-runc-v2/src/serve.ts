@@ -36,7 +36,6 @@ export type Listen = (
  */
 export async function serve(
   flags: Flags,
-  signal: AbortSignal,
   { listen = listenTtrpc, listener = LISTENER_FD }: { listen?: Listen; listener?: number } = {},
 ): Promise<number> {
   const bundle = process.cwd();
@@ -64,14 +63,17 @@ export async function serve(
     },
     onShutdown: ended.resolve,
   });
-  const stop = async () => {
-    log().info({ reason: String(signal.reason) }, "ending with the container");
+  let stopping = false;
+  const stop = async (name: string) => {
+    if (stopping) return;
+    stopping = true;
+    log().info({ reason: `received ${name}` }, "ending with the container");
     await killAll().catch((error) => log().error({ err: error }, "can't kill the container"));
     // containerd hears of the exit, and mostly takes the task away and asks to end. It would clean up after us all the same.
     await Bun.sleep(FAREWELL_MS);
     ended.resolve();
   };
-  signal.addEventListener("abort", () => void stop());
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => void stop(name));
   const close = await listen(DEFINITIONS, handlers, { socket: flags.socket, listener });
   await ended.promise;
   await close();

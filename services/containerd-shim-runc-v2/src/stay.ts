@@ -27,7 +27,7 @@ import { socketPath } from "./socket-path.ts";
  * which saves the start of a second, unless the container's group has one already. The answer comes first: the kernel queues who connects
  * before this process serves.
  */
-export async function stay(flags: Flags, signal: AbortSignal): Promise<number> {
+export async function stay(flags: Flags): Promise<number> {
   // The runtime's options, which also come with Create.
   while (read(0, fixedBuffer(4096)) > 0);
   const group = groupOf(process.cwd());
@@ -41,7 +41,7 @@ export async function stay(flags: Flags, signal: AbortSignal): Promise<number> {
   writeAll(1, `unix://${path}`);
   if (listener === undefined) return 0;
   detach();
-  return serve({ ...flags, socket: path }, signal, { listener });
+  return serve({ ...flags, socket: path }, { listener });
 }
 
 function listenAt(path: string): number {

@@ -1,5 +1,5 @@
 import { listenGrpc } from "../listen-grpc.ts";
-import { run } from "../run.ts";
+import { runServer } from "../run-server.ts";
 import { serve } from "../serve.ts";
 
-run((flags, signal) => serve(flags, signal, { listen: listenGrpc }));
+runServer((flags) => serve(flags, { listen: listenGrpc }));

@@ -1,4 +1,4 @@
-import { run } from "../run.ts";
+import { runServer } from "../run-server.ts";
 import { serve } from "../serve.ts";
 
-run((flags, signal) => serve(flags, signal));
+runServer(serve);

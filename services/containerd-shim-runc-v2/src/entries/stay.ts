@@ -1,4 +1,4 @@
-import { run } from "../run.ts";
+import { runServer } from "../run-server.ts";
 import { stay } from "../stay.ts";
 
-run(stay);
+runServer(stay);

@@ -5,6 +5,7 @@ import {
   bindUnix,
   close,
   listen,
+  randomHex,
   receiveFds,
   SOCK_STREAM,
   socket,
@@ -21,7 +22,7 @@ export class ConsoleSocket {
   #fd: number;
 
   constructor(directory: string) {
-    this.path = `${directory}/pty-${crypto.randomUUID().slice(0, 8)}`;
+    this.path = `${directory}/pty-${randomHex(4)}`;
     this.#fd = socket(AF_UNIX, SOCK_STREAM);
     try {
       bindUnix(this.#fd, this.path);

@@ -10,6 +10,7 @@ import {
   O_NONBLOCK,
   syscall,
 } from "@longshore/syscalls";
+import { stir } from "../rest.ts";
 
 /** Something that reads or writes without blocking, and wants to try again when the kernel says that it might work. */
 export interface Watched {
@@ -42,6 +43,7 @@ export function unwatch(watcher: Watched): void {
 
 /** Try all watched descriptors now. */
 export function scan(): void {
+  stir();
   for (const watcher of watched) watcher.onReady();
 }
 

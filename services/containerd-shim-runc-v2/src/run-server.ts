@@ -1,0 +1,16 @@
+import { type Flags, parseFlags } from "./flags.ts";
+
+/** As `run`, for the process that stays, without what it doesn't need. */
+export function runServer(act: (flags: Flags) => Promise<number>): void {
+  start(act).then(
+    (code) => process.exit(code),
+    (error: unknown) => {
+      console.error(`containerd-shim-runc-v2: ${error instanceof Error ? error.message : error}`);
+      process.exit(1);
+    },
+  );
+}
+
+async function start(act: (flags: Flags) => Promise<number>): Promise<number> {
+  return act(parseFlags(process.argv.slice(2)));
+}
