@@ -31,12 +31,17 @@ export class EngineError extends Error {
 
 /** The code of anything thrown; what is not an EngineError is a bug or an unexpected system error: `internal`. */
 export function errorCode(error: unknown): ErrorCode {
-  return error instanceof EngineError ? error.code : "internal";
+  return isEngineError(error) ? error.code : "internal";
 }
 
 /** Anything thrown as an EngineError, the original kept as its cause. */
 export function toEngineError(error: unknown): EngineError {
-  if (error instanceof EngineError) return error;
+  if (isEngineError(error)) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new EngineError("internal", message, { cause: error });
+}
+
+/** By name: a file that is loaded later, of the same executable, has a class of its own. */
+function isEngineError(error: unknown): error is EngineError {
+  return error instanceof Error && error.name === "EngineError" && "code" in error;
 }

@@ -1,5 +1,5 @@
 import { exists } from "@longshore/syscalls";
-import { DiskQueue } from "./disk-queue.ts";
+import type { DiskQueue, DiskQueueOptions } from "./disk-queue.ts";
 import type { OutgoingEvent } from "./envelope.ts";
 import { NatsLink } from "./nats-link.ts";
 import { type NatsAddress, parseNatsUrl } from "./nats-url.ts";
@@ -23,6 +23,8 @@ export interface PublisherOptions {
   /** Where events wait while NATS is away. */
   queueFile: string;
   queueLimitBytes?: number;
+  /** Makes that queue when NATS is first away: few processes ever need one. */
+  openQueue: (options: DiskQueueOptions) => DiskQueue;
   /** Close the connection after so long without an event; infinite: stay connected, and connect again at once. */
   idleMs?: number;
   /** Told once for each time that NATS goes away, of the first event that finds no room, and how many did not in the end. */
@@ -232,7 +234,7 @@ export class EventPublisher {
 
   #openQueue(): DiskQueue {
     const { queueFile: path, queueLimitBytes: limitBytes = 1 << 20 } = this.#options;
-    this.#queue ??= new DiskQueue({ path, limitBytes });
+    this.#queue ??= this.#options.openQueue({ path, limitBytes });
     return this.#queue;
   }
 }

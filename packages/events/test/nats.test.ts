@@ -2,9 +2,12 @@ import { afterAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { DiskQueue, type DiskQueueOptions } from "../src/disk-queue.ts";
 import { type EventBus, type EventEnvelope, openEventBus, outgoingEvent } from "../src/index.ts";
 import { findMissing } from "../src/journal.ts";
 import { EventPublisher } from "../src/publisher.ts";
+
+const openQueue = (options: DiskQueueOptions) => new DiskQueue(options);
 
 const natsServer = Bun.which("nats-server", { PATH: `${process.env.PATH}:/usr/sbin` });
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-nats-"));
@@ -97,6 +100,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
   test("EventPublisher and EventBus deliver in order, once, across outages of the server", async () => {
     const trouble: Error[] = [];
     const publisher = new EventPublisher({
+      openQueue,
       url,
       tokenFile,
       queueFile: path.join(dir, "shim.queue"),
@@ -170,7 +174,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     if (!server) await startServer();
     const queueFile = path.join(dir, "left.queue");
     fs.writeFileSync(queueFile, `${JSON.stringify(event("left", 1))}\n`);
-    const publisher = new EventPublisher({ url, tokenFile, queueFile });
+    const publisher = new EventPublisher({ url, tokenFile, queueFile, openQueue });
     await until(() => !fs.existsSync(queueFile), "the queue to be sent");
     publisher.close();
   });
@@ -181,6 +185,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     fs.writeFileSync(wrong, "nope");
     const trouble: Error[] = [];
     const publisher = new EventPublisher({
+      openQueue,
       url,
       tokenFile: wrong,
       queueFile: path.join(dir, "wrong.queue"),
@@ -195,7 +200,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
   test("what the server acknowledged and lost is sent again by whoever has just sent it", async () => {
     const copy = `${dir}/js.before`;
     const file = path.join(dir, "again.queue");
-    const publisher = new EventPublisher({ url, tokenFile, queueFile: file });
+    const publisher = new EventPublisher({ url, tokenFile, queueFile: file, openQueue });
     publisher.publish(event("again", 1));
     expect(await publisher.flush(5000)).toBe(true);
     await stopServer();
@@ -224,7 +229,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     await stopServer();
     const trouble: string[] = [];
     const publisher = new EventPublisher({
-      ...{ url, tokenFile, queueFile: path.join(dir, "full.queue"), queueLimitBytes: 2000 },
+      ...{ url, tokenFile, queueFile: path.join(dir, "full.queue"), openQueue, queueLimitBytes: 2000 },
       onTrouble: ({ message }) => trouble.push(message),
     });
     for (const pid of range(0, 100)) publisher.publish(event("full", pid));
@@ -239,7 +244,12 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
 
   test("findMissing() names in order what the stream lacks, also of one that is gone altogether", async () => {
     const events = range(0, 1200).map((pid) => recent("gaps", pid));
-    const publisher = new EventPublisher({ url, tokenFile, queueFile: path.join(dir, "gaps.queue") });
+    const publisher = new EventPublisher({
+      url,
+      tokenFile,
+      queueFile: path.join(dir, "gaps.queue"),
+      openQueue,
+    });
     for (const [index, one] of events.entries()) if (index % 100 !== 7) publisher.publish(one);
     expect(await publisher.flush(20_000)).toBe(true);
     publisher.close();

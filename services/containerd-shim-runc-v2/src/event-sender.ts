@@ -10,6 +10,7 @@ import {
   type Timestamp,
 } from "@longshore/events/publisher";
 import { connectTtrpc, createTtrpcClient, type TtrpcConnection } from "@longshore/ttrpc";
+import { diskQueue } from "./load.ts";
 import { log } from "./log.ts";
 import { stir } from "./rest.ts";
 
@@ -64,6 +65,10 @@ export class EventSender {
         tokenFile: options.natsTokenFile,
         // Outside the bundle, which may be removed before NATS is back: containerd sends what is left in it.
         queueFile: process.env.LONGSHORE_EVENT_QUEUE || `${options.bundle}/events.queue`,
+        openQueue(options) {
+          const { DiskQueue } = diskQueue();
+          return new DiskQueue(options);
+        },
         onTrouble: (error) => log().warn({ err: error }, "NATS"),
       });
     }

@@ -1,6 +1,7 @@
 /**
  * Load a file of `entries/` from another one, for what few containers need. (The name is put together at run time, so that the bundler
- * leaves it alone; see `packages/tooling/src/build.ts`.)
+ * leaves it alone; see `packages/tooling/src/build.ts`.) It has copies of its own of whatever modules it imports, so what there must be
+ * only one of, such as the reaper, is handed to it.
  */
 function load(name: string): unknown {
   return require(`./${name}.js`);
@@ -15,3 +16,15 @@ export const spool = () => load("spool") as typeof import("./entries/spool.ts");
 /** What containerd 2.3 and later send on stdin. */
 export const bootstrapMessages = () =>
   load("bootstrap-messages") as typeof import("./entries/bootstrap-messages.ts");
+
+/** Where events wait while NATS is away. */
+export const diskQueue = () => load("disk-queue") as typeof import("./entries/disk-queue.ts");
+
+/** Logging programs. */
+export const binaryLogger = () => load("binary-logger") as typeof import("./entries/binary-logger.ts");
+
+/** Compressed logs. */
+export const logCompressor = () => load("log-compressor") as typeof import("./entries/log-compressor.ts");
+
+/** The runtime option `shim_cgroup`. */
+export const shimCgroup = () => load("shim-cgroup") as typeof import("./entries/shim-cgroup.ts");

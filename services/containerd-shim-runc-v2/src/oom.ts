@@ -1,6 +1,6 @@
 import { exists } from "@longshore/syscalls";
 import { locateCgroup, oomKills } from "./cgroup.ts";
-import type { OomWatch } from "./oom-watch.ts";
+import { OomWatch } from "./oom-watch.ts";
 
 /** A container that has ended by then is spared the watch: what it left in its counter is told with its exit. */
 const WATCH_AFTER_MS = 100;
@@ -51,7 +51,6 @@ export class OomTeller {
     try {
       const group = memoryGroup(this.#membership);
       if (!group) return;
-      const { OomWatch } = require("./oom-watch.ts") as typeof import("./oom-watch.ts");
       this.#watch = new OomWatch(group, this.#told, this.#tell);
     } catch (error) {
       this.#onTrouble(error);

@@ -7,6 +7,7 @@ import { membershipOf } from "./cgroup.ts";
 import type { EventSender } from "./event-sender.ts";
 import { forgetExit, recordExit } from "./exit-record.ts";
 import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
+import { shimCgroup } from "./load.ts";
 import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { OomTeller } from "./oom.ts";
@@ -54,7 +55,7 @@ export class Task {
     const { bundle } = request;
     const options = runcOptions(request.options);
     if (options.shimCgroup !== "") {
-      const { joinCgroup } = require("./shim-cgroup.ts") as typeof import("./shim-cgroup.ts");
+      const { joinCgroup } = shimCgroup();
       joinCgroup(options.shimCgroup);
     }
     const root = `${options.root || DEFAULT_ROOT}/${surroundings.namespace}`;

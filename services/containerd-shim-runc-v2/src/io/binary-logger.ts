@@ -1,6 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import { close, kill, O_CLOEXEC, pipe } from "@longshore/syscalls";
-import { spawned } from "../reaper.ts";
+import type { spawned } from "../reaper.ts";
 import { FdSink } from "./fd-sink.ts";
 import type { LoggingUri } from "./logging-uri.ts";
 import { readSome, unwatch, watch } from "./readiness.ts";
@@ -18,6 +18,8 @@ export interface LoggerOptions {
   /** The container's id, or the exec's. */
   id: string;
   namespace: string;
+  /** The process's reaper. */
+  spawned: typeof spawned;
   /** There is room again in what it reads. */
   onRoom: () => void;
 }
@@ -37,7 +39,7 @@ export class BinaryLogger {
   #ending: Promise<void> | undefined;
 
   /** @throws EngineError `unknown` when it can't be started */
-  constructor({ path, query }: LoggingUri, { id, namespace, onRoom }: LoggerOptions) {
+  constructor({ path, query }: LoggingUri, { id, namespace, onRoom, spawned }: LoggerOptions) {
     const [stdout, stderr, ready] = [pipe(O_CLOEXEC), pipe(O_CLOEXEC), pipe(O_CLOEXEC)];
     try {
       this.#child = Bun.spawn([path, ...argumentsOf(query)], {

@@ -1,6 +1,6 @@
 import type { JsonFileLog } from "@longshore/stdio";
 import { runtimeEnvironment } from "../environment.ts";
-import { spawned } from "../reaper.ts";
+import type { spawned } from "../reaper.ts";
 
 /**
  * Has a log's rotated files compressed, by one process at a time. What is under way when the shim ends, or is killed, is
@@ -9,12 +9,17 @@ import { spawned } from "../reaper.ts";
 export class LogCompressor {
   readonly #log: JsonFileLog;
   readonly #onError: (error: unknown) => void;
+  readonly #spawned: typeof spawned;
   #running = false;
   #again = false;
 
-  constructor(log: JsonFileLog, onError: (error: unknown) => void) {
+  constructor(
+    log: JsonFileLog,
+    given: { onError: (error: unknown) => void /** The process's reaper. */; spawned: typeof spawned },
+  ) {
     this.#log = log;
-    this.#onError = onError;
+    this.#onError = given.onError;
+    this.#spawned = given.spawned;
   }
 
   /** There is a file to compress. Returns at once. */
@@ -46,6 +51,6 @@ export class LogCompressor {
       detached: true,
     });
     const said = new Response(child.stderr).text();
-    if ((await spawned(child)) !== 0) throw new Error((await said).trim());
+    if ((await this.#spawned(child)) !== 0) throw new Error((await said).trim());
   }
 }

@@ -28,7 +28,9 @@ import {
   stat,
   type WindowSize,
 } from "@longshore/syscalls";
+import { binaryLogger, logCompressor } from "../load.ts";
 import { dirname } from "../paths.ts";
+import { spawned } from "../reaper.ts";
 import { AttachServer } from "./attach-server.ts";
 import type { BinaryLogger } from "./binary-logger.ts";
 import { ConsoleSocket } from "./console-socket.ts";
@@ -230,8 +232,8 @@ export class ProcessIo {
       onError,
       onRotated: () => {
         if (!compressor) {
-          const loaded = require("./log-compressor.ts") as typeof import("./log-compressor.ts");
-          compressor = new loaded.LogCompressor(log, onError);
+          const { LogCompressor } = logCompressor();
+          compressor = new LogCompressor(log, { onError, spawned });
         }
         compressor.wake();
       },
@@ -245,12 +247,12 @@ export class ProcessIo {
     const key = `${uri.path}?${uri.query}`;
     let logger = this.#loggers.get(key);
     if (!logger) {
-      const { BinaryLogger } = require("./binary-logger.ts") as typeof import("./binary-logger.ts");
+      const { BinaryLogger } = binaryLogger();
       const { id, namespace } = this.#options;
       const onRoom = () => {
         for (const pump of this.#pumps) pump.resume();
       };
-      logger = new BinaryLogger(uri, { id, namespace, onRoom });
+      logger = new BinaryLogger(uri, { id, namespace, onRoom, spawned });
       this.#loggers.set(key, logger);
     }
     return logger;

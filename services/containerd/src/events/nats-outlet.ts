@@ -1,3 +1,4 @@
+import { DiskQueue } from "@longshore/events/disk-queue";
 import { EventJournal, findMissing } from "@longshore/events/journal";
 import { EventPublisher, hostName, type OutgoingEvent, outgoingEvent } from "@longshore/events/publisher";
 import type { Logger } from "@longshore/log";
@@ -49,6 +50,7 @@ export class NatsOutlet implements AsyncDisposable {
       url,
       tokenFile,
       queueFile: `${directory}/queue.jsonl`,
+      openQueue: (options) => new DiskQueue(options),
       queueLimitBytes: QUEUE_LIMIT_BYTES,
       idleMs: Number.POSITIVE_INFINITY,
       onTrouble: (error) => log.warn({ err: error }, "NATS"),

@@ -1,0 +1,1 @@
+export { BinaryLogger } from "../io/binary-logger.ts";

@@ -1,0 +1,1 @@
+export { DiskQueue } from "@longshore/events/disk-queue";

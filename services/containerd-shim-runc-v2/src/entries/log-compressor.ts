@@ -1,0 +1,1 @@
+export { LogCompressor } from "../io/log-compressor.ts";

@@ -1,0 +1,1 @@
+export { joinCgroup } from "../shim-cgroup.ts";
