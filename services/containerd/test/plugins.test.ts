@@ -4,7 +4,7 @@ import path from "node:path";
 import { ContainersDefinition } from "@longshore/api/containerd/services/containers/v1/containers";
 import { TasksDefinition } from "@longshore/api/containerd/services/tasks/v1/tasks";
 import { channelTo, createClient } from "@longshore/rpc";
-import { output, run } from "@longshore/testkit";
+import { eventually, output, run } from "@longshore/testkit";
 import { binDir, Daemon, haveCtr, SHIMS } from "./daemon.ts";
 
 setDefaultTimeout(60_000);
@@ -118,7 +118,7 @@ describe.skipIf(!haveCtr)("plugins", () => {
     await tasks.delete({ containerId: "given" });
     expect(fs.readFileSync(stdout, "utf8")).toBe("from the upper directory");
     channel.close();
-    expect(daemon.leaks()).toEqual([]);
+    await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
   });
 
   test("what a plugin that is switched off was needed for is shown as failed, and the rest works", async () => {

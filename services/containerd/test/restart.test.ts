@@ -6,7 +6,7 @@ import { TasksDefinition } from "@longshore/api/containerd/services/tasks/v1/tas
 import { Status } from "@longshore/api/containerd/types/task/task";
 import { channelTo, createClient } from "@longshore/rpc";
 import { isAlive } from "@longshore/syscalls";
-import { output } from "@longshore/testkit";
+import { eventually, output } from "@longshore/testkit";
 import { binDir, Daemon, haveCtr } from "./daemon.ts";
 
 const COUNT = 100;
@@ -92,7 +92,7 @@ test.skipIf(!haveCtr || !haveShim)(
         await clients.containers.delete({ id: containerId });
       }),
     );
-    expect(daemon.leaks()).toEqual([]);
+    await eventually(() => daemon.leaks().length === 0, { what: `no leaks: ${daemon.leaks()}` });
   },
   120_000,
 );
