@@ -49,7 +49,7 @@ import { buildRootfs, checkMounts, enterRoot } from "./rootfs.ts";
 import { cleanDestination, type RootfsPlan } from "./rootfs-plan.ts";
 import { checkNamespaces, settleNamespaces, userMappings } from "./settle-namespaces.ts";
 import { reason, StartError } from "./start-error.ts";
-import { becomeProcess } from "./start-process.ts";
+import { becomeProcess, filterOf } from "./start-process.ts";
 import { Container, ociState, processStat, removeDirectory, type SavedState, saveState } from "./state.ts";
 import { checkSysctls } from "./sysctls.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
@@ -259,6 +259,8 @@ function startInit(init: InitPlan): number {
   }
   const made = stage("rootfs", () => buildRootfs(hand, plan));
   const { rooted } = made;
+  // While the child makes mounts.
+  const filter = stage("error starting the process", () => filterOf(spec, options.root));
   if (late) {
     stage("rootfs", () => hand.run());
     runCreateHooks(hooks?.createContainer ?? [], creating, hand.pid);
@@ -295,7 +297,7 @@ function startInit(init: InitPlan): number {
         terminal,
         stdin: undefined,
         linux: spec.linux ?? {},
-        cacheDirectory: `${options.root}/.seccomp`,
+        filter,
         keyring: options.noNewKeyring ? "none" : "new",
         id: options.id,
         preserveFds: options.listenFds + options.preserveFds,

@@ -37,7 +37,7 @@ import {
 } from "./process-setup.ts";
 import { argsOf, findProgram } from "./program-path.ts";
 import { reason, StartError } from "./start-error.ts";
-import { becomeProcess } from "./start-process.ts";
+import { becomeProcess, filterOf } from "./start-process.ts";
 import { type Container, ociState } from "./state.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 import { enterDirectory } from "./working-directory.ts";
@@ -241,6 +241,7 @@ export function execInContainer(options: ExecOptions): number {
   hand.begin();
   options.foreground?.prepare(process.terminal === true);
   hand.calls.wording = undefined;
+  const filter = stage("process", () => filterOf(spec, options.root));
   writeOomScore(hand.pid, process.oomScoreAdj);
   const rooted = new Rooted(hand, rootFd);
   let terminal: Terminal | undefined;
@@ -270,7 +271,7 @@ export function execInContainer(options: ExecOptions): number {
         terminal,
         stdin: options.stdin,
         linux: spec.linux ?? {},
-        cacheDirectory: `${options.root}/.seccomp`,
+        filter,
         keyring: container.saved.noNewKeyring ? "none" : "join",
         id: container.saved.id,
         preserveFds,

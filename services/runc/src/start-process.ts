@@ -1,5 +1,5 @@
-import type { Linux, Process } from "@longshore/oci";
-import { compileFilter } from "@longshore/seccomp";
+import type { Linux, Process, Spec } from "@longshore/oci";
+import { compileFilter, type Filter } from "@longshore/seccomp";
 import {
   CLONE_FILES,
   callProgram,
@@ -44,8 +44,8 @@ export interface ProcessPlan {
   /** What its standard input is, when that isn't ours. */
   stdin: number | undefined;
   linux: Linux;
-  /** Where compiled filters are kept. */
-  cacheDirectory: string;
+  /** From {@link filterOf}. */
+  filter: Filter | undefined;
   keyring: Keyring;
   /** Names the session keyring. */
   id: string;
@@ -65,6 +65,11 @@ export interface ProcessPlan {
   state: () => object;
 }
 
+/** The filter of system calls that a specification asks for; compiled ones are kept below runc's root. */
+export function filterOf({ linux }: Spec, root: string): Filter | undefined {
+  return linux?.seccomp && compileFilter(linux.seccomp, `${root}/.seccomp`);
+}
+
 /**
  * The last steps of a process, after which the child is no longer ours to command: everything that lowers its rights, then it
  * becomes a small program which waits for `start` (init processes), and becomes the user's.
@@ -73,8 +78,7 @@ export interface ProcessPlan {
  * @returns the pid of the process: the child's, or that of a child of its program
  */
 export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): number {
-  const { process, linux, preserveFds, timeFd } = plan;
-  const filter = linux.seccomp && compileFilter(linux.seccomp, plan.cacheDirectory);
+  const { process, linux, filter, preserveFds, timeFd } = plan;
   const noNewPrivileges = process.noNewPrivileges === true;
   const ownUsers = linux.namespaces?.some(({ type }) => type === "user") === true;
   // A filter needs no right with no_new_privs. Otherwise the child loads it, unless it would then refuse the program its fork.
