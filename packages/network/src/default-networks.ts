@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { EngineError } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
 import { MAC_PREFIX } from "./bridge.ts";
-import type { EndpointNetwork } from "./endpoints.ts";
+import { type BridgeNetwork, bridgeNetwork, OPTION } from "./bridge-network.ts";
 import { newId } from "./ids.ts";
 import {
   broadcastOf,
@@ -21,12 +21,15 @@ import { readHostResolvConf } from "./resolv-conf.ts";
 import { chooseSubnet } from "./subnet-choice.ts";
 import type { NetworksOptions } from "./types.ts";
 
-/** The three networks that are always there. */
-export interface DefaultNetworks {
-  readonly bridge: EndpointNetwork & { readonly created: string; readonly mac: string };
+/** The networks that are always there, and those of users. */
+export interface KnownNetworks {
+  readonly bridge: BridgeNetwork;
   readonly host: NetworkRecord;
   readonly none: NetworkRecord;
+  readonly users: readonly BridgeNetwork[];
 }
+
+export const PREDEFINED = ["bridge", "host", "none"];
 
 interface BridgeAddress {
   readonly subnet: Subnet;
@@ -34,10 +37,7 @@ interface BridgeAddress {
 }
 
 /** Read the networks' records, or make them; the default bridge gets a subnet that the host does not use. */
-export async function loadDefaultNetworks(
-  options: NetworksOptions,
-  route: RouteSocket,
-): Promise<DefaultNetworks> {
+export async function loadNetworks(options: NetworksOptions, route: RouteSocket): Promise<KnownNetworks> {
   const { store, bip, log } = options;
   const { networks } = networkRecords(store);
   const known = await networks.get("bridge");
@@ -47,7 +47,7 @@ export async function loadDefaultNetworks(
 
   const address =
     bip === undefined
-      ? (keptAddress(options, route, known) ?? newAddress(subnetsInUse(options, route)))
+      ? (keptAddress(options, route, known) ?? newAddress(subnetsInUse(route, [options.bridge])))
       : givenAddress(bip);
   const was = known?.bridge?.subnet;
   const subnet = formatSubnet(address.subnet);
@@ -64,18 +64,24 @@ export async function loadDefaultNetworks(
     networks.put("host", host),
     networks.put("none", none),
   ]);
-  return { bridge: { id, name: "bridge", created: bridge.created, mac, ...address }, host, none };
+  const fallback = { link: options.bridge, options: defaultBridgeOptions(options.bridge) };
+  const users = (await networks.list()).filter(({ key }) => !PREDEFINED.includes(key));
+  return {
+    bridge: bridgeNetwork("bridge", bridge, fallback),
+    ...{ host, none },
+    users: users.map(({ key, value }) => bridgeNetwork(key, value, fallback)),
+  };
 }
 
 /** Docker's options of its default bridge. */
-export function defaultBridgeOptions(bridge: string, mtu: number): Record<string, string> {
+function defaultBridgeOptions(bridge: string): Record<string, string> {
   return {
     "com.docker.network.bridge.default_bridge": "true",
-    "com.docker.network.bridge.enable_icc": "true",
-    "com.docker.network.bridge.enable_ip_masquerade": "true",
-    "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
-    "com.docker.network.bridge.name": bridge,
-    "com.docker.network.driver.mtu": String(mtu),
+    [OPTION.icc]: "true",
+    [OPTION.masquerade]: "true",
+    [OPTION.hostBinding]: "0.0.0.0",
+    [OPTION.link]: bridge,
+    [OPTION.mtu]: "1500",
   };
 }
 
@@ -98,7 +104,7 @@ function keptAddress(
   const { subnet } = parseCidr(known.bridge.subnet);
   // Containers may be using it.
   if (route.link(options.bridge)) return { gateway, subnet };
-  const taken = subnetsInUse(options, route).some((other) => overlap(other, subnet));
+  const taken = subnetsInUse(route, [options.bridge]).some((other) => overlap(other, subnet));
   return taken ? undefined : { gateway, subnet };
 }
 
@@ -107,16 +113,19 @@ function newAddress(inUse: readonly Subnet[]): BridgeAddress {
   return { subnet, gateway: subnet.base + 1 };
 }
 
-/** Networks that the host reaches by other interfaces, or in which its name servers are. */
-function subnetsInUse({ bridge }: NetworksOptions, route: RouteSocket): Subnet[] {
-  const own = route.link(bridge)?.index;
+/**
+ * Networks that the host reaches, or in which its name servers are.
+ * @param own interfaces that are left out
+ */
+export function subnetsInUse(route: RouteSocket, own: readonly string[] = []): Subnet[] {
+  const left = new Set(own.flatMap((name) => route.link(name)?.index ?? []));
   const addresses = route
     .addresses()
-    .filter(({ index, address }) => index !== own && address.byteLength === 4)
+    .filter(({ index, address }) => !left.has(index) && address.byteLength === 4)
     .map(({ address, prefixLength }) => subnetOf(ipv4FromBytes(address), prefixLength));
   const routes = route
     .routes()
-    .filter(({ index, destination }) => index !== own && destination.byteLength === 4)
+    .filter(({ index, destination }) => !left.has(index ?? 0) && destination.byteLength === 4)
     .map(({ destination, prefixLength }) => subnetOf(ipv4FromBytes(destination), prefixLength));
   const servers = readHostResolvConf()
     .nameservers.flatMap((server) => parseIpv4(server) ?? [])
@@ -125,7 +134,7 @@ function subnetsInUse({ bridge }: NetworksOptions, route: RouteSocket): Subnet[]
 }
 
 /** Locally administered, and kept: a bridge that changes its address is a new neighbour to everybody. */
-function newMac(): string {
+export function newMac(): string {
   const tail = Array.from(randomBytes(4), (byte) => byte.toString(16).padStart(2, "0"));
   return `${MAC_PREFIX}:${tail.join(":")}`;
 }

@@ -13,6 +13,20 @@ export interface EndpointNetwork {
   readonly name: string;
   readonly subnet: Subnet;
   readonly gateway: Ipv4;
+  /** Where addresses come from that nobody asked for. */
+  readonly ipRange?: Subnet;
+  /** Addresses of the subnet that others use. */
+  readonly reserved?: readonly Ipv4[];
+}
+
+export interface EndpointRequest {
+  readonly sandboxId: string;
+  readonly containerId: string;
+  readonly mac?: string | undefined;
+  /** An address of the network's; the next free one when left out. */
+  readonly address?: Ipv4 | undefined;
+  /** `eth1`: the sandbox's end. */
+  readonly interfaceName: string;
 }
 
 /** Endpoints of all networks: each holds its address from before its first packet until after its last. */
@@ -54,10 +68,10 @@ export class Endpoints {
    */
   async create(
     network: EndpointNetwork,
-    { sandboxId, containerId, mac }: { sandboxId: string; containerId: string; mac?: string | undefined },
+    { sandboxId, containerId, mac, address: wanted, interfaceName }: EndpointRequest,
   ): Promise<EndpointRecord> {
     const pool = this.#pool(network);
-    const address = pool.take();
+    const address = wanted === undefined ? pool.take() : claim(pool, wanted);
     if (address === undefined)
       throw new EngineError(
         "resource_exhausted",
@@ -73,6 +87,7 @@ export class Endpoints {
       gateway: formatIpv4(network.gateway),
       mac: mac ?? macOf(address),
       link: `veth${randomBytes(5).toString("hex")}`,
+      interfaceName,
     };
     const key = endpointKey(endpoint);
     try {
@@ -103,12 +118,22 @@ export class Endpoints {
     }
   }
 
-  #pool({ id, subnet, gateway }: EndpointNetwork): AddressPool {
+  /** A network is gone: another may have its addresses. */
+  forget(networkId: string): void {
+    this.#pools.delete(networkId);
+  }
+
+  #pool({ id, subnet, gateway, ipRange, reserved = [] }: EndpointNetwork): AddressPool {
     const known = this.#pools.get(id);
     if (known) return known;
-    const pool = new AddressPool(subnet, [gateway]);
+    const pool = new AddressPool(subnet, [gateway, ...reserved], ipRange);
     pool.restore(this.ofNetwork(id).flatMap(({ address }) => parseIpv4(address) ?? []));
     this.#pools.set(id, pool);
     return pool;
   }
+}
+
+function claim(pool: AddressPool, address: Ipv4): Ipv4 {
+  if (pool.claim(address)) return address;
+  throw new EngineError("failed_precondition", "Address already in use");
 }

@@ -65,6 +65,11 @@ export class Firewall implements Disposable {
     return this.#ruleset?.guardedLinks ?? this.#nft.setLinks(this.#table, GUARDED_LINKS_SET);
   }
 
+  /** A bridge is gone: Docker's chain needs to know of it no more. */
+  withdraw(bridge: string): void {
+    this.#replaceAdmissions(bridge, []);
+  }
+
   /** Take away all that is ours. */
   remove(bridges: readonly string[]): void {
     this.#commit(removeTable(this.#table));

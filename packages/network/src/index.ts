@@ -8,6 +8,8 @@ export {
   readHostResolvConf,
 } from "./resolv-conf.ts";
 export type {
+  Attachment,
+  CreateNetwork,
   Endpoint,
   NetworkFacts,
   Networks,

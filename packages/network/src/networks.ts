@@ -1,26 +1,33 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import { deleteLink, RouteSocket } from "@longshore/netlink";
 import { attach, detach, dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
-import { type DefaultNetworks, defaultBridgeOptions, loadDefaultNetworks } from "./default-networks.ts";
+import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
+import { loadNetworks, newMac, PREDEFINED, subnetsInUse } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
 import { hostsFile } from "./hosts-file.ts";
-import { formatIpv4, formatSubnet, parseIpv4 } from "./ipv4.ts";
+import { contains, formatSubnet, type Ipv4, parseIpv4 } from "./ipv4.ts";
 import { NetnsPool } from "./netns-pool.ts";
-import type { EndpointRecord } from "./records.ts";
+import { type EndpointRecord, type NetworkRecord, networkRecords } from "./records.ts";
 import { containerResolvConf, formatResolvConf, readHostResolvConf } from "./resolv-conf.ts";
-import { configureInterface, SandboxFiles } from "./sandbox.ts";
-import type { Endpoint, NetworkFacts, Networks, NetworksOptions, Sandbox, SandboxRequest } from "./types.ts";
-
-/** Bytes; Docker's default. */
-const MTU = 1500;
-const INTERFACE = "eth0";
+import { configureInterface, type Netns, routeBy, SandboxFiles } from "./sandbox.ts";
+import type {
+  Attachment,
+  CreateNetwork,
+  Endpoint,
+  NetworkFacts,
+  Networks,
+  NetworksOptions,
+  Sandbox,
+  SandboxRequest,
+} from "./types.ts";
+import { planNetwork } from "./user-networks.ts";
 
 /**
- * Open the networks of an engine, in the network namespace of the calling thread: the default bridge, forwarding and the
+ * Open the networks of an engine, in the network namespace of the calling thread: the bridges, forwarding and the
  * nftables table are there when this resolves. Sandboxes of before are as they were; see `reconcile`.
  *
- * @throws EngineError `invalid_argument` for a bad bridge name or `bip`, `failed_precondition` when the bridge or the
+ * @throws EngineError `invalid_argument` for a bad bridge name or `bip`, `failed_precondition` when a bridge or the
  *   table can't be made
  */
 export async function openNetworks(options: NetworksOptions): Promise<Networks> {
@@ -32,8 +39,19 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const pool = undo.use(new NetnsPool(options.log));
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
-  const networks = await loadDefaultNetworks(options, route);
-  const engine = new EngineNetworks({ options, route, firewall, pool, files, endpoints, networks });
+  const { bridge, host, none, users } = await loadNetworks(options, route);
+  const bridges = new Map([bridge, ...users].map((network) => [network.name, network]));
+  const engine = new EngineNetworks({
+    options,
+    route,
+    firewall,
+    pool,
+    files,
+    endpoints,
+    bridges,
+    host,
+    none,
+  });
   engine.start();
   undo.move();
   return engine;
@@ -46,77 +64,86 @@ interface Parts {
   readonly pool: NetnsPool;
   readonly files: SandboxFiles;
   readonly endpoints: Endpoints;
-  readonly networks: DefaultNetworks;
+  /** By name. */
+  readonly bridges: Map<string, BridgeNetwork>;
+  readonly host: NetworkRecord;
+  readonly none: NetworkRecord;
+}
+
+/** An endpoint of a sandbox in the making, with its network. */
+interface Placed {
+  readonly network: BridgeNetwork;
+  readonly endpoint: EndpointRecord;
 }
 
 class EngineNetworks implements Networks {
-  readonly #options: NetworksOptions;
-  readonly #route: RouteSocket;
-  readonly #firewall: Firewall;
-  readonly #pool: NetnsPool;
-  readonly #files: SandboxFiles;
-  readonly #endpoints: Endpoints;
-  readonly #networks: DefaultNetworks;
-  #bridgeIndex = 0;
+  readonly #parts: Parts;
+  /** Of the kernel's bridges, by network id. */
+  readonly #indexes = new Map<string, number>();
+  #changing: Promise<unknown> = Promise.resolve();
 
   constructor(parts: Parts) {
-    this.#options = parts.options;
-    this.#route = parts.route;
-    this.#firewall = parts.firewall;
-    this.#pool = parts.pool;
-    this.#files = parts.files;
-    this.#endpoints = parts.endpoints;
-    this.#networks = parts.networks;
+    this.#parts = parts;
   }
 
-  /** Put the bridge, with the interfaces that belong on it, forwarding and the firewall in place. */
+  /** Put the bridges, with the interfaces that belong on them, forwarding and the firewall in place. */
   start(): void {
-    const { bridge: name, log } = this.#options;
-    const { mac, subnet, gateway } = this.#networks.bridge;
-    this.#bridgeIndex = ensureBridge(this.#route, { name, mac, subnet, gateway, mtu: MTU });
+    const { route, bridges, endpoints, options } = this.#parts;
+    for (const network of bridges.values()) {
+      const index = this.#raise(network);
+      const belonging = new Set(endpoints.ofNetwork(network.id).map(({ link }) => link));
+      for (const { name, master } of route.links())
+        if (belonging.has(name) && master !== index) reattach(route, name, index);
+    }
+    this.#rebuildFirewall();
+    const subnet = formatSubnet(this.#default.subnet);
+    options.log.info({ bridge: options.bridge, subnet, networks: bridges.size }, "bridges are up");
+  }
 
-    const links = this.#route.links();
-    const belonging = new Set(this.#endpoints.all().map(({ link }) => link));
-    for (const { name, master } of links)
-      if (belonging.has(name) && master !== this.#bridgeIndex) reattach(this.#route, name, this.#bridgeIndex);
+  get #default(): BridgeNetwork {
+    return this.#bridgeNamed("bridge");
+  }
 
+  #bridgeNamed(name: string): BridgeNetwork {
+    const network = this.#parts.bridges.get(name);
+    if (!network) throw new EngineError("not_found", `network ${name} not found`);
+    return network;
+  }
+
+  #raise({ id, link: name, mac, subnet, gateway, mtu }: BridgeNetwork): number {
+    const index = ensureBridge(this.#parts.route, { name, mac, subnet, gateway, mtu });
+    this.#indexes.set(id, index);
+    return index;
+  }
+
+  #rebuildFirewall(): void {
+    const { route, firewall, bridges } = this.#parts;
+    const links = route.links();
     // What kept the host from being a router before us must still hold between the interfaces it had then.
     const hardware = links.filter(({ kind, index }) => kind === undefined && index !== 1);
-    const guardedLinks = enableForwarding()
-      ? this.#firewall.guardedLinks()
-      : hardware.map((link) => link.name);
-    this.#firewall.rebuild({
-      bridges: [{ bridge: name, subnet }],
-      foreignBridges: dockerBridges(links, [name]),
+    const guardedLinks = enableForwarding() ? firewall.guardedLinks() : hardware.map((link) => link.name);
+    const own = [...bridges.values()];
+    firewall.rebuild({
+      bridges: own.map(({ link, subnet, icc, masquerade, internal }) => ({
+        ...{ bridge: link, subnet, icc, masquerade, internal },
+      })),
+      foreignBridges: dockerBridges(
+        links,
+        own.map(({ link }) => link),
+      ),
       guardedLinks,
     });
-    log.info({ bridge: name, subnet: formatSubnet(subnet) }, "default bridge is up");
   }
 
   list(): NetworkFacts[] {
-    const { bridge, host, none } = this.#networks;
-    const common = {
-      scope: "local",
-      internal: false,
-      attachable: false,
-      enableIpv6: false,
-      labels: {},
-    } as const;
-    const containers = this.#endpoints
-      .ofNetwork(bridge.id)
-      .map(
-        ({ containerId, endpointId, mac, address, prefixLength }) =>
-          [containerId, { endpointId, macAddress: mac, ipv4Address: `${address}/${prefixLength}` }] as const,
-      );
-    const plain = { ...common, ipam: [], options: {}, containers: {} };
+    const { bridges, endpoints, host, none } = this.#parts;
+    const plain = {
+      scope: "local" as const,
+      ...{ internal: false, attachable: false, enableIpv6: false, labels: {} },
+      ...{ ipam: [], options: {}, containers: {} },
+    };
     return [
-      {
-        ...common,
-        ...{ id: bridge.id, name: bridge.name, driver: "bridge", created: bridge.created },
-        ipam: [{ subnet: formatSubnet(bridge.subnet), gateway: formatIpv4(bridge.gateway) }],
-        options: defaultBridgeOptions(this.#options.bridge, MTU),
-        containers: Object.fromEntries(containers),
-      },
+      ...[...bridges.values()].map((network) => networkFacts(network, endpoints.ofNetwork(network.id))),
       { ...plain, id: host.id, name: "host", driver: "host", created: host.created },
       { ...plain, id: none.id, name: "none", driver: "null", created: none.created },
     ];
@@ -124,7 +151,7 @@ class EngineNetworks implements Networks {
 
   inspect(nameOrId: string): NetworkFacts {
     const all = this.list();
-    const exact = all.find(({ id, name }) => id === nameOrId || name === nameOrId);
+    const exact = all.find(({ id }) => id === nameOrId) ?? all.find(({ name }) => name === nameOrId);
     if (exact) return exact;
     const [found, another] = nameOrId === "" ? [] : all.filter(({ id }) => id.startsWith(nameOrId));
     if (another)
@@ -133,120 +160,309 @@ class EngineNetworks implements Networks {
     return found;
   }
 
-  async createSandbox(request: SandboxRequest): Promise<Sandbox> {
-    const { sandboxId, containerId, mode, mac } = request;
-    if (!/^[\w][\w.-]*$/.test(sandboxId))
-      throw new EngineError("invalid_argument", `invalid sandbox id: ${sandboxId}`);
-    if (mode === "none") {
-      this.#build(sandboxId);
-      return this.#describe(request);
-    }
-    this.#ensure();
-    const endpoint = await this.#endpoints.create(this.#networks.bridge, { sandboxId, containerId, mac });
-    try {
-      this.#build(sandboxId, endpoint);
-    } catch (error) {
-      await this.#endpoints.remove([endpoint]);
-      throw error;
-    }
-    return this.#describe(request, endpoint);
+  create(request: CreateNetwork): Promise<NetworkFacts> {
+    return this.#oneAtATime(async () => {
+      const { route, bridges, options } = this.#parts;
+      const { name } = request;
+      if (bridges.has(name) || PREDEFINED.includes(name))
+        throw new EngineError("conflict", `network with name ${name} already exists`);
+      const record = planNetwork(request, this.#subnetsInUse(), newMac());
+      const network = bridgeNetwork(name, record, { link: "", options: {} });
+      if (route.link(network.link) || [...bridges.values()].some(({ link }) => link === network.link)) {
+        throw new EngineError(
+          "permission_denied",
+          `cannot create network ${network.id} (${network.link}): conflicts with an existing interface`,
+        );
+      }
+      const { networks } = networkRecords(options.store);
+      // Recorded first: what a daemon that is killed here has made is found by its record.
+      await options.store.commit([networks.put(name, record)], [networks.absent(name)]);
+      bridges.set(name, network);
+      try {
+        this.#raise(network);
+        this.#rebuildFirewall();
+      } catch (error) {
+        await this.#forget(network);
+        throw error;
+      }
+      return networkFacts(network, []);
+    });
   }
 
-  endpoint(sandboxId: string): Endpoint | undefined {
-    const [endpoint] = this.#endpoints.ofSandbox(sandboxId);
-    return endpoint && endpointFacts(endpoint);
+  remove(nameOrId: string): Promise<NetworkFacts> {
+    return this.#oneAtATime(async () => {
+      const { endpoints } = this.#parts;
+      const facts = this.inspect(nameOrId);
+      if (PREDEFINED.includes(facts.name)) {
+        throw new EngineError(
+          "permission_denied",
+          `${facts.name} is a pre-defined network and cannot be removed`,
+        );
+      }
+      const network = this.#bridgeNamed(facts.name);
+      if (endpoints.ofNetwork(network.id).length > 0) {
+        throw new EngineError(
+          "permission_denied",
+          `error while removing network: network ${network.name} id ${network.id} has active endpoints`,
+        );
+      }
+      await this.#forget(network);
+      return facts;
+    });
+  }
+
+  /** Take a network away: the firewall's part first, its record last. */
+  async #forget(network: BridgeNetwork): Promise<void> {
+    const { route, bridges, endpoints, options } = this.#parts;
+    const { networks } = networkRecords(options.store);
+    bridges.delete(network.name);
+    this.#rebuildFirewall();
+    this.#parts.firewall.withdraw(network.link);
+    this.#indexes.delete(network.id);
+    endpoints.forget(network.id);
+    if (route.link(network.link)) route.run(deleteLink(network.link));
+    await options.store.commit([networks.delete(network.name)]);
+  }
+
+  #subnetsInUse() {
+    return [
+      ...subnetsInUse(this.#parts.route),
+      ...[...this.#parts.bridges.values()].map(({ subnet }) => subnet),
+    ];
+  }
+
+  /** Two networks in the making must not choose the same subnet. */
+  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#changing.then(work);
+    this.#changing = result.catch(() => {});
+    return result;
+  }
+
+  async createSandbox(request: SandboxRequest): Promise<Sandbox> {
+    const { sandboxId, containerId, attachments } = request;
+    if (!/^[\w][\w.-]*$/.test(sandboxId))
+      throw new EngineError("invalid_argument", `invalid sandbox id: ${sandboxId}`);
+    if (attachments.length > 0) this.#ensure();
+    const placed: Placed[] = [];
+    try {
+      for (const [position, attachment] of attachments.entries())
+        placed.push(await this.#place({ sandboxId, containerId }, attachment, `eth${position}`));
+      this.#build(sandboxId, placed);
+    } catch (error) {
+      await this.#parts.endpoints.remove(placed.map(({ endpoint }) => endpoint));
+      throw error;
+    }
+    return this.#describe(request, placed);
+  }
+
+  endpoints(sandboxId: string): Endpoint[] {
+    return this.#placedOf(sandboxId).map(endpointFacts);
+  }
+
+  async connect(
+    { sandboxId, containerId }: Pick<SandboxRequest, "sandboxId" | "containerId">,
+    attachment: Attachment,
+  ): Promise<Endpoint> {
+    this.#ensure();
+    const present = this.#placedOf(sandboxId);
+    const placed = await this.#place({ sandboxId, containerId }, attachment, freeInterface(present));
+    try {
+      const takesRoute = !placed.network.internal && present.every(({ network }) => network.internal);
+      this.#parts.files.within(sandboxId, (netns) => this.#plug(netns, placed, takesRoute));
+    } catch (error) {
+      await this.#parts.endpoints.remove([placed.endpoint]);
+      throw error;
+    }
+    return endpointFacts(placed);
+  }
+
+  async disconnect(sandboxId: string, networkId: string): Promise<void> {
+    const { route, endpoints, files } = this.#parts;
+    const present = this.#placedOf(sandboxId);
+    const gone = present.find(({ network }) => network.id === networkId);
+    if (!gone) throw new EngineError("not_found", `sandbox ${sandboxId} is not on network ${networkId}`);
+    detach(route, gone.endpoint.link);
+    await endpoints.remove([gone.endpoint]);
+    // Its default route went with it; another network of the sandbox's takes over.
+    const rest = present.filter((one) => one !== gone && !one.network.internal);
+    const routed = present.find(({ network }) => !network.internal);
+    const [next] = rest;
+    if (routed !== gone || !next) return;
+    files.within(sandboxId, (netns) =>
+      routeBy(netns.route, interfaceOf(next.endpoint), next.network.gateway),
+    );
   }
 
   async releaseSandbox(sandboxId: string): Promise<void> {
+    const { files, endpoints } = this.#parts;
     // The interfaces go with the namespace; their names and addresses are not soon used again.
-    this.#files.unpin(sandboxId);
-    await this.#endpoints.remove(this.#endpoints.ofSandbox(sandboxId));
+    files.unpin(sandboxId);
+    await endpoints.remove(endpoints.ofSandbox(sandboxId));
   }
 
   async reconcile(liveSandboxIds: readonly string[]): Promise<void> {
     const live = new Set(liveSandboxIds);
-    const { bridge, log } = this.#options;
-    const pinned = this.#files.list();
-    for (const sandboxId of pinned) if (!live.has(sandboxId)) this.#files.unpin(sandboxId);
+    const { route, files, endpoints, bridges } = this.#parts;
+    const { bridge, log } = this.#parts.options;
+    const pinned = files.list();
+    for (const sandboxId of pinned) if (!live.has(sandboxId)) files.unpin(sandboxId);
 
-    const endpoints = this.#endpoints.all();
-    const dead = endpoints.filter(({ sandboxId }) => !live.has(sandboxId));
-    const kept = new Set(endpoints.filter(({ sandboxId }) => live.has(sandboxId)).map(({ link }) => link));
+    const networkIds = new Set([...bridges.values()].map(({ id }) => id));
+    const all = endpoints.all();
+    const isLive = ({ sandboxId, networkId }: EndpointRecord) =>
+      live.has(sandboxId) && networkIds.has(networkId);
+    const dead = all.filter((endpoint) => !isLive(endpoint));
+    const kept = new Set(all.filter(isLive).map(({ link }) => link));
     // A process may still be in the namespace of a dead sandbox: its interface must not keep the address in use.
-    for (const { link } of dead) detach(this.#route, link);
-    for (const { name, kind, master } of this.#route.links())
-      if (kind === "veth" && master === this.#bridgeIndex && !kept.has(name)) detach(this.#route, name);
-    await this.#endpoints.remove(dead);
+    for (const { link } of dead) detach(route, link);
+    const own = new Set(this.#indexes.values());
+    for (const { name, kind, master } of route.links())
+      if (kind === "veth" && own.has(master ?? 0) && !kept.has(name)) detach(route, name);
+    await endpoints.remove(dead);
     for (const sandboxId of live)
       if (!pinned.includes(sandboxId)) log.warn({ sandboxId }, "a live sandbox has no network namespace");
     log.info({ bridge, live: live.size, removed: dead.length }, "networks reconciled");
   }
 
   async close(): Promise<void> {
-    this.#pool[Symbol.dispose]();
-    this.#firewall[Symbol.dispose]();
-    this.#route[Symbol.dispose]();
+    const { pool, firewall, route } = this.#parts;
+    pool[Symbol.dispose]();
+    firewall[Symbol.dispose]();
+    route[Symbol.dispose]();
   }
 
   async uninstall(): Promise<void> {
     await this.reconcile([]);
-    const { bridge } = this.#options;
-    this.#firewall.remove([bridge]);
-    if (this.#route.link(bridge)) this.#route.run(deleteLink(bridge));
+    const { route, firewall, bridges } = this.#parts;
+    const links = [...bridges.values()].map(({ link }) => link);
+    firewall.remove(links);
+    for (const link of links) if (route.link(link)) route.run(deleteLink(link));
     await this.close();
   }
 
   /** Others can take away what we stand on: a bridge deleted by hand, a firewall that was flushed. */
   #ensure(): void {
-    const { bridge, log } = this.#options;
-    const hasBridge = this.#route.link(bridge)?.index === this.#bridgeIndex;
-    if (hasBridge && this.#firewall.isInPlace()) return;
-    log.warn({ bridge, hasBridge }, "bridge or firewall rules were gone, they are made anew");
+    const { route, firewall, bridges, options } = this.#parts;
+    const missing = [...bridges.values()].filter(
+      ({ id, link }) => route.link(link)?.index !== this.#indexes.get(id),
+    );
+    if (missing.length === 0 && firewall.isInPlace()) return;
+    const names = missing.map(({ name }) => name);
+    options.log.warn({ networks: names }, "bridges or firewall rules were gone, they are made anew");
     this.start();
   }
 
+  async #place(
+    sandbox: Pick<SandboxRequest, "sandboxId" | "containerId">,
+    { network: name, ipAddress, mac }: Attachment,
+    interfaceName: string,
+  ): Promise<Placed> {
+    const facts = this.inspect(name);
+    if (facts.driver !== "bridge")
+      throw new EngineError(
+        "invalid_argument",
+        `network ${name} of driver ${facts.driver} has no interfaces`,
+      );
+    const network = this.#bridgeNamed(facts.name);
+    const address = ipAddress === undefined ? undefined : wantedAddress(network, ipAddress);
+    const endpoint = await this.#parts.endpoints.create(network, { ...sandbox, mac, address, interfaceName });
+    return { network, endpoint };
+  }
+
+  #placedOf(sandboxId: string): Placed[] {
+    const byId = new Map([...this.#parts.bridges.values()].map((network) => [network.id, network]));
+    return this.#parts.endpoints
+      .ofSandbox(sandboxId)
+      .flatMap((endpoint) => {
+        const network = byId.get(endpoint.networkId);
+        return network ? [{ network, endpoint }] : [];
+      })
+      .sort((a, b) => interfaceNumber(a.endpoint) - interfaceNumber(b.endpoint));
+  }
+
   /** The kernel's part of a sandbox, in one go; on failure nothing is left. */
-  #build(sandboxId: string, endpoint?: EndpointRecord): void {
-    using netns = this.#pool.take();
+  #build(sandboxId: string, placed: readonly Placed[]): void {
+    const { pool, files, route } = this.#parts;
+    using netns = pool.take();
     try {
-      this.#files.pin(netns, sandboxId);
+      files.pin(netns, sandboxId);
     } catch (error) {
       if (isErrno(error, "EEXIST"))
         throw new EngineError("already_exists", `sandbox ${sandboxId} already exists`, { cause: error });
       throw error;
     }
     using undo = new DisposableStack();
-    undo.defer(() => this.#files.unpin(sandboxId));
-    if (endpoint) {
-      const { link, mac } = endpoint;
-      const { subnet, gateway } = this.#networks.bridge;
-      attach(this.#route, {
-        ...{ link, mac, mtu: MTU, name: INTERFACE },
-        ...{ bridgeIndex: this.#bridgeIndex, netns: netns.fd },
-      });
-      undo.defer(() => detach(this.#route, link));
-      const address = parseIpv4(endpoint.address);
-      if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
-      configureInterface(netns, { name: INTERFACE, address, subnet, gateway });
+    undo.defer(() => files.unpin(sandboxId));
+    const routed = placed.find(({ network }) => !network.internal);
+    for (const one of placed) {
+      undo.defer(() => detach(route, one.endpoint.link));
+      this.#plug(netns, one, one === routed);
     }
     undo.move();
   }
 
-  #describe({ sandboxId, hostname, aliases, dns }: SandboxRequest, endpoint?: EndpointRecord): Sandbox {
+  /** Make an endpoint's interface in its sandbox. On failure it isn't there. */
+  #plug(netns: Pick<Netns, "fd" | "route">, { network, endpoint }: Placed, takesRoute: boolean): void {
+    const { route } = this.#parts;
+    const { link, mac } = endpoint;
+    const { subnet, gateway, mtu, icc, id } = network;
+    const name = interfaceOf(endpoint);
+    const address = parseIpv4(endpoint.address);
+    if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
+    attach(route, {
+      ...{ link, mac, mtu, name, isolated: !icc },
+      ...{ bridgeIndex: this.#indexes.get(id) ?? 0, netns: netns.fd },
+    });
+    try {
+      configureInterface(netns.route, { name, address, subnet, gateway: takesRoute ? gateway : undefined });
+    } catch (error) {
+      detach(route, link);
+      throw error;
+    }
+  }
+
+  #describe({ sandboxId, hostname, aliases, dns }: SandboxRequest, placed: readonly Placed[]): Sandbox {
     const names = [hostname, ...aliases];
     return {
-      netnsPath: this.#files.path(sandboxId),
-      ...(endpoint && { endpoint: endpointFacts(endpoint) }),
-      hosts: hostsFile(endpoint ? [{ address: endpoint.address, names }] : []),
+      netnsPath: this.#parts.files.path(sandboxId),
+      endpoints: placed.map(endpointFacts),
+      hosts: hostsFile(placed.map(({ endpoint }) => ({ address: endpoint.address, names }))),
       resolvConf: formatResolvConf(containerResolvConf(readHostResolvConf(), dns)),
     };
   }
 }
 
-function endpointFacts(endpoint: EndpointRecord): Endpoint {
+function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
+  const address = parseIpv4(text);
+  if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv4 address: ${text}`);
+  if (contains(network.subnet, address)) return address;
+  throw new EngineError(
+    "invalid_argument",
+    `invalid config for network ${network.name}: no configured subnet or ip-range contain the IP address ${text}`,
+  );
+}
+
+function interfaceOf({ interfaceName = "eth0" }: EndpointRecord): string {
+  return interfaceName;
+}
+
+function interfaceNumber(endpoint: EndpointRecord): number {
+  return Number(interfaceOf(endpoint).slice("eth".length));
+}
+
+/** The first `ethN` that no endpoint has. */
+function freeInterface(present: readonly Placed[]): string {
+  const used = new Set(present.map(({ endpoint }) => interfaceNumber(endpoint)));
+  let number = 0;
+  while (used.has(number)) number++;
+  return `eth${number}`;
+}
+
+function endpointFacts({ network, endpoint }: Placed): Endpoint {
   const { networkId, endpointId, address, prefixLength, gateway, mac } = endpoint;
   return {
-    ...{ networkId, endpointId, gateway },
+    ...{ networkId, endpointId, networkName: network.name, interfaceName: interfaceOf(endpoint) },
+    gateway: network.internal ? "" : gateway,
     ...{ ipAddress: address, prefixLen: prefixLength, macAddress: mac },
   };
 }

@@ -14,6 +14,19 @@ export interface NetworkRecord {
     readonly gateway: string;
     readonly mac: string;
   };
+  /** What only networks of users have. */
+  readonly user?: {
+    /** Name of the kernel's bridge. */
+    readonly link: string;
+    /** Part of the subnet that containers get their addresses from. */
+    readonly ipRange?: string;
+    /** Addresses that others use, by their names. */
+    readonly auxiliary: Readonly<Record<string, string>>;
+    readonly internal: boolean;
+    readonly attachable: boolean;
+    readonly options: Readonly<Record<string, string>>;
+    readonly labels: Readonly<Record<string, string>>;
+  };
 }
 
 /** An address in use and the interface that has it; key: `<network id>/<address>`, so that it can't be given twice. */
@@ -28,6 +41,8 @@ export interface EndpointRecord {
   readonly mac: string;
   /** The host's end of the veth pair. */
   readonly link: string;
+  /** The other one; `eth0` in records of old. */
+  readonly interfaceName?: string;
 }
 
 export interface NetworkRecords {

@@ -18,6 +18,11 @@ import { ipv4Bytes, type Subnet, subnetMask } from "./ipv4.ts";
 export interface BridgeRules {
   readonly bridge: string;
   readonly subnet: Subnet;
+  /** What is on it may reach the others on it; ports isolated from each other see to the same below IP. */
+  readonly icc: boolean;
+  readonly masquerade: boolean;
+  /** Reaches nothing outside. */
+  readonly internal: boolean;
 }
 
 export interface Ruleset {
@@ -84,18 +89,27 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
   };
   const forward: Statement[] = [
     [...inSet("oifname", BRIDGES_SET), ...isReply, accept],
-    ...bridges.map(({ bridge }) => [...isLink("iifname", bridge), ...isLink("oifname", bridge), accept]),
+    ...bridges.map(({ bridge, icc }) => [
+      ...isLink("iifname", bridge),
+      ...isLink("oifname", bridge),
+      icc ? accept : drop,
+    ]),
+    ...bridges
+      .filter(({ internal }) => internal)
+      .map(({ bridge }): Statement => [...isLink("iifname", bridge), drop]),
     [...inSet("oifname", BRIDGES_SET), drop],
     [...inSet("iifname", BRIDGES_SET), ...inSet("oifname", FOREIGN_BRIDGES_SET), drop],
     [...inSet("iifname", GUARDED_LINKS_SET), ...inSet("oifname", GUARDED_LINKS_SET), drop],
   ];
-  const postrouting = bridges.map(
-    ({ bridge, subnet }): Statement => [
-      ...fromSubnet(subnet),
-      ...isLink("oifname", bridge, false),
-      { is: "masquerade" },
-    ],
-  );
+  const postrouting = bridges
+    .filter(({ masquerade, internal }) => masquerade && !internal)
+    .map(
+      ({ bridge, subnet }): Statement => [
+        ...fromSubnet(subnet),
+        ...isLink("oifname", bridge, false),
+        { is: "masquerade" },
+      ],
+    );
   return [
     ...removeTable(table),
     addTable(table),

@@ -25,7 +25,12 @@ export interface NetworkFacts {
   readonly internal: boolean;
   readonly attachable: boolean;
   readonly enableIpv6: boolean;
-  readonly ipam: ReadonlyArray<{ readonly subnet: string; readonly gateway: string }>;
+  readonly ipam: ReadonlyArray<{
+    readonly subnet: string;
+    readonly gateway: string;
+    readonly ipRange?: string;
+    readonly auxiliary?: Readonly<Record<string, string>>;
+  }>;
   /** The driver's, with Docker's names. */
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
@@ -35,21 +40,50 @@ export interface NetworkFacts {
   >;
 }
 
+/** A network to be made; addresses are empty where they are for the engine to choose. */
+export interface CreateNetwork {
+  readonly name: string;
+  readonly ipam: {
+    /** `172.30.0.0/16` */
+    readonly subnet: string;
+    readonly ipRange: string;
+    readonly gateway: string;
+    readonly auxiliary: Readonly<Record<string, string>>;
+  };
+  readonly internal: boolean;
+  readonly attachable: boolean;
+  /** The bridge driver's, with Docker's names. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** A network that a sandbox is to be on. */
+export interface Attachment {
+  /** Name or id. */
+  readonly network: string;
+  /** One of its addresses; the next free one when left out. */
+  readonly ipAddress?: string;
+  /** `02:42:ac:11:00:02`; made from the address when left out. */
+  readonly mac?: string;
+}
+
 export interface SandboxRequest {
   /** A file name, unique among the sandboxes. */
   readonly sandboxId: string;
   readonly containerId: string;
-  readonly mode: "bridge" | "none";
+  /** In the order of its interfaces, `eth0` first; none: it has `lo` only. */
+  readonly attachments: readonly Attachment[];
   readonly hostname: string;
   /** Further names in the hosts file. */
   readonly aliases: readonly string[];
-  /** `02:42:ac:11:00:02`; made from the address when left out. */
-  readonly mac?: string;
   readonly dns?: DnsSettings;
 }
 
 export interface Endpoint {
   readonly networkId: string;
+  readonly networkName: string;
+  /** `eth0` */
+  readonly interfaceName: string;
   readonly endpointId: string;
   readonly ipAddress: string;
   readonly prefixLen: number;
@@ -60,8 +94,8 @@ export interface Endpoint {
 export interface Sandbox {
   /** A file to be joined as a network namespace. */
   readonly netnsPath: string;
-  /** Missing for mode `none`. */
-  readonly endpoint?: Endpoint;
+  /** One for each attachment. */
+  readonly endpoints: readonly Endpoint[];
   /** Text of the container's /etc/hosts and /etc/resolv.conf. */
   readonly hosts: string;
   readonly resolvConf: string;
@@ -76,13 +110,33 @@ export interface Networks {
    */
   inspect(nameOrId: string): NetworkFacts;
   /**
-   * Make a network namespace, with an interface `eth0` in mode `bridge`. On failure nothing is left.
+   * Make a bridge network.
    *
-   * @throws EngineError `already_exists` for a sandbox id in use, `resource_exhausted` when no address is free
+   * @throws EngineError in Docker's words: `conflict` for a name that is taken, `invalid_argument` for addresses and options that make no
+   *   sense, `permission_denied` for a subnet in use
+   */
+  create(request: CreateNetwork): Promise<NetworkFacts>;
+  /**
+   * Remove a network of a user's.
+   *
+   * @throws EngineError `not_found`, `permission_denied` for a predefined one or one in use
+   */
+  remove(nameOrId: string): Promise<NetworkFacts>;
+  /**
+   * Make a network namespace with an interface for each attachment. On failure nothing is left.
+   *
+   * @throws EngineError `already_exists` for a sandbox id in use, `resource_exhausted` when no address is free, `not_found`
    */
   createSandbox(request: SandboxRequest): Promise<Sandbox>;
-  /** What `createSandbox` said of the endpoint, also after a restart. */
-  endpoint(sandboxId: string): Endpoint | undefined;
+  /** Put a sandbox that there is on one more network. */
+  connect(
+    sandbox: Pick<SandboxRequest, "sandboxId" | "containerId">,
+    attachment: Attachment,
+  ): Promise<Endpoint>;
+  /** Take a sandbox off a network. */
+  disconnect(sandboxId: string, networkId: string): Promise<void>;
+  /** What is known of a sandbox's endpoints, also after a restart. */
+  endpoints(sandboxId: string): Endpoint[];
   /** Remove a sandbox, its interfaces and its address; one that is not there is no error. */
   releaseSandbox(sandboxId: string): Promise<void>;
   /** Remove every sandbox but these, whole or half-made: after a restart. The others are put back on the bridge if they came off. */

@@ -12,7 +12,7 @@ import {
   setLink,
 } from "@longshore/netlink";
 import { openStore, type Store } from "@longshore/store";
-import { type Networks, type NetworksOptions, openNetworks } from "../src/index.ts";
+import { type CreateNetwork, type Networks, type NetworksOptions, openNetworks } from "../src/index.ts";
 import { createNetns, inNetns } from "../src/netns.ts";
 
 export const BRIDGE = "lab0";
@@ -52,7 +52,21 @@ export function openLab(): Lab {
 /** A request for a sandbox of this id. */
 export function sandboxRequest(sandboxId: string) {
   const containerId = `container-${sandboxId}`;
-  return { sandboxId, containerId, mode: "bridge", hostname: sandboxId, aliases: [] } as const;
+  return {
+    sandboxId,
+    containerId,
+    attachments: [{ network: "bridge" }],
+    hostname: sandboxId,
+    aliases: [],
+  } as const;
+}
+
+/** A request for a network. */
+export function createRequest(name: string, ipam: Partial<CreateNetwork["ipam"]> = {}): CreateNetwork {
+  return {
+    ...{ name, internal: false, attachable: false, options: {}, labels: {} },
+    ipam: { subnet: "", ipRange: "", gateway: "", auxiliary: {}, ...ipam },
+  };
 }
 
 /** Run synchronous `work` in the network namespace at a path. */

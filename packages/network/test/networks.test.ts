@@ -11,9 +11,11 @@ import {
   NftablesSocket,
   setLink,
 } from "@longshore/netlink";
+import type { CreateNetwork } from "../src/index.ts";
 import {
   ask,
   BRIDGE,
+  createRequest,
   inSandbox,
   type Lab,
   openLab,
@@ -79,12 +81,12 @@ function defineTests(): void {
     const networks = await lab.open();
     const one = await networks.createSandbox(sandboxRequest("one"));
     const two = await networks.createSandbox({ ...sandboxRequest("two"), aliases: ["second"] });
-    expect(one.endpoint).toMatchObject({
+    expect(one.endpoints[0]).toMatchObject({
       ...{ ipAddress: "172.17.0.2", prefixLen: 16, gateway: "172.17.0.1" },
       ...{ macAddress: "02:42:ac:11:00:02", networkId: networks.inspect("bridge").id },
     });
     expect(two.hosts).toEndWith("172.17.0.3\ttwo second\n");
-    expect(networks.endpoint("two")).toEqual(two.endpoint);
+    expect(networks.endpoints("two")).toEqual([...two.endpoints]);
     expect(networks.inspect("bridge").containers["container-one"]?.ipv4Address).toBe("172.17.0.2/16");
 
     using inOne = inSandbox(one.netnsPath, () => serveAddress("0.0.0.0", 80));
@@ -97,20 +99,139 @@ function defineTests(): void {
     expect(await outside.run(() => ask("172.17.0.2", 80, 300))).toBeUndefined();
   });
 
-  test("createSandbox() in mode none has lo and nothing else", async () => {
+  test("createSandbox() without attachments has lo and nothing else", async () => {
     await using lab = openLab();
     const networks = await lab.open();
-    const { netnsPath, endpoint, hosts } = await networks.createSandbox({
+    const { netnsPath, endpoints, hosts } = await networks.createSandbox({
       ...sandboxRequest("lonely"),
-      mode: "none",
+      attachments: [],
     });
-    expect(endpoint).toBeUndefined();
+    expect(endpoints).toEqual([]);
     expect(hosts).not.toContain("lonely");
     const links = inSandbox(netnsPath, () => fs.readFileSync("/proc/thread-self/net/dev", "utf8"));
     expect(links.match(/\w+(?=:)/g)).toEqual(["lo"]);
     using server = inSandbox(netnsPath, () => serveAddress("127.0.0.1", 80));
     expect(server.port).toBe(80);
     expect(await inSandbox(netnsPath, () => ask("127.0.0.1", 80))).toBe("127.0.0.1");
+  });
+
+  test("create(): networks of users have their own bridges and don't reach each other", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const blue = await networks.create(
+      createRequest("blue", { subnet: "10.9.0.0/24", ipRange: "10.9.0.128/25" }),
+    );
+    const red = await networks.create(createRequest("red"));
+    expect(blue.ipam).toEqual([{ subnet: "10.9.0.0/24", gateway: "10.9.0.128", ipRange: "10.9.0.128/25" }]);
+    expect(red.ipam[0]?.subnet).toBe("172.18.0.0/16");
+    expect(lab.route.link(`br-${red.id.slice(0, 12)}`)).toMatchObject({ kind: "bridge", up: true });
+
+    const on = (id: string, ...names: string[]) =>
+      networks.createSandbox({ ...sandboxRequest(id), attachments: names.map((network) => ({ network })) });
+    const one = await on("one", "blue");
+    const two = await on("two", "blue");
+    const three = await on("three", "red");
+    const both = await on("both", "red", "blue");
+    expect(one.endpoints[0]?.ipAddress).toBe("10.9.0.129");
+    expect(both.endpoints.map(({ interfaceName }) => interfaceName)).toEqual(["eth0", "eth1"]);
+    using inOne = inSandbox(one.netnsPath, () => serveAddress("0.0.0.0", 80));
+    using inThree = inSandbox(three.netnsPath, () => serveAddress("0.0.0.0", 80));
+    using inOutside = outside.run(() => serveAddress("198.51.100.2", 80));
+    expect([inOne.port, inThree.port, inOutside.port]).toEqual([80, 80, 80]);
+    const address = (sandbox: typeof one) => sandbox.endpoints[0]?.ipAddress ?? "";
+    expect(await inSandbox(two.netnsPath, () => ask(address(one), 80))).toBe(address(two));
+    expect(await inSandbox(two.netnsPath, () => ask(address(three), 80, 300))).toBeUndefined();
+    expect(await inSandbox(three.netnsPath, () => ask("198.51.100.2", 80))).toBe("198.51.100.1");
+    expect(await inSandbox(both.netnsPath, () => ask(address(one), 80))).toBe(
+      both.endpoints[1]?.ipAddress ?? "",
+    );
+    expect(await inSandbox(both.netnsPath, () => ask(address(three), 80))).toBe(address(both));
+
+    // A daemon that comes after has them all.
+    await networks.close();
+    const again = await lab.open();
+    await again.reconcile(["one", "two", "three", "both"]);
+    expect(again.inspect("blue").containers["container-two"]?.ipv4Address).toBe("10.9.0.130/24");
+    expect(await inSandbox(two.netnsPath, () => ask(address(one), 80))).toBe(address(two));
+    await expect(again.remove("blue")).rejects.toThrow("has active endpoints");
+    for (const id of ["one", "two", "three", "both"]) await again.releaseSandbox(id);
+    await again.remove("blue");
+    await again.remove(red.id);
+    expect(lab.route.links().filter(({ name }) => name.startsWith("br-"))).toEqual([]);
+  });
+
+  test("internal networks reach nothing outside, and icc=false keeps neighbours apart", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    await networks.create({ ...createRequest("inner"), internal: true });
+    await networks.create({
+      ...createRequest("apart"),
+      options: { "com.docker.network.bridge.enable_icc": "false" },
+    });
+    const on = (id: string, network: string) =>
+      networks.createSandbox({ ...sandboxRequest(id), attachments: [{ network }] });
+    const [a, b, c, d] = [
+      await on("a", "inner"),
+      await on("b", "inner"),
+      await on("c", "apart"),
+      await on("d", "apart"),
+    ];
+    using servers = new DisposableStack();
+    for (const { netnsPath } of [a, c]) servers.use(inSandbox(netnsPath, () => serveAddress("0.0.0.0", 80)));
+    servers.use(outside.run(() => serveAddress("198.51.100.2", 80)));
+    const reach = (from: typeof a, to: string) => inSandbox(from.netnsPath, () => ask(to, 80, 300));
+    const addressOf = ({ endpoints }: typeof a) => endpoints[0]?.ipAddress ?? "";
+    expect(await reach(b, addressOf(a))).toBe(addressOf(b));
+    expect(await reach(b, "198.51.100.2")).toBeUndefined();
+    expect(await reach(d, addressOf(c))).toBeUndefined();
+    expect(await reach(d, "198.51.100.2")).toBe("198.51.100.1");
+    for (const id of ["a", "b", "c", "d"]) await networks.releaseSandbox(id);
+  });
+
+  test("connect() and disconnect() while it lives; the default route follows", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    await networks.create(createRequest("blue"));
+    using inOutside = outside.run(() => serveAddress("198.51.100.2", 80));
+    expect(inOutside.port).toBe(80);
+    const live = await networks.createSandbox(sandboxRequest("live"));
+    const { networkId } = live.endpoints[0] ?? { networkId: "" };
+    const added = await networks.connect(sandboxRequest("live"), {
+      network: "blue",
+      ipAddress: "172.18.0.77",
+    });
+    expect(added).toMatchObject({ interfaceName: "eth1", ipAddress: "172.18.0.77" });
+    await networks.disconnect("live", networkId);
+    expect(networks.endpoints("live").map(({ networkName }) => networkName)).toEqual(["blue"]);
+    expect(await inSandbox(live.netnsPath, () => ask("198.51.100.2", 80))).toBe("198.51.100.1");
+    await expect(networks.disconnect("live", networkId)).rejects.toThrow("is not on network");
+    const other = networks.createSandbox({
+      ...sandboxRequest("other"),
+      attachments: [{ network: "blue", ipAddress: "172.18.0.77" }],
+    });
+    await expect(other).rejects.toThrow("Address already in use");
+    await networks.releaseSandbox("live");
+  });
+
+  test("create() refuses what makes no sense, and makes nothing", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const before = networks.list();
+    const refused = async (message: string, request: Partial<CreateNetwork>, ipam = {}) =>
+      expect(networks.create({ ...createRequest("x", ipam), ...request })).rejects.toThrow(message);
+    await refused("network with name bridge already exists", { name: "bridge" });
+    await refused("invalid network name", { name: "a b" });
+    await refused("Pool overlaps", {}, { subnet: "172.17.4.0/24" });
+    await refused("it should be 10.1.0.0/16", {}, { subnet: "10.1.2.3/16" });
+    await refused("invalid gateway address", {}, { subnet: "10.1.0.0/16", gateway: "10.2.0.1" });
+    await refused("is not contained in the subnet", {}, { subnet: "10.1.0.0/16", ipRange: "10.2.0.0/24" });
+    await refused("network option nope is not supported", { options: { nope: "1" } });
+    await refused("invalid value for option", { options: { "com.docker.network.driver.mtu": "big" } });
+    expect(networks.list()).toEqual(before);
+    await expect(networks.remove("bridge")).rejects.toThrow("is a pre-defined network and cannot be removed");
   });
 
   test("releaseSandbox() leaves nothing, twice or half-made", async () => {
@@ -127,7 +248,7 @@ function defineTests(): void {
     expect(fs.readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(lab.stateDir);
     expect(networks.inspect("bridge").containers).toEqual({});
     const next = await networks.createSandbox(sandboxRequest("next"));
-    expect(next.endpoint?.ipAddress).not.toBe("172.17.0.2");
+    expect(next.endpoints[0]?.ipAddress).not.toBe("172.17.0.2");
   });
 
   test("createSandbox() 50 times at once gives 50 addresses", async () => {
@@ -135,7 +256,7 @@ function defineTests(): void {
     const networks = await lab.open();
     const ids = Array.from({ length: 50 }, (_, number) => `many-${number}`);
     const sandboxes = await Promise.all(ids.map((id) => networks.createSandbox(sandboxRequest(id))));
-    expect(new Set(sandboxes.map(({ endpoint }) => endpoint?.ipAddress)).size).toBe(50);
+    expect(new Set(sandboxes.map(({ endpoints }) => endpoints[0]?.ipAddress)).size).toBe(50);
     await Promise.all(ids.map((id) => networks.releaseSandbox(id)));
   });
 
@@ -163,7 +284,7 @@ function defineTests(): void {
       expect(Object.keys(networks.inspect("bridge").containers)).toEqual(["container-alive"]);
       expect(fs.readdirSync(path.join(lab.stateDir, "netns"))).toEqual(["alive"]);
       await until(() => newVeths(lab, before).length === 1);
-      expect(await ask(networks.endpoint("alive")?.ipAddress ?? "", 80)).toBe("172.17.0.1");
+      expect(await ask(networks.endpoints("alive")[0]?.ipAddress ?? "", 80)).toBe("172.17.0.1");
       await networks.close();
     }
   }, 60_000);

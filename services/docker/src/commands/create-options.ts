@@ -3,6 +3,7 @@ import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseCpus, parseMemory } from "../format/units.ts";
 import { HOST_OPTION_FLAGS, hostOptions } from "./host-options.ts";
+import { NETWORK_FLAGS, networkOptions } from "./network-options.ts";
 
 /** Flags of `create`, shared by `run`. */
 export const CREATE_FLAGS: readonly Flag[] = [
@@ -25,8 +26,6 @@ export const CREATE_FLAGS: readonly Flag[] = [
     check: (v) => void parseMemory(v),
   },
   { name: "name", kind: "string", help: "Assign a name to the container" },
-  { name: "net", kind: "string", value: "network", help: "Connect a container to a network" },
-  { name: "network", kind: "string", value: "network", help: "Connect a container to a network" },
   { name: "platform", kind: "string", help: "Set platform; the engine's own is the only one supported" },
   { name: "privileged", kind: "bool", help: "Give extended privileges to this container" },
   { name: "pull", kind: "string", help: 'Pull image before running ("always", "missing", "never")' },
@@ -46,16 +45,16 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: "workdir", short: "w", kind: "string", help: "Working directory inside the container" },
   { name: "domainname", kind: "string", help: "Container NIS domain name" },
   ...HOST_OPTION_FLAGS,
+  ...NETWORK_FLAGS,
 ];
 
 /** Flags of the original `create` and `run` that the engine can't do yet. */
 export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
   --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
-  --dns --dns-opt --dns-option --dns-search --expose --gpus --health-cmd --health-interval --health-retries --health-
-  start-interval --health-start-period --health-timeout --init --io-maxbandwidth --io-maxiops --ip --ip6 --isolation
-  --kernel-memory --label-file --link --link-local-ip --mac-address --memory-swappiness --mount --net-alias --network-
-  alias --no-healthcheck --oom-kill-disable --publish -p --publish-all -P --restart --storage-opt --use-api-socket
+  --expose --gpus --health-cmd --health-interval --health-retries --health-start-interval --health-start-period
+  --health-timeout --init --io-maxbandwidth --io-maxiops --ip6 --isolation --kernel-memory --label-file --link
+  --link-local-ip --memory-swappiness --mount --no-healthcheck --oom-kill-disable --publish -p --publish-all -P --restart --storage-opt --use-api-socket
   --userns --volume-driver --volumes-from`.split(/\s+/);
 
 /** The engine runs its own platform only. */
@@ -104,9 +103,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
   const attach = flags.list("attach").map((stream) => stream.toLowerCase());
   const interactive = flags.bool("interactive");
   const attachStdin = attach.includes("stdin") || interactive;
-  const network = flags.string("network") || flags.string("net");
-  if (network.includes("="))
-    throw new CliError(`--network ${network}: advanced syntax is not supported by this client yet`, 125);
+  const { mode, endpoints, host } = networkOptions(flags);
   return {
     Image: image,
     ...(command.length > 0 && { Cmd: command }),
@@ -127,15 +124,16 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
     ...(flags.has("stop-timeout") && { StopTimeout: Number(flags.string("stop-timeout")) }),
     HostConfig: {
       AutoRemove: flags.bool("rm"),
-      NetworkMode: network || "default",
+      NetworkMode: mode,
       Privileged: flags.bool("privileged"),
       ReadonlyRootfs: flags.bool("read-only"),
       Memory: flags.has("memory") ? parseMemory(flags.string("memory")) : 0,
       NanoCpus: flags.has("cpus") ? parseCpus(flags.string("cpus")) : 0,
       ConsoleSize: [0, 0],
       ...hostOptions(flags),
+      ...host,
     },
-    NetworkingConfig: { EndpointsConfig: {} },
+    NetworkingConfig: { EndpointsConfig: endpoints },
   };
 }
 

@@ -68,6 +68,18 @@ export const inspectImage: Command = {
   },
 };
 
+export const inspectNetwork: Command = {
+  ...inspect,
+  name: "docker network inspect",
+  usage: "[OPTIONS] NETWORK [NETWORK...]",
+  summary: "Display detailed information on one or more networks",
+  flags: [FORMAT],
+  unsupported: ["--scope", "--verbose", "-v"],
+  run({ client, flags, args }) {
+    return show(client, args, { kinds: ["network"], format: flags.string("format"), size: false });
+  },
+};
+
 interface ShowOptions {
   kinds: readonly Kind[];
   format: string;

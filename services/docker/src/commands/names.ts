@@ -41,6 +41,13 @@ const FILES: Readonly<Record<string, string>> = {
   "container prune": "prune",
   "image inspect": "inspect",
   "image prune": "prune",
+  "network connect": "network",
+  "network create": "network",
+  "network disconnect": "network",
+  "network inspect": "inspect",
+  "network ls": "network",
+  "network prune": "network",
+  "network rm": "network",
   "system df": "disk-usage",
 };
 
@@ -61,6 +68,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   "image rm": "rmi",
   "image save": "save",
   "image remove": "rmi",
+  "network list": "network ls",
+  "network remove": "network rm",
   "system info": "info",
 };
 
@@ -70,7 +79,7 @@ const CONTAINER_COMMANDS =
   );
 
 /** Management words, under which the commands may also be called. */
-export const GROUPS: readonly string[] = ["container", "image", "system"];
+export const GROUPS: readonly string[] = ["container", "image", "network", "system"];
 
 /** The command that the first words name, its file, and how many words that took. */
 export function findCommand(

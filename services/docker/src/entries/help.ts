@@ -12,6 +12,7 @@ import { commands as inspectCommands } from "./inspect.ts";
 import { commands as lifecycleCommands } from "./lifecycle.ts";
 import { commands as loginCommands } from "./login.ts";
 import { commands as logsCommands } from "./logs.ts";
+import { commands as networkCommands } from "./network.ts";
 import { commands as pruneCommands } from "./prune.ts";
 import { commands as psCommands } from "./ps.ts";
 import { commands as pullCommands } from "./pull.ts";
@@ -36,6 +37,7 @@ export const commands: Record<string, Command> = {
   ...pushCommands,
   ...loginCommands,
   ...searchCommands,
+  ...networkCommands,
   ...attachCommands,
   ...createCommands,
   ...execCommands,

@@ -1,5 +1,5 @@
 import type { Command } from "../command.ts";
-import { inspect, inspectContainer, inspectImage } from "../commands/inspect.ts";
+import { inspect, inspectContainer, inspectImage, inspectNetwork } from "../commands/inspect.ts";
 
 export { cli } from "../cli.ts";
 
@@ -7,4 +7,5 @@ export const commands: Record<string, Command> = {
   inspect,
   "container inspect": inspectContainer,
   "image inspect": inspectImage,
+  "network inspect": inspectNetwork,
 };

@@ -18,8 +18,6 @@ const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["POST", "/session", "building images"],
   ["POST", "/grpc", "building images"],
   ["GET", "/plugins", "plugins"],
-  ["POST", "/networks/*", "changing networks"],
-  ["DELETE", "/networks/*", "changing networks"],
   ["POST", "/volumes/*", "making volumes"],
   ["DELETE", "/volumes/*", "making volumes"],
 ];

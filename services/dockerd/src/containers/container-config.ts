@@ -200,7 +200,7 @@ export const containerConfigSchema = z.object({
 });
 export type ContainerConfig = z.output<typeof containerConfigSchema>;
 
-const endpoint = z.object({
+export const endpointSchema = z.object({
   IPAMConfig: z
     .object({ IPv4Address: string, IPv6Address: string, LinkLocalIPs: strings })
     .nullish()
@@ -210,14 +210,14 @@ const endpoint = z.object({
   MacAddress: string,
   DriverOpts: stringMap,
 });
-export type EndpointRequest = z.output<typeof endpoint>;
+export type EndpointRequest = z.output<typeof endpointSchema>;
 
 export const createRequestSchema = containerConfigSchema.extend({
   HostConfig: hostConfigSchema.nullish().transform((value) => value ?? hostConfigSchema.parse({})),
   NetworkingConfig: z
     .object({
       EndpointsConfig: z
-        .record(z.string(), endpoint.nullish())
+        .record(z.string(), endpointSchema.nullish())
         .nullish()
         .transform((value) => value ?? {}),
     })

@@ -1,6 +1,8 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
+import type { Endpoint } from "@longshore/network";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
+import type { NetworkRequest } from "./container-networks.ts";
 import type { ContainerStatus } from "./container-status.ts";
 import type { TaskExit } from "./exit-container.ts";
 import { Mutex } from "./mutex.ts";
@@ -20,16 +22,6 @@ export interface ContainerState {
   finishedAt: string;
 }
 
-/** Where a container is on its network. */
-export interface EndpointRecord {
-  networkId: string;
-  endpointId: string;
-  ipAddress: string;
-  prefixLen: number;
-  gateway: string;
-  macAddress: string;
-}
-
 /** A container as it is stored. */
 export interface ContainerRecord {
   id: string;
@@ -43,9 +35,8 @@ export interface ContainerRecord {
   /** As the client sent it, merged with the image's defaults. */
   config: ContainerConfig;
   hostConfig: HostConfig;
-  /** Names by which others on its network may reach it. */
-  aliases: string[];
-  macAddress: string;
+  /** Those that it is to be on, `eth0`'s first. */
+  networks: NetworkRequest[];
   /** The first word of the command, and the rest. */
   path: string;
   args: string[];
@@ -54,7 +45,8 @@ export interface ContainerRecord {
   /** How stdio of the running task is reached. */
   stdio: "longshore" | "fifo" | "";
   sandboxId: string;
-  endpoint: EndpointRecord | null;
+  /** Where it is on its networks while it runs. */
+  endpoints: Endpoint[];
 }
 
 /** A process's exit, as told to those who wait. */

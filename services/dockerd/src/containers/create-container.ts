@@ -15,13 +15,13 @@ import { parseSecurityOptions } from "../spec/security-options.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
+import { requestedNetworks } from "./container-networks.ts";
 import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 import { parseSignal } from "./signals.ts";
 
 const NAME_ATTEMPTS = 16;
-const NETWORK_MODES = ["", "default", "bridge", "none", "host"];
 
 /**
  * Make a container: its record, its directory and its snapshot.
@@ -43,6 +43,7 @@ export async function createContainer(
   refuseUnsupported(request);
   await engine.store.check();
   const hostConfig = checkHostConfig(engine, request.HostConfig);
+  const networks = requestedNetworks(engine, request, hostConfig);
   if (request.Image === "")
     throw new EngineError("invalid_argument", "no image specified: Config.Image is empty");
   const { image } = await engine.images.find(request.Image);
@@ -60,7 +61,6 @@ export async function createContainer(
     labels: { "containerd.io/gc.root": new Date().toISOString() },
   });
 
-  const endpoint = Object.values(request.NetworkingConfig.EndpointsConfig)[0];
   const container = new Container({
     id,
     name: reserved,
@@ -69,8 +69,7 @@ export async function createContainer(
     manifestDigest: image.manifestDigest,
     config,
     hostConfig,
-    aliases: endpoint?.Aliases ?? [],
-    macAddress: endpoint?.MacAddress || request.MacAddress,
+    networks,
     path: first,
     args,
     runtime: hostConfig.Runtime,
@@ -85,7 +84,7 @@ export async function createContainer(
     },
     stdio: "",
     sandboxId: "",
-    endpoint: null,
+    endpoints: [],
   } satisfies ContainerRecord);
   container.rootfs = mounts;
   undo.defer(() => fs.rmSync(containerDir(engine, id), { recursive: true, force: true }));
@@ -124,14 +123,6 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   logOptionsOf({ LogConfig: logConfig });
   for (const bind of host.Binds) parseBind(bind);
   makeBindSources(host.Binds);
-  if (!NETWORK_MODES.includes(host.NetworkMode)) {
-    const joins = host.NetworkMode.startsWith("container:");
-    if (joins)
-      throw new EngineError("invalid_argument", "HostConfig.NetworkMode container:… is not supported");
-    const { driver } = engine.networks.inspect(host.NetworkMode); // throws for one that isn't there
-    if (driver !== "bridge")
-      throw new EngineError("invalid_argument", `network driver ${driver} is not supported here`);
-  }
   const runtime = host.Runtime || engine.flags.defaultRuntime;
   chooseShim(runtime, engine.flags); // throws for one that isn't there
   if (host.AutoRemove && !["", "no"].includes(host.RestartPolicy.Name)) {

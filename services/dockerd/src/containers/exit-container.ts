@@ -56,7 +56,7 @@ export async function endContainer(engine: Engine, container: Container, exit: T
       exitCode: exit.exitCode,
       finishedAt: exit.exitedAt,
     },
-    { stdio: "", sandboxId: "", endpoint: null },
+    { stdio: "", sandboxId: "", endpoints: [] },
     save,
   ).then(
     () => true,

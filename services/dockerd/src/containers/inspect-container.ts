@@ -2,6 +2,7 @@ import path from "node:path";
 import { containerDir, type Engine, logPath } from "../engine.ts";
 import { parseBind } from "../spec/mounts.ts";
 import type { Container, ContainerRecord } from "./container.ts";
+import { showNetworks } from "./container-networks.ts";
 import { isRunning } from "./container-status.ts";
 
 /** The whole truth about a container, as `GET /containers/{id}/json`. */
@@ -96,7 +97,9 @@ function showConfig({ config }: ContainerRecord): object {
 }
 
 function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
-  const { endpoint, sandboxId } = record;
+  const { endpoints, sandboxId } = record;
+  // Docker shows the default bridge's here as well, from the days when there was no other network.
+  const endpoint = endpoints.find(({ networkName: name }) => name === "bridge");
   return {
     Bridge: "",
     SandboxID: sandboxId,
@@ -117,40 +120,6 @@ function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
     MacAddress: endpoint?.macAddress ?? "",
     Networks: showNetworks(engine, record),
   };
-}
-
-/** A container's networks by name, each with its endpoint's facts. */
-export function showNetworks(engine: Engine, record: ContainerRecord): Record<string, object> {
-  const { endpoint, config } = record;
-  if (config.NetworkDisabled) return {};
-  const name = networkName(record);
-  return {
-    [name]: {
-      IPAMConfig: null,
-      Links: null,
-      Aliases: record.aliases.length > 0 ? record.aliases : null,
-      MacAddress: endpoint?.macAddress ?? "",
-      DriverOpts: null,
-      NetworkID: endpoint?.networkId ?? networkId(engine, name),
-      EndpointID: endpoint?.endpointId ?? "",
-      Gateway: endpoint?.gateway ?? "",
-      IPAddress: endpoint?.ipAddress ?? "",
-      IPPrefixLen: endpoint?.prefixLen ?? 0,
-      IPv6Gateway: "",
-      GlobalIPv6Address: "",
-      GlobalIPv6PrefixLen: 0,
-      DNSNames: null,
-    },
-  };
-}
-
-/** The network that a mode means. */
-export function networkName({ hostConfig: { NetworkMode } }: ContainerRecord): string {
-  return NetworkMode === "default" ? "bridge" : NetworkMode;
-}
-
-function networkId(engine: Engine, name: string): string {
-  return engine.networks.list().find((network) => network.name === name)?.id ?? "";
 }
 
 /** A container's bind and tmpfs mounts, as the API lists them. */

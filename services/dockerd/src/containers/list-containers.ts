@@ -3,10 +3,11 @@ import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
 import type { Container, ContainerRecord } from "./container.ts";
+import { networkName, showNetworks } from "./container-networks.ts";
 import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
-import { networkName, showMounts, showNetworks } from "./inspect-container.ts";
+import { showMounts } from "./inspect-container.ts";
 
 export const LIST_FILTERS = [
   "ancestor",
@@ -134,9 +135,13 @@ function matchesExit({ status, exitCode }: Container["record"]["state"], code: s
 }
 
 function matchesNetwork(engine: Engine, record: Container["record"], nameOrId: string): boolean {
-  const name = networkName(record);
-  const id = engine.networks.list().find((network) => network.name === name)?.id ?? "";
-  return nameOrId === name || (nameOrId.length >= 12 && id.startsWith(nameOrId));
+  const names = record.networks.length > 0 ? record.networks.map(({ name }) => name) : [networkName(record)];
+  return engine.networks
+    .list()
+    .some(
+      ({ id, name }) =>
+        names.includes(name) && (nameOrId === name || (nameOrId.length >= 12 && id.startsWith(nameOrId))),
+    );
 }
 
 function matchesVolume(record: Container["record"], value: string): boolean {

@@ -28,9 +28,6 @@ const HOST: Checks<HostConfig> = {
   VolumeDriver: (h) => h.VolumeDriver !== "",
   VolumesFrom: (h) => h.VolumesFrom.length > 0,
   Mounts: (h) => h.Mounts.length > 0,
-  Dns: (h) => h.Dns.length > 0,
-  DnsOptions: (h) => h.DnsOptions.length > 0,
-  DnsSearch: (h) => h.DnsSearch.length > 0,
   Cgroup: (h) => h.Cgroup !== "",
   Links: (h) => h.Links.length > 0,
   StorageOpt: (h) => Object.keys(h.StorageOpt).length > 0,
@@ -72,8 +69,7 @@ const CONFIG: Checks<CreateRequest> = {
 type Endpoint = NonNullable<CreateRequest["NetworkingConfig"]["EndpointsConfig"][string]>;
 
 const ENDPOINT: Checks<Endpoint> = {
-  IPAMConfig: (e) =>
-    e.IPAMConfig.IPv4Address + e.IPAMConfig.IPv6Address !== "" || e.IPAMConfig.LinkLocalIPs.length > 0,
+  IPAMConfig: (e) => e.IPAMConfig.IPv6Address !== "" || e.IPAMConfig.LinkLocalIPs.length > 0,
   Links: (e) => e.Links.length > 0,
   DriverOpts: (e) => Object.keys(e.DriverOpts).length > 0,
 };

@@ -1,4 +1,3 @@
-import fs from "node:fs";
 import path from "node:path";
 import { type Process, Status } from "@longshore/api/containerd/types/task/task";
 import type { Any } from "@longshore/api/google/protobuf/any";
@@ -8,20 +7,20 @@ import { chooseShim } from "../config/runtimes.ts";
 import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
 import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
-import { containerDir, type Engine, ioDir, logPath } from "../engine.ts";
+import { type Engine, ioDir, logPath } from "../engine.ts";
 import { generateSpec } from "../spec/generate-spec.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
 import { makeBindSources } from "../spec/mounts.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
-import type { Container, ContainerRecord, EndpointRecord } from "./container.ts";
+import type { Container, ContainerRecord } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
+import { etcFiles, joinNetwork, planNetwork } from "./container-networks.ts";
 import { updateState } from "./container-record.ts";
 import { nextStatus } from "./container-status.ts";
 import { killTask } from "./kill-task.ts";
 import { logOptionsOf } from "./log-options.ts";
-import { newId } from "./names.ts";
 import { removeContainer } from "./remove-container.ts";
 import { explainStartFailure } from "./start-failure.ts";
 
@@ -68,20 +67,21 @@ async function launch(engine: Engine, container: Container): Promise<void> {
   const { id } = container;
   await using undo = new AsyncDisposableStack();
   const network = planNetwork(engine, container.record);
+  const sandboxId = network?.sandboxId ?? "";
   const rootfs =
     container.rootfs ?? (await containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: id })).mounts;
   container.rootfs = rootfs;
   makeBindSources(container.record.hostConfig.Binds);
   const spec = generateSpec(container.record, {
     cgroupParent: engine.flags.cgroupParent,
-    etc: etcFiles(engine, id),
+    etc: etcFiles(engine, container.record),
     netns: network?.netnsPath,
     userFiles: readUserFiles(layersOf(rootfs)),
   });
 
   undo.defer(() => quiet(containerd.containers.delete({ id })));
-  if (network) undo.defer(() => engine.networks.releaseSandbox(network.sandboxId));
-  const [endpoint] = await settle([
+  if (sandboxId !== "") undo.defer(() => engine.networks.releaseSandbox(sandboxId));
+  const [endpoints] = await settle([
     joinNetwork(engine, container.record, network),
     createContainerdContainer(engine, container.record, jsonAny(SPEC_TYPE, spec)),
   ]);
@@ -111,7 +111,7 @@ async function launch(engine: Engine, container: Container): Promise<void> {
       oomKilled: false,
       startedAt: new Date().toISOString(),
     },
-    { stdio: io.kind, sandboxId: network?.sandboxId ?? "", endpoint: endpoint ?? null },
+    { stdio: io.kind, sandboxId, endpoints },
   );
   undo.move();
   emitContainerEvent(engine, container, "start");
@@ -161,64 +161,6 @@ async function undoTask(engine: Engine, container: Container): Promise<void> {
     container.mayHaveTask = true;
     engine.log.warn({ id: container.id, err: error }, "taking a task back");
   }
-}
-
-interface NetworkPlan {
-  sandboxId: string;
-  netnsPath: string;
-  mode: "bridge" | "none";
-}
-
-function planNetwork(engine: Engine, { config, hostConfig }: ContainerRecord): NetworkPlan | undefined {
-  if (hostConfig.NetworkMode === "host") return undefined;
-  const sandboxId = newId();
-  return {
-    sandboxId,
-    netnsPath: path.join(engine.flags.execRoot, "netns", sandboxId),
-    mode: config.NetworkDisabled || hostConfig.NetworkMode === "none" ? "none" : "bridge",
-  };
-}
-
-/** Make the container's network and write its /etc files. */
-async function joinNetwork(
-  engine: Engine,
-  record: ContainerRecord,
-  plan: NetworkPlan | undefined,
-): Promise<EndpointRecord | undefined> {
-  const { hosts, resolvConf } = etcFiles(engine, record.id);
-  if (!plan) {
-    fs.writeFileSync(hosts, hostsFile(fs.readFileSync("/etc/hosts", "utf8"), record));
-    fs.copyFileSync("/etc/resolv.conf", resolvConf);
-    return undefined;
-  }
-  const sandbox = await engine.networks.createSandbox({
-    sandboxId: plan.sandboxId,
-    containerId: record.id,
-    mode: plan.mode,
-    hostname: record.config.Hostname,
-    aliases: record.aliases,
-    ...(record.macAddress !== "" && { mac: record.macAddress }),
-  });
-  fs.writeFileSync(hosts, hostsFile(sandbox.hosts, record));
-  fs.writeFileSync(resolvConf, sandbox.resolvConf);
-  return sandbox.endpoint;
-}
-
-function hostsFile(text: string, { hostConfig }: ContainerRecord): string {
-  const extra = hostConfig.ExtraHosts.map((entry) => {
-    const at = entry.indexOf(":");
-    return `${entry.slice(at + 1)}\t${entry.slice(0, at)}\n`;
-  });
-  return text + extra.join("");
-}
-
-function etcFiles(engine: Engine, id: string) {
-  const directory = containerDir(engine, id);
-  return {
-    hosts: path.join(directory, "hosts"),
-    hostname: path.join(directory, "hostname"),
-    resolvConf: path.join(directory, "resolv.conf"),
-  };
 }
 
 async function createContainerdContainer(engine: Engine, record: ContainerRecord, spec: Any): Promise<void> {

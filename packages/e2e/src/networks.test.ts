@@ -1,0 +1,134 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { clis, useWorld } from "./world.ts";
+
+const world = useWorld();
+
+describe.each(clis)("networks by $name", (cli) => {
+  const docker = (...args: string[]) => world().docker(cli)(...args);
+  const attempt = (...args: string[]) => world().docker(cli).run(args);
+  const addressOf = (container: string, network: string) =>
+    docker("inspect", "-f", `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`, container);
+  const pings = async (container: string, address: string) =>
+    (await attempt("exec", container, "ping", "-c", "1", "-W", "1", address)).status === 0;
+
+  afterEach(async () => {
+    const ids = await docker("ps", "-aq");
+    if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
+    await docker("network", "prune", "-f");
+  });
+
+  test("create, ls, inspect, rm: a network of one's own, and what is refused", async () => {
+    const id = await docker(
+      ...[
+        "network",
+        "create",
+        "--subnet",
+        "10.77.0.0/24",
+        "--ip-range",
+        "10.77.0.64/26",
+        "--label",
+        "a=b",
+        "blue",
+      ],
+    );
+    expect(id).toMatch(/^[0-9a-f]{64}$/);
+    expect(await docker("network", "ls", "--format", "{{.Name}} {{.Driver}}")).toBe(
+      "blue bridge\nbridge bridge\nhost host\nnone null",
+    );
+    const [facts] = JSON.parse(await docker("network", "inspect", "blue")) as Record<string, unknown>[];
+    expect(facts).toMatchObject({
+      ...{ Name: "blue", Id: id, Driver: "bridge", Internal: false, Labels: { a: "b" } },
+      IPAM: { Config: [{ Subnet: "10.77.0.0/24", IPRange: "10.77.0.64/26", Gateway: "10.77.0.64" }] },
+    });
+    expect((await attempt("network", "create", "blue")).stderr).toContain(
+      "network with name blue already exists",
+    );
+    expect((await attempt("network", "create", "--subnet", "10.77.0.128/25", "red")).stderr).toContain(
+      "Pool overlaps with other one on this address space",
+    );
+    expect((await attempt("network", "create", "-d", "macvlan", "red")).stderr).toContain(
+      "macvlan is not supported",
+    );
+    expect((await attempt("network", "rm", "bridge")).stderr).toContain("is a pre-defined network");
+    await docker("run", "-d", "--name", "on-blue", "--network", "blue", world().busybox, "sleep", "100");
+    expect((await attempt("network", "rm", "blue")).stderr).toContain("has active endpoints");
+    expect(await docker("ps", "-q", "--filter", "network=blue")).not.toBe("");
+    await docker("rm", "-f", "on-blue");
+    expect(await docker("network", "rm", "blue")).toBe("blue");
+    expect((await attempt("network", "inspect", "blue")).stderr).toMatch(
+      /network blue not found|No such network: blue/,
+    );
+  });
+
+  test("containers of one network reach each other, those of two don't; --ip, --mac-address, the mode container:", async () => {
+    const { busybox } = world();
+    await docker("network", "create", "--subnet", "10.78.0.0/24", "one");
+    await docker("network", "create", "two");
+    const run = (name: string, ...args: string[]) =>
+      docker("run", "-d", "--name", name, ...args, busybox, "sleep", "100");
+    await run("web1", "--network", "one", "--ip", "10.78.0.99", "--mac-address", "02:42:00:00:00:09");
+    await run("web2", "--network", "one");
+    await run("web3", "--network", "two");
+    expect(await addressOf("web1", "one")).toBe("10.78.0.99");
+    expect(await docker("exec", "web1", "cat", "/sys/class/net/eth0/address")).toBe("02:42:00:00:00:09");
+    expect(await pings("web2", "10.78.0.99")).toBe(true);
+    expect(await pings("web3", "10.78.0.99")).toBe(false);
+    const taken = await attempt("run", "--rm", "--network", "one", "--ip", "10.78.0.99", busybox, "true");
+    expect({ status: taken.status, stderr: taken.stderr }).toMatchObject({
+      status: 125,
+      stderr: expect.stringContaining("Address already in use"),
+    });
+    const joined = await docker("run", "--rm", "--network", "container:web1", busybox, "ip", "-4", "addr");
+    expect(joined).toContain("10.78.0.99");
+    const hosts = await docker("run", "--rm", "--network", "container:web1", busybox, "cat", "/etc/hosts");
+    expect(hosts).toContain("10.78.0.99");
+    const refused = await attempt("run", "--rm", "--network", "container:web1", "-h", "x", busybox, "true");
+    expect(refused.stderr).toContain("conflicting options: hostname and the network mode");
+    expect((await attempt("run", "--rm", "--network", "nowhere", busybox, "true")).stderr).toContain(
+      "network nowhere not found",
+    );
+  });
+
+  test("connect and disconnect, running and not; what is asked for holds at the next start, and after a kill of dockerd", async () => {
+    const { busybox, engine } = world();
+    await docker("network", "create", "left");
+    await docker("network", "create", "right");
+    await docker("run", "-d", "--name", "mover", "--network", "left", busybox, "sleep", "100");
+    await docker("run", "-d", "--name", "target", "--network", "right", busybox, "sleep", "100");
+    const target = await addressOf("target", "right");
+    expect(await pings("mover", target)).toBe(false);
+    await docker("network", "connect", "right", "mover");
+    expect(await pings("mover", target)).toBe(true);
+    expect((await attempt("network", "connect", "right", "mover")).stderr).toContain(
+      "already exists in network right",
+    );
+    await docker("network", "disconnect", "left", "mover");
+    const names = () =>
+      docker("inspect", "-f", "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}", "mover");
+    expect((await names()).trim()).toBe("right");
+
+    await engine.suite.kill("dockerd", "SIGKILL");
+    await engine.suite.start("dockerd");
+    expect(await pings("mover", target)).toBe(true);
+    await docker("stop", "-t", "0", "mover");
+    await docker("network", "connect", "left", "mover");
+    await docker("start", "mover");
+    expect((await names()).trim().split(" ").sort()).toEqual(["left", "right"]);
+    expect(await pings("mover", target)).toBe(true);
+    expect((await attempt("network", "disconnect", "bridge", "mover")).stderr).toContain(
+      "is not connected to network bridge",
+    );
+  });
+
+  test("--internal has no way out; --dns, --dns-search and --dns-opt are in resolv.conf", async () => {
+    const { busybox } = world();
+    await docker("network", "create", "--internal", "inner");
+    const routes = await docker("run", "--rm", "--network", "inner", busybox, "ip", "route");
+    expect(routes).not.toContain("default");
+    const conf = await docker(
+      ...["run", "--rm", "--dns", "192.0.2.53", "--dns-search", "example.org", "--dns-opt", "ndots:2"],
+      ...[busybox, "cat", "/etc/resolv.conf"],
+    );
+    expect(conf).toContain("nameserver 192.0.2.53\nsearch example.org\noptions ndots:2");
+  });
+});

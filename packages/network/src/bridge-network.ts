@@ -1,0 +1,90 @@
+import type { EndpointNetwork } from "./endpoints.ts";
+import { formatIpv4, formatSubnet, type Ipv4, parseCidr, parseIpv4, type Subnet } from "./ipv4.ts";
+import type { EndpointRecord, NetworkRecord } from "./records.ts";
+import type { NetworkFacts } from "./types.ts";
+
+/** Bytes; Docker's default. */
+const MTU = 1500;
+
+/** Docker's names of the bridge driver's options. */
+export const OPTION = {
+  icc: "com.docker.network.bridge.enable_icc",
+  masquerade: "com.docker.network.bridge.enable_ip_masquerade",
+  hostBinding: "com.docker.network.bridge.host_binding_ipv4",
+  link: "com.docker.network.bridge.name",
+  mtu: "com.docker.network.driver.mtu",
+} as const;
+
+/** A network that is a bridge of the kernel's. */
+export interface BridgeNetwork extends EndpointNetwork {
+  readonly created: string;
+  /** Of the kernel's bridge. */
+  readonly link: string;
+  readonly mac: string;
+  readonly subnet: Subnet;
+  readonly gateway: Ipv4;
+  readonly mtu: number;
+  /** Whether its containers reach each other. */
+  readonly icc: boolean;
+  /** Whether its containers reach others by the host's address. */
+  readonly masquerade: boolean;
+  /** Nothing outside of it is reached, nor reaches it. */
+  readonly internal: boolean;
+  readonly attachable: boolean;
+  readonly auxiliary: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * A network as it is recorded.
+ *
+ * @param fallback link and options of the default bridge, which are settings and not recorded
+ */
+export function bridgeNetwork(
+  name: string,
+  record: NetworkRecord,
+  fallback: { link: string; options: Readonly<Record<string, string>> },
+): BridgeNetwork {
+  const { id, created, bridge, user } = record;
+  const gateway = parseIpv4(bridge?.gateway ?? "");
+  if (!bridge || gateway === undefined) throw new Error(`network ${name} is no bridge network`);
+  const options = user?.options ?? fallback.options;
+  const auxiliary = user?.auxiliary ?? {};
+  return {
+    ...{ id, name, created, gateway, auxiliary, options },
+    link: user?.link ?? fallback.link,
+    mac: bridge.mac,
+    subnet: parseCidr(bridge.subnet).subnet,
+    ...(user?.ipRange !== undefined && { ipRange: parseCidr(user.ipRange).subnet }),
+    reserved: Object.values(auxiliary).flatMap((address) => parseIpv4(address) ?? []),
+    mtu: Number(options[OPTION.mtu] ?? MTU),
+    icc: options[OPTION.icc] !== "false",
+    masquerade: options[OPTION.masquerade] !== "false",
+    internal: user?.internal ?? false,
+    attachable: user?.attachable ?? false,
+    labels: user?.labels ?? {},
+  };
+}
+
+/** As the Engine API shows it. */
+export function networkFacts(network: BridgeNetwork, endpoints: readonly EndpointRecord[]): NetworkFacts {
+  const { id, name, created, internal, attachable, options, labels, auxiliary, ipRange } = network;
+  const containers = endpoints.map(({ containerId, endpointId, mac, address, prefixLength }) => [
+    containerId,
+    { endpointId, macAddress: mac, ipv4Address: `${address}/${prefixLength}` },
+  ]);
+  return {
+    ...{ id, name, created, internal, attachable, options, labels },
+    ...{ driver: "bridge", scope: "local", enableIpv6: false },
+    ipam: [
+      {
+        subnet: formatSubnet(network.subnet),
+        gateway: formatIpv4(network.gateway),
+        ...(ipRange && { ipRange: formatSubnet(ipRange) }),
+        ...(Object.keys(auxiliary).length > 0 && { auxiliary }),
+      },
+    ],
+    containers: Object.fromEntries(containers),
+  };
+}

@@ -1,0 +1,130 @@
+import { EngineError } from "@longshore/errors";
+import { OPTION } from "./bridge-network.ts";
+import { newId } from "./ids.ts";
+import {
+  broadcastOf,
+  contains,
+  formatIpv4,
+  formatSubnet,
+  type Ipv4,
+  overlap,
+  parseCidr,
+  parseIpv4,
+  type Subnet,
+} from "./ipv4.ts";
+import type { NetworkRecord } from "./records.ts";
+import { chooseSubnet } from "./subnet-choice.ts";
+import type { CreateNetwork } from "./types.ts";
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+const LINK = /^[a-zA-Z][\w.-]{0,14}$/;
+const MTU_MIN = 68;
+const MTU_MAX = 65_535;
+const BOOLEANS: Readonly<Record<string, string>> = {
+  true: "true",
+  false: "false",
+  "1": "true",
+  "0": "false",
+};
+
+/**
+ * Work out a network as it was asked for, in Docker's words where that can't be.
+ *
+ * @param inUse networks that the host, or other networks of ours, use
+ * @throws EngineError `invalid_argument`, `permission_denied` for a subnet in use, `resource_exhausted`
+ */
+export function planNetwork(request: CreateNetwork, inUse: readonly Subnet[], mac: string): NetworkRecord {
+  const { name, internal, attachable, labels } = request;
+  if (!NAME.test(name)) {
+    throw new EngineError(
+      "invalid_argument",
+      `invalid network name "${name}": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+    );
+  }
+  const id = newId();
+  const options = checkOptions(request.options);
+  const address = checkAddresses(request, inUse);
+  return {
+    ...{ id, driver: "bridge", created: new Date().toISOString() },
+    bridge: { subnet: formatSubnet(address.subnet), gateway: formatIpv4(address.gateway), mac },
+    user: {
+      link: options[OPTION.link] ?? `br-${id.slice(0, 12)}`,
+      ...(address.ipRange && { ipRange: formatSubnet(address.ipRange) }),
+      ...{ auxiliary: address.auxiliary, internal, attachable, options, labels },
+    },
+  };
+}
+
+function checkAddresses({ ipam }: CreateNetwork, inUse: readonly Subnet[]) {
+  const subnet = ipam.subnet === "" ? chooseSubnet(inUse) : givenSubnet(ipam.subnet, inUse);
+  const within = (text: string, what: string): Ipv4 => {
+    const address = parseIpv4(text);
+    if (address === undefined) throw new EngineError("invalid_argument", `invalid ${what}: ${text}`);
+    if (!contains(subnet, address)) {
+      const where = formatSubnet(subnet);
+      throw new EngineError("invalid_argument", `invalid ${what} ${text}: parent subnet is ${where}`);
+    }
+    return address;
+  };
+  const ipRange = ipam.ipRange === "" ? undefined : parseCidr(ipam.ipRange).subnet;
+  if (ipRange && (!contains(subnet, ipRange.base) || !contains(subnet, broadcastOf(ipRange)))) {
+    throw new EngineError(
+      "invalid_argument",
+      `invalid ip-range ${ipam.ipRange}: it is not contained in the subnet ${formatSubnet(subnet)}`,
+    );
+  }
+  const first = (ipRange ?? subnet).base;
+  const gateway =
+    ipam.gateway === ""
+      ? first === subnet.base
+        ? first + 1
+        : first
+      : within(ipam.gateway, "gateway address");
+  for (const [name, address] of Object.entries(ipam.auxiliary)) within(address, `auxiliary address ${name}`);
+  return { subnet, gateway, ipRange, auxiliary: ipam.auxiliary };
+}
+
+function givenSubnet(text: string, inUse: readonly Subnet[]): Subnet {
+  const { address, subnet } = parseCidr(text);
+  if (subnet.prefixLength > 30) {
+    throw new EngineError("invalid_argument", `invalid subnet ${text}: it has no room for containers`);
+  }
+  if (address !== subnet.base) {
+    throw new EngineError("invalid_argument", `invalid subnet ${text}: it should be ${formatSubnet(subnet)}`);
+  }
+  if (inUse.some((other) => overlap(other, subnet))) {
+    throw new EngineError("permission_denied", "Pool overlaps with other one on this address space");
+  }
+  return subnet;
+}
+
+/** The driver's options, each of which is carried out. */
+function checkOptions(options: Readonly<Record<string, string>>): Record<string, string> {
+  const checked: Record<string, string> = {};
+  for (const [key, value] of Object.entries(options)) checked[key] = checkOption(key, value);
+  return checked;
+}
+
+function checkOption(key: string, value: string): string {
+  const refuse = () =>
+    new EngineError("invalid_argument", `invalid value for option ${key}: ${JSON.stringify(value)}`);
+  switch (key) {
+    case OPTION.icc:
+    case OPTION.masquerade: {
+      const known = BOOLEANS[value.toLowerCase()];
+      if (known === undefined) throw refuse();
+      return known;
+    }
+    case OPTION.hostBinding:
+      if (parseIpv4(value) === undefined) throw refuse();
+      return value;
+    case OPTION.link:
+      if (!LINK.test(value)) throw refuse();
+      return value;
+    case OPTION.mtu:
+      if (!/^\d+$/.test(value) || Number(value) < MTU_MIN || Number(value) > MTU_MAX) throw refuse();
+      return value;
+    default:
+      throw new EngineError("invalid_argument", `network option ${key} is not supported`);
+  }
+}

@@ -1,0 +1,100 @@
+import { CliError } from "../cli-error.ts";
+import type { Flag, FlagValues } from "../flags.ts";
+
+/** Flags of `create` and `run` about networks. */
+export const NETWORK_FLAGS: readonly Flag[] = [
+  { name: "dns", kind: "list", help: "Set custom DNS servers" },
+  { name: "dns-opt", kind: "list", help: "Set DNS options" },
+  { name: "dns-option", kind: "list", help: "Set DNS options" },
+  { name: "dns-search", kind: "list", help: "Set custom DNS search domains" },
+  { name: "ip", kind: "string", value: "ip", help: "IPv4 address (e.g., 172.30.100.104)" },
+  { name: "mac-address", kind: "string", help: "Container MAC address (e.g., 92:d0:c6:0a:29:33)" },
+  { name: "net", kind: "list", value: "network", help: "Connect a container to a network" },
+  { name: "net-alias", kind: "list", help: "Add network-scoped alias for the container" },
+  { name: "network", kind: "list", value: "network", help: "Connect a container to a network" },
+  { name: "network-alias", kind: "list", help: "Add network-scoped alias for the container" },
+];
+
+interface EndpointConfig {
+  IPAMConfig?: { IPv4Address: string };
+  Aliases?: string[];
+  MacAddress?: string;
+}
+
+/** One network as the advanced form names it: `name=web,alias=a,ip=172.30.0.9`. */
+interface NamedNetwork {
+  name: string;
+  aliases: string[];
+  ip: string;
+  macAddress: string;
+}
+
+/** What the flags mean for the engine. @throws CliError for those that contradict each other */
+export function networkOptions(flags: FlagValues): {
+  mode: string;
+  endpoints: Record<string, EndpointConfig>;
+  host: { Dns: readonly string[]; DnsOptions: readonly string[]; DnsSearch: readonly string[] };
+} {
+  const networks = [...flags.list("network"), ...flags.list("net")].map(parseNetwork);
+  const [first] = networks;
+  const aliases = [...flags.list("network-alias"), ...flags.list("net-alias")];
+  const ip = flags.string("ip");
+  const macAddress = flags.string("mac-address");
+  if (first) {
+    if (aliases.length > 0 && first.aliases.length > 0)
+      throw conflict("--network-alias and per-network alias");
+    if (ip !== "" && first.ip !== "") throw conflict("--ip and per-network IPv4 address");
+    if (macAddress !== "" && first.macAddress !== "")
+      throw conflict("--mac-address and per-network MAC address");
+  }
+  const own = { name: first?.name ?? "default", aliases: [], ip: "", macAddress: "", ...first };
+  const completed = [
+    {
+      ...own,
+      aliases: [...own.aliases, ...aliases],
+      ip: own.ip || ip,
+      macAddress: own.macAddress || macAddress,
+    },
+    ...networks.slice(1),
+  ];
+  const endpoints = completed.map((one) => [one.name, endpointOf(one)] as const);
+  const isPlain = completed.length === 1 && Object.keys(endpoints[0]?.[1] ?? {}).length === 0;
+  return {
+    mode: own.name,
+    endpoints: isPlain ? {} : Object.fromEntries(endpoints),
+    host: {
+      Dns: flags.list("dns"),
+      DnsOptions: [...flags.list("dns-option"), ...flags.list("dns-opt")],
+      DnsSearch: flags.list("dns-search"),
+    },
+  };
+}
+
+function endpointOf({ aliases, ip, macAddress }: NamedNetwork): EndpointConfig {
+  return {
+    ...(ip !== "" && { IPAMConfig: { IPv4Address: ip } }),
+    ...(aliases.length > 0 && { Aliases: aliases }),
+    ...(macAddress !== "" && { MacAddress: macAddress }),
+  };
+}
+
+function parseNetwork(text: string): NamedNetwork {
+  const network: NamedNetwork = { name: text, aliases: [], ip: "", macAddress: "" };
+  if (!text.includes("=")) return network;
+  network.name = "";
+  for (const field of text.split(",")) {
+    const at = field.indexOf("=");
+    const [key, value] = [field.slice(0, at).trim().toLowerCase(), field.slice(at + 1).trim()];
+    if (key === "name") network.name = value;
+    else if (key === "alias") network.aliases.push(value);
+    else if (key === "ip") network.ip = value;
+    else if (key === "mac-address") network.macAddress = value;
+    else throw new CliError(`invalid field key ${key}`, 125);
+  }
+  if (network.name === "") throw new CliError("network name is not specified", 125);
+  return network;
+}
+
+function conflict(what: string): CliError {
+  return new CliError(`conflicting options: cannot specify both ${what}`, 125);
+}

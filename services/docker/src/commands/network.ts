@@ -1,0 +1,226 @@
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { type Column, formatList } from "../format/list.ts";
+import { goTime, shortId } from "../format/text.ts";
+import { confirm } from "../io/ask.ts";
+import { print, writeAll } from "../io/output.ts";
+import { FILTER_FLAG, parseFilters } from "./filters.ts";
+import { forEachName } from "./parallel.ts";
+
+const TABLE = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
+
+interface Network {
+  Id: string;
+  Name: string;
+  Driver: string;
+  Scope: string;
+  Internal: boolean;
+  EnableIPv6: boolean;
+  Created: string;
+  Labels: Record<string, string> | null;
+}
+
+const at = (name: string) => `/networks/${encodeURIComponent(name)}`;
+
+export const createNetwork: Command = {
+  name: "docker network create",
+  usage: "[OPTIONS] NETWORK",
+  summary: "Create a network",
+  arity: { min: 1, max: 1 },
+  flags: [
+    { name: "attachable", kind: "bool", help: "Enable manual container attachment" },
+    { name: "aux-address", kind: "list", help: "Auxiliary IPv4 addresses used by Network driver" },
+    { name: "driver", short: "d", kind: "string", help: 'Driver to manage the Network (default "bridge")' },
+    { name: "gateway", kind: "string", help: "IPv4 Gateway for the subnet" },
+    { name: "internal", kind: "bool", help: "Restrict external access to the network" },
+    { name: "ip-range", kind: "string", help: "Allocate container ip from a sub-range" },
+    { name: "label", kind: "list", help: "Set metadata on a network" },
+    { name: "opt", short: "o", kind: "list", help: "Set driver specific options" },
+    { name: "subnet", kind: "string", help: "Subnet in CIDR format that represents a network segment" },
+  ],
+  unsupported: [
+    "--config-from",
+    "--config-only",
+    "--ingress",
+    "--ipam-driver",
+    "--ipam-opt",
+    "--ipv6",
+    "--scope",
+  ],
+  async run({ client, flags, args: [Name = ""] }) {
+    const config = {
+      Subnet: flags.string("subnet"),
+      IPRange: flags.string("ip-range"),
+      Gateway: flags.string("gateway"),
+      AuxiliaryAddresses: pairs(flags.list("aux-address")),
+    };
+    if (config.Subnet === "" && (config.IPRange || config.Gateway || flags.has("aux-address"))) {
+      throw new CliError("every ip-range or gateway must have a corresponding subnet");
+    }
+    const { Id, Warning } = await client.json<{ Id: string; Warning?: string }>({
+      method: "POST",
+      path: "/networks/create",
+      json: {
+        Name,
+        CheckDuplicate: true,
+        Driver: flags.string("driver") || "bridge",
+        Internal: flags.bool("internal"),
+        Attachable: flags.bool("attachable"),
+        IPAM: { Driver: "default", Config: config.Subnet === "" ? [] : [config] },
+        Options: pairs(flags.list("opt")),
+        Labels: pairs(flags.list("label")),
+      },
+    });
+    if (Warning) writeAll(2, `${Warning}\n`);
+    print(Id);
+    return 0;
+  },
+};
+
+export const listNetworks: Command = {
+  name: "docker network ls",
+  usage: "[OPTIONS]",
+  summary: "List networks",
+  arity: { min: 0, max: 0 },
+  flags: [
+    FILTER_FLAG,
+    {
+      name: "format",
+      kind: "string",
+      help: "Format output using a custom template: 'table', 'json' or a Go template",
+    },
+    { name: "no-trunc", kind: "bool", help: "Do not truncate the output" },
+    { name: "quiet", short: "q", kind: "bool", help: "Only display network IDs" },
+  ],
+  async run({ client, flags }) {
+    const networks = await client.json<Network[]>({
+      path: "/networks",
+      query: { filters: parseFilters(flags.list("filter")) },
+    });
+    networks.sort((a, b) => (a.Name < b.Name ? -1 : 1));
+    const columns = networkColumns(!flags.bool("no-trunc"));
+    const format = flags.string("format") || "table";
+    writeAll(1, formatList(networks, { columns, format, usual: TABLE, quiet: flags.bool("quiet") }));
+    return 0;
+  },
+};
+
+function networkColumns(trunc: boolean): Readonly<Record<string, Column<Network>>> {
+  return {
+    ID: { header: "NETWORK ID", value: ({ Id }) => (trunc ? shortId(Id) : Id) },
+    Name: { header: "NAME", value: ({ Name }) => Name },
+    Driver: { header: "DRIVER", value: ({ Driver }) => Driver },
+    Scope: { header: "SCOPE", value: ({ Scope }) => Scope },
+    IPv6: { header: "IPV6", value: ({ EnableIPv6 }) => String(EnableIPv6) },
+    Internal: { header: "INTERNAL", value: ({ Internal }) => String(Internal) },
+    CreatedAt: { header: "CREATED AT", value: ({ Created }) => goTime(Date.parse(Created) / 1000) },
+    Labels: {
+      header: "LABELS",
+      value: ({ Labels }) =>
+        Object.entries(Labels ?? {})
+          .map((entry) => entry.join("="))
+          .sort()
+          .join(","),
+    },
+  };
+}
+
+export const removeNetworks: Command = {
+  name: "docker network rm",
+  usage: "NETWORK [NETWORK...]",
+  summary: "Remove one or more networks",
+  arity: { min: 1 },
+  flags: [{ name: "force", short: "f", kind: "bool", help: "Do not error if the network does not exist" }],
+  run({ client, args, flags }) {
+    const force = flags.bool("force");
+    return forEachName(args, async (name) => {
+      try {
+        return await client.text({ method: "DELETE", path: at(name) });
+      } catch (error) {
+        if (force && error instanceof Error && error.message.includes("not found")) return "";
+        throw error;
+      }
+    });
+  },
+};
+
+export const connectNetwork: Command = {
+  name: "docker network connect",
+  usage: "[OPTIONS] NETWORK CONTAINER",
+  summary: "Connect a container to a network",
+  arity: { min: 2, max: 2 },
+  flags: [
+    { name: "alias", kind: "list", help: "Add network-scoped alias for the container" },
+    { name: "ip", kind: "string", help: 'IPv4 address (e.g., "172.30.100.104")' },
+  ],
+  unsupported: ["--driver-opt", "--gw-priority", "--ip6", "--link", "--link-local-ip"],
+  async run({ client, flags, args: [network = "", Container = ""] }) {
+    const ip = flags.string("ip");
+    await client.text({
+      method: "POST",
+      path: `${at(network)}/connect`,
+      json: {
+        Container,
+        EndpointConfig: {
+          ...(ip !== "" && { IPAMConfig: { IPv4Address: ip } }),
+          Aliases: flags.list("alias"),
+        },
+      },
+    });
+    return 0;
+  },
+};
+
+export const disconnectNetwork: Command = {
+  name: "docker network disconnect",
+  usage: "[OPTIONS] NETWORK CONTAINER",
+  summary: "Disconnect a container from a network",
+  arity: { min: 2, max: 2 },
+  flags: [
+    { name: "force", short: "f", kind: "bool", help: "Force the container to disconnect from a network" },
+  ],
+  async run({ client, flags, args: [network = "", Container = ""] }) {
+    await client.text({
+      method: "POST",
+      path: `${at(network)}/disconnect`,
+      json: { Container, Force: flags.bool("force") },
+    });
+    return 0;
+  },
+};
+
+export const pruneNetworks: Command = {
+  name: "docker network prune",
+  usage: "[OPTIONS]",
+  summary: "Remove all unused networks",
+  arity: { min: 0, max: 0 },
+  flags: [
+    { name: "force", short: "f", kind: "bool", help: "Do not prompt for confirmation" },
+    {
+      name: "filter",
+      kind: "list",
+      value: "filter",
+      help: 'Provide filter values (e.g. "until=<timestamp>")',
+    },
+  ],
+  async run({ client, flags }) {
+    const warning = "WARNING! This will remove all custom networks not used by at least one container.";
+    if (!flags.bool("force") && !confirm(warning)) return 0;
+    const { NetworksDeleted } = await client.json<{ NetworksDeleted: string[] | null }>({
+      method: "POST",
+      path: "/networks/prune",
+      query: { filters: parseFilters(flags.list("filter")) },
+    });
+    if (NetworksDeleted?.length) writeAll(1, `Deleted Networks:\n${NetworksDeleted.join("\n")}\n\n`);
+    return 0;
+  },
+};
+
+function pairs(list: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    list.map((text) => {
+      const equals = text.indexOf("=");
+      return equals < 0 ? [text, ""] : [text.slice(0, equals), text.slice(equals + 1)];
+    }),
+  );
+}

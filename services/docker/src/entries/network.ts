@@ -1,0 +1,20 @@
+import type { Command } from "../command.ts";
+import {
+  connectNetwork,
+  createNetwork,
+  disconnectNetwork,
+  listNetworks,
+  pruneNetworks,
+  removeNetworks,
+} from "../commands/network.ts";
+
+export { cli } from "../cli.ts";
+
+export const commands: Record<string, Command> = {
+  "network connect": connectNetwork,
+  "network create": createNetwork,
+  "network disconnect": disconnectNetwork,
+  "network ls": listNetworks,
+  "network prune": pruneNetworks,
+  "network rm": removeNetworks,
+};
