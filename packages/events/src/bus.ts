@@ -112,6 +112,10 @@ class NatsEventBus implements EventBus {
     this.#kick();
   }
 
+  get #isEmpty(): boolean {
+    return this.#memory.length === 0 && this.#queue.isEmpty;
+  }
+
   async subscribe(
     options: SubscribeOptions,
     handle: (event: EventEnvelope) => Promise<void> | void,
@@ -145,10 +149,9 @@ class NatsEventBus implements EventBus {
   }
 
   async flush(timeoutMs: number): Promise<boolean> {
-    const done = () => this.#memory.length === 0 && this.#queue.isEmpty;
     const end = performance.now() + timeoutMs;
-    while (!done() && performance.now() < end) await Bun.sleep(10);
-    return done();
+    while (!this.#isEmpty && performance.now() < end) await Bun.sleep(10);
+    return this.#isEmpty;
   }
 
   async close(): Promise<void> {
@@ -285,6 +288,8 @@ class NatsEventBus implements EventBus {
   #kick(): void {
     this.#delivering ??= this.#deliverAll().finally(() => {
       this.#delivering = undefined;
+      // What came between the last look and now has kicked in vain.
+      if (!this.#isEmpty && !this.#stopping.signal.aborted) this.#kick();
     });
   }
 

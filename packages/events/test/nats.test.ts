@@ -279,4 +279,21 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     stop.abort();
     await subscription;
   });
+
+  test("EventBus.last() gives the youngest event of a subject; what is published on its answer goes out too", async () => {
+    const bus = openBus("last");
+    const { signal } = new AbortController();
+    const subject = (pid: number) => event(`last${pid}`, pid).subject;
+    expect(await bus.last(subject(-1), signal)).toBeUndefined();
+    for (const pid of range(0, 200)) {
+      bus.publish(event(`last${pid}`, pid));
+      // The answers to both may come in one piece.
+      if (pid % 2 === 0) await bus.last(subject(pid), signal);
+      await bus.last(subject(-1), signal);
+      bus.publish(event(`last${pid}`, pid + 1000));
+      const until = performance.now() + 2000;
+      while ((await bus.last(subject(pid), signal))?.event.pid !== pid + 1000)
+        if (performance.now() > until) throw new Error(`event ${pid} was not sent`);
+    }
+  }, 30_000);
 });
