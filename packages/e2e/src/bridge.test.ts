@@ -15,7 +15,7 @@ interface Envelope {
   source: string;
   namespace: string;
   time: string;
-  event: { container_id?: string; id?: string; exit_status?: number; exited_at?: string };
+  event: { container_id?: string; id?: string; name?: string; exit_status?: number; exited_at?: string };
 }
 
 describe.skipIf(!containerd || !ctr)("events of a containerd that doesn't speak to NATS", () => {
@@ -71,6 +71,14 @@ describe.skipIf(!containerd || !ctr)("events of a containerd that doesn't speak 
     expect(exit?.envelope.id).toMatch(new RegExp(`^moby/${id}//tasks/exit/[0-9]+$`));
     expect(exit?.envelope.event.exited_at).toMatch(/^\d{4}-\d\d-\d\dT[\d:]+\.\d{9}Z$/);
     expect(exit?.subject).toEndWith(`.moby.tasks.exit.${id}`);
+
+    await docker("tag", world().busybox, "named:here");
+    await eventually(() =>
+      seen.some(
+        ({ envelope: { topic, event } }) => topic === "/images/create" && event.name?.endsWith("/named:here"),
+      ),
+    );
+    await docker("rmi", "named:here");
 
     const socket = world().engine.suite.paths.containerdSocket;
     expect(await run([ctr ?? "", "-a", socket, "namespaces", "create", "elsewhere"])).toMatchObject({

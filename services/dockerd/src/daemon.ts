@@ -103,9 +103,10 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   await engine.events.load();
   await loadContainers(engine);
   await removeLeftovers(engine);
-  const watching = watchContainerd(engine, signal);
   const bridging = joinNats(engine, resources, signal);
+  // Nothing may be taken in, and its task deleted, that the bridge has not seen.
   await engine.bridge?.ready;
+  const watching = watchContainerd(engine, signal);
   await reconcileContainers(engine);
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
 

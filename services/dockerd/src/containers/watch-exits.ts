@@ -48,8 +48,10 @@ async function catchUp(engine: Engine, signal: AbortSignal): Promise<void> {
   }
 }
 
-function takeEvent(engine: Engine, { topic, event }: Envelope): void {
+function takeEvent(engine: Engine, envelope: Envelope): void {
+  const { topic, event } = envelope;
   if (!event) return;
+  engine.bridge?.forward(envelope);
   if (topic === "/tasks/oom") noteOom(engine, TaskOOM.decode(event.value).containerId);
   if (topic !== "/tasks/exit") return;
   const { containerId, id, pid, exitStatus, exitedAt } = TaskExit.decode(event.value);

@@ -105,15 +105,19 @@ export class EventBridge {
       for (let result = await next; !result.done; result = await next) {
         next = stream.next();
         next.catch(() => {});
-        this.#forward(result.value);
+        this.forward(result.value);
       }
     } finally {
       clearTimeout(again);
     }
   }
 
-  #forward({ namespace, topic, timestamp, event }: Envelope): void {
-    if (!isTopic(topic)) return;
+  /**
+   * Take an event that came over any subscription: what one that was quicker to come back has heard and acted on, the list of tasks no
+   * longer shows.
+   */
+  forward({ namespace, topic, timestamp, event }: Envelope): void {
+    if (!this.#active || !isTopic(topic)) return;
     try {
       const { event: message } = eventFromAny(topic, event);
       const time = timestamp ?? now();
