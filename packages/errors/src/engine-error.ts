@@ -30,12 +30,14 @@ export class EngineError extends Error {
 }
 
 /** The code of anything thrown; what is not an EngineError is a bug or an unexpected system error: `internal`. */
-export function errorCode(error: unknown): ErrorCode {
+export function errorCode(thrown: unknown): ErrorCode {
+  const error = firstError(thrown);
   return isEngineError(error) ? error.code : "internal";
 }
 
 /** Anything thrown as an EngineError, the original kept as its cause. */
-export function toEngineError(error: unknown): EngineError {
+export function toEngineError(thrown: unknown): EngineError {
+  const error = firstError(thrown);
   if (isEngineError(error)) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new EngineError("internal", message, { cause: error });
@@ -44,4 +46,11 @@ export function toEngineError(error: unknown): EngineError {
 /** By name: a file that is loaded later, of the same executable, has a class of its own. */
 function isEngineError(error: unknown): error is EngineError {
   return error instanceof Error && error.name === "EngineError" && "code" in error;
+}
+
+/** What went wrong, when undoing it (by `using`) went wrong as well: that says nothing without the other. */
+function firstError(thrown: unknown): unknown {
+  let error = thrown;
+  while (error instanceof Error && "suppressed" in error) error = error.suppressed;
+  return error;
 }

@@ -1,3 +1,10 @@
+/** What a user should read in words: nothing of ours is broken, the disk is. */
+const WORDS: Record<string, string> = {
+  EDQUOT: "disk quota exceeded",
+  ENOSPC: "no space left on device",
+  EROFS: "read-only file system",
+};
+
 /** A failed system call of ours, in the shape of node's own (`code`, `errno`, `syscall`). */
 export class Errno extends Error {
   override readonly name = "Errno";
@@ -6,7 +13,8 @@ export class Errno extends Error {
   readonly syscall: string;
 
   constructor(code: string, errno: number, syscall: string, detail = "") {
-    super(`${syscall}${detail && ` ${detail}`}: ${code}`);
+    const words = WORDS[code];
+    super(`${syscall}${detail && ` ${detail}`}: ${code}${words === undefined ? "" : `: ${words}`}`);
     this.code = code;
     this.errno = errno;
     this.syscall = syscall;

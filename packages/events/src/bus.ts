@@ -7,6 +7,7 @@ import {
   connect,
   DeliverPolicy,
   type JetStreamClient,
+  type JetStreamManager,
   type JsMsg,
   type NatsConnection,
   NatsError,
@@ -15,7 +16,7 @@ import {
 } from "nats";
 import { DiskQueue } from "./disk-queue.ts";
 import { type EventEnvelope, type OutgoingEvent, STREAM, token } from "./envelope.ts";
-import { streamConfig } from "./nats-link.ts";
+import { NO_ROOM, STREAM_BYTES, streamConfig } from "./nats-link.ts";
 
 export interface EventBusOptions {
   /** `nats://host:port`. */
@@ -281,7 +282,7 @@ class NatsEventBus implements EventBus {
     try {
       await jsm.streams.info(STREAM);
     } catch {
-      await jsm.streams.add(streamConfig() as Parameters<typeof jsm.streams.add>[0]);
+      await createStream(jsm);
     }
   }
 
@@ -338,6 +339,19 @@ class NatsEventBus implements EventBus {
 
 async function send(js: JetStreamClient, { subject, id, payload }: OutgoingEvent): Promise<void> {
   await js.publish(subject, payload, { msgID: id });
+}
+
+/** As large as the server has room for. */
+async function createStream({ streams }: JetStreamManager): Promise<void> {
+  for (const maxBytes of STREAM_BYTES) {
+    try {
+      await streams.add(streamConfig(maxBytes) as Parameters<typeof streams.add>[0]);
+      return;
+    } catch (error) {
+      const isLast = maxBytes === STREAM_BYTES.at(-1);
+      if (isLast || !(error instanceof NatsError && error.api_error?.err_code === NO_ROOM)) throw error;
+    }
+  }
 }
 
 function isNoMessage(error: unknown): boolean {

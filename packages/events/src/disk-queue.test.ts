@@ -49,3 +49,33 @@ test("DiskQueue passes over lines that a crash has torn", () => {
   fs.writeFileSync(file, `${JSON.stringify(event("a"))}\n{"subj\n${JSON.stringify(event("b"))}\n{"subject`);
   expect(drain(new DiskQueue({ path: file, limitBytes: 1 << 20 }))).toEqual(["a", "b"]);
 });
+
+test("DiskQueue whose file was taken by somebody else is empty, and begins another", () => {
+  const file = path.join(dir, "taken");
+  const queue = new DiskQueue({ path: file, limitBytes: 1 << 20 });
+  queue.push(event("theirs"));
+  fs.rmSync(file);
+  expect(queue.peek()).toEqual({ events: [], bytes: 0 });
+  expect(queue.isEmpty).toBe(true);
+  queue.push(event("ours"));
+  expect(drain(queue)).toEqual(["ours"]);
+});
+
+test("DiskQueue keeps whole events only on a disk without room", () => {
+  const mount = path.join(dir, "small");
+  fs.mkdirSync(mount);
+  expect(Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", mount]).exitCode).toBe(0);
+  try {
+    const queue = new DiskQueue({ path: path.join(mount, "queue"), limitBytes: 1 << 20 });
+    const one = (n: number) => event(`event-${n}`, "x".repeat(1000));
+    let taken = 0;
+    expect(() => {
+      for (; taken < 20; taken++) queue.push(one(taken));
+    }).toThrow(/ENOSPC|no space/i);
+    expect(drain(queue)).toEqual(Array.from({ length: taken }, (_, n) => `event-${n}`));
+    queue.push(one(99));
+    expect(drain(queue)).toEqual(["event-99"]);
+  } finally {
+    Bun.spawnSync(["umount", mount]);
+  }
+});

@@ -54,6 +54,7 @@ export class DiskQueue {
 
   /** Add an event; false when there is no room for it. */
   push(event: OutgoingEvent): boolean {
+    this.#look();
     const line = Buffer.from(`${JSON.stringify(event)}\n`);
     const limit = event.payload.includes('"topic":"/tasks/exit"') ? this.#limitBytes * 8 : this.#limitBytes;
     if (this.#size + line.length > limit) {
@@ -74,6 +75,7 @@ export class DiskQueue {
 
   /** The oldest events, at most 64 KiB of them (or one), and the bytes that they take in the file. */
   peek(): { events: OutgoingEvent[]; bytes: number } {
+    this.#look();
     if (this.isEmpty) return { events: [], bytes: 0 };
     let length = Math.min(65536, this.#size - this.#offset);
     let chunk = this.#read(length);
@@ -94,6 +96,14 @@ export class DiskQueue {
     removeIfThere(this.#path);
     this.#offset = 0;
     this.#size = 0;
+  }
+
+  /** Somebody else may have taken the file over: then what was in it is theirs to deliver. */
+  #look(): void {
+    const size = sizeOf(this.#path);
+    if (size >= this.#size) return;
+    this.#size = size;
+    this.#offset = 0;
   }
 
   /** What a crash tore must not take the next event with it. */

@@ -7,7 +7,7 @@ const ACK_TIMEOUT_MS = 5000;
 
 /** What JetStream answers. */
 export interface Reply {
-  error?: { code: number; description: string };
+  error?: { code: number; err_code?: number; description: string };
   [field: string]: unknown;
 }
 
@@ -54,8 +54,19 @@ export class NatsLink {
     const headers = `NATS/1.0\r\nNats-Msg-Id: ${event.id}\r\n\r\n`;
     const reply = await this.#request(event.subject, event.payload, headers);
     if (reply.error?.code !== 503) return failOn(reply);
-    failOn(await this.#request(`$JS.API.STREAM.CREATE.${STREAM}`, JSON.stringify(streamConfig())));
+    await this.createStream();
     failOn(await this.#request(event.subject, event.payload, headers));
+  }
+
+  /** Make the stream, as large as the server has room for. */
+  async createStream(): Promise<void> {
+    for (const maxBytes of STREAM_BYTES) {
+      const config = JSON.stringify(streamConfig(maxBytes));
+      const reply = await this.#request(`$JS.API.STREAM.CREATE.${STREAM}`, config);
+      if (reply.error?.err_code === NO_ROOM && maxBytes !== STREAM_BYTES.at(-1)) continue;
+      failOn(reply);
+      return;
+    }
   }
 
   /** Ask JetStream's own API. */
@@ -153,8 +164,12 @@ export class NatsLink {
 
 const CRLF = Buffer.from("\r\n");
 
+/** JetStream reserves a stream's size, and refuses (with this code) what is more than three quarters of what was free at its start. */
+export const STREAM_BYTES = [256 << 20, 64 << 20, 16 << 20, 4 << 20] as const;
+export const NO_ROOM = 10047;
+
 /** The stream as every writer makes it: a week of events, at most 256 MiB, repeats known for two minutes. */
-export function streamConfig() {
+export function streamConfig(maxBytes: number) {
   return {
     name: STREAM,
     subjects: [STREAM_SUBJECTS],
@@ -163,7 +178,7 @@ export function streamConfig() {
     discard: "old",
     num_replicas: 1,
     max_age: 7 * 24 * 3600 * 1e9,
-    max_bytes: 256 << 20,
+    max_bytes: maxBytes,
     duplicate_window: 120 * 1e9,
   };
 }

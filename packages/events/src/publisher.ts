@@ -133,7 +133,7 @@ export class EventPublisher {
   async #deliverAll(): Promise<void> {
     this.#link ??= await this.#connect();
     const link = this.#link;
-    const queue = exists(this.#options.queueFile) ? this.#openQueue() : undefined;
+    const queue = this.#queue ?? (exists(this.#options.queueFile) ? this.#openQueue() : undefined);
     while (queue && !this.#closed && !queue.isEmpty) {
       const { events, bytes } = queue.peek();
       for (const event of events) await link.publish(event);

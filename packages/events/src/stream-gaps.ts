@@ -1,5 +1,5 @@
 import { type OutgoingEvent, STREAM } from "./envelope.ts";
-import { NatsLink, type Reply, streamConfig } from "./nats-link.ts";
+import { NatsLink, type Reply } from "./nats-link.ts";
 import { parseNatsUrl } from "./nats-url.ts";
 
 export interface StreamGapsOptions {
@@ -50,7 +50,7 @@ async function streamState(link: NatsLink): Promise<StreamState | undefined> {
     return state;
   } catch (error) {
     if (!(error instanceof Error && error.message.includes("(404)"))) throw error;
-    await link.ask(`STREAM.CREATE.${STREAM}`, streamConfig());
+    await link.createStream();
     return undefined;
   }
 }

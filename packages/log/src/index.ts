@@ -14,6 +14,9 @@ export interface LogOptions {
   stream?: { write(line: string): void };
 }
 
+/** Kept of what could not be written yet. */
+const MAX_UNWRITTEN_BYTES = 256 << 10;
+
 /**
  * The logger of a binary: JSON lines, or pretty when the destination is a terminal.
  * pino is loaded here and not with the module, so that runc and the shim pay for it only when they log.
@@ -28,7 +31,10 @@ export function createLogger(name: string, { level = "info", fd = 2, stream }: L
     const { PinoPretty } = require("pino-pretty") as typeof import("pino-pretty");
     return pino(options, PinoPretty({ destination: fd, sync: true, colorize: true }));
   }
-  return pino(options, destination({ dest: fd, sync: true }));
+  const sink = destination({ dest: fd, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
+  // A log that can't be written, on a full disk, is no reason to end; what there is no room for is dropped.
+  sink.on("error", () => {});
+  return pino(options, sink);
 }
 
 /** A logger that loads pino at its first message. */

@@ -10,6 +10,7 @@ import {
   O_WRONLY,
   openFile,
   realTime,
+  rename,
   stat,
   syscall,
 } from "@longshore/syscalls";
@@ -149,14 +150,19 @@ export class JsonFileWriter {
 
   #flush(): void {
     if (!out || outBytes === 0) return;
+    let done = 0;
     try {
-      for (let done = 0; done < outBytes; ) {
+      while (done < outBytes) {
         const n = syscall(NR.write, this.#fd, outAddress + done, outBytes - done);
         if (n !== -EINTR) done += check(n, "write", this.#log.path);
       }
       this.#size += outBytes;
       this.#failing = false;
     } catch (error) {
+      // Of what found room only whole entries stay: a torn one would spoil the next.
+      const whole = done === 0 ? 0 : out.lastIndexOf(NEWLINE, done - 1) + 1;
+      if (whole < done) syscall(NR.ftruncate, this.#fd, this.#size + whole);
+      this.#size += whole;
       this.#failed(error);
     }
     outBytes = 0;
@@ -168,8 +174,13 @@ export class JsonFileWriter {
       if (maxFiles < 2) {
         check(syscall(NR.ftruncate, this.#fd, 0), "ftruncate", path);
       } else {
-        if (!rotateFiles(path, maxFiles)) return; // with the next entry
-        const fresh = openLog(path);
+        // Made before the others are moved: on a disk without room all stays as it is.
+        const fresh = openLog(`${path}.next`);
+        if (!rotateFiles(path, maxFiles)) {
+          close(fresh);
+          return; // with the next entry
+        }
+        rename(`${path}.next`, path);
         close(this.#fd);
         this.#fd = fresh;
         if (compress) this.#events.onRotated?.();

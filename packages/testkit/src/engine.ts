@@ -15,13 +15,15 @@ import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
 import { eventually } from "./eventually.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
-import { mountsBelow, tempDir } from "./temp-dir.ts";
+import { mountsBelow, type TempDir, tempDir } from "./temp-dir.ts";
 
 export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLevel" | "binDir" | "nats"> & {
   /** The client to clean up with: any that works. */
   cli: DockerCli;
   /** What a foreign component is known to leave behind, as lines of `engineTraces`. */
   ignoreLeaks?: RegExp;
+  /** Put everything of it on a file system of its own, of so many MB: one that can get full. */
+  diskMb?: number;
   /** Make the bridge before the daemons start, which a real dockerd wants. */
   bridgeFirst?: boolean;
 };
@@ -63,9 +65,10 @@ export async function startEngine({
   cli,
   bridgeFirst = false,
   ignoreLeaks,
+  diskMb,
   ...options
 }: EngineOptions): Promise<Engine> {
-  const temp = tempDir();
+  const temp = diskMb === undefined ? tempDir() : smallDisk(diskMb);
   const suffix = crypto.randomBytes(3).toString("hex");
   const bridge = { name: `lst${suffix}`, cidr: freeSubnet() };
   const cgroupParent = `/longshore-${suffix}`;
@@ -132,6 +135,33 @@ export async function startEngine({
         problems.push(error instanceof Error ? error.message : String(error));
       }
       if (problems.length > 0) throw new Error(`left behind:\n${problems.join("\n")}`);
+    },
+  };
+}
+
+/** A temporary directory that is a file system of its own. */
+function smallDisk(sizeMb: number): TempDir {
+  const temp = tempDir();
+  const { status, stderr } = spawnSync(
+    "mount",
+    ["-t", "tmpfs", "-o", `size=${sizeMb}m`, "tmpfs", temp.path],
+    {
+      encoding: "utf8",
+    },
+  );
+  if (status !== 0) {
+    temp[Symbol.dispose]();
+    throw new Error(`mount: ${stderr.trim()}`);
+  }
+  fs.chmodSync(temp.path, 0o711);
+  return {
+    path: temp.path,
+    [Symbol.dispose]() {
+      const left = mountsBelow(`${temp.path}`).filter((point) => point !== temp.path);
+      for (const point of left.toReversed()) spawnSync("umount", ["--lazy", point]);
+      spawnSync("umount", [temp.path]);
+      temp[Symbol.dispose]();
+      if (left.length > 0) throw new Error(`left mounted: ${left.join(", ")}`);
     },
   };
 }

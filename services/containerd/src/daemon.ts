@@ -20,6 +20,8 @@ export async function runDaemon(
   const log = createLogger("containerd", { level: config.logLevel });
   for (const key of unknownKeys) log.warn({ file, key }, "Ignoring unknown key in TOML");
   log.info({ version: VERSION, revision: COMMIT }, "starting containerd");
+  // A bug, or a disk that fails, in one operation must not end all the others.
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   await using cleanup = new AsyncDisposableStack();
 
   // Clients of remapped user namespaces pass through the state directory; nobody else has business in the root.

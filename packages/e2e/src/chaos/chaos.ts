@@ -207,8 +207,8 @@ class Chaos {
     ]);
     this.report.execs++;
     if (status === code && stdout === "hi\n") return;
-    // Its connection broke, or there was nothing to connect to, or its container had ended or not begun.
-    if (stderr !== "" || stdout !== "hi\n" || status === 137) this.report.execsBroken++;
+    // Its connection broke (before it had asked for the code, which it calls 255), or there was nothing to connect to, or its container had ended or not begun.
+    if (stderr !== "" || stdout !== "hi\n" || status === 137 || status === 255) this.report.execsBroken++;
     else
       this.report.faults.push(
         `exec in ${name}: ${status}, not ${code}: ${JSON.stringify({ stdout, stderr })}`,

@@ -27,6 +27,7 @@ export class ShimOutbox {
   /** Send what a shim left; it must have ended. */
   adopt(namespace: string, queue: string): void {
     const file = this.fileOf(namespace, queue);
+    if (!fs.existsSync(file)) return;
     const lines = readLines(file);
     for (const line of lines) {
       const event = parse(line);

@@ -271,7 +271,10 @@ export class TaskManager implements AsyncDisposable {
 
   #part(task: Task): void {
     task.leave();
-    void this.#adoptEvents(task);
+    this.#adoptEvents(task).catch((error: unknown) => {
+      // They stay where they are, for the next start.
+      this.#logOf(task.bundle).warn({ err: error }, "events of a shim that has ended");
+    });
   }
 
   /** A shim that was told to end still tries for a moment to deliver its last events. */

@@ -45,6 +45,11 @@ export class ContainerIndex {
     return !this.idByName.has(name);
   }
 
+  /** Whether there is a container of this id, or one being made. */
+  has(id: string): boolean {
+    return this.byId.has(id) || [...this.idByName.values()].includes(id);
+  }
+
   /** Newest first. */
   list(): Container[] {
     return [...this.byId.values()].sort((a, b) => (a.record.created < b.record.created ? 1 : -1));

@@ -52,7 +52,10 @@ export async function createContainer(
   if (first === undefined || first === "") throw new EngineError("invalid_argument", "no command specified");
 
   await engine.unpacker.ensure(image);
-  undo.defer(() => engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id }).then(() => {}));
+  undo.defer(async () => {
+    // What containerd is not there to remove is removed when it is.
+    await engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id }).catch(() => {});
+  });
   const { mounts } = await engine.containerd.snapshots.prepare({
     snapshotter: SNAPSHOTTER,
     key: id,

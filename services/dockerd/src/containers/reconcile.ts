@@ -179,9 +179,9 @@ function stdioOf({ stdout }: Process): ContainerRecord["stdio"] {
   return stdout.startsWith("longshore://") ? "longshore" : "fifo";
 }
 
-/** Remove what a daemon that was killed left half-made. Only at start, before anything new is made. */
+/** Remove what was left half-made, or half removed, when this daemon or containerd was killed. */
 export async function removeLeftovers(engine: Engine): Promise<void> {
-  const known = (id: string) => engine.containers.get(id) !== undefined;
+  const known = (id: string) => engine.containers.has(id);
   const { tasks } = await engine.containerd.tasks.list({ filter: "" });
   for (const { id } of tasks) {
     if (known(id) || !isOurId(id)) continue;

@@ -6,7 +6,7 @@ import { handleExecExit } from "../execs/run-exec.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { handleExit } from "./exit-container.ts";
-import { reconcileContainers } from "./reconcile.ts";
+import { reconcileContainers, removeLeftovers } from "./reconcile.ts";
 
 const RETRY_MS = 250;
 const SECOND_LOOK_MS = 1500;
@@ -40,6 +40,7 @@ async function catchUp(engine: Engine, signal: AbortSignal): Promise<void> {
   for (let done = 0; done < 2 && !signal.aborted; ) {
     try {
       await reconcileContainers(engine);
+      await removeLeftovers(engine);
       done++;
     } catch (error) {
       engine.log.debug({ err: error }, "containerd doesn't tell its tasks");

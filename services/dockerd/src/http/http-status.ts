@@ -1,4 +1,4 @@
-import { EngineError, type ErrorCode } from "@longshore/errors";
+import { type ErrorCode, toEngineError } from "@longshore/errors";
 
 const HTTP_STATUS: Record<ErrorCode, number> = {
   canceled: 499,
@@ -22,6 +22,6 @@ const HTTP_STATUS: Record<ErrorCode, number> = {
 
 /** The status and the message of anything thrown, as Docker's `{"message": …}` answer has them. */
 export function toHttpError(error: unknown): { status: number; message: string } {
-  if (error instanceof EngineError) return { status: HTTP_STATUS[error.code], message: error.message };
-  return { status: 500, message: error instanceof Error ? error.message : String(error) };
+  const { code, message } = toEngineError(error);
+  return { status: HTTP_STATUS[code], message };
 }
