@@ -1,3 +1,4 @@
+import { EngineError } from "@longshore/errors";
 import { type OutgoingEvent, STREAM } from "./envelope.ts";
 import { NatsLink, type Reply } from "./nats-link.ts";
 import { parseNatsUrl } from "./nats-url.ts";
@@ -8,7 +9,7 @@ export interface StreamGapsOptions {
   tokenFile?: string | undefined;
 }
 
-/** A stream that says nothing for so long has said all. */
+/** A stream that says nothing for so long, and has not said all, is not asked any more. */
 const SILENCE_MS = 2000;
 /** Clocks may have been set, and an event is stored after it happened. */
 const MARGIN_MS = 60_000;
@@ -29,7 +30,7 @@ export async function findMissing(
     const state = await streamState(link);
     if (!state) return [...events];
     const since = Math.min(...events.map(timeOf));
-    const known = await idsSince(link, new Date(since - MARGIN_MS));
+    const known = await idsSince(link, new Date(since - MARGIN_MS), state);
     // A stream that begins later than with its first message has dropped what was before.
     const begin = state.first_seq > 1 ? Date.parse(state.first_ts) : 0;
     return events.filter((event) => !known.has(event.id) && timeOf(event) >= begin);
@@ -41,6 +42,8 @@ export async function findMissing(
 interface StreamState {
   first_seq: number;
   first_ts: string;
+  last_seq: number;
+  last_ts: string;
 }
 
 /** undefined when there is no stream. */
@@ -56,24 +59,30 @@ async function streamState(link: NatsLink): Promise<StreamState | undefined> {
 }
 
 /** The ids of the stream's messages, without their bodies. */
-async function idsSince(link: NatsLink, since: Date): Promise<Set<string>> {
+async function idsSince(
+  link: NatsLink,
+  since: Date,
+  { last_seq, last_ts }: StreamState,
+): Promise<Set<string>> {
   const ids = new Set<string>();
+  if (last_seq === 0 || Date.parse(last_ts) < since.getTime()) return ids;
   const done = Promise.withResolvers<void>();
-  let silence = setTimeout(done.resolve, SILENCE_MS);
+  const tooLate = () =>
+    done.reject(new EngineError("unavailable", "the stream does not tell all that it has"));
+  let silence = setTimeout(tooLate, SILENCE_MS);
   link.onBroken = done.reject;
   link.onMessage = ({ headers, reply }) => {
     clearTimeout(silence);
-    silence = setTimeout(done.resolve, SILENCE_MS);
+    silence = setTimeout(tooLate, SILENCE_MS);
     const id = /^Nats-Msg-Id: *(.*?)\r?$/m.exec(headers)?.[1];
     if (id !== undefined) ids.add(id);
-    // $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, newer servers put more after it
-    const words = reply.split(".");
-    if ((words.length === 9 ? words[8] : words[10]) === "0") done.resolve();
+    // Not the number of those still to come, which also stands there: it is wrong when the server was restarted.
+    if (sequenceOf(reply) >= last_seq) done.resolve();
   };
   const inbox = `_INBOX.${crypto.randomUUID().replaceAll("-", "")}`;
   link.subscribe(inbox);
   try {
-    const { num_pending: pending } = (await link.ask(`CONSUMER.CREATE.${STREAM}`, {
+    await link.ask(`CONSUMER.CREATE.${STREAM}`, {
       stream_name: STREAM,
       config: {
         deliver_subject: inbox,
@@ -85,13 +94,19 @@ async function idsSince(link: NatsLink, since: Date): Promise<Set<string>> {
         mem_storage: true,
         inactive_threshold: 10e9,
       },
-    })) as Reply & { num_pending: number };
-    if (pending > 0) await done.promise;
+    });
+    await done.promise;
   } finally {
     clearTimeout(silence);
     done.promise.catch(() => {});
   }
   return ids;
+}
+
+/** `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`; newer servers put a domain and an account hash before the stream. */
+function sequenceOf(reply: string): number {
+  const words = reply.split(".");
+  return Number(words[words.length === 9 ? 5 : 7]);
 }
 
 function timeOf({ payload }: OutgoingEvent): number {
