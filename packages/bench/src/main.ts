@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { busyboxImage, findExecutable, findStaticBusybox, type Suite, serveImages } from "@longshore/suite";
 import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
 import { type Flags, parseFlags, USAGE } from "./flags.ts";
+import { logBenchmark } from "./log-benchmark.ts";
 import { type Benchmark, type BenchmarkResult, type Contender, measure } from "./measure.ts";
 import { measureMemory } from "./memory.ts";
 import { cgroupParentOf, insideDirectory, runInside, seeOnlyCgroup2 } from "./namespaces.ts";
@@ -67,8 +68,8 @@ interface Run {
 async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Promise<void> {
   const cgroupParent = cgroupParentOf(dir);
   const wanted = (name: string) => name.includes(flags.filter);
-  const rounds = flags.short ? { rounds: 5, warmUp: 1 } : { rounds: 41, warmUp: 3 };
-  const run = async (benchmark: Benchmark): Promise<void> => {
+  const usual = flags.short ? { rounds: 5, warmUp: 1 } : { rounds: 41, warmUp: 3 };
+  const run = async (benchmark: Benchmark, rounds = usual): Promise<void> => {
     if (!wanted(benchmark.name)) return;
     process.stderr.write(`${benchmark.name} …\n`);
     results.push(await measure(benchmark, { ...rounds, signal }));
@@ -81,9 +82,11 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
   for (const benchmark of runtimeBenchmarks(runtimeOptions)) await run(benchmark);
 
   // Without engines they have their names only.
-  if ([...dockerBenchmarks([]).map(({ name }) => name), MEMORY].some(wanted)) {
+  const named = [...dockerBenchmarks([]), logBenchmark([])].map(({ name }) => name);
+  if ([...named, MEMORY].some(wanted)) {
     await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
       for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
+      await run(logBenchmark(stacks), { rounds: flags.short ? 3 : 9, warmUp: 1 });
       if (!wanted(MEMORY)) return;
       for (const stack of byEngine(stacks)) await removeContainers(stack);
       process.stderr.write(`${MEMORY} …\n`);

@@ -6,6 +6,7 @@ export interface Benchmark {
   readonly name: string;
   /** The most that ours may be, as a part of the real one's. */
   readonly bar?: number;
+  readonly atLeast?: BenchmarkResult["atLeast"];
   /** Of what an attempt returns; `ms` when left out. */
   readonly unit?: BenchmarkResult["unit"];
   readonly contenders: ReadonlyMap<Contender, Attempt>;
@@ -23,8 +24,10 @@ export interface Summary {
 
 export interface BenchmarkResult {
   readonly name: string;
-  readonly unit: "ms" | "MB";
+  readonly unit: "ms" | "MB" | "MB/s";
   readonly bar?: number;
+  /** The least that ours must be, where more is better: so much in its unit, or else so many times the real one's. */
+  readonly atLeast?: { readonly value: number; readonly timesReal: number };
   /** The most that ours may be, in its unit. */
   readonly limit?: number;
   readonly summaries: ReadonlyMap<Contender, Summary | Error>;
@@ -47,7 +50,7 @@ export async function measure(
   benchmark: Benchmark,
   { rounds, warmUp, signal }: { rounds: number; warmUp: number; signal: AbortSignal },
 ): Promise<BenchmarkResult> {
-  const { name, bar, unit = "ms", contenders } = benchmark;
+  const { name, bar, atLeast, unit = "ms", contenders } = benchmark;
   const samples = new Map<Contender, number[]>();
   const failures = new Map<Contender, Error>();
   const order = [...contenders];
@@ -68,5 +71,5 @@ export async function measure(
   const summaries = new Map<Contender, Summary | Error>();
   for (const contender of contenders.keys())
     summaries.set(contender, failures.get(contender) ?? summarize(samples.get(contender) ?? []));
-  return { name, unit, ...(bar !== undefined && { bar }), summaries };
+  return { name, unit, ...(bar !== undefined && { bar }), ...(atLeast && { atLeast }), summaries };
 }

@@ -9,7 +9,7 @@ import { byEngine, type Stack } from "./stacks.ts";
 
 /** After a start, for collectors and allocators to come to rest. */
 const SETTLE_MS = 3000;
-const SHIM_LIMIT_MB = 4;
+const SHIM_LIMIT_MB = 3;
 
 /** What only this process has of its memory, in MB (10^6 bytes): private clean and dirty. */
 export function privateMegabytes(pid: number): number {

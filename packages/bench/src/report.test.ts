@@ -25,6 +25,18 @@ const RESULTS: BenchmarkResult[] = [
   { name: "shim", unit: "MB", limit: 4, summaries: new Map([["ours", summary(3.5)]]) },
 ];
 
+test("textTable() judges what should be much", () => {
+  const log = (ours: number, real?: number): BenchmarkResult => ({
+    ...{ name: "log", unit: "MB/s", atLeast: { value: 150, timesReal: 4 } },
+    summaries: new Map([
+      ["ours", summary(ours)],
+      ...(real === undefined ? [] : [["real", summary(real)] as const]),
+    ]),
+  });
+  const verdicts = textTable([log(160), log(100, 20), log(100, 30), log(100)]).match(/pass|miss/g);
+  expect(verdicts).toEqual(["pass", "pass", "miss", "miss"]);
+});
+
 test("textTable() judges each of ours beside the real one", () => {
   expect(textTable(RESULTS)).toBe(
     `MEASUREMENT            OURS      REAL       RATIO   BAR

@@ -15,25 +15,39 @@ export function rows(results: readonly BenchmarkResult[]): Row[] {
 }
 
 function row(
-  { name, unit, bar, limit }: BenchmarkResult,
+  result: BenchmarkResult,
   contender: Contender,
   ours: Summary | Error,
   real: Summary | Error | undefined,
 ): Row {
+  const { name, unit } = result;
   const ratio = isSummary(ours) && isSummary(real) ? ours.median / real.median : undefined;
-  const passes =
-    limit !== undefined
-      ? isSummary(ours) && ours.median <= limit
-      : bar !== undefined && ratio !== undefined && ratio <= bar;
-  const judged = limit !== undefined ? isSummary(ours) : bar !== undefined && ratio !== undefined;
+  const passes = isSummary(ours) ? judge(result, ours.median, ratio) : undefined;
   return [
     contender === "ours" ? name : `${name} (${contender.replace("ours, ", "")})`,
     show(ours, unit),
     show(real, unit),
     ratio === undefined ? "" : ratio.toFixed(2),
-    limit !== undefined ? `≤ ${limit} ${unit}` : bar !== undefined ? `≤ ${bar.toFixed(1)}` : "",
-    judged ? (passes ? "pass" : "miss") : "",
+    barOf(result),
+    passes === undefined ? "" : passes ? "pass" : "miss",
   ];
+}
+
+/** Undefined when there is no bar, or nothing to compare with. */
+function judge(
+  { bar, limit, atLeast }: BenchmarkResult,
+  ours: number,
+  ratio: number | undefined,
+): boolean | undefined {
+  if (atLeast) return ours >= atLeast.value || (ratio !== undefined && ratio >= atLeast.timesReal);
+  if (limit !== undefined) return ours <= limit;
+  return bar === undefined || ratio === undefined ? undefined : ratio <= bar;
+}
+
+function barOf({ unit, bar, limit, atLeast }: BenchmarkResult): string {
+  if (atLeast) return `≥ ${atLeast.value} ${unit} or ${atLeast.timesReal}×`;
+  if (limit !== undefined) return `≤ ${limit} ${unit}`;
+  return bar === undefined ? "" : `≤ ${bar.toFixed(1)}`;
 }
 
 const isSummary = (summary: Summary | Error | undefined): summary is Summary =>
