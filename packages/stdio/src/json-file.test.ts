@@ -76,6 +76,34 @@ test("JsonFileWriter cuts lines after 16 KiB; only the last part has the newline
   expect(new Set(all.slice(0, 3).map((e) => e.time)).size).toBe(1);
 });
 
+test("JsonFileWriter keeps lines of all kinds in order, and each file below its limit and an entry", () => {
+  const kinds = [
+    "plain",
+    "",
+    'q"\\t\u0001<&>',
+    "grün \u{1f9c0}",
+    "z".repeat(3000),
+    "w".repeat(MAX_LINE_BYTES),
+    "v".repeat(MAX_LINE_BYTES + 1),
+  ];
+  const { file, writer } = open("kinds", { maxSizeBytes: 200_000, maxFiles: 100 });
+  const lines = Array.from({ length: 2000 }, (_, i) => `${i} ${kinds[(i * i) % kinds.length]}\n`);
+  const bytes = Buffer.from(lines.join(""));
+  for (let at = 0; at < bytes.length; at += 65_536) writer.write("stdout", bytes.subarray(at, at + 65_536));
+  writer.close();
+  const files = fs.readdirSync(dir).filter((name) => name.startsWith("kinds"));
+  const number = (name: string) => Number(/\.(\d+)$/.exec(name)?.[1] ?? 0);
+  files.sort((a, b) => number(b) - number(a));
+  expect(files.flatMap((name) => logs(path.join(dir, name))).join("")).toBe(lines.join(""));
+  expect(files.length).toBeGreaterThan(5);
+  for (const name of files.slice(0, -1)) {
+    const size = fs.statSync(path.join(dir, name)).size;
+    expect(size).toBeGreaterThanOrEqual(200_000);
+    expect(size).toBeLessThan(200_000 + MAX_LINE_BYTES + 256);
+  }
+  expect(fs.statSync(`${file}.1`).size).toBeGreaterThanOrEqual(200_000);
+});
+
 test("JsonFileWriter keeps any bytes parseable", () => {
   const { file, writer } = open("binary");
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
