@@ -151,3 +151,18 @@ test("delete() says whether there was such a blob", async () => {
   expect(await store.delete(digest)).toBe(false);
   expect(store.size(digest)).toBeUndefined();
 });
+
+test("readFile() follows what somebody else appended to an ingest's file, and refuses one that shrank", async () => {
+  const writer = await store.writer({ ref: "r", total: bytes.length });
+  await writer.write(bytes.subarray(0, 1000));
+  const { path: file, inode } = writer.file();
+  expect(fs.statSync(file, { bigint: true }).ino).toBe(inode);
+  fs.appendFileSync(file, bytes.subarray(1000));
+  await writer.readFile();
+  expect([writer.status().offset, writer.digest()]).toEqual([bytes.length, digest]);
+  fs.truncateSync(file, 10);
+  await expect(writer.readFile()).rejects.toEqual(code("failed_precondition"));
+  fs.writeFileSync(file, bytes);
+  await writer.commit(bytes.length, digest);
+  expect(store.size(digest)).toBe(bytes.length);
+});

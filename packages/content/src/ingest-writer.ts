@@ -97,6 +97,29 @@ export class IngestWriter implements AsyncDisposable {
     this.updatedAt = new Date();
   }
 
+  /** The file that is written to. Whoever writes to it by himself appends, and lets {@link readFile} follow. */
+  file(): { path: string; inode: bigint } {
+    const { ino } = fs.fstatSync(this.openFd(), { bigint: true });
+    return { path: path.join(this.options.dir, "data"), inode: ino };
+  }
+
+  /** Hash what somebody else has appended to the file. */
+  readFile(): Promise<void> {
+    return this.exclusive(async () => {
+      const fd = this.openFd();
+      const { size } = fs.fstatSync(fd);
+      if (size < this.offset) {
+        throw new EngineError(
+          "failed_precondition",
+          `ref ${this.options.ref}: the file shrank: failed precondition`,
+        );
+      }
+      await hashFile(fd, size, this.hasher, this.offset);
+      this.offset = size;
+      this.updatedAt = new Date();
+    });
+  }
+
   /** Have on disk what was written so far, so that a commit soon after is quick. */
   sync(): Promise<void> {
     return this.exclusive(() => fsync(this.openFd()));
@@ -217,10 +240,10 @@ function createIngest(dir: string, ref: string, total: number): IngestStatus {
   return { ref, offset: 0, total, startedAt: now, updatedAt: now };
 }
 
-async function hashFile(fd: number, length: number, hasher: Hasher): Promise<void> {
-  if (length === 0) return;
-  const buffer = Buffer.allocUnsafe(Math.min(length, REHASH_CHUNK_BYTES));
-  for (let position = 0; position < length; ) {
+async function hashFile(fd: number, length: number, hasher: Hasher, from = 0): Promise<void> {
+  if (length === from) return;
+  const buffer = Buffer.allocUnsafe(Math.min(length - from, REHASH_CHUNK_BYTES));
+  for (let position = from; position < length; ) {
     const wanted = Math.min(buffer.length, length - position);
     const n = await new Promise<number>((resolve, reject) =>
       fs.read(fd, buffer, 0, wanted, position, (error, bytesRead) =>

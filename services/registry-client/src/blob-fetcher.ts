@@ -1,7 +1,7 @@
 import { EngineError, errorCode } from "@longshore/errors";
 import { type OpenBlob, readBlob } from "./blob-reader.ts";
-import { WRITE_BYTES } from "./containerd-channels.ts";
-import { type ContentStore, type Ingest, ingestRef } from "./content-store.ts";
+import { type ContentStore, ingestRef } from "./content-store.ts";
+import type { Ingest } from "./ingest.ts";
 import { type Labels, sourceLabel } from "./labels.ts";
 import type { Descriptor } from "./manifest.ts";
 import { isNondistributable } from "./media-types.ts";
@@ -205,7 +205,7 @@ export class BlobFetcher {
     try {
       for await (const piece of readBlob(open, options)) {
         pieces.add(piece);
-        if (pieces.length >= WRITE_BYTES) await flush();
+        if (pieces.length >= ingest.writeBytes) await flush();
       }
     } catch (error) {
       // What has arrived is kept: the next attempt starts behind it.

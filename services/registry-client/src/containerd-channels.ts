@@ -12,6 +12,8 @@ type Channel = ReturnType<typeof channelTo>;
  */
 export class ContainerdChannels implements Disposable {
   readonly shared: Channel;
+  /** Whether it lets us write files by ourselves; undefined until one was asked for. */
+  localWrites: boolean | undefined;
   readonly #address: string;
   readonly #idle: Channel[] = [];
   readonly #all: Channel[];

@@ -1,17 +1,9 @@
-import type {
-  WriteContentRequest,
-  WriteContentResponse,
-} from "@longshore/api/containerd/services/content/v1/content";
-import {
-  ContentDefinition,
-  type Info,
-  WriteAction,
-} from "@longshore/api/containerd/services/content/v1/content";
+import { ContentDefinition, type Info } from "@longshore/api/containerd/services/content/v1/content";
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { EngineError, toEngineError } from "@longshore/errors";
 import { type ClientOf, createClient } from "@longshore/rpc";
-import { AsyncQueue } from "./async-queue.ts";
-import { type ContainerdChannels, WRITE_BYTES } from "./containerd-channels.ts";
+import type { ContainerdChannels } from "./containerd-channels.ts";
+import { type Ingest, openIngest } from "./ingest.ts";
 import { type Labels, missingLabels } from "./labels.ts";
 import type { Descriptor } from "./manifest.ts";
 import { isConfig, isIndex, isLayer, isManifest } from "./media-types.ts";
@@ -114,12 +106,9 @@ export class ContentStore {
   async ingest(descriptor: Descriptor, signal: AbortSignal): Promise<Ingest | "exists"> {
     const ref = ingestRef(descriptor);
     for (let attempt = 1; ; attempt += 1) {
-      const ingest = new Ingest(this.#channels, { descriptor, metadata: this.#metadata, signal });
       try {
-        await ingest.open(ref);
-        return ingest;
+        return await openIngest(this.#channels, { ref, descriptor, metadata: this.#metadata, signal });
       } catch (error) {
-        await ingest.close();
         const { code, message } = toEngineError(error);
         if (code === "already_exists") return "exists";
         // "ref … locked": containerd lets one writer at a time have an ingest.
@@ -152,101 +141,4 @@ export function ingestRef({ mediaType, digest }: Descriptor): string {
   if (isIndex(mediaType)) return `index-${digest}`;
   if (isLayer(mediaType)) return `layer-${digest}`;
   return `${isConfig(mediaType) ? "config" : "unknown"}-${digest}`;
-}
-
-/** A blob being written. Closing it keeps what was written for a later ingest to go on from. */
-export class Ingest {
-  readonly #requests = new AsyncQueue<WriteContentRequest>();
-  readonly #responses: AsyncIterator<WriteContentResponse>;
-  readonly #descriptor: Descriptor;
-  readonly #release: () => void;
-  #offset = 0;
-  #failed = false;
-  #closed = false;
-
-  constructor(
-    channels: ContainerdChannels,
-    options: { descriptor: Descriptor; metadata: Record<string, string>; signal: AbortSignal },
-  ) {
-    const { descriptor, metadata, signal } = options;
-    const channel = channels.take();
-    this.#descriptor = descriptor;
-    this.#release = () => channels.giveBack(channel);
-    const content = createClient(channel, ContentDefinition, { metadata });
-    this.#responses = content.write(this.#requests, { signal })[Symbol.asyncIterator]();
-  }
-
-  /** Bytes that the store has. */
-  get offset(): number {
-    return this.#offset;
-  }
-
-  /** Whether the store, and not the registry, broke off. */
-  get failed(): boolean {
-    return this.#failed;
-  }
-
-  async open(ref: string): Promise<void> {
-    this.#offset = Number((await this.#call(WriteAction.STAT, { ref })).offset);
-  }
-
-  async write(data: Buffer): Promise<void> {
-    for (let start = 0; start < data.length; start += WRITE_BYTES) {
-      await this.#writeOne(data.subarray(start, start + WRITE_BYTES));
-    }
-  }
-
-  async #writeOne(data: Buffer): Promise<void> {
-    const response = await this.#call(WriteAction.WRITE, { data });
-    if (Number(response.offset) !== this.#offset + data.length) {
-      this.#failed = true;
-      throw new EngineError("data_loss", `${this.#descriptor.digest}: the content store wrote only a part`);
-    }
-    this.#offset += data.length;
-  }
-
-  /**
-   * Make a blob of what was written; `exists` when somebody else was first, whose labels it then has.
-   * @throws EngineError `failed_precondition` when what was written does not have the digest or size
-   */
-  async commit(labels: Labels): Promise<"committed" | "exists"> {
-    try {
-      await this.#call(WriteAction.COMMIT, { labels });
-      return "committed";
-    } catch (error) {
-      if (toEngineError(error).code === "already_exists") return "exists";
-      throw error;
-    }
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#requests.end();
-    await this.#responses.return?.();
-    this.#release();
-  }
-
-  async #call(action: WriteAction, fields: Partial<WriteContentRequest>): Promise<WriteContentResponse> {
-    this.#requests.push({
-      action,
-      ref: "",
-      // The store looks the expected digest up each time that it is told: at the ends is enough.
-      total: action === WriteAction.WRITE ? 0n : BigInt(this.#descriptor.size),
-      expected: action === WriteAction.WRITE ? "" : this.#descriptor.digest,
-      offset: BigInt(this.#offset),
-      data: Buffer.alloc(0),
-      labels: {},
-      ...fields,
-    });
-    try {
-      const { done, value } = await this.#responses.next();
-      if (!done) return value;
-    } catch (error) {
-      this.#failed = true;
-      throw error;
-    }
-    this.#failed = true;
-    throw new EngineError("unavailable", `${this.#descriptor.digest}: the content store ended the write`);
-  }
 }

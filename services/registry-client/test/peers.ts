@@ -118,8 +118,14 @@ function listens(port: number): Promise<boolean> {
   );
 }
 
+/** A running containerd. */
+export interface Containerd {
+  readonly address: string;
+  readonly process: Bun.Subprocess;
+}
+
 /** Debian's containerd with its state in the stage; once more after its end, with what it had. */
-export async function startContainerd(stage: Stage): Promise<{ address: string; process: Bun.Subprocess }> {
+export function startContainerd(stage: Stage): Promise<Containerd> {
   const root = path.join(stage.dir, "containerd");
   fs.mkdirSync(root, { recursive: true });
   const address = path.join(root, "c.sock");
@@ -128,14 +134,32 @@ export async function startContainerd(stage: Stage): Promise<{ address: string; 
     config,
     `version = 2\nroot = "${root}/root"\nstate = "${root}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${address}"\n[ttrpc]\naddress = "${address}.ttrpc"\n`,
   );
-  const child = stage.spawn(["containerd", "--config", config, "--log-level", "warn"], {
-    log: "containerd.log",
-  });
+  return serving(stage, address, ["containerd", "--config", config, "--log-level", "warn"]);
+}
+
+/** Ours, in the same way. */
+export function startOurContainerd(stage: Stage, binDir: string): Promise<Containerd> {
+  const root = path.join(stage.dir, "our-containerd");
+  fs.mkdirSync(root, { recursive: true });
+  const address = path.join(root, "c.sock");
+  const places = [
+    "--address",
+    address,
+    "--root",
+    path.join(root, "root"),
+    "--state",
+    path.join(root, "state"),
+  ];
+  return serving(stage, address, [path.join(binDir, "containerd"), ...places]);
+}
+
+async function serving(stage: Stage, address: string, command: string[]): Promise<Containerd> {
+  const child = stage.spawn(command, { log: "containerd.log" });
   const answers = async () => {
-    const child = Bun.spawn(["ctr", "--address", address, "version"], {
+    const ctr = Bun.spawn(["ctr", "--address", address, "version"], {
       stdio: ["ignore", "ignore", "ignore"],
     });
-    return (await child.exited) === 0;
+    return (await ctr.exited) === 0;
   };
   await until("containerd", () => fs.existsSync(address) && answers());
   return { address, process: child };

@@ -3,8 +3,24 @@ import fs from "node:fs";
 import path from "node:path";
 import { FaultProxy } from "./fault-proxy.ts";
 import { type BlobDescriptor, Layout, noise, sha256 } from "./images.ts";
-import { Stage, startContainerd, startRegistry, until } from "./peers.ts";
-import { finalStates, ingests, pullAll, request, type Service, serviceOn, skipReason } from "./service.ts";
+import {
+  type Containerd,
+  Stage,
+  startContainerd,
+  startOurContainerd,
+  startRegistry,
+  until,
+} from "./peers.ts";
+import {
+  binDir,
+  finalStates,
+  ingests,
+  pullAll,
+  request,
+  type Service,
+  serviceOn,
+  skipReason,
+} from "./service.ts";
 
 if (skipReason) console.warn(`skipped: ${skipReason}`);
 
@@ -13,7 +29,7 @@ const MB = 1_000_000;
 
 describe.skipIf(skipReason !== "")("registry-client killed while it pulls", () => {
   let stage: Stage;
-  let containerd: { address: string; process: Bun.Subprocess };
+  let containerd: Containerd;
   let proxy: FaultProxy;
   let layout: Layout;
 
@@ -42,12 +58,19 @@ describe.skipIf(skipReason !== "")("registry-client killed while it pulls", () =
     await until("a part of the layer", async () => ((await ingests(service))[ref] ?? 0) > layer.size * part);
   }
 
-  for (const victim of ["registry-client", "containerd"] as const) {
-    test(`goes on where it was after kill -9 of ${victim}`, async () => {
-      const layer = await pushed(victim, victim.length);
+  const kinds = { "Debian's": startContainerd, our: (at: Stage) => startOurContainerd(at, binDir) };
+  const cases = Object.entries(kinds).flatMap(([whose, start]) =>
+    (["registry-client", "containerd"] as const).map((victim) => ({ whose, start, victim })),
+  );
+  for (const [index, { whose, start, victim }] of cases.entries()) {
+    test(`goes on where it was after kill -9 of ${victim}, with ${whose} containerd`, async () => {
+      await using own = new Stage();
+      let containerd = await start(own);
+      const name = `victim${index}`;
+      const layer = await pushed(name, index + 20);
       proxy.fault = ({ path }) => (path.includes(layer.digest) ? { pace: 12 * MB } : undefined);
-      const service = await serviceOn(stage, containerd.address);
-      const broken = pullAll(service, request(`${proxy.host}/${victim}:1`)).then(
+      const service = await serviceOn(own, containerd.address);
+      const broken = pullAll(service, request(`${proxy.host}/${name}:1`)).then(
         () => undefined,
         (error: unknown) => error,
       );
@@ -56,17 +79,17 @@ describe.skipIf(skipReason !== "")("registry-client killed while it pulls", () =
         containerd.process.kill("SIGKILL");
         await containerd.process.exited;
         expect(await broken).toBeInstanceOf(Error);
-        containerd = await startContainerd(stage);
+        containerd = await start(own);
       }
       service.process.kill("SIGKILL");
       await service.process.exited;
       expect(await broken).toBeInstanceOf(Error);
 
-      const again = await serviceOn(stage, containerd.address);
+      const again = await serviceOn(own, containerd.address);
       const held = (await ingests(again))[`layer-${layer.digest}`] ?? 0;
       expect(held).toBeGreaterThan(layer.size * 0.6);
       proxy.forget();
-      const events = await pullAll(again, request(`${proxy.host}/${victim}:1`));
+      const events = await pullAll(again, request(`${proxy.host}/${name}:1`));
       expect(finalStates(events)[layer.digest]).toBe("COMPLETE");
       expect(proxy.bytesDown(layer.digest)).toBe(layer.size - held);
     }, 60_000);
@@ -136,51 +159,57 @@ describe.skipIf(skipReason !== "")("registry-client killed while it pulls", () =
     expect(seen).toEqual([null]);
   });
 
-  test("its memory stays bounded whatever the image's size", async () => {
-    const bytes = 400 * MB;
-    const piece = noise(1 << 20, 3);
-    const hasher = new Bun.CryptoHasher("sha256");
-    for (let at = 0; at < bytes; at += piece.length)
-      hasher.update(piece.subarray(0, Math.min(piece.length, bytes - at)));
-    const digest = `sha256:${hasher.digest("hex")}`;
-    const config = Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux" }));
-    const type = "application/vnd.oci.image.layer.v1.tar";
-    const manifest = JSON.stringify({
-      schemaVersion: 2,
-      mediaType: "application/vnd.oci.image.manifest.v1+json",
-      config: {
-        mediaType: "application/vnd.oci.image.config.v1+json",
-        digest: sha256(config),
-        size: config.length,
-      },
-      layers: [{ mediaType: type, digest, size: bytes }],
-    });
-    const registry = Bun.serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      fetch({ url }) {
-        if (url.includes("/manifests/"))
-          return new Response(manifest, {
-            headers: { "content-type": "application/vnd.oci.image.manifest.v1+json" },
-          });
-        if (url.includes(sha256(config))) return new Response(config);
-        if (url.endsWith("/v2/")) return new Response("");
-        let at = 0;
-        return new Response(
-          new ReadableStream({
-            pull(controller) {
-              if (at >= bytes) return controller.close();
-              controller.enqueue(piece.slice(0, Math.min(piece.length, bytes - at)));
-              at += piece.length;
-            },
-          }),
-        );
-      },
-    });
-    stage.defer(() => registry.stop(true));
-    const service = await serviceOn(stage, containerd.address);
-    await pullAll(service, request(`127.0.0.1:${registry.port}/x:1`));
-    const status = fs.readFileSync(`/proc/${service.process.pid}/status`, "utf8");
-    expect(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1])).toBeLessThan(150_000);
-  }, 60_000);
+  test.each(Object.keys(kinds) as (keyof typeof kinds)[])(
+    "with %s containerd its memory stays bounded whatever the image's size",
+    async (whose) => {
+      await using own = new Stage();
+      const containerd = await kinds[whose](own);
+      const bytes = 400 * MB;
+      const piece = noise(1 << 20, 3);
+      const hasher = new Bun.CryptoHasher("sha256");
+      for (let at = 0; at < bytes; at += piece.length)
+        hasher.update(piece.subarray(0, Math.min(piece.length, bytes - at)));
+      const digest = `sha256:${hasher.digest("hex")}`;
+      const config = Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux" }));
+      const type = "application/vnd.oci.image.layer.v1.tar";
+      const manifest = JSON.stringify({
+        schemaVersion: 2,
+        mediaType: "application/vnd.oci.image.manifest.v1+json",
+        config: {
+          mediaType: "application/vnd.oci.image.config.v1+json",
+          digest: sha256(config),
+          size: config.length,
+        },
+        layers: [{ mediaType: type, digest, size: bytes }],
+      });
+      const registry = Bun.serve({
+        hostname: "127.0.0.1",
+        port: 0,
+        fetch({ url }) {
+          if (url.includes("/manifests/"))
+            return new Response(manifest, {
+              headers: { "content-type": "application/vnd.oci.image.manifest.v1+json" },
+            });
+          if (url.includes(sha256(config))) return new Response(config);
+          if (url.endsWith("/v2/")) return new Response("");
+          let at = 0;
+          return new Response(
+            new ReadableStream({
+              pull(controller) {
+                if (at >= bytes) return controller.close();
+                controller.enqueue(piece.slice(0, Math.min(piece.length, bytes - at)));
+                at += piece.length;
+              },
+            }),
+          );
+        },
+      });
+      stage.defer(() => registry.stop(true));
+      const service = await serviceOn(own, containerd.address);
+      await pullAll(service, request(`127.0.0.1:${registry.port}/x:1`));
+      const status = fs.readFileSync(`/proc/${service.process.pid}/status`, "utf8");
+      expect(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1])).toBeLessThan(150_000);
+    },
+    60_000,
+  );
 });

@@ -14,7 +14,8 @@ import { toEngineError } from "@longshore/errors";
 import { type ClientOf, channelTo, createClient } from "@longshore/rpc";
 import { installed, type Stage, startContainerd, until } from "./peers.ts";
 
-const binDir = process.env.LONGSHORE_TEST_BIN_DIR ?? path.resolve(import.meta.dirname, "../../../dist/bin");
+export const binDir =
+  process.env.LONGSHORE_TEST_BIN_DIR ?? path.resolve(import.meta.dirname, "../../../dist/bin");
 export const binary = path.join(binDir, "registry-client");
 
 const missing = ["containerd", "ctr", "docker-registry", "skopeo"].filter((name) => !installed(name));

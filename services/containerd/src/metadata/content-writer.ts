@@ -42,6 +42,16 @@ export class NamespacedWriter {
     return isWriter(this.source) ? this.source.digest() : this.source.digest;
   }
 
+  /** Where the bytes are, for a client that writes them by itself; undefined when there is nothing to write. */
+  file(): { path: string; inode: bigint } | undefined {
+    return isWriter(this.source) ? this.source.file() : undefined;
+  }
+
+  /** Take note of what was written to the file. */
+  async readFile(): Promise<void> {
+    if (isWriter(this.source)) await this.source.readFile();
+  }
+
   async truncate(): Promise<void> {
     (await this.ownWriter({ copy: false })).truncate();
   }

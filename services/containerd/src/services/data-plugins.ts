@@ -6,6 +6,7 @@ import { DiffDefinition } from "@longshore/api/containerd/services/diff/v1/diff"
 import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
+import { LocalContentDefinition } from "@longshore/api/longshore/content/v1/content";
 import { ContentStore } from "@longshore/content";
 import {
   NativeSnapshotter,
@@ -27,6 +28,7 @@ import { diffHandlers } from "./diff-service.ts";
 import { imageEvent } from "./image-event.ts";
 import { imagesHandlers } from "./images-service.ts";
 import { leasesHandlers } from "./leases-service.ts";
+import { localContentHandlers } from "./local-content-service.ts";
 import { snapshotsHandlers } from "./snapshots-service.ts";
 
 /** What the plugins below make for one another; the order of their start sees to it that it is there. */
@@ -121,12 +123,11 @@ export function dataPlugins({
         return shared.diffProcesses;
       },
     },
-    grpcPlugin("content", ({ server, publish }) =>
-      server.add(
-        ContentDefinition,
-        contentHandlers(need(shared.content), publish, () => shared.diffProcesses?.warm()),
-      ),
-    ),
+    grpcPlugin("content", ({ server, publish }) => {
+      const warm = () => shared.diffProcesses?.warm();
+      server.add(ContentDefinition, contentHandlers(need(shared.content), publish, warm));
+      server.add(LocalContentDefinition, localContentHandlers(need(shared.content), publish, warm));
+    }),
     grpcPlugin("diff", ({ server }) =>
       server.add(DiffDefinition, diffHandlers(need(shared.content), need(shared.diffProcesses))),
     ),
