@@ -8,16 +8,18 @@ export interface CommandOptions {
   readonly env?: Record<string, string>;
   /** It gives its stdout and stderr to something that lives on: don't wait for their ends. */
   readonly quiet?: boolean;
+  /** Instead of half a minute. */
+  readonly timeoutMs?: number;
 }
 
 /**
  * Run a command that must succeed; returns what it took in milliseconds, and what it printed.
  *
- * @throws Error with its stderr; also when it takes more than half a minute, it is killed then
+ * @throws Error with its stderr; also when it takes too long, it is killed then
  */
 export function timed(
   argv: readonly string[],
-  { env = {}, quiet = false }: CommandOptions = {},
+  { env = {}, quiet = false, timeoutMs = TIMEOUT_MS }: CommandOptions = {},
 ): Promise<{ ms: number; stdout: string }> {
   const [file = "", ...args] = argv;
   return new Promise((resolve, reject) => {
@@ -28,7 +30,7 @@ export function timed(
     const child = spawn(file, args, {
       stdio: quiet ? ["ignore", "ignore", "inherit"] : ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
-      timeout: TIMEOUT_MS,
+      timeout: timeoutMs,
       killSignal: "SIGKILL",
     });
     child.stdout?.on("data", (chunk) => {

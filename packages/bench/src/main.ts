@@ -4,12 +4,20 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { busyboxImage, findExecutable, findStaticBusybox, type Suite, serveImages } from "@longshore/suite";
+import { imageNames, serveBenchImages } from "./bench-registry.ts";
 import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
 import { type Flags, parseFlags, USAGE } from "./flags.ts";
+import { imageBenchmarkNames, imageBenchmarks } from "./image-benchmarks.ts";
 import { logBenchmark } from "./log-benchmark.ts";
 import { type Benchmark, type BenchmarkResult, type Contender, measure } from "./measure.ts";
 import { measureMemory } from "./memory.ts";
-import { cgroupParentOf, insideDirectory, runInside, seeOnlyCgroup2 } from "./namespaces.ts";
+import {
+  cgroupParentOf,
+  insideDirectory,
+  runInside,
+  seeOnlyCgroup2,
+  useFreshFileSystem,
+} from "./namespaces.ts";
 import { failures, textTable, toJson, withFigures } from "./report.ts";
 import { crunBenchmark, runtimeBenchmarks } from "./runtime-benchmarks.ts";
 import { byEngine, prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
@@ -68,12 +76,15 @@ interface Run {
 async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Promise<void> {
   const cgroupParent = cgroupParentOf(dir);
   const wanted = (name: string) => name.includes(flags.filter);
-  const usual = flags.short ? { rounds: 5, warmUp: 1 } : { rounds: 41, warmUp: 3 };
-  const run = async (benchmark: Benchmark, rounds = usual): Promise<void> => {
+  const rounds = flags.short ? { rounds: 5, warmUp: 1 } : { rounds: 41, warmUp: 3 };
+  // Each has an image of its own, and takes seconds.
+  const imageRounds = flags.short ? { rounds: 3, warmUp: 1 } : { rounds: 7, warmUp: 1 };
+  const run = async (benchmark: Benchmark, times = rounds): Promise<void> => {
     if (!wanted(benchmark.name)) return;
     process.stderr.write(`${benchmark.name} …\n`);
-    results.push(await measure(benchmark, { ...rounds, signal }));
+    results.push(await measure(benchmark, { ...times, signal }));
   };
+  if (imageBenchmarkNames.some(wanted)) useFreshFileSystem(dir);
 
   const runtimes = new Map<Contender, string>([["ours", path.join(binDir, "runc")]]);
   const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
@@ -83,10 +94,19 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
 
   // Without engines they have their names only.
   const named = [...dockerBenchmarks([]), logBenchmark([])].map(({ name }) => name);
-  if ([...named, MEMORY].some(wanted)) {
+  if ([...named, ...imageBenchmarkNames, MEMORY].some(wanted)) {
     await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
       for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
       await run(logBenchmark(stacks), { rounds: flags.short ? 3 : 9, warmUp: 1 });
+      if (imageBenchmarkNames.some(wanted)) {
+        const names = imageNames.filter((_, at) =>
+          [at, at + imageNames.length].some((n) => wanted(imageBenchmarkNames[n] ?? "")),
+        );
+        const served = { names, rounds: imageRounds.rounds + imageRounds.warmUp };
+        await using images = await serveBenchImages(path.join(dir, "images"), served);
+        if (images)
+          for (const benchmark of imageBenchmarks(stacks, images)) await run(benchmark, imageRounds);
+      }
       if (!wanted(MEMORY)) return;
       for (const stack of byEngine(stacks)) await removeContainers(stack);
       process.stderr.write(`${MEMORY} …\n`);
