@@ -17,23 +17,39 @@ export {
 } from "./link.ts";
 export type { NetlinkRequest } from "./message.ts";
 export {
+  ADDRESS_LOCAL,
   CT_ESTABLISHED,
   CT_RELATED,
+  CT_STATUS_DNAT,
   type ForeignExpression,
   type NftExpression,
 } from "./nftables-expression.ts";
 export {
   addBaseChain,
-  addLinkSet,
+  addChain,
   addRule,
-  addSetLinks,
   addTable,
   deleteRule,
   deleteTable,
-  linkKey,
+  flushChain,
   type NftBaseChain,
   type NftRule,
   type NftTable,
 } from "./nftables-requests.ts";
+export {
+  addElements,
+  addLinkSet,
+  addSet,
+  addSetLinks,
+  deleteElements,
+  deleteSet,
+  flushSet,
+  linkKey,
+  type NftElement,
+  type NftField,
+  type NftSet,
+  nftMap,
+  nftSet,
+} from "./nftables-sets.ts";
 export { NftablesSocket } from "./nftables-socket.ts";
 export { RouteSocket } from "./route-socket.ts";

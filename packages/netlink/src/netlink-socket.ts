@@ -1,12 +1,18 @@
+import { isErrno } from "@longshore/errors";
 import { close, fixedBuffer, receive, send, setsockopt, socket } from "@longshore/syscalls";
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
+const MSG_DONTWAIT = 0x40;
+const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 
+/** Longer messages may not fit what a socket may have on its way, which administrators set. */
+const SURE_SEND_BYTES = 64 * 1024;
 /** The kernel never builds a reply larger than 32 KiB for a buffer of this size. */
 const RECEIVE_BYTES = 64 * 1024;
 /** Of all sockets: what is received is read before the next call. */
@@ -18,6 +24,7 @@ let received: Buffer | undefined;
  */
 export class NetlinkSocket implements Disposable {
   #fd: number;
+  #sendBytes = SURE_SEND_BYTES;
 
   /** @param protocol `NETLINK_ROUTE` is 0, see netlink(7) */
   constructor(protocol: number) {
@@ -28,6 +35,11 @@ export class NetlinkSocket implements Disposable {
   }
 
   send(message: Uint8Array): void {
+    if (message.byteLength > this.#sendBytes) {
+      this.#sendBytes = message.byteLength;
+      // Of what is set, the kernel counts its own overhead; it doubles what it is told for that.
+      setsockopt(this.#fd, SOL_SOCKET, SO_SNDBUFFORCE, this.#sendBytes);
+    }
     send(this.#fd, message);
   }
 
@@ -35,6 +47,26 @@ export class NetlinkSocket implements Disposable {
   receive(): Uint8Array {
     received ??= fixedBuffer(RECEIVE_BYTES);
     return received.subarray(0, receive(this.#fd, received));
+  }
+
+  /** As `receive`; undefined, once, when answers were lost because the socket could not hold all. Then `drain` it. */
+  receiveUnlessLost(): Uint8Array | undefined {
+    try {
+      return this.receive();
+    } catch (error) {
+      if (!isErrno(error, "ENOBUFS")) throw error;
+      return undefined;
+    }
+  }
+
+  /** Drop what waits to be received. Until then the kernel gives a socket that has lost answers no further ones. */
+  drain(): void {
+    received ??= fixedBuffer(RECEIVE_BYTES);
+    try {
+      for (;;) receive(this.#fd, received, MSG_DONTWAIT);
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN")) throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { NetlinkWriter } from "./attributes.ts";
 import { type NftExpression, parseExpressions, writeExpressions } from "./nftables-expression.ts";
-import { addRule, deleteRule, linkKey, parseRule, parseSetLinks } from "./nftables-requests.ts";
+import { addRule, deleteRule, parseRule } from "./nftables-requests.ts";
+import { linkKey, nftMap, parseElements, parseSetLinks } from "./nftables-sets.ts";
 
 const TABLE = { family: "ip", name: "t" } as const;
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -54,6 +55,7 @@ test("rules and sets of others can be any bytes", () => {
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       parseExpressions(bytes);
       parseSetLinks(bytes);
+      parseElements(bytes, nftMap("m", ["ipv4_addr", "inet_service"], ["ifname"]));
     }),
   );
 });

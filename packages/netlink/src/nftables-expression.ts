@@ -13,81 +13,167 @@ const NFTA_EXPR_DATA = 2;
 const NFTA_DATA_VALUE = 1;
 const NFTA_DATA_VERDICT = 2;
 const NFTA_VERDICT_CODE = 1;
-/** Register 0 takes the verdict; the first of the 16-byte registers is the one that all expressions here work on. */
+const NFTA_VERDICT_CHAIN = 2;
+const LOOKUP_INVERTED = 1;
+/** Register 0 takes the verdict. The others are 64 bytes in all: words of four, the first of which is also the start of register 1. */
 const NFT_REG_VERDICT = 0;
 const NFT_REG_1 = 1;
+const NFT_REG32_00 = 8;
 
-const META_KEYS = { iifname: 6, oifname: 7, nfproto: 15 };
-const CT_STATE = 0;
-const NETWORK_HEADER = 1;
-const VERDICTS = { drop: 0, accept: 1 };
+const META_KEYS = { mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 };
+/** Those of which rules of others are told. */
+const FOREIGN_META_KEYS = {
+  iifname: META_KEYS.iifname,
+  oifname: META_KEYS.oifname,
+  nfproto: META_KEYS.nfproto,
+};
+const CT_KEYS = { ctState: 0, ctStatus: 2 };
+const HEADERS = { network: 1, transport: 2 };
+const FIB_RESULT_ADDRTYPE = 3;
+const FIB_ADDRESSES = { source: 1, destination: 2 };
+const NAT_DNAT = 1;
+const NAT_FAMILIES = { ip: 2, ip6: 10 };
+const VERDICTS = { drop: 0, accept: 1, return: -5 };
+const VERDICT_JUMP = -3;
 
-/** One step of a rule. Steps that load put a value into the register, the others work on what is in it. */
+/** Where a step puts a value: a word of four bytes, 0 (as when nothing is said) to 15; what is longer goes on in the next. */
+type Into = { readonly into?: number };
+/** Where the value that a step works on starts. */
+type From = { readonly from?: number };
+
+/** One step of a rule. Steps that load put a value into words of the registers, the others work on what is in them. */
 export type NftExpression =
-  | { readonly is: "meta"; readonly key: keyof typeof META_KEYS }
-  /** Flags of a packet's connection, see `CT_ESTABLISHED`. */
-  | { readonly is: "ctState" }
-  /** Bytes of the network header. */
-  | { readonly is: "payload"; readonly offset: number; readonly length: number }
-  | { readonly is: "mask"; readonly mask: Uint8Array }
-  | { readonly is: "compare"; readonly equal: boolean; readonly value: Uint8Array }
-  /** Goes on when the set of the rule's table holds the value. */
-  | { readonly is: "lookup"; readonly set: string }
+  | ({ readonly is: "meta"; readonly key: keyof typeof META_KEYS } & Into)
+  /** Flags of a packet's connection, see `CT_ESTABLISHED` and `CT_STATUS_DNAT`. */
+  | ({ readonly is: "ctState" | "ctStatus" } & Into)
+  /** Bytes of the network header, or of the one after it. */
+  | ({
+      readonly is: "payload";
+      readonly header?: keyof typeof HEADERS;
+      readonly offset: number;
+      readonly length: number;
+    } & Into)
+  /** What kind of address one of the packet's is to this host, see `ADDRESS_LOCAL`. */
+  | ({ readonly is: "addressType"; readonly of: keyof typeof FIB_ADDRESSES } & Into)
+  | ({ readonly is: "load"; readonly value: Uint8Array } & Into)
+  | ({ readonly is: "mask"; readonly mask: Uint8Array } & From)
+  | ({ readonly is: "compare"; readonly equal: boolean; readonly value: Uint8Array } & From)
+  /** Goes on when the set of the rule's table holds the value, or doesn't. */
+  | ({ readonly is: "lookup"; readonly set: string; readonly absent?: boolean } & From)
+  /** Goes on when the map of the rule's table has the key, with what it maps to. */
+  | ({ readonly is: "map"; readonly map: string } & From & Into)
   | { readonly is: "counter" }
   | { readonly is: "masquerade" }
-  | { readonly is: "verdict"; readonly verdict: keyof typeof VERDICTS };
+  /** Sends the connection to the address, and the port, that the words hold. Ends the rule. */
+  | {
+      readonly is: "dnat";
+      readonly family: keyof typeof NAT_FAMILIES;
+      readonly address: number;
+      readonly port?: number;
+    }
+  | { readonly is: "verdict"; readonly verdict: keyof typeof VERDICTS }
+  /** Goes on in a chain of the same table, and comes back from its end. */
+  | { readonly is: "jump"; readonly chain: string };
 
 /** Flags that `ctState` loads, as bytes of the host's order. */
 export const CT_ESTABLISHED = 0x2;
 export const CT_RELATED = 0x4;
+/** Flag that `ctStatus` loads, of the host's order: the connection's destination has been translated. */
+export const CT_STATUS_DNAT = 0x20;
+/** What `addressType` loads for an address of the host itself, of the host's order. */
+export const ADDRESS_LOCAL = 2;
 
 type Data = (writer: NetlinkWriter) => void;
+
+/** The first word is told as the register that it starts: that is how everybody writes rules. */
+const register = (word = 0): number => (word === 0 ? NFT_REG_1 : NFT_REG32_00 + word);
 
 /** The kernel's name of an expression, and what it is told. */
 function encode(expression: NftExpression): [name: string, data: Data] {
   switch (expression.is) {
     case "meta":
-      return ["meta", (w) => w.attributeU32Be(1, NFT_REG_1).attributeU32Be(2, META_KEYS[expression.key])];
+      return ["meta", numbers({ 1: register(expression.into), 2: META_KEYS[expression.key] })];
     case "ctState":
-      return ["ct", (w) => w.attributeU32Be(1, NFT_REG_1).attributeU32Be(2, CT_STATE)];
+    case "ctStatus":
+      return ["ct", numbers({ 1: register(expression.into), 2: CT_KEYS[expression.is] })];
     case "payload": {
-      const { offset, length } = expression;
-      const where = (w: NetlinkWriter) => w.attributeU32Be(2, NETWORK_HEADER).attributeU32Be(3, offset);
-      return ["payload", (w) => where(w.attributeU32Be(1, NFT_REG_1)).attributeU32Be(4, length)];
+      const { into, header = "network", offset, length } = expression;
+      return ["payload", numbers({ 1: register(into), 2: HEADERS[header], 3: offset, 4: length })];
     }
+    case "addressType": {
+      const { into, of } = expression;
+      return ["fib", numbers({ 1: register(into), 2: FIB_RESULT_ADDRTYPE, 3: FIB_ADDRESSES[of] })];
+    }
+    case "load":
+      return [
+        "immediate",
+        (w) => w.attributeU32Be(1, register(expression.into)).nest(2, value(expression.value)),
+      ];
     case "mask": {
-      const { mask } = expression;
-      const registers: Data = (w) => w.attributeU32Be(1, NFT_REG_1).attributeU32Be(2, NFT_REG_1);
+      const { from, mask } = expression;
+      const described = numbers({ 1: register(from), 2: register(from), 3: mask.byteLength });
       return [
         "bitwise",
         (w) => {
-          registers(w);
-          w.attributeU32Be(3, mask.byteLength);
+          described(w);
           w.nest(4, value(mask)).nest(5, value(new Uint8Array(mask.byteLength)));
         },
       ];
     }
     case "compare": {
-      const operator = expression.equal ? 0 : 1;
+      const { from, equal } = expression;
+      const described = numbers({ 1: register(from), 2: equal ? 0 : 1 });
       return [
         "cmp",
-        (w) => w.attributeU32Be(1, NFT_REG_1).attributeU32Be(2, operator).nest(3, value(expression.value)),
+        (w) => {
+          described(w);
+          w.nest(3, value(expression.value));
+        },
       ];
     }
-    case "lookup":
-      return ["lookup", (w) => w.attributeString(1, expression.set).attributeU32Be(2, NFT_REG_1)];
+    case "lookup": {
+      const { set, from, absent = false } = expression;
+      const described = numbers({ 2: register(from), ...(absent && { 5: LOOKUP_INVERTED }) });
+      return ["lookup", (w) => described(w.attributeString(1, set))];
+    }
+    case "map": {
+      const described = numbers({ 2: register(expression.from), 3: register(expression.into) });
+      return ["lookup", (w) => described(w.attributeString(1, expression.map))];
+    }
     case "counter":
       return ["counter", () => {}];
     case "masquerade":
       return ["masq", () => {}];
-    case "verdict": {
-      const code = VERDICTS[expression.verdict];
-      const verdict: Data = (w) =>
-        w.nest(NFTA_DATA_VERDICT, (v) => v.attributeU32Be(NFTA_VERDICT_CODE, code));
-      return ["immediate", (w) => w.attributeU32Be(1, NFT_REG_VERDICT).nest(2, verdict)];
+    case "dnat": {
+      const { family, address, port } = expression;
+      const to = { 3: register(address), ...(port !== undefined && { 5: register(port) }) };
+      return ["nat", numbers({ 1: NAT_DNAT, 2: NAT_FAMILIES[family], ...to })];
     }
+    case "verdict":
+      return ["immediate", verdict((w) => w.attributeU32Be(NFTA_VERDICT_CODE, VERDICTS[expression.verdict]))];
+    case "jump":
+      return [
+        "immediate",
+        verdict((w) =>
+          w
+            .attributeU32Be(NFTA_VERDICT_CODE, VERDICT_JUMP)
+            .attributeString(NFTA_VERDICT_CHAIN, expression.chain),
+        ),
+      ];
   }
 }
+
+/** Attributes with their numbers. */
+const numbers =
+  (attributes: Readonly<Record<number, number>>): Data =>
+  (writer) => {
+    for (const type in attributes) writer.attributeU32Be(Number(type), attributes[type] ?? 0);
+  };
+
+const verdict =
+  (data: Data): Data =>
+  (writer) =>
+    writer.attributeU32Be(1, NFT_REG_VERDICT).nest(2, (w) => w.nest(NFTA_DATA_VERDICT, data));
 
 const value =
   (bytes: Uint8Array): Data =>
@@ -106,7 +192,8 @@ export function writeExpressions(writer: NetlinkWriter, expressions: readonly Nf
 
 /** What is understood of a rule that others may have written. */
 export type ForeignExpression =
-  | Extract<NftExpression, { is: "meta" | "compare" | "counter" | "verdict" }>
+  | { readonly is: "meta"; readonly key: keyof typeof FOREIGN_META_KEYS }
+  | Extract<NftExpression, { is: "compare" | "counter" | "verdict" }>
   | { readonly is: "other"; readonly name: string };
 
 /** The expressions of a list as the kernel tells them, copied out of it. */
@@ -122,7 +209,7 @@ export function parseExpressions(list: Uint8Array): ForeignExpression[] {
 function parseExpression(name: string, data: Map<number, Uint8Array>): ForeignExpression | undefined {
   if (name === "counter") return { is: "counter" };
   if (name === "meta") {
-    const key = keyOf(META_KEYS, attributeNumberBe(data.get(2)));
+    const key = keyOf(FOREIGN_META_KEYS, attributeNumberBe(data.get(2)));
     return key && { is: "meta", key };
   }
   if (name === "cmp") {
@@ -133,8 +220,8 @@ function parseExpression(name: string, data: Map<number, Uint8Array>): ForeignEx
   }
   if (name === "immediate") {
     const given = parseAttributes(data.get(2) ?? new Uint8Array()).get(NFTA_DATA_VERDICT);
-    const verdict =
-      given && keyOf(VERDICTS, attributeNumberBe(parseAttributes(given).get(NFTA_VERDICT_CODE)));
+    const code = given && attributeNumberBe(parseAttributes(given).get(NFTA_VERDICT_CODE));
+    const verdict = keyOf(VERDICTS, code === undefined ? undefined : code | 0);
     return verdict && { is: "verdict", verdict };
   }
   return undefined;

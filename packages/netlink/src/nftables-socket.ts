@@ -4,6 +4,7 @@ import { NetlinkWriter } from "./attributes.ts";
 import {
   type NetlinkReply,
   type NetlinkRequest,
+  NLM_F_ACK,
   NLM_F_DUMP_INTR,
   parseReplies,
   writeRequest,
@@ -11,15 +12,21 @@ import {
 import { NetlinkSocket } from "./netlink-socket.ts";
 import {
   getChain,
-  getSet,
   listRules,
-  listSet,
   type NftRule,
   type NftTable,
   parsePolicy,
   parseRule,
-  parseSetLinks,
 } from "./nftables-requests.ts";
+import {
+  getSet,
+  listSet,
+  type NftElement,
+  type NftField,
+  type NftSet,
+  parseElements,
+  parseSetLinks,
+} from "./nftables-sets.ts";
 
 const NETLINK_NETFILTER = 12;
 const NFNL_MSG_BATCH_BEGIN = 0x10;
@@ -51,17 +58,28 @@ export class NftablesSocket implements Disposable {
     const writer = new NetlinkWriter(4096);
     const first = this.#sequence + 1;
     const all = [begin, ...requests, end];
-    for (const request of all) writeRequest(writer, request, ++this.#sequence);
+    const last = first + requests.length;
+    for (const request of all) {
+      const sequence = ++this.#sequence;
+      // The kernel answers the last, and each that fails: more answers than the socket holds would be lost.
+      const flags = sequence === last ? request.flags | NLM_F_ACK : request.flags & ~NLM_F_ACK;
+      writeRequest(writer, { ...request, flags }, sequence);
+    }
     this.#socket.send(writer.written);
+    if (requests.length === 0) return;
 
-    // Each request is answered; the begin only when the transaction as a whole could not be.
+    // The begin is answered only when the transaction as a whole could not be.
     let failure: Result | undefined;
-    for (let outstanding = requests.length; outstanding > 0; )
-      for (const reply of parseReplies(this.#socket.receive())) {
+    for (let ended = false; !ended; ) {
+      const datagram = this.#socket.receiveUnlessLost();
+      // So many failures that the socket could not hold all: the first ones are there, the last answer may be not.
+      for (const reply of parseReplies(datagram ?? this.#socket.receive())) {
         if (reply.is !== "result" || reply.sequence < first) continue;
         if (reply.errno !== 0) failure ??= reply;
-        outstanding = reply.sequence === first ? 0 : outstanding - 1;
+        ended ||= !datagram || reply.sequence === first || reply.sequence === last;
       }
+      if (!datagram) this.#socket.drain();
+    }
     if (failure) throw failureOf(all[failure.sequence - first] ?? begin, failure);
   }
 
@@ -83,6 +101,23 @@ export class NftablesSocket implements Disposable {
   rules(table: NftTable, chain: string): NftRule[] | undefined {
     if (!this.#get(getChain(table, chain), () => {})) return undefined;
     return this.#list(listRules(table, chain), parseRule);
+  }
+
+  /** The elements of a set or a map of this type; none when there is none. */
+  elements<K extends readonly NftField[], V extends readonly NftField[]>(
+    table: NftTable,
+    set: NftSet<K, V>,
+  ): NftElement<K, V>[] {
+    // The kernel's table grows and shrinks in the background; what is read meanwhile can come twice, and of what doesn't
+    // fit one message some can be missed.
+    let before: ReadonlyMap<string, unknown> | undefined;
+    for (let attempt = 1; ; attempt++) {
+      const messages = this.#list(listSet(table, set.name), (body) => parseElements(body, set));
+      const found = new Map(messages.flat().map((element) => [element.key.join(), element]));
+      const agrees = before?.size === found.size && found.keys().every((key) => before?.has(key));
+      if (messages.length <= 1 || agrees || attempt === LIST_ATTEMPTS) return [...found.values()];
+      before = found;
+    }
   }
 
   /** The elements of a set of names of interfaces; none when there is no such set. */
