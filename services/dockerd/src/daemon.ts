@@ -14,6 +14,7 @@ import { writeWrappers } from "./config/runtimes.ts";
 import type { ConfigSource, Settings } from "./config/settings.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
 import { trimTime } from "./containerd/timestamp.ts";
+import { startWanted } from "./containers/auto-restart.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import { ContainerIndex } from "./containers/container-index.ts";
 import { loadContainers, reconcileContainers, removeLeftovers } from "./containers/reconcile.ts";
@@ -98,6 +99,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     bridge: undefined,
     fifoRuntimes: new Set(),
     startedAt: new Date(),
+    signal,
   };
 
   await engine.events.load();
@@ -109,6 +111,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const watching = watchContainerd(engine, signal);
   await reconcileContainers(engine);
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
+  const starting = startWanted(engine);
 
   const server = new ApiServer(log);
   server.add(allRoutes(engine));
@@ -127,7 +130,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   });
   log.info("stopping; containers go on running");
   server.close();
-  await Promise.all([watching, bridging]);
+  await Promise.all([watching, bridging, starting]);
   // What is left is finished at the next start.
   await Promise.race([Promise.all(engine.exits), Bun.sleep(EXITS_WAIT_MS)]);
 }

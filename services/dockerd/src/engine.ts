@@ -42,6 +42,8 @@ export interface Engine {
   /** Runtimes whose shim was found not to know the `longshore://` scheme. */
   fifoRuntimes: Set<string>;
   startedAt: Date;
+  /** Aborted when the daemon ends: what waits gives up. */
+  signal: AbortSignal;
 }
 
 /** The directory with a container's log and /etc files. */

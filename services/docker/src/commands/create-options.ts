@@ -4,6 +4,7 @@ import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseCpus, parseMemory } from "../format/units.ts";
 import { HOST_OPTION_FLAGS, hostOptions } from "./host-options.ts";
 import { NETWORK_FLAGS, networkOptions } from "./network-options.ts";
+import { isRestarting } from "./restart-policy.ts";
 
 /** Flags of `create`, shared by `run`. */
 export const CREATE_FLAGS: readonly Flag[] = [
@@ -54,7 +55,7 @@ export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
   --expose --gpus --health-cmd --health-interval --health-retries --health-start-interval --health-start-period
   --health-timeout --init --io-maxbandwidth --io-maxiops --ip6 --isolation --kernel-memory --label-file --link
-  --link-local-ip --memory-swappiness --mount --no-healthcheck --oom-kill-disable --publish -p --publish-all -P --restart --storage-opt --use-api-socket
+  --link-local-ip --memory-swappiness --mount --no-healthcheck --oom-kill-disable --publish -p --publish-all -P --storage-opt --use-api-socket
   --userns --volume-driver --volumes-from`.split(/\s+/);
 
 /** The engine runs its own platform only. */
@@ -104,6 +105,10 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
   const interactive = flags.bool("interactive");
   const attachStdin = attach.includes("stdin") || interactive;
   const { mode, endpoints, host } = networkOptions(flags);
+  const options = hostOptions(flags);
+  if (flags.bool("rm") && isRestarting(options.RestartPolicy)) {
+    throw new CliError("conflicting options: cannot specify both --restart and --rm", 125);
+  }
   return {
     Image: image,
     ...(command.length > 0 && { Cmd: command }),
@@ -130,7 +135,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
       Memory: flags.has("memory") ? parseMemory(flags.string("memory")) : 0,
       NanoCpus: flags.has("cpus") ? parseCpus(flags.string("cpus")) : 0,
       ConsoleSize: [0, 0],
-      ...hostOptions(flags),
+      ...options,
       ...host,
     },
     NetworkingConfig: { EndpointsConfig: endpoints },

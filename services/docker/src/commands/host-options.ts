@@ -3,6 +3,7 @@ import path from "node:path";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseMemory } from "../format/units.ts";
+import { parseRestartPolicy } from "./restart-policy.ts";
 
 /** A flag that sets one field of a container's HostConfig. */
 interface HostFlag extends Flag {
@@ -133,6 +134,14 @@ const HOST_FLAGS: readonly HostFlag[] = [
     help: "Tune container pids limit (set -1 for unlimited)",
   },
   {
+    name: "restart",
+    kind: "string",
+    field: "RestartPolicy",
+    convert: (v) => parseRestartPolicy(text(v)),
+    check: (v) => void parseRestartPolicy(v),
+    help: "Restart policy to apply when a container exits",
+  },
+  {
     name: "runtime",
     kind: "string",
     field: "Runtime",
@@ -213,14 +222,19 @@ const DEFAULTS = {
 
 /** The fields of the HostConfig that flags set. @throws CliError for values that can't be read */
 export function hostOptions(flags: FlagValues): Record<string, unknown> {
-  const fields = HOST_FLAGS.flatMap(({ name, field, convert }) =>
-    flags.has(name) ? [[field, convert(flags.list(name))] as const] : [],
-  );
   const log = {
     Type: flags.string("log-driver"),
     Config: Object.fromEntries(flags.list("log-opt").map((option) => cut(option, "="))),
   };
-  return { ...DEFAULTS, ...Object.fromEntries(fields), ...capabilities(flags), LogConfig: log };
+  return { ...DEFAULTS, ...givenFields(flags), ...capabilities(flags), LogConfig: log };
+}
+
+/** Only the fields whose flags were given. */
+export function givenFields(flags: FlagValues): Record<string, unknown> {
+  const fields = HOST_FLAGS.flatMap(({ name, field, convert }) =>
+    flags.has(name) ? [[field, convert(flags.list(name))] as const] : [],
+  );
+  return Object.fromEntries(fields);
 }
 
 /** Both lists in the kernel's spelling, sorted; what is added is not dropped. */

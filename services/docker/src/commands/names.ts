@@ -35,6 +35,7 @@ const FILES: Readonly<Record<string, string>> = {
   tag: "tag",
   top: "top",
   unpause: "lifecycle",
+  update: "update",
   version: "version",
   wait: "lifecycle",
   "container inspect": "inspect",
@@ -74,7 +75,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 const CONTAINER_COMMANDS =
-  "attach commit create diff exec export kill logs pause rename restart rm run start stop top unpause wait".split(
+  "attach commit create diff exec export kill logs pause rename restart rm run start stop top unpause update wait".split(
     " ",
   );
 

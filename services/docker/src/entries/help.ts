@@ -23,6 +23,7 @@ import { commands as searchCommands } from "./search.ts";
 import { commands as startCommands } from "./start.ts";
 import { commands as tagCommands } from "./tag.ts";
 import { commands as topCommands } from "./top.ts";
+import { commands as updateCommands } from "./update.ts";
 import { commands as versionCommands } from "./version.ts";
 
 export { cli } from "../cli.ts";
@@ -53,5 +54,6 @@ export const commands: Record<string, Command> = {
   ...startCommands,
   ...tagCommands,
   ...topCommands,
+  ...updateCommands,
   ...versionCommands,
 };

@@ -1,7 +1,6 @@
 import { EngineError } from "@longshore/errors";
-import { z } from "zod";
 import { containerChanges } from "../containers/container-changes.ts";
-import { createRequestSchema, resourcesSchema } from "../containers/container-config.ts";
+import { createRequestSchema, resourcesSchema, restartPolicySchema } from "../containers/container-config.ts";
 import { containerSize } from "../containers/container-size.ts";
 import { createContainer } from "../containers/create-container.ts";
 import { exportContainer } from "../containers/export-container.ts";
@@ -163,7 +162,7 @@ export function containerRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const container = containers.find(call.param("id"));
         const body = await call.body(updateSchema);
-        await updateContainer(engine, container, body, body.RestartPolicy?.Name ?? "");
+        await updateContainer(engine, container, body, body.RestartPolicy);
         call.json(200, { Warnings: [] });
       },
     },
@@ -204,7 +203,7 @@ export function containerRoutes(engine: Engine): Route[] {
 }
 
 const updateSchema = resourcesSchema.extend({
-  RestartPolicy: z.object({ Name: z.string().nullish() }).nullish(),
+  RestartPolicy: restartPolicySchema,
 });
 
 function positive(value: number | undefined): number | undefined {

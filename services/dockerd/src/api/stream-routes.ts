@@ -2,7 +2,7 @@ import { EngineError } from "@longshore/errors";
 import { encodeFrame, STDERR, STDOUT } from "@longshore/stdio";
 import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
-import { isRunning } from "../containers/container-status.ts";
+import { isRunning, requireRunning } from "../containers/container-status.ts";
 import { runningStdio } from "../containers/start-container.ts";
 import { type Engine, logPath } from "../engine.ts";
 import type { ApiCall, Hijacked } from "../http/call.ts";
@@ -43,6 +43,7 @@ async function attachContainer(engine: Engine, call: ApiCall, container: Contain
   const stderr = call.flag("stderr");
   const keys = call.query.get("detachKeys");
   const detachKeys = keys ? parseDetachKeys(keys) : DEFAULT_DETACH_KEYS;
+  if (state.status === "restarting") requireRunning(container.id, state.status);
   if (state.status === "paused") {
     throw new EngineError(
       "conflict",
@@ -144,8 +145,13 @@ function followOf(container: Container) {
   return {
     ended: () => !isRunning(container.record.state.status),
     wake: (listener: () => void) => {
-      container.exitWaiters.add(listener);
-      return () => container.exitWaiters.delete(listener);
+      // A restart follows some exits, and more to read.
+      const wait = () => {
+        listener();
+        container.exitWaiters.add(wait);
+      };
+      container.exitWaiters.add(wait);
+      return () => container.exitWaiters.delete(wait);
     },
   };
 }

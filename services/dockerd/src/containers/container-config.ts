@@ -92,7 +92,7 @@ export const resourcesSchema = z.object({
 });
 export type Resources = z.output<typeof resourcesSchema>;
 
-const restartPolicy = z
+export const restartPolicySchema = z
   .object({ Name: string, MaximumRetryCount: integer })
   .nullish()
   .transform((value) => value ?? { Name: "", MaximumRetryCount: 0 });
@@ -109,7 +109,7 @@ export const hostConfigSchema = resourcesSchema.extend({
     .record(z.string(), z.array(z.object({ HostIp: string, HostPort: string })).nullish())
     .nullish()
     .transform((value) => value ?? {}),
-  RestartPolicy: restartPolicy,
+  RestartPolicy: restartPolicySchema,
   AutoRemove: boolean,
   VolumeDriver: string,
   VolumesFrom: strings,

@@ -6,7 +6,7 @@ import { containerDir, type Engine } from "../engine.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import type { CreateRequest, EndpointRequest, HostConfig } from "./container-config.ts";
 import { updateState } from "./container-record.ts";
-import { isRunning } from "./container-status.ts";
+import { hasProcess } from "./container-status.ts";
 import { newId } from "./names.ts";
 
 /** A network that a container is to be on, as it was asked for. */
@@ -124,7 +124,7 @@ export function planNetwork(
     const sandboxId = newId();
     return { sandboxId, netnsPath: path.join(engine.flags.execRoot, "netns", sandboxId) };
   }
-  if (!isRunning(joined.record.state.status)) {
+  if (!hasProcess(joined.record.state.status)) {
     throw new EngineError("conflict", `cannot join network of a non running container: ${joined.id}`);
   }
   return { sandboxId: "", netnsPath: `/proc/${joined.record.state.pid}/ns/net` };

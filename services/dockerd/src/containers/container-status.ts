@@ -25,7 +25,7 @@ export type ContainerEvent =
 const NEXT: Record<ContainerStatus, Partial<Record<ContainerEvent, ContainerStatus>>> = {
   created: { start: "running", startFailed: "created", remove: "removing" },
   running: { pause: "paused", exit: "exited", restart: "restarting" },
-  paused: { unpause: "running", exit: "exited" },
+  paused: { unpause: "running", exit: "exited", restart: "restarting" },
   restarting: { start: "running", startFailed: "exited", exit: "exited", remove: "removing" },
   exited: { start: "running", startFailed: "exited", remove: "removing" },
   removing: { removeFailed: "dead" },
@@ -39,12 +39,20 @@ export function nextStatus(from: ContainerStatus, event: ContainerEvent): Contai
   throw new EngineError("conflict", `cannot ${event} a container that is ${from}`);
 }
 
-/** Whether a task runs in this status. */
+/** Whether it runs as clients see it: one that waits for its restart does. */
 export function isRunning(status: ContainerStatus): boolean {
   return status === "running" || status === "paused" || status === "restarting";
 }
 
+/** Whether a process runs in this status. */
+export function hasProcess(status: ContainerStatus): boolean {
+  return status === "running" || status === "paused";
+}
+
 /** @throws EngineError `conflict` in Docker's words unless a process runs */
 export function requireRunning(id: string, status: ContainerStatus): void {
+  if (status === "restarting") {
+    throw new EngineError("conflict", `Container ${id} is restarting, wait until the container is running`);
+  }
   if (!isRunning(status)) throw new EngineError("conflict", `container ${id} is not running`);
 }

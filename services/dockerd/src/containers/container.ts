@@ -1,6 +1,7 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { Endpoint } from "@longshore/network";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
+import type { BackOff } from "./back-off.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
 import type { NetworkRequest } from "./container-networks.ts";
 import type { ContainerStatus } from "./container-status.ts";
@@ -47,6 +48,10 @@ export interface ContainerRecord {
   sandboxId: string;
   /** Where it is on its networks while it runs. */
   endpoints: Endpoint[];
+  /** How often its restart policy has started it since somebody did. */
+  restartCount?: number;
+  /** Somebody asked for the end of its last process. */
+  manuallyStopped?: boolean;
 }
 
 /** A process's exit, as told to those who wait. */
@@ -74,6 +79,8 @@ export class Container {
   mayHaveTask = false;
   /** A stop was asked for: the exit that follows is wanted. */
   stopRequested = false;
+  /** The wait before its next restart, or the last one's. */
+  backOff: BackOff | undefined;
 
   constructor(record: ContainerRecord) {
     this.record = record;

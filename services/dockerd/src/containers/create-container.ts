@@ -19,6 +19,7 @@ import { requestedNetworks } from "./container-networks.ts";
 import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
+import { checkRestartPolicy, restarts } from "./restart-policy.ts";
 import { parseSignal } from "./signals.ts";
 
 const NAME_ATTEMPTS = 16;
@@ -128,7 +129,8 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   makeBindSources(host.Binds);
   const runtime = host.Runtime || engine.flags.defaultRuntime;
   chooseShim(runtime, engine.flags); // throws for one that isn't there
-  if (host.AutoRemove && !["", "no"].includes(host.RestartPolicy.Name)) {
+  checkRestartPolicy(host.RestartPolicy);
+  if (host.AutoRemove && restarts(host.RestartPolicy)) {
     throw new EngineError("invalid_argument", "can't create 'AutoRemove' container with restart policy");
   }
   return {

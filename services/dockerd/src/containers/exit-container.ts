@@ -1,10 +1,12 @@
 import { errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
+import { scheduleRestart } from "./auto-restart.ts";
 import type { Container } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
 import { type SaveOptions, saveRecord, updateState } from "./container-record.ts";
-import { isRunning, nextStatus } from "./container-status.ts";
+import { hasProcess, nextStatus } from "./container-status.ts";
 import { removeEnded } from "./remove-container.ts";
+import { restartsAfter } from "./restart-policy.ts";
 
 /** The end of a container's init process. */
 export interface TaskExit {
@@ -27,8 +29,8 @@ export function handleExit(engine: Engine, container: Container, exit: TaskExit)
 
 /** The same, for a caller that holds the container's lock. */
 export async function endContainer(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
-  const { state, hostConfig, sandboxId } = container.record;
-  if (!isRunning(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
+  const { state, hostConfig, sandboxId, restartCount = 0 } = container.record;
+  if (!hasProcess(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
   engine.execs.endAll(container);
   let cleaned: Promise<void> | undefined;
   const cleanUp = () => {
@@ -37,10 +39,14 @@ export async function endContainer(engine: Engine, container: Container, exit: T
   };
   // Only this daemon knows when the log that it copies from FIFOs is complete.
   if (container.stdio?.kind === "fifo") await cleanUp();
-  const seconds = Math.max(0, Math.floor((Date.parse(exit.exitedAt) - Date.parse(state.startedAt)) / 1000));
+  const ranMs = Math.max(0, Date.parse(exit.exitedAt) - Date.parse(state.startedAt));
+  const { stopRequested } = container;
+  const manuallyStopped = stopRequested || container.record.manuallyStopped === true;
+  const run = { exitCode: exit.exitCode, restartCount, stopRequested, manuallyStopped };
+  const again = restartsAfter(hostConfig.RestartPolicy, run);
   const die = prepareContainerEvent(engine, container, "die", {
     exitCode: String(exit.exitCode),
-    execDuration: String(seconds),
+    execDuration: String(Math.floor(ranMs / 1000)),
   });
   // The event with the state: a daemon that is killed in between has told both or neither. What is removed at once needn't outlive the machine.
   const save: SaveOptions = {
@@ -51,12 +57,18 @@ export async function endContainer(engine: Engine, container: Container, exit: T
     engine,
     container,
     {
-      status: nextStatus(state.status, "exit"),
+      status: nextStatus(state.status, again ? "restart" : "exit"),
       pid: 0,
       exitCode: exit.exitCode,
       finishedAt: exit.exitedAt,
     },
-    { stdio: "", sandboxId: "", endpoints: [] },
+    {
+      stdio: "",
+      sandboxId: "",
+      endpoints: [],
+      manuallyStopped,
+      restartCount: again ? restartCount + 1 : restartCount,
+    },
     save,
   ).then(
     () => true,
@@ -72,6 +84,7 @@ export async function endContainer(engine: Engine, container: Container, exit: T
   if (!saved) await saveLater(engine, container, save);
   if (hostConfig.AutoRemove) await removeEnded(engine, container, cleanUp);
   else await cleanUp();
+  if (again) scheduleRestart(engine, container, ranMs);
 }
 
 /** Try until there is room on the disk again; whoever wants to change the container waits for it. */

@@ -33,7 +33,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
     HostsPath: path.join(directory, "hosts"),
     LogPath: hostConfig.LogConfig.Type === "none" ? "" : logPath(engine, id),
     Name: `/${record.name}`,
-    RestartCount: 0,
+    RestartCount: record.restartCount ?? 0,
     Driver: "overlayfs",
     Platform: "linux",
     MountLabel: "",

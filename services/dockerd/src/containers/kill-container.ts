@@ -1,13 +1,16 @@
 import { EngineError, errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
+import { requestStop } from "./back-off.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
-import { isRunning, nextStatus } from "./container-status.ts";
+import { isRunning, nextStatus, requireRunning } from "./container-status.ts";
 import { parseSignal } from "./signals.ts";
 
 const KILL_TIMEOUT_MS = 10_000;
 const SIGKILL = 9;
+/** Signals by which people ask a process to end: INT, QUIT, ABRT, TERM. */
+const ENDING = [2, 3, 6, 15];
 
 /**
  * Send a signal; SIGKILL waits until the process is gone.
@@ -22,13 +25,24 @@ export async function killContainer(engine: Engine, container: Container, signal
     );
   }
   if (signal === SIGKILL) await killAndWait(engine, container);
-  else await sendSignal(engine, container, signal);
+  else if (asksForEnd(container, signal)) {
+    if (!(await requestStop(engine, container))) await sendSignal(engine, container, signal);
+  } else {
+    requireRunning(container.id, container.record.state.status);
+    await sendSignal(engine, container, signal);
+  }
   emitContainerEvent(engine, container, "kill", { signal: String(signal) });
+}
+
+/** Who sends SIGHUP wants something of the process, not its end. */
+function asksForEnd({ record }: Container, signal: number): boolean {
+  const { StopSignal } = record.config;
+  return ENDING.includes(signal) || (StopSignal !== "" && signal === parseSignal(StopSignal));
 }
 
 /** SIGKILL, and wait until the exit is taken in. */
 export async function killAndWait(engine: Engine, container: Container): Promise<void> {
-  container.stopRequested = true;
+  if (await requestStop(engine, container)) return;
   const exited = waitForExit(container);
   await sendSignal(engine, container, SIGKILL);
   if (await within(exited, KILL_TIMEOUT_MS)) return;

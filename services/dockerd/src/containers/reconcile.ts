@@ -8,11 +8,12 @@ import { fromTimestamp } from "../containerd/timestamp.ts";
 import type { Engine } from "../engine.ts";
 import type { Exec } from "../execs/exec.ts";
 import { handleExecExit } from "../execs/run-exec.ts";
+import { scheduleRestart } from "./auto-restart.ts";
 import { Container, type ContainerRecord } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
 import { networkName } from "./container-networks.ts";
 import { updateState } from "./container-record.ts";
-import { isRunning } from "./container-status.ts";
+import { hasProcess, isRunning } from "./container-status.ts";
 import { endContainer, type TaskExit } from "./exit-container.ts";
 import { killTask } from "./kill-task.ts";
 import { removeContainer } from "./remove-container.ts";
@@ -79,7 +80,7 @@ async function reconcile(engine: Engine, container: Container): Promise<void> {
   const { state } = container.record;
   const task = await taskOf(engine, container.id);
   const alive = task !== undefined && (task.status === Status.RUNNING || task.status === Status.PAUSED);
-  if (isRunning(state.status)) {
+  if (hasProcess(state.status)) {
     if (alive) return adopt(engine, container, task);
     if (task?.status === Status.STOPPED) return missedExit(engine, container, exitOf(task));
     // The task is gone, and its exit is being told, or was when nobody heard.
@@ -88,6 +89,7 @@ async function reconcile(engine: Engine, container: Container): Promise<void> {
   }
   if (!task) {
     container.mayHaveTask = false;
+    goOnWaiting(engine, container);
     return;
   }
   // A client was told that this start failed, and that start shall not happen after all.
@@ -96,11 +98,18 @@ async function reconcile(engine: Engine, container: Container): Promise<void> {
   if (failed || !(alive || ended)) {
     await killTask(engine, container.id);
     container.mayHaveTask = false;
+    goOnWaiting(engine, container);
     return;
   }
   // Started, and the daemon ended before that was noted.
   await noteStart(engine, container, task);
   if (ended) await endContainer(engine, container, exitOf(task));
+}
+
+/** One that waited for its restart when the daemon before this ended. */
+function goOnWaiting(engine: Engine, container: Container): void {
+  if (container.record.state.status !== "restarting" || container.backOff) return;
+  scheduleRestart(engine, container, 0);
 }
 
 /** Nobody has told of it. */

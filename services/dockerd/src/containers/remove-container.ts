@@ -125,7 +125,7 @@ function stillRunning({ record }: Container): string {
   if (record.state.status === "paused") {
     return `${shown}: container is paused and must be unpaused first`;
   }
-  return `${shown}: container is running: stop the container before removing or force remove`;
+  return `${shown}: container is ${record.state.status}: stop the container before removing or force remove`;
 }
 
 async function ignoreMissing(work: Promise<unknown>): Promise<void> {

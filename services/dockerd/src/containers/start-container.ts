@@ -38,31 +38,45 @@ const OUTAGE_RETRY_MS = 50;
 export function startContainer(engine: Engine, container: Container): Promise<boolean> {
   return container.lock.run(async () => {
     const { status } = container.record.state;
-    if (status === "running") return false;
+    if (status === "running" || status === "restarting") return false;
     if (status === "paused")
       throw new EngineError("conflict", "cannot start a paused container, try unpause instead");
     nextStatus(status, "start");
     await engine.store.check();
     try {
-      await launch(engine, container);
+      container.backOff = undefined;
+      await launch(engine, container, { restartCount: 0 });
       return true;
     } catch (error) {
-      const { exitCode, failure } = explainStartFailure(error);
-      await updateState(engine, container, {
-        status: nextStatus(container.record.state.status, "startFailed"),
-        exitCode,
-        error: failure.message,
-      });
-      await dropStartWaiters(container);
-      emitContainerEvent(engine, container, "die", { exitCode: String(exitCode), execDuration: "0" });
-      container.tellExit();
-      if (container.record.hostConfig.AutoRemove) await removeContainer(engine, container, { locked: true });
-      throw failure;
+      return failStart(engine, container, error);
     }
   });
 }
 
-async function launch(engine: Engine, container: Container): Promise<void> {
+/** Take in that a container can't be started, for a caller that holds its lock. @throws EngineError as Docker tells of it */
+export async function failStart(engine: Engine, container: Container, error: unknown): Promise<never> {
+  const { exitCode, failure } = explainStartFailure(error);
+  await updateState(engine, container, {
+    status: nextStatus(container.record.state.status, "startFailed"),
+    exitCode,
+    error: failure.message,
+  });
+  await dropStartWaiters(container);
+  emitContainerEvent(engine, container, "die", { exitCode: String(exitCode), execDuration: "0" });
+  container.tellExit();
+  if (container.record.hostConfig.AutoRemove) await removeContainer(engine, container, { locked: true });
+  throw failure;
+}
+
+/**
+ * Start a container whose lock the caller holds; what fails is undone.
+ * @param started what is noted of it once it runs
+ */
+export async function launch(
+  engine: Engine,
+  container: Container,
+  started: Partial<ContainerRecord> = {},
+): Promise<void> {
   const { containerd } = engine;
   const { id } = container;
   await using undo = new AsyncDisposableStack();
@@ -111,7 +125,7 @@ async function launch(engine: Engine, container: Container): Promise<void> {
       oomKilled: false,
       startedAt: new Date().toISOString(),
     },
-    { stdio: io.kind, sandboxId, endpoints },
+    { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, endpoints },
   );
   undo.move();
   emitContainerEvent(engine, container, "start");

@@ -1,4 +1,5 @@
 import type { Engine } from "../engine.ts";
+import { requestStop } from "./back-off.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { isRunning } from "./container-status.ts";
@@ -23,7 +24,10 @@ export async function stopContainer(
   const { config } = container.record;
   const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
   const seconds = options.seconds ?? config.StopTimeout ?? DEFAULT_STOP_SECONDS;
-  container.stopRequested = true;
+  if (await requestStop(engine, container)) {
+    emitContainerEvent(engine, container, "stop");
+    return true;
+  }
   const exited = waitForExit(container);
   await sendSignal(engine, container, signal);
   if (container.record.state.status === "paused") await thaw(engine, container);

@@ -1,7 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Container } from "./container.ts";
-import { isRunning, requireRunning } from "./container-status.ts";
+import { hasProcess, requireRunning } from "./container-status.ts";
 
 const PS_ARGS = /^[a-zA-Z0-9 ,=_+:%-]*$/;
 
@@ -52,7 +52,7 @@ export async function resizeContainer(
   container: Container,
   { height, width }: { height: number; width: number },
 ): Promise<void> {
-  if (!isRunning(container.record.state.status)) {
+  if (!hasProcess(container.record.state.status)) {
     throw new EngineError(
       "conflict",
       `cannot resize a stopped container: container ${container.id} is not running`,

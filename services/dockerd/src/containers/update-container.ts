@@ -6,8 +6,9 @@ import type { Container } from "./container.ts";
 import type { Resources } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { saveRecord } from "./container-record.ts";
-import { isRunning } from "./container-status.ts";
+import { hasProcess } from "./container-status.ts";
 import { refuseUnsupportedUpdate } from "./refuse-unsupported.ts";
+import { checkRestartPolicy, type RestartPolicy, restarts } from "./restart-policy.ts";
 
 /** What an update may change. */
 const UPDATABLE = [
@@ -32,12 +33,10 @@ export function updateContainer(
   engine: Engine,
   container: Container,
   resources: Resources,
-  restartPolicy: string,
+  restartPolicy: RestartPolicy,
 ): Promise<void> {
   return container.lock.run(async () => {
-    if (!["", "no"].includes(restartPolicy)) {
-      throw new EngineError("invalid_argument", "update.RestartPolicy is not supported");
-    }
+    checkRestartPolicy(restartPolicy);
     refuseUnsupportedUpdate(resources);
     await engine.store.check();
     const { hostConfig, state } = container.record;
@@ -50,8 +49,18 @@ export function updateContainer(
     // A new memory limit moves a swap limit that was only derived from the old one.
     const derived = hostConfig.Memory > 0 && hostConfig.MemorySwap === hostConfig.Memory * 2;
     const base = derived && "Memory" in changes ? { ...hostConfig, MemorySwap: 0 } : hostConfig;
-    const updated = { ...base, ...checkResources({ ...base, ...changes }) };
-    if (isRunning(state.status)) {
+    if (hostConfig.AutoRemove && restarts(restartPolicy)) {
+      throw new EngineError(
+        "conflict",
+        "Restart policy cannot be updated because AutoRemove is enabled for the container",
+      );
+    }
+    const updated = {
+      ...base,
+      ...checkResources({ ...base, ...changes }),
+      ...(restartPolicy.Name !== "" && { RestartPolicy: restartPolicy }),
+    };
+    if (Object.keys(changes).length > 0 && hasProcess(state.status)) {
       await engine.containerd.tasks.update({
         containerId: container.id,
         resources: jsonAny(RESOURCES_TYPE, toLinuxResources(updated)),

@@ -1,0 +1,74 @@
+import { toEngineError } from "@longshore/errors";
+import type { Engine } from "../engine.ts";
+import { BackOff } from "./back-off.ts";
+import { type Container, ZERO_TIME } from "./container.ts";
+import { isRunning } from "./container-status.ts";
+import { nextDelayMs, startsWithDaemon } from "./restart-policy.ts";
+import { failStart, launch, startContainer } from "./start-container.ts";
+
+/** How many containers are started at once when the daemon starts. */
+const STARTS_AT_ONCE = 4;
+
+/**
+ * Start a container again after a while, which is the longer the sooner it ends each time. The caller holds its lock, and has
+ * made it `restarting`.
+ *
+ * @param ranMs how long its process ran
+ */
+export function scheduleRestart(engine: Engine, container: Container, ranMs: number): void {
+  if (engine.signal.aborted) return; // the next daemon does it
+  const delayMs = nextDelayMs(container.backOff?.delayMs ?? 0, ranMs);
+  container.backOff?.cancel();
+  const backOff = new BackOff(delayMs, () => {
+    const restarted = container.lock
+      .run(async () => {
+        if (container.backOff === backOff) await restart(engine, container, delayMs);
+      })
+      .finally(() => engine.exits.delete(restarted));
+    engine.exits.add(restarted); // the daemon's end waits for it
+  });
+  container.backOff = backOff;
+  engine.log.debug({ id: container.id, delayMs }, "waiting for a restart");
+}
+
+async function restart(engine: Engine, container: Container, delayMs: number): Promise<void> {
+  // It may be restarting no more, or another start was faster.
+  if (container.record.state.status !== "restarting" || engine.signal.aborted) return;
+  try {
+    await launch(engine, container);
+  } catch (error) {
+    if (engine.signal.aborted) return; // the next daemon does it
+    if (toEngineError(error).code === "unavailable") {
+      // containerd is away: that says nothing about the container.
+      engine.log.warn({ id: container.id, err: error }, "restarting a container; trying again");
+      scheduleRestart(engine, container, 0);
+      return;
+    }
+    engine.log.warn({ id: container.id, delayMs, err: error }, "a container can't be restarted");
+    await failStart(engine, container, error).catch(() => {}); // it is the same error
+  }
+}
+
+/** Start what its restart policy wants running, after a start of the daemon; a few at a time, in the order of their making. */
+export async function startWanted(engine: Engine): Promise<void> {
+  const wanted = engine.containers
+    .list()
+    .reverse()
+    .filter(({ record }) => {
+      const { state, hostConfig, manuallyStopped = false } = record;
+      const wasStarted = state.startedAt !== ZERO_TIME;
+      return (
+        wasStarted && !isRunning(state.status) && startsWithDaemon(hostConfig.RestartPolicy, manuallyStopped)
+      );
+    });
+  const startNext = async (): Promise<void> => {
+    for (let next = wanted.shift(); next && !engine.signal.aborted; next = wanted.shift()) {
+      const { id } = next;
+      if (engine.containers.get(id) !== next) continue;
+      await startContainer(engine, next).catch((error: unknown) =>
+        engine.log.warn({ id, err: error }, "starting a container as its restart policy wants"),
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: STARTS_AT_ONCE }, startNext));
+}
