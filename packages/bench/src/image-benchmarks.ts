@@ -1,4 +1,3 @@
-import path from "node:path";
 import { imageNames, type ServedImages } from "./bench-registry.ts";
 import { timed } from "./command.ts";
 import type { Attempt, Benchmark } from "./measure.ts";
@@ -11,7 +10,7 @@ const TIMEOUT_MS = 180_000;
 const TITLES = { packages: "300 MB, 6 layers", small: "50,000 files" } as const;
 
 const pullName = (title: string) => `docker pull, ${title}`;
-const pushName = (title: string) => `push, ${title}`;
+const pushName = (title: string) => `docker push, ${title}`;
 
 /** Names of what {@link imageBenchmarks} measures. */
 export const imageBenchmarkNames = [pullName, pushName].flatMap((name) => Object.values(TITLES).map(name));
@@ -49,17 +48,7 @@ function pull({ docker, env }: Stack, image: string): Promise<{ ms: number }> {
   return timed([docker, "pull", "--quiet", image], { env, timeoutMs: TIMEOUT_MS });
 }
 
-/** The real engine's by its client, ours by registry-client, which does it for dockerd as well. */
-async function push(
-  { contender, docker, env, suite }: Stack,
-  from: string,
-  to: string,
-): Promise<{ ms: number }> {
-  if (contender === "real") {
-    await timed([docker, "tag", from, to], { env });
-    return timed([docker, "push", "--quiet", to], { env, timeoutMs: TIMEOUT_MS });
-  }
-  const tool = path.join(suite.binDir, "registry-client");
-  const containerd = ["--containerd", suite.paths.containerdSocket, "--namespace", "moby"];
-  return timed([tool, "push", ...containerd, from, to], { env });
+async function push({ docker, env }: Stack, from: string, to: string): Promise<{ ms: number }> {
+  await timed([docker, "tag", from, to], { env });
+  return timed([docker, "push", "--quiet", to], { env, timeoutMs: TIMEOUT_MS });
 }

@@ -148,6 +148,7 @@ class StreamedIngest implements Ingest {
       this.#dialogue.fail(new EngineError("data_loss", what));
     }
     this.#offset += data.length;
+    collectNowAndThen(data.length);
   }
 
   async commit(labels: Labels): Promise<"committed" | "exists"> {
@@ -171,6 +172,20 @@ class StreamedIngest implements Ingest {
       ...fields,
     });
   }
+}
+
+const COLLECT_BYTES = 12 << 20;
+let uncollected = 0;
+
+/**
+ * Each byte that comes by is copied, through gRPC several times, and the collector lets the copies pile up as if the machine's whole memory
+ * were ours.
+ */
+function collectNowAndThen(bytes: number): void {
+  uncollected += bytes;
+  if (uncollected < COLLECT_BYTES) return;
+  uncollected = 0;
+  Bun.gc(true);
 }
 
 /** By our containerd's `LocalContent.Write`: the bytes go to the file, and what the store is told is where they end. */
@@ -225,6 +240,7 @@ class FileIngest implements Ingest {
       this.#dialogue.fail(new EngineError(code, `${this.#descriptor.digest}: ${message}`, { cause: error }));
     }
     this.#offset += data.length;
+    collectNowAndThen(data.length);
   }
 
   async commit(labels: Labels): Promise<"committed" | "exists"> {

@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import { familiarName, type Reference } from "@longshore/reference";
 import { AsyncQueue } from "./async-queue.ts";
 import type { BlobFetcher, BlobProgress } from "./blob-fetcher.ts";
@@ -111,21 +111,35 @@ async function storedManifest(
 ): Promise<FetchedManifest> {
   // By HEAD, which registries don't count as a pull, we learn whether the content store has it already.
   const digest = (await repository.head(wanted, signal)) ?? "";
-  const { domain, path } = repository.reference;
-  if (digest && (await store.adopt(digest, (labels) => sourceLabel(domain, path, labels), signal))) {
-    const bytes = await store.read(digest, MANIFEST_LIMIT_BYTES, signal);
-    const fetched = verified(wanted, { bytes, contentType: "", digest });
-    const labels = gcLabels(fetched.parsed);
-    await store.adopt(digest, () => labels, signal);
-    return fetched;
-  }
+  const held = digest && (await heldManifest(repository, { wanted, digest }, store, signal));
+  if (held) return held;
   const fetched = await fetchManifest(repository, wanted, signal);
+  const { domain, path } = repository.reference;
   const labels = { ...gcLabels(fetched.parsed), ...sourceLabel(domain, path) };
   if ((await storeManifest(fetched, labels, store, signal)) === "exists") {
     const labelsFor = (held: Labels) => ({ ...labels, ...sourceLabel(domain, path, held) });
     await store.adopt(fetched.descriptor.digest, labelsFor, signal);
   }
   return fetched;
+}
+
+/** Undefined when the store lacks it, or when its collector takes it while we look: without a lease it may. */
+async function heldManifest(
+  repository: Repository,
+  { wanted, digest }: { wanted: string; digest: string },
+  store: ContentStore,
+  signal: AbortSignal,
+): Promise<FetchedManifest | undefined> {
+  const { domain, path } = repository.reference;
+  if (!(await store.adopt(digest, (labels) => sourceLabel(domain, path, labels), signal))) return undefined;
+  try {
+    const bytes = await store.read(digest, MANIFEST_LIMIT_BYTES, signal);
+    const held = verified(wanted, { bytes, contentType: "", digest });
+    return (await store.adopt(digest, () => gcLabels(held.parsed), signal)) ? held : undefined;
+  } catch (error) {
+    if (errorCode(error) === "not_found") return undefined;
+    throw error;
+  }
 }
 
 async function storeManifest(
