@@ -13,6 +13,7 @@ import {
 } from "./peers.ts";
 import {
   binDir,
+  failureOf,
   finalStates,
   ingests,
   pullAll,
@@ -97,6 +98,19 @@ describe.skipIf(skipReason !== "")("registry-client killed while it pulls", () =
       expect(proxy.bytesDown(layer.digest)).toBe(layer.size - held);
     }, 60_000);
   }
+
+  test("a corrupted byte is data loss, leaves nothing, and the next pull fetches all of it again", async () => {
+    const layer = await pushed("corrupt", 88);
+    proxy.fault = ({ path }) => (path.includes(layer.digest) ? { corruptAt: 5 * MB } : undefined);
+    const service = await serviceOn(stage, containerd.address);
+    const pull = request(`${proxy.host}/corrupt:1`);
+    const { code, message } = await failureOf(pullAll(service, pull));
+    expect([code, message]).toEqual(["data_loss", expect.stringContaining(layer.digest)]);
+    expect(await ingests(service)).not.toHaveProperty(`layer-${layer.digest}`);
+    proxy.forget();
+    expect(finalStates(await pullAll(service, pull))[layer.digest]).toBe("COMPLETE");
+    expect(proxy.bytesDown(layer.digest)).toBe(layer.size);
+  }, 60_000);
 
   test("fetches ranges at once over slow connections, and the layer is whole", async () => {
     const layer = await pushed("ranges", 77, 40_000_000);

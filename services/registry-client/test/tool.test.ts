@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { FaultProxy } from "./fault-proxy.ts";
+import { FaultProxy, ForwardProxy } from "./fault-proxy.ts";
 import { type BlobDescriptor, Layout, noise } from "./images.ts";
 import { run, Stage, startContainerd, startRegistry } from "./peers.ts";
 import { binary, skipReason } from "./service.ts";
-import { REFRESH_TOKEN, startTokenServer } from "./token-server.ts";
+import { makeCertificate, REFRESH_TOKEN, startTokenServer } from "./token-server.ts";
 
 if (skipReason) console.warn(`skipped: ${skipReason}`);
 
@@ -111,6 +111,64 @@ describe.skipIf(skipReason !== "")("the registry-client command", () => {
     stage.defer(() => paged.stop(true));
     expect(await tool("list", `127.0.0.1:${paged.port}/x`)).toBe("a\nb\nc\n");
     await expect(tool("list", `${other}/nothing`)).rejects.toThrow("repository name not known to registry");
+  });
+
+  test("searches Docker Hub by its index, through a proxy", async () => {
+    const cert = await makeCertificate(stage, "index", "CN=index", { hosts: ["index.docker.io"] });
+    const asked: string[] = [];
+    const index = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      tls: { key: fs.readFileSync(cert.key, "utf8"), cert: fs.readFileSync(cert.cert, "utf8") },
+      fetch(request) {
+        const { pathname, search } = new URL(request.url);
+        asked.push(pathname + search);
+        const description = `${"long ".repeat(20)}\u001b[31m`;
+        return Response.json({
+          results: [{ name: "busybox", description, star_count: 7, is_official: true }],
+        });
+      },
+    });
+    stage.defer(() => index.stop(true));
+    const proxy = await ForwardProxy.start(stage, { "index.docker.io:443": `127.0.0.1:${index.port}` });
+    const certs = path.join(stage.dir, "index-certs");
+    fs.mkdirSync(path.join(certs, "index.docker.io"), { recursive: true });
+    fs.copyFileSync(cert.cert, path.join(certs, "index.docker.io/ca.crt"));
+    const found = await run([binary, "search", "--certs-dir", certs, "--limit", "3", "library/busybox"], "", {
+      DOCKER_CONFIG: config,
+      HTTPS_PROXY: proxy.url,
+    });
+    expect(asked).toEqual(["/v1/search?q=busybox&n=3"]);
+    expect(found).toBe(
+      [
+        `NAME      DESCRIPTION${" ".repeat(37)}STARS   OFFICIAL`,
+        `busybox   ${"long ".repeat(20).slice(0, 44)}…   7       [OK]`,
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("asks a registry that lists referrers", async () => {
+    const bytes = fs.readFileSync(path.join(layout.dir, "blobs", index.digest.replace(":", "/")));
+    const manifests = [
+      { ...signature, artifactType: "application/vnd.example.signature" },
+      { ...amd64, artifactType: "application/vnd.example.other" },
+    ];
+    const api = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch({ url }) {
+        if (url.endsWith(`/v2/x/referrers/${index.digest}`)) {
+          return Response.json({ schemaVersion: 2, mediaType: index.mediaType, manifests });
+        }
+        return url.includes("/manifests/1")
+          ? new Response(bytes, { headers: { "content-type": index.mediaType } })
+          : new Response("", { status: url.endsWith("/v2/") ? 200 : 404 });
+      },
+    });
+    stage.defer(() => api.stop(true));
+    const wanted = ["--format", "json", "--artifact-type", "application/vnd.example.signature"];
+    expect(JSON.parse(await tool("referrers", ...wanted, `127.0.0.1:${api.port}/x:1`))).toEqual(manifests[0]);
   });
 
   test("inspects without fetching layers", async () => {
