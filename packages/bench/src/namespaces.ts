@@ -36,14 +36,15 @@ export function seeOnlyCgroup2(): boolean {
  * can't be had the directory stays as it is.
  */
 export function useFreshFileSystem(dir: string): void {
-  const file = imageFileOf(dir);
+  const file = `${dir}.ext4`;
   fs.closeSync(fs.openSync(file, "wx"));
   fs.truncateSync(file, FRESH_BYTES);
   const made = spawnSync("mkfs.ext4", ["-q", "-F", file], { encoding: "utf8" });
   const mounted =
     made.status !== 0 ? made : spawnSync("mount", ["-o", "loop", file, dir], { encoding: "utf8" });
+  // The loop device keeps it as long as it is mounted.
+  fs.rmSync(file);
   if (mounted.status !== 0) {
-    fs.rmSync(file);
     process.stderr.write("bench: no file system of its own: what is deleted elsewhere may slow it down\n");
     return;
   }
@@ -52,7 +53,6 @@ export function useFreshFileSystem(dir: string): void {
 }
 
 const FRESH_BYTES = 24 * 2 ** 30;
-const imageFileOf = (dir: string) => `${dir}.ext4`;
 
 /** The cgroup of everything that a run starts. */
 export function cgroupParentOf(dir: string): string {
@@ -68,7 +68,6 @@ export async function runInside(): Promise<number> {
   } finally {
     // Only now: what was mounted below is gone with the namespace.
     fs.rmSync(dir, { recursive: true, force: true });
-    fs.rmSync(imageFileOf(dir), { force: true });
     for (const parent of [cgroupParentOf(dir), `${cgroupParentOf(dir)}-crun`]) await removeCgroups(parent);
   }
 }
