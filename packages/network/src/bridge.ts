@@ -48,6 +48,8 @@ export function ensureBridge(route: RouteSocket, settings: BridgeSettings): numb
 
   // Without IPv6 there is to be no link-local address either.
   writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+  // Published ports are reached by the host's own 127.0.0.1 as well; the firewall sees to who else may use such addresses.
+  writeSysctl(`net/ipv4/conf/${name}/route_localnet`, "1");
   const address = ipv4Bytes(gateway);
   for (const other of route.addresses())
     if (other.index === index && other.address.byteLength === 4 && !isSame(other, address, subnet))
@@ -92,8 +94,8 @@ export function attach(route: RouteSocket, attachment: Attachment): void {
   route.run(createVeth({ name: link, mtu, peer: { name, netns, mac } }));
   try {
     route.run(setLink({ name: link }, { up: true, master: bridgeIndex, ipv6Addresses: false }));
-    if (isolated)
-      route.run(setBridgePort(requireLink(route, link).index, { hairpin: false, isolated: true }));
+    // Without it a container would not reach itself by a port that it has published.
+    route.run(setBridgePort(requireLink(route, link).index, { hairpin: true, isolated }));
   } catch (error) {
     detach(route, link);
     throw error;

@@ -13,6 +13,8 @@ import {
   BRIDGES_SET,
   type Direction,
   GUARDED_LINKS_SET,
+  type PublishedPort,
+  portElements,
   type Ruleset,
   rebuildTable,
   removeTable,
@@ -63,6 +65,11 @@ export class Firewall implements Disposable {
   /** The guarded links of this process's last ruleset, at first of the table that is in place. */
   guardedLinks(): readonly string[] {
     return this.#ruleset?.guardedLinks ?? this.#nft.setLinks(this.#table, GUARDED_LINKS_SET);
+  }
+
+  /** Publish ports, or take them back. */
+  changePorts(ports: readonly PublishedPort[], change: "add" | "delete"): void {
+    if (ports.length > 0) this.#commit(portElements(this.#table, ports, change));
   }
 
   /** A bridge is gone: Docker's chain needs to know of it no more. */

@@ -14,6 +14,8 @@ export type {
   NetworkFacts,
   Networks,
   NetworksOptions,
+  PortBinding,
+  PortRequest,
   Sandbox,
   SandboxRequest,
 } from "./types.ts";

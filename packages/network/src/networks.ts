@@ -8,8 +8,10 @@ import { Firewall } from "./firewall.ts";
 import { hostsFile } from "./hosts-file.ts";
 import { contains, formatSubnet, type Ipv4, parseIpv4 } from "./ipv4.ts";
 import { NetnsPool } from "./netns-pool.ts";
+import { PublishedPorts } from "./published-ports.ts";
 import { type EndpointRecord, type NetworkRecord, networkRecords } from "./records.ts";
 import { containerResolvConf, formatResolvConf, readHostResolvConf } from "./resolv-conf.ts";
+import type { PublishedPort } from "./ruleset.ts";
 import { configureInterface, type Netns, routeBy, SandboxFiles } from "./sandbox.ts";
 import type {
   Attachment,
@@ -18,6 +20,7 @@ import type {
   NetworkFacts,
   Networks,
   NetworksOptions,
+  PortBinding,
   Sandbox,
   SandboxRequest,
 } from "./types.ts";
@@ -40,6 +43,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
   const { bridge, host, none, users } = await loadNetworks(options, route);
+  const published = undo.use(await PublishedPorts.load(options.store, options.log));
   const bridges = new Map([bridge, ...users].map((network) => [network.name, network]));
   const engine = new EngineNetworks({
     options,
@@ -51,6 +55,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
     bridges,
     host,
     none,
+    published,
   });
   engine.start();
   undo.move();
@@ -68,6 +73,7 @@ interface Parts {
   readonly bridges: Map<string, BridgeNetwork>;
   readonly host: NetworkRecord;
   readonly none: NetworkRecord;
+  readonly published: PublishedPorts;
 }
 
 /** An endpoint of a sandbox in the making, with its network. */
@@ -132,7 +138,28 @@ class EngineNetworks implements Networks {
         own.map(({ link }) => link),
       ),
       guardedLinks,
+      ports: this.#parts.published.sandboxes().flatMap((sandboxId) => this.#targets(sandboxId)),
     });
+  }
+
+  /** Where the published ports of a sandbox lead now: to its first network that isn't internal. */
+  #targets(sandboxId: string): PublishedPort[] {
+    const placed = this.#placedOf(sandboxId).find(({ network }) => !network.internal);
+    const address = placed && parseIpv4(placed.endpoint.address);
+    if (address === undefined) return [];
+    return this.#parts.published.of(sandboxId).map(({ protocol, containerPort, hostIp, hostPort }) => ({
+      ...{ protocol, hostPort, hostAddress: parseIpv4(hostIp) ?? 0, address, port: containerPort },
+    }));
+  }
+
+  /** Do what may change where ports lead, and let them lead there. */
+  async #repointing(sandboxId: string, change: () => Promise<void>): Promise<void> {
+    const before = this.#targets(sandboxId);
+    await change();
+    const after = this.#targets(sandboxId);
+    if (before[0]?.address === after[0]?.address) return;
+    this.#parts.firewall.changePorts(before, "delete");
+    this.#parts.firewall.changePorts(after, "add");
   }
 
   list(): NetworkFacts[] {
@@ -243,16 +270,26 @@ class EngineNetworks implements Networks {
     if (!/^[\w][\w.-]*$/.test(sandboxId))
       throw new EngineError("invalid_argument", `invalid sandbox id: ${sandboxId}`);
     if (attachments.length > 0) this.#ensure();
+    const { published, firewall, endpoints } = this.#parts;
     const placed: Placed[] = [];
+    let ports: readonly PortBinding[] = [];
     try {
       for (const [position, attachment] of attachments.entries())
         placed.push(await this.#place({ sandboxId, containerId }, attachment, `eth${position}`));
+      if (placed.some(({ network }) => !network.internal))
+        ports = await published.publish(sandboxId, request.ports ?? []);
       this.#build(sandboxId, placed);
+      firewall.changePorts(this.#targets(sandboxId), "add");
     } catch (error) {
-      await this.#parts.endpoints.remove(placed.map(({ endpoint }) => endpoint));
+      await published.withdraw(sandboxId);
+      await endpoints.remove(placed.map(({ endpoint }) => endpoint));
       throw error;
     }
-    return this.#describe(request, placed);
+    return { ...this.#describe(request, placed), ports };
+  }
+
+  ports(sandboxId: string): readonly PortBinding[] {
+    return this.#parts.published.of(sandboxId);
   }
 
   endpoints(sandboxId: string): Endpoint[] {
@@ -273,6 +310,9 @@ class EngineNetworks implements Networks {
       await this.#parts.endpoints.remove([placed.endpoint]);
       throw error;
     }
+    // Ports that led nowhere may have somewhere to lead to now.
+    if (present.every(({ network }) => network.internal))
+      this.#parts.firewall.changePorts(this.#targets(sandboxId), "add");
     return endpointFacts(placed);
   }
 
@@ -281,8 +321,10 @@ class EngineNetworks implements Networks {
     const present = this.#placedOf(sandboxId);
     const gone = present.find(({ network }) => network.id === networkId);
     if (!gone) throw new EngineError("not_found", `sandbox ${sandboxId} is not on network ${networkId}`);
-    detach(route, gone.endpoint.link);
-    await endpoints.remove([gone.endpoint]);
+    await this.#repointing(sandboxId, async () => {
+      detach(route, gone.endpoint.link);
+      await endpoints.remove([gone.endpoint]);
+    });
     // Its default route went with it; another network of the sandbox's takes over.
     const rest = present.filter((one) => one !== gone && !one.network.internal);
     const routed = present.find(({ network }) => !network.internal);
@@ -294,7 +336,11 @@ class EngineNetworks implements Networks {
   }
 
   async releaseSandbox(sandboxId: string): Promise<void> {
-    const { files, endpoints } = this.#parts;
+    const { files, endpoints, published, firewall } = this.#parts;
+    if (published.of(sandboxId).length > 0) {
+      firewall.changePorts(this.#targets(sandboxId), "delete");
+      await published.withdraw(sandboxId);
+    }
     // The interfaces go with the namespace; their names and addresses are not soon used again.
     files.unpin(sandboxId);
     await endpoints.remove(endpoints.ofSandbox(sandboxId));
@@ -302,10 +348,15 @@ class EngineNetworks implements Networks {
 
   async reconcile(liveSandboxIds: readonly string[]): Promise<void> {
     const live = new Set(liveSandboxIds);
-    const { route, files, endpoints, bridges } = this.#parts;
+    const { route, files, endpoints, bridges, published, firewall } = this.#parts;
     const { bridge, log } = this.#parts.options;
     const pinned = files.list();
     for (const sandboxId of pinned) if (!live.has(sandboxId)) files.unpin(sandboxId);
+
+    for (const sandboxId of published.sandboxes().filter((id) => !live.has(id))) {
+      firewall.changePorts(this.#targets(sandboxId), "delete");
+      await published.withdraw(sandboxId);
+    }
 
     const networkIds = new Set([...bridges.values()].map(({ id }) => id));
     const all = endpoints.all();
@@ -325,7 +376,8 @@ class EngineNetworks implements Networks {
   }
 
   async close(): Promise<void> {
-    const { pool, firewall, route } = this.#parts;
+    const { pool, firewall, route, published } = this.#parts;
+    published[Symbol.dispose]();
     pool[Symbol.dispose]();
     firewall[Symbol.dispose]();
     route[Symbol.dispose]();
@@ -421,7 +473,10 @@ class EngineNetworks implements Networks {
     }
   }
 
-  #describe({ sandboxId, hostname, aliases, dns }: SandboxRequest, placed: readonly Placed[]): Sandbox {
+  #describe(
+    { sandboxId, hostname, aliases, dns }: SandboxRequest,
+    placed: readonly Placed[],
+  ): Omit<Sandbox, "ports"> {
     const names = [hostname, ...aliases];
     return {
       netnsPath: this.#parts.files.path(sandboxId),

@@ -1,4 +1,5 @@
 import { type Collection, collection, type Store } from "@longshore/store";
+import type { PortBinding } from "./types.ts";
 
 /** A network as it is kept; key: its name. */
 export interface NetworkRecord {
@@ -45,13 +46,23 @@ export interface EndpointRecord {
   readonly interfaceName?: string;
 }
 
+/** What is published of a sandbox; key: its id. */
+export interface PortsRecord {
+  readonly bindings: readonly PortBinding[];
+}
+
 export interface NetworkRecords {
+  readonly ports: Collection<PortsRecord>;
   readonly networks: Collection<NetworkRecord>;
   readonly endpoints: Collection<EndpointRecord>;
 }
 
 export function networkRecords(store: Store): NetworkRecords {
-  return { networks: collection(store, "networks"), endpoints: collection(store, "endpoints") };
+  return {
+    networks: collection(store, "networks"),
+    endpoints: collection(store, "endpoints"),
+    ports: collection(store, "ports"),
+  };
 }
 
 export function endpointKey({ networkId, address }: Pick<EndpointRecord, "networkId" | "address">): string {

@@ -67,6 +67,23 @@ export interface Attachment {
   readonly mac?: string;
 }
 
+/** A port of a container that is to be reached by one of the host's. */
+export interface PortRequest {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly containerPort: number;
+  /** `127.0.0.1`; any of the host's when empty or `0.0.0.0`. */
+  readonly hostIp: string;
+  /** The first free one of these, both ends included; any free one when left out. */
+  readonly hostPorts?: readonly [number, number];
+}
+
+export interface PortBinding {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly containerPort: number;
+  readonly hostIp: string;
+  readonly hostPort: number;
+}
+
 export interface SandboxRequest {
   /** A file name, unique among the sandboxes. */
   readonly sandboxId: string;
@@ -77,6 +94,8 @@ export interface SandboxRequest {
   /** Further names in the hosts file. */
   readonly aliases: readonly string[];
   readonly dns?: DnsSettings;
+  /** Of its first network that isn't internal; of no use without one. */
+  readonly ports?: readonly PortRequest[];
 }
 
 export interface Endpoint {
@@ -96,6 +115,7 @@ export interface Sandbox {
   readonly netnsPath: string;
   /** One for each attachment. */
   readonly endpoints: readonly Endpoint[];
+  readonly ports: readonly PortBinding[];
   /** Text of the container's /etc/hosts and /etc/resolv.conf. */
   readonly hosts: string;
   readonly resolvConf: string;
@@ -135,6 +155,8 @@ export interface Networks {
   ): Promise<Endpoint>;
   /** Take a sandbox off a network. */
   disconnect(sandboxId: string, networkId: string): Promise<void>;
+  /** What is published of a sandbox, also after a restart. */
+  ports(sandboxId: string): readonly PortBinding[];
   /** What is known of a sandbox's endpoints, also after a restart. */
   endpoints(sandboxId: string): Endpoint[];
   /** Remove a sandbox, its interfaces and its address; one that is not there is no error. */

@@ -30,6 +30,7 @@ export function openLab(): Lab {
   const database = path.join(directory, "engine.db");
   const stateDir = path.join(directory, "state");
   const route = new RouteSocket();
+  route.run(setLink({ name: "lo" }, { up: true }));
   const stores: Store[] = [];
   const open = async (options: Partial<NetworksOptions> = {}): Promise<Networks> => {
     const store = openStore(`sqlite:${database}`);

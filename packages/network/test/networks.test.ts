@@ -11,7 +11,7 @@ import {
   NftablesSocket,
   setLink,
 } from "@longshore/netlink";
-import type { CreateNetwork } from "../src/index.ts";
+import type { CreateNetwork, PortRequest } from "../src/index.ts";
 import {
   ask,
   BRIDGE,
@@ -26,6 +26,11 @@ import {
 } from "./lab.ts";
 
 const TABLE = { family: "inet", name: BRIDGE } as const;
+/** What leads to published ports, as nft shows it. */
+const PUBLISHED = [
+  "fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @ports_at",
+  "meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @ports",
+];
 const PRIVATE = "LONGSHORE_TEST_PRIVATE_NETWORK";
 
 if (process.env[PRIVATE] === undefined) runInPrivateNetwork();
@@ -216,6 +221,102 @@ function defineTests(): void {
     await networks.releaseSandbox("live");
   });
 
+  test("published ports lead to their container from everywhere, as long as it lives", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    await networks.create(createRequest("blue"));
+    const web = await networks.createSandbox({
+      ...sandboxRequest("web"),
+      ports: [
+        { protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [8080, 8080] },
+        { protocol: "tcp", containerPort: 80, hostIp: "127.0.0.1", hostPorts: [9000, 9001] },
+        { protocol: "tcp", containerPort: 80, hostIp: "" },
+      ],
+    });
+    expect(web.ports.slice(0, 2)).toEqual([
+      { protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 },
+      { protocol: "tcp", containerPort: 80, hostIp: "127.0.0.1", hostPort: 9000 },
+    ]);
+    const chosen = web.ports[2]?.hostPort ?? 0;
+    using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    const neighbour = await networks.createSandbox(sandboxRequest("neighbour"));
+    const stranger = await networks.createSandbox({
+      ...sandboxRequest("stranger"),
+      attachments: [{ network: "blue" }],
+    });
+
+    // The client's address is kept, but a container's, which goes out by the host's as always.
+    const everywhere = async () => {
+      expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+      expect(await outside.run(() => ask("198.51.100.1", chosen))).toBe("198.51.100.2");
+      expect(await ask("198.51.100.1", 8080)).toBe("198.51.100.1");
+      expect(await ask("127.0.0.1", 8080)).toBe("172.17.0.1");
+      expect(await ask("127.0.0.1", 9000)).toBe("172.17.0.1");
+      expect(await inSandbox(neighbour.netnsPath, () => ask("198.51.100.1", 8080))).toBe("172.17.0.1");
+      expect(await inSandbox(web.netnsPath, () => ask("198.51.100.1", 8080))).toBe("172.17.0.1");
+      expect(await inSandbox(stranger.netnsPath, () => ask("198.51.100.1", 8080))).toBe("172.17.0.1");
+      // What is published at loopback is for this host.
+      expect(await outside.run(() => ask("198.51.100.1", 9000, 300))).toBeUndefined();
+      expect(await inSandbox(neighbour.netnsPath, () => ask("198.51.100.1", 9000, 300))).toBeUndefined();
+    };
+    await everywhere();
+
+    const taken = (hostIp: string) =>
+      networks.createSandbox({
+        ...sandboxRequest("taken"),
+        ports: [{ protocol: "tcp", containerPort: 80, hostIp, hostPorts: [8080, 8080] }],
+      });
+    await expect(taken("")).rejects.toThrow("Bind for 0.0.0.0:8080 failed: port is already allocated");
+    await expect(taken("127.0.0.1")).rejects.toThrow("port is already allocated");
+    using other = serveAddress("0.0.0.0", 8081);
+    const used = networks.createSandbox({
+      ...sandboxRequest("used"),
+      ports: [{ protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [other.port, other.port] }],
+    });
+    await expect(used).rejects.toThrow("address already in use");
+    expect(networks.endpoints("taken")).toEqual([]);
+
+    // A daemon that comes after goes on with them, and a table that was flushed gets them back.
+    await networks.close();
+    const again = await lab.open();
+    await again.reconcile(["web", "neighbour", "stranger"]);
+    expect(again.ports("web")).toEqual(web.ports);
+    await everywhere();
+    using nft = new NftablesSocket();
+    nft.commit([addTable(TABLE), deleteTable(TABLE)]);
+    await again.createSandbox(sandboxRequest("later"));
+    await everywhere();
+
+    // They go where the container goes.
+    await again.connect(sandboxRequest("web"), { network: "blue" });
+    await again.disconnect("web", again.inspect("bridge").id);
+    expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+    await again.releaseSandbox("web");
+    expect(await outside.run(() => ask("198.51.100.1", 8080, 300))).toBeUndefined();
+    expect(again.ports("web")).toEqual([]);
+    for (const id of ["neighbour", "stranger", "later"]) await again.releaseSandbox(id);
+  }, 30_000);
+
+  test("1,000 published ports are one transaction, and go with their sandbox", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const ports = Array.from(
+      { length: 1000 },
+      (_, number): PortRequest => ({
+        ...{ protocol: "udp", containerPort: 1000 + number, hostIp: "" },
+        hostPorts: [10_000 + number, 10_000 + number],
+      }),
+    );
+    const { ports: bound } = await networks.createSandbox({ ...sandboxRequest("many"), ports });
+    expect(bound).toHaveLength(1000);
+    await networks.releaseSandbox("many");
+    const { ports: again } = await networks.createSandbox({ ...sandboxRequest("again"), ports });
+    expect(again).toEqual(bound);
+    await networks.releaseSandbox("again");
+  });
+
   test("create() refuses what makes no sense, and makes nothing", async () => {
     await using lab = openLab();
     const networks = await lab.open();
@@ -374,9 +475,18 @@ function defineTests(): void {
       ...["set bridges {", "type ifname", `elements = { "${BRIDGE}" }`, "}"],
       ...["set foreign_bridges {", "type ifname", "}"],
       ...["set guarded_links {", "type ifname", "}"],
+      ...["map ports {", "type inet_proto . inet_service : ipv4_addr . inet_service", "}"],
+      ...["map ports_at {", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service", "}"],
+      ...["chain loopback {", "type filter hook prerouting priority raw; policy accept;"],
+      ...['iifname != "lo" ip daddr 127.0.0.0/8 drop', "}"],
+      ...["chain prerouting {", "type nat hook prerouting priority dstnat; policy accept;"],
+      ...[...PUBLISHED, "}"],
+      ...["chain output {", "type nat hook output priority -100; policy accept;"],
+      ...[...PUBLISHED, "}"],
       "chain forward {",
       "type filter hook forward priority filter; policy accept;",
       "oifname @bridges ct state established,related accept",
+      "oifname @bridges ct status dnat accept",
       `iifname "${BRIDGE}" oifname "${BRIDGE}" accept`,
       "oifname @bridges drop",
       "iifname @bridges oifname @foreign_bridges drop",
@@ -385,6 +495,8 @@ function defineTests(): void {
       "chain postrouting {",
       "type nat hook postrouting priority srcnat; policy accept;",
       `ip saddr 172.17.0.0/16 oifname != "${BRIDGE}" masquerade`,
+      `ip saddr 172.17.0.0/16 oifname "${BRIDGE}" ct status dnat masquerade`,
+      "oifname @bridges ip saddr 127.0.0.0/8 masquerade",
       ...["}", "}"],
     ]);
   });
