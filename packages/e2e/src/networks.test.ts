@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { eventually, freePort } from "@longshore/testkit";
 import { clis, useWorld } from "./world.ts";
 
 const world = useWorld();
@@ -118,6 +119,64 @@ describe.each(clis)("networks by $name", (cli) => {
     expect((await attempt("network", "disconnect", "bridge", "mover")).stderr).toContain(
       "is not connected to network bridge",
     );
+  });
+
+  test("-p and -P: reached from the host, listed, refused when taken, the same after a kill of dockerd", async () => {
+    const { busybox, engine } = world();
+    const serve = ["sh", "-c", "echo hello > /index.html; exec httpd -f -p 80 -h /"];
+    const port = await freePort();
+    const page = async (at: string) =>
+      (await fetch(`http://${at}/index.html`, { signal: AbortSignal.timeout(3000) })).text();
+    await docker(
+      "run",
+      "-d",
+      "--name",
+      "web",
+      "-p",
+      `${port}:80`,
+      "-p",
+      "127.0.0.1::80",
+      "--expose",
+      "90/udp",
+      busybox,
+      ...serve,
+    );
+    await eventually(async () => (await page(`127.0.0.1:${port}`)) === "hello\n");
+    const [bridgeAddress = ""] = engine.bridge.cidr.split("/");
+    expect(await page(`${bridgeAddress}:${port}`)).toBe("hello\n");
+    const ports = JSON.parse(await docker("inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"));
+    const [, loopback] = ports["80/tcp"] as { HostIp: string; HostPort: string }[];
+    expect(ports).toEqual({
+      "80/tcp": [{ HostIp: "0.0.0.0", HostPort: String(port) }, loopback],
+      "90/udp": null,
+    });
+    expect(loopback).toEqual({ HostIp: "127.0.0.1", HostPort: expect.stringMatching(/^\d+$/) });
+    expect(await page(`127.0.0.1:${loopback?.HostPort}`)).toBe("hello\n");
+    const listed = await docker("ps", "--filter", "name=web", "--format", "{{.Ports}}");
+    expect(listed).toContain(`0.0.0.0:${port}->80/tcp`);
+    expect(listed).toContain(`127.0.0.1:${loopback?.HostPort}->80/tcp`);
+    expect(listed).toContain("90/udp");
+
+    const taken = await attempt("run", "--rm", "-p", `${port}:80`, busybox, "true");
+    expect(taken.status).toBe(125);
+    expect(taken.stderr).toContain("port is already allocated");
+    await docker("run", "-d", "--name", "all", "-P", "--expose", "80", busybox, ...serve);
+    const [chosen] = JSON.parse(
+      await docker("inspect", "-f", '{{json (index .NetworkSettings.Ports "80/tcp")}}', "all"),
+    );
+    await eventually(async () => (await page(`127.0.0.1:${chosen.HostPort}`)) === "hello\n");
+
+    await engine.suite.kill("dockerd", "SIGKILL");
+    expect(await page(`127.0.0.1:${port}`)).toBe("hello\n");
+    await engine.suite.start("dockerd");
+    expect(await page(`127.0.0.1:${port}`)).toBe("hello\n");
+    await docker("restart", "-t", "0", "web");
+    await eventually(async () => (await page(`127.0.0.1:${port}`)) === "hello\n");
+    await docker("rm", "-f", "web");
+    await expect(page(`127.0.0.1:${port}`)).rejects.toThrow();
+    const host = await attempt("run", "--rm", "--network", "host", "-p", "80:80", busybox, "echo", "ran");
+    expect(host.stdout).toBe("ran\n");
+    expect(host.stderr).toContain("Published ports are discarded when using host network mode");
   });
 
   test("--internal has no way out; --dns, --dns-search and --dns-opt are in resolv.conf", async () => {

@@ -1,7 +1,7 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import { deleteLink, RouteSocket } from "@longshore/netlink";
 import { attach, detach, dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
-import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
+import { type BridgeNetwork, bridgeNetwork, networkFacts, OPTION } from "./bridge-network.ts";
 import { loadNetworks, newMac, PREDEFINED, subnetsInUse } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
@@ -21,6 +21,7 @@ import type {
   Networks,
   NetworksOptions,
   PortBinding,
+  PortRequest,
   Sandbox,
   SandboxRequest,
 } from "./types.ts";
@@ -277,7 +278,7 @@ class EngineNetworks implements Networks {
       for (const [position, attachment] of attachments.entries())
         placed.push(await this.#place({ sandboxId, containerId }, attachment, `eth${position}`));
       if (placed.some(({ network }) => !network.internal))
-        ports = await published.publish(sandboxId, request.ports ?? []);
+        ports = await published.publish(sandboxId, portsAt(placed, request.ports ?? []));
       this.#build(sandboxId, placed);
       firewall.changePorts(this.#targets(sandboxId), "add");
     } catch (error) {
@@ -485,6 +486,12 @@ class EngineNetworks implements Networks {
       resolvConf: formatResolvConf(containerResolvConf(readHostResolvConf(), dns)),
     };
   }
+}
+
+/** A network may say at which address of the host ports are published that name none. */
+function portsAt(placed: readonly Placed[], ports: readonly PortRequest[]): PortRequest[] {
+  const options = placed.find(({ network }) => !network.internal)?.network.options;
+  return ports.map((port) => ({ ...port, hostIp: port.hostIp || (options?.[OPTION.hostBinding] ?? "") }));
 }
 
 function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {

@@ -53,9 +53,9 @@ export const CREATE_FLAGS: readonly Flag[] = [
 export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
   --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
-  --expose --gpus --health-cmd --health-interval --health-retries --health-start-interval --health-start-period
+  --gpus --health-cmd --health-interval --health-retries --health-start-interval --health-start-period
   --health-timeout --init --io-maxbandwidth --io-maxiops --ip6 --isolation --kernel-memory --label-file --link
-  --link-local-ip --memory-swappiness --mount --no-healthcheck --oom-kill-disable --publish -p --publish-all -P --storage-opt --use-api-socket
+  --link-local-ip --memory-swappiness --mount --no-healthcheck --oom-kill-disable --storage-opt --use-api-socket
   --userns --volume-driver --volumes-from`.split(/\s+/);
 
 /** The engine runs its own platform only. */
@@ -73,6 +73,7 @@ export interface CreateBody {
   Cmd?: string[];
   Entrypoint?: string[];
   Env: string[];
+  ExposedPorts?: Record<string, object>;
   Labels: Record<string, string>;
   User: string;
   WorkingDir: string;
@@ -104,7 +105,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
   const attach = flags.list("attach").map((stream) => stream.toLowerCase());
   const interactive = flags.bool("interactive");
   const attachStdin = attach.includes("stdin") || interactive;
-  const { mode, endpoints, host } = networkOptions(flags);
+  const { mode, endpoints, host, exposed } = networkOptions(flags);
   const options = hostOptions(flags);
   if (flags.bool("rm") && isRestarting(options.RestartPolicy)) {
     throw new CliError("conflicting options: cannot specify both --restart and --rm", 125);
@@ -114,6 +115,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
     ...(command.length > 0 && { Cmd: command }),
     ...(flags.has("entrypoint") && { Entrypoint: [flags.string("entrypoint")] }),
     Env: environment(flags),
+    ...(Object.keys(exposed).length > 0 && { ExposedPorts: exposed }),
     Labels: Object.fromEntries(flags.list("label").map(keyValue)),
     User: flags.string("user"),
     WorkingDir: flags.string("workdir"),

@@ -1,8 +1,23 @@
 import { CliError } from "../cli-error.ts";
 import type { Flag, FlagValues } from "../flags.ts";
+import { parseExpose, parsePublish } from "./ports.ts";
 
 /** Flags of `create` and `run` about networks. */
 export const NETWORK_FLAGS: readonly Flag[] = [
+  {
+    name: "expose",
+    kind: "list",
+    help: "Expose a port or a range of ports",
+    check: (v) => void parseExpose(v),
+  },
+  {
+    name: "publish",
+    short: "p",
+    kind: "list",
+    help: "Publish a container's port(s) to the host",
+    check: (v) => void parsePublish(v),
+  },
+  { name: "publish-all", short: "P", kind: "bool", help: "Publish all exposed ports to random ports" },
   { name: "dns", kind: "list", help: "Set custom DNS servers" },
   { name: "dns-opt", kind: "list", help: "Set DNS options" },
   { name: "dns-option", kind: "list", help: "Set DNS options" },
@@ -31,9 +46,10 @@ interface NamedNetwork {
 
 /** What the flags mean for the engine. @throws CliError for those that contradict each other */
 export function networkOptions(flags: FlagValues): {
+  exposed: Record<string, object>;
   mode: string;
   endpoints: Record<string, EndpointConfig>;
-  host: { Dns: readonly string[]; DnsOptions: readonly string[]; DnsSearch: readonly string[] };
+  host: Record<string, unknown>;
 } {
   const networks = [...flags.list("network"), ...flags.list("net")].map(parseNetwork);
   const [first] = networks;
@@ -59,15 +75,30 @@ export function networkOptions(flags: FlagValues): {
   ];
   const endpoints = completed.map((one) => [one.name, endpointOf(one)] as const);
   const isPlain = completed.length === 1 && Object.keys(endpoints[0]?.[1] ?? {}).length === 0;
+  const published = flags.list("publish").flatMap(parsePublish);
+  const bindings: Record<string, object[]> = {};
+  for (const { port, HostIp, HostPort } of published)
+    bindings[port] = [...(bindings[port] ?? []), { HostIp, HostPort }];
+  const exposed = [...Object.keys(bindings), ...flags.list("expose").flatMap(parseExpose)];
   return {
+    exposed: Object.fromEntries(exposed.map((port) => [port, {}])),
     mode: own.name,
     endpoints: isPlain ? {} : Object.fromEntries(endpoints),
-    host: {
+    host: onlyGiven({
       Dns: flags.list("dns"),
       DnsOptions: [...flags.list("dns-option"), ...flags.list("dns-opt")],
       DnsSearch: flags.list("dns-search"),
-    },
+      PortBindings: bindings,
+      ...(flags.bool("publish-all") && { PublishAllPorts: true }),
+    }),
   };
+}
+
+/** Without lists and maps that are empty. */
+function onlyGiven(fields: Record<string, unknown>): Record<string, unknown> {
+  const isEmpty = (value: unknown) =>
+    typeof value === "object" && value !== null && Object.keys(value).length === 0;
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !isEmpty(value)));
 }
 
 function endpointOf({ aliases, ip, macAddress }: NamedNetwork): EndpointConfig {

@@ -105,9 +105,7 @@ test("createRequestSchema takes a command given as one string", () => {
 test("refuseUnsupported() names the field", () => {
   const refuse = (host: object, config: object = {}) =>
     refuseUnsupported(createRequestSchema.parse({ Image: "x", ...config, HostConfig: host }));
-  expect(() => refuse({ PortBindings: { "80/tcp": [{ HostPort: "80" }] } })).toThrow(
-    "HostConfig.PortBindings is not supported",
-  );
+  expect(() => refuse({ Links: ["a:b"] })).toThrow("HostConfig.Links is not supported");
   expect(() => refuse({ Init: true })).toThrow("HostConfig.Init is not supported");
   expect(() => refuse({}, { Volumes: { "/data": {} } })).toThrow("Config.Volumes is not supported");
   expect(() => refuse({ Init: false, RestartPolicy: { Name: "always" } })).not.toThrow();

@@ -8,6 +8,7 @@ import type { CreateRequest, EndpointRequest, HostConfig } from "./container-con
 import { updateState } from "./container-record.ts";
 import { hasProcess } from "./container-status.ts";
 import { newId } from "./names.ts";
+import { portRequests } from "./port-bindings.ts";
 
 /** A network that a container is to be on, as it was asked for. */
 export interface NetworkRequest {
@@ -135,20 +136,22 @@ export async function joinNetwork(
   engine: Engine,
   record: ContainerRecord,
   plan: NetworkPlan | undefined,
-): Promise<Endpoint[]> {
+): Promise<Pick<ContainerRecord, "endpoints" | "ports">> {
   const { hosts, resolvConf } = etcFiles(engine, record);
-  if (plan?.sandboxId === "") return []; // all of it is the other container's
+  if (plan?.sandboxId === "") return NO_NETWORK; // all of it is the other container's
   if (!plan) {
     fs.writeFileSync(hosts, hostsFile(fs.readFileSync("/etc/hosts", "utf8"), record));
     fs.copyFileSync("/etc/resolv.conf", resolvConf);
-    return [];
+    return NO_NETWORK;
   }
   const sandbox = await engine.networks.createSandbox(sandboxRequest(record, plan.sandboxId));
   fs.writeFileSync(hosts, hostsFile(sandbox.hosts, record));
   fs.writeFileSync(resolvConf, sandbox.resolvConf);
   for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
-  return [...sandbox.endpoints];
+  return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
 }
+
+const NO_NETWORK: Pick<ContainerRecord, "endpoints" | "ports"> = { endpoints: [], ports: [] };
 
 function sandboxRequest(record: ContainerRecord, sandboxId: string): SandboxRequest {
   const { id, config, hostConfig, networks } = record;
@@ -156,6 +159,7 @@ function sandboxRequest(record: ContainerRecord, sandboxId: string): SandboxRequ
     ...{ sandboxId, containerId: id, hostname: config.Hostname },
     attachments: config.NetworkDisabled ? [] : networks.map(toAttachment),
     aliases: networks.flatMap(({ aliases }) => aliases),
+    ports: portRequests(config, hostConfig),
     dns: { nameservers: hostConfig.Dns, search: hostConfig.DnsSearch, options: hostConfig.DnsOptions },
   };
 }

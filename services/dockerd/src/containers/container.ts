@@ -1,5 +1,5 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
-import type { Endpoint } from "@longshore/network";
+import type { Endpoint, PortBinding } from "@longshore/network";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { BackOff } from "./back-off.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
@@ -48,6 +48,8 @@ export interface ContainerRecord {
   sandboxId: string;
   /** Where it is on its networks while it runs. */
   endpoints: Endpoint[];
+  /** What of it is published while it runs. */
+  ports: PortBinding[];
   /** How often its restart policy has started it since somebody did. */
   restartCount?: number;
   /** Somebody asked for the end of its last process. */

@@ -18,6 +18,7 @@ import { emitContainerEvent } from "./container-events.ts";
 import { requestedNetworks } from "./container-networks.ts";
 import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
+import { portRequests } from "./port-bindings.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 import { checkRestartPolicy, restarts } from "./restart-policy.ts";
 import { parseSignal } from "./signals.ts";
@@ -44,6 +45,7 @@ export async function createContainer(
   refuseUnsupported(request);
   await engine.store.check();
   const hostConfig = checkHostConfig(engine, request.HostConfig);
+  portRequests({ ExposedPorts: request.ExposedPorts }, hostConfig); // throws for what is none
   const networks = requestedNetworks(engine, request, hostConfig);
   if (request.Image === "")
     throw new EngineError("invalid_argument", "no image specified: Config.Image is empty");
@@ -89,6 +91,7 @@ export async function createContainer(
     stdio: "",
     sandboxId: "",
     endpoints: [],
+    ports: [],
   } satisfies ContainerRecord);
   container.rootfs = mounts;
   undo.defer(() => fs.rmSync(containerDir(engine, id), { recursive: true, force: true }));
@@ -99,7 +102,13 @@ export async function createContainer(
   undo.move();
   engine.containers.add(container);
   emitContainerEvent(engine, container, "create");
-  return { container, warnings: [] };
+  return { container, warnings: warningsOf(hostConfig) };
+}
+
+function warningsOf({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): string[] {
+  const publishes = PublishAllPorts || Object.keys(PortBindings).length > 0;
+  if (NetworkMode !== "host" || !publishes) return [];
+  return ["Published ports are discarded when using host network mode"];
 }
 
 function reserveName(engine: Engine, id: string, given: string | undefined): string {

@@ -4,6 +4,7 @@ import { parseBind } from "../spec/mounts.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { showNetworks } from "./container-networks.ts";
 import { isRunning } from "./container-status.ts";
+import { showPorts } from "./port-bindings.ts";
 
 /** The whole truth about a container, as `GET /containers/{id}/json`. */
 export function inspectContainer(engine: Engine, { record, execs }: Container): object {
@@ -104,7 +105,7 @@ function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
     Bridge: "",
     SandboxID: sandboxId,
     SandboxKey: sandboxId === "" ? "" : path.join(engine.flags.execRoot, "netns", sandboxId),
-    Ports: {},
+    Ports: showPorts(record),
     HairpinMode: false,
     LinkLocalIPv6Address: "",
     LinkLocalIPv6PrefixLen: 0,

@@ -8,6 +8,7 @@ import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
 import { showMounts } from "./inspect-container.ts";
+import { listPorts } from "./port-bindings.ts";
 
 export const LIST_FILTERS = [
   "ancestor",
@@ -104,7 +105,7 @@ function summary(engine: Engine, { record, engineName }: Candidate): object {
     ImageID: record.imageId,
     Command: [record.path, ...record.args].map(quoteWord).join(" "),
     Created: Math.floor(Date.parse(record.created) / 1000),
-    Ports: [],
+    Ports: listPorts(record),
     Labels: { ...record.config.Labels, ...(engineName !== undefined && { [ENGINE_LABEL]: engineName }) },
     State: record.state.status,
     Status: describeStatus(record.state, new Date()),

@@ -30,11 +30,11 @@ interface OneNetworkRecord {
 }
 
 function withNetworks(record: ContainerRecord & OneNetworkRecord): ContainerRecord {
-  if (Array.isArray(record.networks)) return record;
+  if (Array.isArray(record.networks)) return { ...record, ports: record.ports ?? [] };
   const { aliases = [], macAddress = "", ...rest } = record;
   const name = networkName(record);
   const own = ["none", "host"].includes(name) ? [] : [{ name, aliases, ipAddress: "", macAddress }];
-  return { ...rest, networks: own, endpoints: [] };
+  return { ...rest, networks: own, endpoints: [], ports: [] };
 }
 
 /** Read the stored containers into memory. */

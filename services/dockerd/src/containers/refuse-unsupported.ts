@@ -22,8 +22,6 @@ const RESOURCES: Checks<Resources> = {
 };
 
 const HOST: Checks<HostConfig> = {
-  PortBindings: (h) => Object.keys(h.PortBindings).length > 0,
-  PublishAllPorts: (h) => h.PublishAllPorts,
   VolumeDriver: (h) => h.VolumeDriver !== "",
   VolumesFrom: (h) => h.VolumesFrom.length > 0,
   Mounts: (h) => h.Mounts.length > 0,

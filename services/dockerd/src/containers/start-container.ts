@@ -95,7 +95,7 @@ export async function launch(
 
   undo.defer(() => quiet(containerd.containers.delete({ id })));
   if (sandboxId !== "") undo.defer(() => engine.networks.releaseSandbox(sandboxId));
-  const [endpoints] = await settle([
+  const [joined] = await settle([
     joinNetwork(engine, container.record, network),
     createContainerdContainer(engine, container.record, jsonAny(SPEC_TYPE, spec)),
   ]);
@@ -125,7 +125,7 @@ export async function launch(
       oomKilled: false,
       startedAt: new Date().toISOString(),
     },
-    { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, endpoints },
+    { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },
   );
   undo.move();
   emitContainerEvent(engine, container, "start");

@@ -1,0 +1,41 @@
+import { expect, test } from "bun:test";
+import { portRequests } from "./port-bindings.ts";
+
+const of = (
+  PortBindings: Record<string, { HostIp: string; HostPort: string }[] | null>,
+  ExposedPorts: string[] = [],
+) => portRequests({ ExposedPorts }, { PortBindings, PublishAllPorts: ExposedPorts.length > 0 });
+
+test("portRequests() reads bindings in all forms", () => {
+  expect(
+    of({
+      "80/tcp": [{ HostIp: "", HostPort: "8080" }],
+      "53/udp": [{ HostIp: "127.0.0.1", HostPort: "5300-5310" }],
+      "443": [{ HostIp: "0.0.0.0", HostPort: "" }],
+      "9/sctp": null,
+    }),
+  ).toEqual([
+    { protocol: "tcp", containerPort: 443, hostIp: "0.0.0.0" },
+    { protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [8080, 8080] },
+    { protocol: "udp", containerPort: 53, hostIp: "127.0.0.1", hostPorts: [5300, 5310] },
+    { protocol: "sctp", containerPort: 9, hostIp: "" },
+  ]);
+});
+
+test("portRequests() with -P publishes what is exposed and not bound", () => {
+  expect(of({ "80/tcp": [{ HostIp: "", HostPort: "8080" }] }, ["80/tcp", "90-91/udp"])).toEqual([
+    { protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [8080, 8080] },
+    { protocol: "udp", containerPort: 90, hostIp: "" },
+    { protocol: "udp", containerPort: 91, hostIp: "" },
+  ]);
+});
+
+test.each([
+  [{ "80/xyz": null }, 'invalid port specification: "80/xyz"'],
+  [{ "0/tcp": null }, 'invalid port specification: "0/tcp"'],
+  [{ "80/tcp": [{ HostIp: "", HostPort: "70000" }] }, 'invalid port specification: "70000"'],
+  [{ "80/tcp": [{ HostIp: "", HostPort: "20-10" }] }, 'invalid port specification: "20-10"'],
+  [{ "80/tcp": [{ HostIp: "::1", HostPort: "80" }] }, "publishing at ::1 is not supported"],
+])("portRequests() refuses %j", (bindings, message) => {
+  expect(() => of(bindings)).toThrow(message);
+});

@@ -1,0 +1,104 @@
+import { EngineError } from "@longshore/errors";
+import type { PortBinding, PortRequest } from "@longshore/network";
+import type { ContainerRecord } from "./container.ts";
+import type { ContainerConfig, HostConfig } from "./container-config.ts";
+
+const PROTOCOLS = ["tcp", "udp", "sctp"] as const;
+const PORT_MAX = 65_535;
+
+/** A port of a container's: `80/tcp`. */
+interface ContainerPort {
+  port: number;
+  protocol: PortRequest["protocol"];
+}
+
+/**
+ * The ports that a container wants to be reached by, as `-p` and `-P` say.
+ *
+ * @throws EngineError `invalid_argument` for what is no port or address
+ */
+export function portRequests(
+  { ExposedPorts }: Pick<ContainerConfig, "ExposedPorts">,
+  { PortBindings, PublishAllPorts }: Pick<HostConfig, "PortBindings" | "PublishAllPorts">,
+): PortRequest[] {
+  const bound = Object.entries(PortBindings).flatMap(([key, bindings]) => {
+    const { port, protocol } = parsePort(key);
+    const wanted = bindings && bindings.length > 0 ? bindings : [{ HostIp: "", HostPort: "" }];
+    return wanted.map(({ HostIp, HostPort }): PortRequest => {
+      const hostPorts = parseHostPorts(HostPort);
+      return {
+        ...{ protocol, containerPort: port, hostIp: checkHostIp(HostIp) },
+        ...(hostPorts && { hostPorts }),
+      };
+    });
+  });
+  if (!PublishAllPorts) return bound;
+  const has = ({ port, protocol }: ContainerPort) =>
+    bound.some((one) => one.containerPort === port && one.protocol === protocol);
+  const rest = ExposedPorts.flatMap(parseExposed).filter((exposed) => !has(exposed));
+  return [
+    ...bound,
+    ...rest.map(({ port, protocol }): PortRequest => ({ protocol, containerPort: port, hostIp: "" })),
+  ];
+}
+
+function parsePort(text: string): ContainerPort {
+  const [port, more] = parseExposed(text);
+  if (!port || more)
+    throw new EngineError("invalid_argument", `invalid port specification: ${JSON.stringify(text)}`);
+  return port;
+}
+
+/** `80`, `53/udp` or a range of ports, `8000-8010/tcp`. */
+function parseExposed(text: string): ContainerPort[] {
+  const [, first, last = first, name = "tcp"] = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/([a-z]+))?$/i.exec(text) ?? [];
+  const protocol = PROTOCOLS.find((known) => known === name.toLowerCase());
+  const [from, to] = [Number(first), Number(last)];
+  if (first === undefined || !protocol || from < 1 || to < from || to > PORT_MAX)
+    throw new EngineError("invalid_argument", `invalid port specification: ${JSON.stringify(text)}`);
+  return Array.from({ length: to - from + 1 }, (_, at) => ({ port: from + at, protocol }));
+}
+
+function parseHostPorts(text: string): readonly [number, number] | undefined {
+  if (text === "" || text === "0") return undefined;
+  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
+  const [from, to] = [Number(first), Number(last)];
+  if (first === undefined || from < 1 || to < from || to > PORT_MAX)
+    throw new EngineError("invalid_argument", `invalid port specification: ${JSON.stringify(text)}`);
+  return [from, to];
+}
+
+function checkHostIp(text: string): string {
+  if (text === "" || /^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return text;
+  throw new EngineError("invalid_argument", `publishing at ${text} is not supported: IPv4 addresses only`);
+}
+
+/** `NetworkSettings.Ports`: what is published, and null for what is only exposed. */
+export function showPorts({ ports, config, state }: ContainerRecord): Record<string, object[] | null> {
+  if (state.pid === 0) return {};
+  const shown: Record<string, object[] | null> = {};
+  for (const { port, protocol } of config.ExposedPorts.flatMap(parseExposed))
+    shown[`${port}/${protocol}`] = null;
+  for (const binding of ports) {
+    const key = `${binding.containerPort}/${binding.protocol}`;
+    shown[key] = [...(shown[key] ?? []), { HostIp: binding.hostIp, HostPort: String(binding.hostPort) }];
+  }
+  return shown;
+}
+
+/** `Ports` of a list of containers. */
+export function listPorts({ ports, config, state }: ContainerRecord): object[] {
+  if (state.pid === 0) return [];
+  const published = ports.map(({ hostIp, hostPort, containerPort, protocol }: PortBinding) => ({
+    IP: hostIp,
+    PrivatePort: containerPort,
+    PublicPort: hostPort,
+    Type: protocol,
+  }));
+  const isPublished = ({ port, protocol }: ContainerPort) =>
+    ports.some((one) => one.containerPort === port && one.protocol === protocol);
+  const exposed = config.ExposedPorts.flatMap(parseExposed)
+    .filter((one) => !isPublished(one))
+    .map(({ port, protocol }) => ({ PrivatePort: port, Type: protocol }));
+  return [...published, ...exposed];
+}
