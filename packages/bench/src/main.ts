@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { busyboxImage, findExecutable, findStaticBusybox, type Suite, serveImages } from "@longshore/suite";
 import { imageNames, serveBenchImages } from "./bench-registry.ts";
 import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
+import { EXIT_EVENT, measureExitEvents } from "./exit-events.ts";
 import { type Flags, parseFlags, USAGE } from "./flags.ts";
 import { imageBenchmarkNames, imageBenchmarks } from "./image-benchmarks.ts";
 import { logBenchmark } from "./log-benchmark.ts";
@@ -94,7 +95,7 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
 
   // Without engines they have their names only.
   const named = [...dockerBenchmarks([]), logBenchmark([])].map(({ name }) => name);
-  if ([...named, ...imageBenchmarkNames, MEMORY].some(wanted)) {
+  if ([...named, ...imageBenchmarkNames, EXIT_EVENT, MEMORY].some(wanted)) {
     await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
       for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
       await run(logBenchmark(stacks), { rounds: flags.short ? 3 : 9, warmUp: 1 });
@@ -106,6 +107,11 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
         await using images = await serveBenchImages(path.join(dir, "images"), served);
         if (images)
           for (const benchmark of imageBenchmarks(stacks, images)) await run(benchmark, imageRounds);
+      }
+      const [ours] = stacks;
+      if (ours && wanted(EXIT_EVENT)) {
+        process.stderr.write(`${EXIT_EVENT} …\n`);
+        results.push(await measureExitEvents(ours, flags.short ? 15 : 50));
       }
       if (!wanted(MEMORY)) return;
       for (const stack of byEngine(stacks)) await removeContainers(stack);

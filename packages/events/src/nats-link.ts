@@ -13,24 +13,31 @@ export interface Reply {
 
 /** One connection to a NATS server, for publishing to a stream and little else. */
 export class NatsLink {
+  readonly #onServer: (id: string) => void;
   readonly #inbox = `_INBOX.${randomHex(16)}`;
   #socket: Bun.Socket<undefined> | undefined;
   #unread: Buffer = Buffer.alloc(0);
   #unsent: Uint8Array | undefined;
-  #ready = Promise.withResolvers<void>();
   #reply: PromiseWithResolvers<Reply> | undefined;
   #error: Error | undefined;
-  /** Of the server's process: another one after each of its starts. */
-  serverId = "";
   /** Called when the connection has ended, unless by `close`. */
   onBroken: ((error: Error) => void) | undefined;
   /** Messages of `subscribe`: headers and the subject that an answer would go to. */
   onMessage: ((message: { headers: string; reply: string }) => void) | undefined;
 
-  static async connect(address: NatsAddress, tokenFile: string | undefined): Promise<NatsLink> {
+  /**
+   * Connect, and don't wait for the server's greeting, which has nothing that an answer would depend on: what is asked goes out in the
+   * first packet. A server that refuses fails the first request.
+   *
+   * @param onServer told the id of the server's process when it is known: another one after each of its starts
+   */
+  static async connect(
+    address: NatsAddress,
+    tokenFile: string | undefined,
+    onServer: (id: string) => void = () => {},
+  ): Promise<NatsLink> {
     const token = tokenFile ? readText(tokenFile).trim() : address.token;
-    const link = new NatsLink();
-    link.#ready.promise.catch(() => {});
+    const link = new NatsLink(onServer);
     await Bun.connect<undefined>({
       hostname: address.host,
       port: address.port,
@@ -38,15 +45,19 @@ export class NatsLink {
         binaryType: "buffer",
         open(socket) {
           link.#socket = socket;
+          link.#greet(address, token);
         },
-        data: (_, chunk) => link.#received(chunk, address, token),
+        data: (_, chunk) => link.#received(chunk),
         drain: () => link.#flush(),
         close: () => link.#broken(new Error("NATS closed the connection")),
         error: (_, error) => link.#broken(error),
       },
     });
-    await withTimeout(link.#ready.promise, () => link.close());
     return link;
+  }
+
+  private constructor(onServer: (id: string) => void) {
+    this.#onServer = onServer;
   }
 
   /** Publish, and wait until the stream has the event. The stream is made if there is none. */
@@ -56,6 +67,14 @@ export class NatsLink {
     if (reply.error?.code !== 503) return failOn(reply);
     await this.createStream();
     failOn(await this.#request(event.subject, event.payload, headers));
+  }
+
+  /** Whether the server takes us in: it has answered. */
+  async confirm(): Promise<void> {
+    if (this.#error) throw this.#error;
+    this.#reply = Promise.withResolvers<Reply>();
+    this.#send(Buffer.from("PING\r\n"));
+    await withTimeout(this.#reply.promise, () => this.close());
   }
 
   /** Make the stream, as large as the server has room for. */
@@ -99,7 +118,7 @@ export class NatsLink {
     return withTimeout(reply.promise, () => this.close());
   }
 
-  #received(chunk: Buffer, address: NatsAddress, token: string | undefined): void {
+  #received(chunk: Buffer): void {
     this.#unread = this.#unread.length > 0 ? Buffer.concat([this.#unread, chunk]) : Buffer.from(chunk);
     for (let end = this.#unread.indexOf(CRLF); end >= 0; end = this.#unread.indexOf(CRLF)) {
       const line = this.#unread.toString("utf8", 0, end);
@@ -108,16 +127,14 @@ export class NatsLink {
       if (this.#unread.length < end + 2 + bodyBytes) return;
       const body = this.#unread.subarray(end + 2, end + 2 + bodyBytes);
       this.#unread = this.#unread.subarray(end + 2 + bodyBytes);
-      this.#take(verb, line, body, () => this.#greet(address, token));
+      this.#take(verb, line, body);
     }
   }
 
-  #take(verb: string, line: string, body: Buffer, greet: () => void): void {
-    if (verb === "INFO" && this.#unsent === undefined) {
-      this.serverId = /"server_id":"(\w+)"/.exec(line)?.[1] ?? "";
-      greet();
-    } else if (verb === "PING") this.#send(Buffer.from("PONG\r\n"));
-    else if (verb === "PONG") this.#ready.resolve();
+  #take(verb: string, line: string, body: Buffer): void {
+    if (verb === "INFO") this.#onServer(/"server_id":"(\w+)"/.exec(line)?.[1] ?? "");
+    else if (verb === "PING") this.#send(Buffer.from("PONG\r\n"));
+    else if (verb === "PONG") this.#reply?.resolve({});
     else if (this.onMessage && line.split(" ")[2] === "2") this.onMessage(messageOf(line, body));
     else if (verb === "MSG") this.#reply?.resolve(parseReply(body));
     // A status without a body: nobody listens on the subject, so there is no stream.
@@ -139,7 +156,7 @@ export class NatsLink {
       ...(user !== undefined && { user, pass: password }),
       ...(token !== undefined && { auth_token: token }),
     };
-    this.#send(Buffer.from(`CONNECT ${JSON.stringify(options)}\r\nSUB ${this.#inbox} 1\r\nPING\r\n`));
+    this.#send(Buffer.from(`CONNECT ${JSON.stringify(options)}\r\nSUB ${this.#inbox} 1\r\n`));
   }
 
   #send(bytes: Uint8Array): void {
@@ -155,7 +172,6 @@ export class NatsLink {
   #broken(error: Error): void {
     if (this.#error) return;
     this.#error = error;
-    this.#ready.reject(error);
     this.#reply?.reject(error);
     this.#socket?.terminate();
     this.onBroken?.(error);

@@ -144,17 +144,23 @@ export class EventPublisher {
       this.#options.onTrouble?.(new Error(what));
       this.#lost = 0;
     }
-    this.#away = false;
-    this.#retryMs = FIRST_RETRY_MS;
     for (let event = this.#waiting[0]; event && !this.#closed; event = this.#waiting[0]) {
       await link.publish(event);
       this.#waiting.shift();
       this.#keep(event);
     }
+    this.#away = false;
+    this.#retryMs = FIRST_RETRY_MS;
   }
 
   async #connect(): Promise<NatsLink> {
-    const link = await NatsLink.connect(this.#address, this.#options.tokenFile);
+    const link = await NatsLink.connect(this.#address, this.#options.tokenFile, (id) => {
+      if (id === this.#serverId) return;
+      this.#serverId = id;
+      this.#options.onNewServer?.();
+    });
+    // Who has nothing to send yet wants to know all the same.
+    if (this.#stays) await link.confirm();
     link.onBroken = (error) => {
       if (this.#link !== link || this.#running || this.#closed) return; // whoever waits for an answer hears of it
       const again = this.#takeRecent();
@@ -163,10 +169,6 @@ export class EventPublisher {
       this.#waiting.unshift(...again);
       this.#fail(error);
     };
-    if (link.serverId !== this.#serverId) {
-      this.#serverId = link.serverId;
-      this.#options.onNewServer?.();
-    }
     return link;
   }
 

@@ -93,16 +93,16 @@ export class EventSender {
     this.#queue.push({ topic, time, value, published: this.#publisher !== undefined });
   }
 
-  /** containerd first: an exit that waits behind it is what clients wait for. */
+  /** NATS first: what it takes to be on the way there is little, and containerd, once it has something to do, takes the processor. */
   #deliver(): void {
     clearImmediate(this.#turn);
     this.#turn = undefined;
+    for (const event of this.#unpublished.splice(0)) this.#publisher?.publish(event);
     if (this.#queue.length > 0) {
       this.#forwarding ??= this.#forwardAll().finally(() => {
         this.#forwarding = undefined;
       });
     }
-    for (const event of this.#unpublished.splice(0)) this.#publisher?.publish(event);
   }
 
   /** Deliver what can be delivered within a time, then hang up. */
