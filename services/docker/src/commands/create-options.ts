@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseCpus, parseMemory } from "../format/units.ts";
+import { HEALTH_FLAGS, healthcheck } from "./health-options.ts";
 import { HOST_OPTION_FLAGS, hostOptions } from "./host-options.ts";
 import { NETWORK_FLAGS, networkOptions } from "./network-options.ts";
 import { isRestarting } from "./restart-policy.ts";
@@ -45,6 +46,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: "user", short: "u", kind: "string", help: "Username or UID (format: <name|uid>[:<group|gid>])" },
   { name: "workdir", short: "w", kind: "string", help: "Working directory inside the container" },
   { name: "domainname", kind: "string", help: "Container NIS domain name" },
+  ...HEALTH_FLAGS,
   ...HOST_OPTION_FLAGS,
   ...NETWORK_FLAGS,
 ];
@@ -53,9 +55,8 @@ export const CREATE_FLAGS: readonly Flag[] = [
 export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
   --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
-  --gpus --health-cmd --health-interval --health-retries --health-start-interval --health-start-period
-  --health-timeout --init --io-maxbandwidth --io-maxiops --ip6 --isolation --kernel-memory --label-file --link
-  --link-local-ip --memory-swappiness --mount --no-healthcheck --oom-kill-disable --storage-opt --use-api-socket
+  --gpus --init --io-maxbandwidth --io-maxiops --ip6 --isolation --kernel-memory --label-file --link --link-local-ip
+  --memory-swappiness --mount --oom-kill-disable --storage-opt --use-api-socket
   --userns --volume-driver --volumes-from`.split(/\s+/);
 
 /** The engine runs its own platform only. */
@@ -87,6 +88,7 @@ export interface CreateBody {
   AttachStderr: boolean;
   StopSignal?: string;
   StopTimeout?: number;
+  Healthcheck?: object;
   HostConfig: {
     AutoRemove: boolean;
     NetworkMode: string;
@@ -110,8 +112,10 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
   if (flags.bool("rm") && isRestarting(options.RestartPolicy)) {
     throw new CliError("conflicting options: cannot specify both --restart and --rm", 125);
   }
+  const health = healthcheck(flags);
   return {
     Image: image,
+    ...(health && { Healthcheck: health }),
     ...(command.length > 0 && { Cmd: command }),
     ...(flags.has("entrypoint") && { Entrypoint: [flags.string("entrypoint")] }),
     Env: environment(flags),

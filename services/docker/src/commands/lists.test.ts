@@ -168,6 +168,14 @@ describe("createBody()", () => {
       HostConfig: { Memory: 64 << 20, NanoCpus: 1.5e9, NetworkMode: "host", CapAdd: null },
     });
     expect(createBody(flags({}), ["image"])).not.toHaveProperty("Cmd");
-    expect(() => createBody(flags({ network: ["name=x,alias=y"] }), ["image"])).toThrow("advanced syntax");
+    expect(createBody(flags({ network: ["name=x,alias=y,ip=10.0.0.9", "z"] }), ["image"])).toMatchObject({
+      HostConfig: { NetworkMode: "x" },
+      NetworkingConfig: {
+        EndpointsConfig: { x: { Aliases: ["y"], IPAMConfig: { IPv4Address: "10.0.0.9" } }, z: {} },
+      },
+    });
+    expect(() => createBody(flags({ network: ["alias=y"] }), ["image"])).toThrow(
+      "network name is not specified",
+    );
   });
 });

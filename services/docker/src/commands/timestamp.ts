@@ -1,14 +1,5 @@
 import { CliError } from "../cli-error.ts";
-
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
+import { parseDuration } from "../format/duration.ts";
 
 /**
  * A moment as users give it (`42m` ago, RFC 3339 or a part of it in local time, unix seconds) → unix seconds with nanoseconds, as the API
@@ -29,16 +20,6 @@ export function parseTimestamp(flag: string, text: string, now: number): string 
   }
   const [, fraction = ""] = /\.(\d+)/.exec(text) ?? [];
   return `${Math.floor(date / 1000)}.${fraction.slice(0, 9).padEnd(9, "0")}`;
-}
-
-/** `1h30m` → ms; undefined when it is no Go duration. */
-function parseDuration(text: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(text)) return undefined;
-  let total = 0;
-  for (const [, number, unit = ""] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
-    total += Number(number) * (UNIT_MS[unit] ?? 0);
-  }
-  return total;
 }
 
 function completed(text: string): string {

@@ -14,6 +14,16 @@ export function emitContainerEvent(
   engine.events.emit("container", action, container.id, withOrigin(container, attributes));
 }
 
+/** The same, told to those who listen now and kept for nobody. */
+export function announceContainerEvent(
+  engine: Engine,
+  container: Container,
+  action: string,
+  attributes: Attributes = {},
+): void {
+  engine.events.announce("container", action, container.id, withOrigin(container, attributes));
+}
+
 /** The same, to be told when it is on disk. */
 export function prepareContainerEvent(
   engine: Engine,

@@ -1,5 +1,6 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { Endpoint, PortBinding } from "@longshore/network";
+import type { Health } from "../health/health.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { BackOff } from "./back-off.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
@@ -21,6 +22,8 @@ export interface ContainerState {
   oomKilled: boolean;
   startedAt: string;
   finishedAt: string;
+  /** Only of a container with a health check. */
+  health?: Health | undefined;
 }
 
 /** A container as it is stored. */
@@ -81,6 +84,10 @@ export class Container {
   mayHaveTask = false;
   /** A stop was asked for: the exit that follows is wanted. */
   stopRequested = false;
+  /** Aborted to end the looking at its health. */
+  healthMonitor: AbortController | undefined;
+  /** Its process is being ended because it is unhealthy. */
+  replacing = false;
   /** The wait before its next restart, or the last one's. */
   backOff: BackOff | undefined;
 

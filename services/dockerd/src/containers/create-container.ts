@@ -4,6 +4,8 @@ import { EngineError } from "@longshore/errors";
 import { chooseShim } from "../config/runtimes.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine, logPath } from "../engine.ts";
+import { checkHealthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
+import { labelWarnings } from "../health/replace-unhealthy.ts";
 import type { Image } from "../images/image.ts";
 import { initKey } from "../images/init-layer.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
@@ -102,10 +104,10 @@ export async function createContainer(
   undo.move();
   engine.containers.add(container);
   emitContainerEvent(engine, container, "create");
-  return { container, warnings: warningsOf(hostConfig) };
+  return { container, warnings: [...labelWarnings(config, hostConfig), ...portWarnings(hostConfig)] };
 }
 
-function warningsOf({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): string[] {
+function portWarnings({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): string[] {
   const publishes = PublishAllPorts || Object.keys(PortBindings).length > 0;
   if (NetworkMode !== "host" || !publishes) return [];
   return ["Published ports are discarded when using host network mode"];
@@ -166,6 +168,8 @@ export function mergeConfig(
   const cleared = entrypoint?.length === 1 && entrypoint[0] === "";
   const takesImageCommand = entrypoint === null || entrypoint.length === 0;
   if (own.StopSignal !== "") parseSignal(own.StopSignal);
+  const Healthcheck = mergeHealthcheck(own.Healthcheck, config?.Healthcheck);
+  checkHealthcheck(Healthcheck);
   return {
     ...own,
     Hostname:
@@ -174,6 +178,7 @@ export function mergeConfig(
     Env: mergeEnv(config?.Env ?? [], own.Env),
     Entrypoint: takesImageCommand ? (config?.Entrypoint ?? null) : cleared ? null : entrypoint,
     Cmd: own.Cmd?.length ? own.Cmd : takesImageCommand ? (config?.Cmd ?? null) : own.Cmd,
+    Healthcheck,
     WorkingDir: own.WorkingDir || (config?.WorkingDir ?? ""),
     Labels: { ...config?.Labels, ...own.Labels },
     ExposedPorts: [...new Set([...Object.keys(config?.ExposedPorts ?? {}), ...own.ExposedPorts])],

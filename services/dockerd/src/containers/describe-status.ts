@@ -11,7 +11,7 @@ export function describeStatus(state: ContainerState, now: Date): string {
     case "created":
       return "Created";
     case "running":
-      return `Up ${ago(state.startedAt)}`;
+      return `Up ${ago(state.startedAt)}${healthOf(state)}`;
     case "paused":
       return `Up ${ago(state.startedAt)} (Paused)`;
     case "restarting":
@@ -23,6 +23,11 @@ export function describeStatus(state: ContainerState, now: Date): string {
     case "dead":
       return "Dead";
   }
+}
+
+function healthOf({ health }: ContainerState): string {
+  if (!health) return "";
+  return health.Status === "starting" ? " (health: starting)" : ` (${health.Status})`;
 }
 
 /** A length of time in Docker's words. @see docker/go-units `duration.go` */

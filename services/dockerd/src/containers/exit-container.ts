@@ -1,5 +1,6 @@
 import { errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
+import { stopMonitor } from "../health/monitor-health.ts";
 import { scheduleRestart } from "./auto-restart.ts";
 import type { Container } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
@@ -31,6 +32,7 @@ export function handleExit(engine: Engine, container: Container, exit: TaskExit)
 export async function endContainer(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
   const { state, hostConfig, sandboxId, restartCount = 0 } = container.record;
   if (!hasProcess(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
+  stopMonitor(container);
   engine.execs.endAll(container);
   let cleaned: Promise<void> | undefined;
   const cleanUp = () => {
@@ -42,7 +44,8 @@ export async function endContainer(engine: Engine, container: Container, exit: T
   const ranMs = Math.max(0, Date.parse(exit.exitedAt) - Date.parse(state.startedAt));
   const { stopRequested } = container;
   const manuallyStopped = stopRequested || container.record.manuallyStopped === true;
-  const run = { exitCode: exit.exitCode, restartCount, stopRequested, manuallyStopped };
+  const failed = exit.exitCode !== 0 || container.replacing;
+  const run = { failed, restartCount, stopRequested, manuallyStopped };
   const again = restartsAfter(hostConfig.RestartPolicy, run);
   const die = prepareContainerEvent(engine, container, "die", {
     exitCode: String(exit.exitCode),
@@ -61,6 +64,8 @@ export async function endContainer(engine: Engine, container: Container, exit: T
       pid: 0,
       exitCode: exit.exitCode,
       finishedAt: exit.exitedAt,
+      // Docker's word for what isn't looked at any more.
+      ...(state.health && { health: { ...state.health, Status: "unhealthy" as const } }),
     },
     {
       stdio: "",

@@ -27,6 +27,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
       Error: state.error,
       StartedAt: state.startedAt,
       FinishedAt: state.finishedAt,
+      ...(state.health && { Health: state.health }),
     },
     Image: record.imageId,
     ResolvConfPath: path.join(directory, "resolv.conf"),
@@ -89,7 +90,7 @@ function showConfig({ config }: ContainerRecord): object {
     Volumes: Volumes.length > 0 ? keySet(Volumes) : null,
     OnBuild: null,
     ...(ArgsEscaped && { ArgsEscaped }),
-    ...(Healthcheck && { Healthcheck }),
+    ...(Healthcheck && { Healthcheck: withoutZeros(Healthcheck) }),
     ...(StopSignal !== "" && { StopSignal }),
     ...(StopTimeout !== null && { StopTimeout }),
     ...(MacAddress !== "" && { MacAddress }),
@@ -138,6 +139,13 @@ export function showMounts({ hostConfig }: ContainerRecord): object[] {
     };
   });
   return binds;
+}
+
+/** Docker leaves out what isn't set. */
+function withoutZeros(object: object): object {
+  return Object.fromEntries(
+    Object.entries(object).filter(([, value]) => (Array.isArray(value) ? value.length > 0 : value !== 0)),
+  );
 }
 
 function keySet(keys: readonly string[]): Record<string, object> {

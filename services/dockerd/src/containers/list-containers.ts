@@ -15,6 +15,7 @@ export const LIST_FILTERS = [
   "before",
   "engine",
   "exited",
+  "health",
   "id",
   "label",
   "name",
@@ -24,6 +25,7 @@ export const LIST_FILTERS = [
   "volume",
 ] as const;
 
+const HEALTH = ["starting", "healthy", "unhealthy", "none"];
 const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 export interface ListOptions {
@@ -41,6 +43,7 @@ export async function listContainers(
   { all, limit, filters, size = false }: ListOptions,
 ): Promise<object[]> {
   filters.checkValues("status", STATUSES);
+  filters.checkValues("health", HEALTH);
   const everything = all || limit !== undefined || filters.has("status") || filters.has("exited");
   const ancestors = await resolveAncestors(engine, filters);
   const before = filters.get("before").map((name) => engine.containers.find(name).record.created)[0];
@@ -54,6 +57,7 @@ export async function listContainers(
       filters.match("id", (id) => record.id.startsWith(id)) &&
       filters.match("name", (name) => matchesName(record.name, name)) &&
       filters.match("status", (status) => record.state.status === status) &&
+      filters.match("health", (health) => (record.state.health?.Status ?? "none") === health) &&
       filters.match("exited", (code) => matchesExit(record.state, code)) &&
       filters.match("network", (name) => matchesNetwork(engine, record, name)) &&
       filters.match("volume", (value) => matchesVolume(record, value)) &&

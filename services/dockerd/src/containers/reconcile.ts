@@ -8,6 +8,9 @@ import { fromTimestamp } from "../containerd/timestamp.ts";
 import type { Engine } from "../engine.ts";
 import type { Exec } from "../execs/exec.ts";
 import { handleExecExit } from "../execs/run-exec.ts";
+import { newHealth } from "../health/health.ts";
+import { healthPlan } from "../health/healthcheck.ts";
+import { monitorHealth } from "../health/monitor-health.ts";
 import { scheduleRestart } from "./auto-restart.ts";
 import { Container, type ContainerRecord } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
@@ -150,9 +153,19 @@ async function noteStart(engine: Engine, container: Container, task: Process): P
   const startedAt = new Date().toISOString();
   const start = prepareContainerEvent(engine, container, "start");
   const { pid } = task;
-  const state = { status: "running", pid, startedAt, exitCode: 0, error: "", oomKilled: false } as const;
+  const health = healthPlan(container.record.config) && newHealth();
+  const state = {
+    status: "running",
+    pid,
+    startedAt,
+    exitCode: 0,
+    error: "",
+    oomKilled: false,
+    health,
+  } as const;
   await updateState(engine, container, state, { stdio: stdioOf(task) }, { also: start.changes });
   start.tell();
+  monitorHealth(engine, container);
 }
 
 async function adopt(engine: Engine, container: Container, task: Process): Promise<void> {
@@ -161,6 +174,7 @@ async function adopt(engine: Engine, container: Container, task: Process): Promi
     await updateState(engine, container, { status, pid: task.pid });
   }
   for (const exec of engine.execs.running(container)) await checkExec(engine, exec);
+  monitorHealth(engine, container);
   const { stdio } = container.record;
   if (stdio === "") return;
   // FIFOs are read by this daemon, or the process blocks; sockets wait until somebody asks.

@@ -58,8 +58,6 @@ const UPDATE: Checks<Resources> = {
 };
 
 const CONFIG: Checks<CreateRequest> = {
-  Healthcheck: (c) =>
-    c.Healthcheck !== null && c.Healthcheck.Test.length > 0 && c.Healthcheck.Test[0] !== "NONE",
   Volumes: (c) => c.Volumes.length > 0,
 };
 

@@ -3,7 +3,7 @@ import { checkRestartPolicy, nextDelayMs, restartsAfter, startsWithDaemon } from
 
 const policy = (Name: string, MaximumRetryCount = 0) => ({ Name, MaximumRetryCount });
 const run = (more: object = {}) => ({
-  exitCode: 1,
+  failed: true,
   restartCount: 0,
   stopRequested: false,
   manuallyStopped: false,
@@ -21,12 +21,12 @@ test("checkRestartPolicy() knows Docker's policies and what a retry count goes w
 
 test("restartsAfter() looks at who ended the process, how it ended, and how often", () => {
   expect(restartsAfter(policy("no"), run())).toBe(false);
-  expect(restartsAfter(policy("always"), run({ exitCode: 0 }))).toBe(true);
+  expect(restartsAfter(policy("always"), run({ failed: false }))).toBe(true);
   expect(restartsAfter(policy("always"), run({ stopRequested: true }))).toBe(false);
   expect(restartsAfter(policy("always"), run({ manuallyStopped: true }))).toBe(true);
-  expect(restartsAfter(policy("unless-stopped"), run({ exitCode: 0 }))).toBe(true);
+  expect(restartsAfter(policy("unless-stopped"), run({ failed: false }))).toBe(true);
   expect(restartsAfter(policy("unless-stopped"), run({ manuallyStopped: true }))).toBe(false);
-  expect(restartsAfter(policy("on-failure"), run({ exitCode: 0 }))).toBe(false);
+  expect(restartsAfter(policy("on-failure"), run({ failed: false }))).toBe(false);
   expect(restartsAfter(policy("on-failure"), run({ restartCount: 99 }))).toBe(true);
   expect(restartsAfter(policy("on-failure", 2), run({ restartCount: 1 }))).toBe(true);
   expect(restartsAfter(policy("on-failure", 2), run({ restartCount: 2 }))).toBe(false);

@@ -33,7 +33,8 @@ export function restarts({ Name }: RestartPolicy): boolean {
 }
 
 export interface EndedRun {
-  exitCode: number;
+  /** It ended with another exit code than 0, or was ended because it was unhealthy. */
+  failed: boolean;
   /** How often it was restarted since somebody started it. */
   restartCount: number;
   /** Somebody asked for this end, of this daemon. */
@@ -53,7 +54,7 @@ export function restartsAfter(policy: RestartPolicy, run: EndedRun): boolean {
     case "on-failure":
       return (
         !run.manuallyStopped &&
-        run.exitCode !== 0 &&
+        run.failed &&
         (policy.MaximumRetryCount === 0 || run.restartCount < policy.MaximumRetryCount)
       );
     default:

@@ -8,9 +8,13 @@ import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
 import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
 import { type Engine, ioDir, logPath } from "../engine.ts";
+import { newHealth } from "../health/health.ts";
+import { healthPlan } from "../health/healthcheck.ts";
+import { monitorHealth } from "../health/monitor-health.ts";
 import { generateSpec } from "../spec/generate-spec.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
 import { makeBindSources } from "../spec/mounts.ts";
+import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
@@ -112,6 +116,7 @@ export async function launch(
   for (const waiter of container.startWaiters) await waiter(io);
   container.startWaiters.clear();
   container.stopRequested = false;
+  container.replacing = false;
   const pid = await startTask(engine, id);
   io.started();
   await updateState(
@@ -124,11 +129,13 @@ export async function launch(
       error: "",
       oomKilled: false,
       startedAt: new Date().toISOString(),
+      health: healthPlan(container.record.config) && newHealth(),
     },
     { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },
   );
   undo.move();
   emitContainerEvent(engine, container, "start");
+  monitorHealth(engine, container);
 }
 
 /**
@@ -256,21 +263,6 @@ function containerStdio(engine: Engine, record: ContainerRecord, kind: "longshor
 function noTask(error: unknown): EngineError {
   const { code, message } = toEngineError(error);
   return new EngineError(code, `failed to create task for container: ${message}`, { cause: error });
-}
-
-/** What stdio over FIFOs needs of the engine. */
-export function fifoHooks(engine: Engine, containerId: string, execId: string) {
-  const ids = { id: containerId, execId };
-  return {
-    async closeIo(): Promise<void> {
-      try {
-        await engine.containerd.tasks.closeIO({ containerId, execId, stdin: true });
-      } catch (error) {
-        engine.log.debug({ ...ids, err: error }, "closing stdin"); // the process has ended
-      }
-    },
-    onLogError: (error: unknown) => engine.log.error({ ...ids, err: error }, "writing the log"),
-  };
 }
 
 /** A real shim's answer to a stdio scheme that it doesn't know; no code tells it apart. */

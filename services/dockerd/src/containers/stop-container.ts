@@ -6,7 +6,7 @@ import { isRunning } from "./container-status.ts";
 import { killAndWait, sendSignal, thaw, waitForExit, within } from "./kill-container.ts";
 import { parseSignal } from "./signals.ts";
 
-const DEFAULT_STOP_SECONDS = 10;
+export const DEFAULT_STOP_SECONDS = 10;
 
 export interface StopOptions {
   /** Seconds until SIGKILL; negative waits for ever; undefined is the container's own. */

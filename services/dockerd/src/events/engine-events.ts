@@ -61,13 +61,18 @@ export class EngineEvents {
     tell();
   }
 
-  /** Make an event, to be told later. */
-  prepare(type: string, action: string, id: string, attributes: Record<string, string> = {}): PreparedEvent {
+  /** Tell of something to those who listen now; it isn't kept. */
+  announce(type: string, action: string, id: string, attributes: Record<string, string> = {}): void {
+    const event = this.make(type, action, id, attributes);
+    for (const listener of this.listeners) listener(event);
+  }
+
+  private make(type: string, action: string, id: string, attributes: Record<string, string>): EngineEvent {
     const now = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e6));
     // No two have the same time: it is the place from which a listener goes on.
     const timeNano = now > this.last ? now : this.last + 1n;
     this.last = timeNano;
-    const event: EngineEvent = {
+    return {
       Type: type,
       Action: action,
       Actor: { ID: id, Attributes: attributes },
@@ -75,6 +80,11 @@ export class EngineEvents {
       time: Number(timeNano / 1_000_000_000n),
       timeNano,
     };
+  }
+
+  /** Make an event, to be told later. */
+  prepare(type: string, action: string, id: string, attributes: Record<string, string> = {}): PreparedEvent {
+    const event = this.make(type, action, id, attributes);
     const oldest = this.history[this.history.length - HISTORY];
     return {
       changes: [

@@ -39,6 +39,11 @@ export class ExecIndex {
     }
   }
 
+  remove(exec: Exec): void {
+    this.byId.delete(exec.id);
+    exec.container.execs.delete(exec.id);
+  }
+
   forget(container: Container): void {
     for (const id of container.execs) this.byId.delete(id);
     container.execs.clear();

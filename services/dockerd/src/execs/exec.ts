@@ -15,8 +15,12 @@ export class Exec {
   readonly ended: Promise<void>;
   private tellEnded: () => void = () => {};
 
-  constructor(id: string, container: Container, config: ExecConfig) {
+  /** It is the daemon's own, to look at the container's health. */
+  readonly isProbe: boolean;
+
+  constructor(id: string, container: Container, config: ExecConfig, isProbe = false) {
     this.id = id;
+    this.isProbe = isProbe;
     this.container = container;
     this.config = config;
     this.ended = new Promise((resolve) => {

@@ -4,10 +4,9 @@ import type { Process } from "@longshore/oci";
 import { jsonAny, PROCESS_TYPE } from "../containerd/any.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { Container } from "../containers/container.ts";
-import { emitContainerEvent } from "../containers/container-events.ts";
+import { announceContainerEvent, emitContainerEvent } from "../containers/container-events.ts";
 import { requireRunning } from "../containers/container-status.ts";
 import { newId } from "../containers/names.ts";
-import { fifoHooks } from "../containers/start-container.ts";
 import { explainStartFailure } from "../containers/start-failure.ts";
 import { type Engine, ioDir } from "../engine.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
@@ -15,6 +14,7 @@ import { mergeEnv, processEnv } from "../spec/environment.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
 import { resolveUser } from "../spec/user.ts";
+import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
@@ -35,7 +35,7 @@ export function createExec(engine: Engine, container: Container, config: ExecCon
   }
   const exec = new Exec(newId(), container, config);
   engine.execs.add(exec);
-  emitContainerEvent(engine, container, `exec_create: ${config.Cmd.join(" ")}`, { execID: exec.id });
+  tellExec(engine, exec, `exec_create: ${config.Cmd.join(" ")}`);
   return exec;
 }
 
@@ -66,7 +66,7 @@ export async function startExec(
   const { tasks } = engine.containerd;
   checkStartable(exec);
   exec.status = "running";
-  emitContainerEvent(engine, container, `exec_start: ${exec.config.Cmd.join(" ")}`, { execID: exec.id });
+  tellExec(engine, exec, `exec_start: ${exec.config.Cmd.join(" ")}`);
 
   await using undo = new AsyncDisposableStack();
   const stdio = undo.use(execStdio(engine, exec));
@@ -92,7 +92,7 @@ export async function startExec(
 export async function handleExecExit(engine: Engine, exec: Exec, exitCode: number): Promise<void> {
   if (!exec.end(exitCode)) return;
   const { container } = exec;
-  emitContainerEvent(engine, container, "exec_die", { execID: exec.id, exitCode: String(exitCode) });
+  tellExec(engine, exec, "exec_die", { exitCode: String(exitCode) });
   try {
     await engine.containerd.tasks.deleteProcess({ containerId: container.id, execId: exec.id });
   } catch (error) {
@@ -100,6 +100,17 @@ export async function handleExecExit(engine: Engine, exec: Exec, exitCode: numbe
       engine.log.warn({ id: exec.id, err: error }, "deleting the exec process");
   }
   await exec.stdio?.[Symbol.asyncDispose]();
+}
+
+/** Of probes only who listens just now hears: they would drive all else from the history. */
+export function tellExec(
+  engine: Engine,
+  { id, container, isProbe }: Exec,
+  action: string,
+  attributes: Record<string, string> = {},
+): void {
+  const tell = isProbe ? announceContainerEvent : emitContainerEvent;
+  tell(engine, container, action, { execID: id, ...attributes });
 }
 
 function execStdio(engine: Engine, { id, config, container }: Exec): ProcessStdio {
