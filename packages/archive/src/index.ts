@@ -10,6 +10,7 @@ export {
 export { decompressStream, peekCompression, type StreamCompression } from "./decompress-stream.ts";
 export { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
 export { type DiffOptions, diffTrees, diffUpperDirectory, hasRedirects } from "./layer-differ.ts";
+export { cleanPath, RootedTree } from "./rooted-tree.ts";
 export { type PassingEntry, tarEntries } from "./tar-entries.ts";
 export type { EntryType, TarEntry } from "./tar-header.ts";
 export { TarReader, type TarSink } from "./tar-reader.ts";

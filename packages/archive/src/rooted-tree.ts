@@ -115,6 +115,12 @@ export class RootedTree implements Disposable {
     return fd === ENOENT || fd === -20 ? undefined : check(fd, "openat2", path);
   }
 
+  /** Open whatever is at a path, only to point at it; the caller closes it. A link is followed within the root. @returns undefined when it is not there */
+  find(path: string): number | undefined {
+    const fd = this.openInRoot(path === "" ? "." : path, O_PATH | O_CLOEXEC);
+    return fd === ENOENT ? undefined : check(fd, "openat2", path);
+  }
+
   /** lstat; undefined when it is not there. */
   lstat({ dirfd, base }: Place): FileTimes | undefined {
     const { arena } = this;

@@ -29,6 +29,9 @@ import { PullService } from "./images/pull.ts";
 import { Unpacker } from "./images/unpack.ts";
 import { openState } from "./state/open-state.ts";
 import { lockRoot } from "./system/root-lock.ts";
+import { removeStages } from "./volumes/start-mounts.ts";
+import { containersWith, runningVolumes } from "./volumes/volume-users.ts";
+import { Volumes } from "./volumes/volumes.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
 const EXITS_WAIT_MS = 5000;
@@ -79,6 +82,8 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   resources.defer(() => networks.close());
   const images = new ImageStore(containerd);
   const unpacker = new Unpacker(containerd);
+  const events = new EngineEvents(store, (error) => log.warn({ err: error }, "an event is not kept"));
+  const containers = new ContainerIndex();
   const engine: Engine = {
     flags,
     log,
@@ -87,7 +92,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     store,
     fleet,
     records: collection<ContainerRecord>(store, "containers"),
-    containers: new ContainerIndex(),
+    containers,
     execs: new ExecIndex(),
     exits: new Set(),
     images,
@@ -95,7 +100,14 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     pulls: new PullService({ containerd, registry, images, unpacker }),
     registry,
     networks,
-    events: new EngineEvents(store, (error) => log.warn({ err: error }, "an event is not kept")),
+    volumes: new Volumes({
+      dataRoot: flags.dataRoot,
+      store,
+      events,
+      log,
+      containersWith: (name) => containersWith(containers, name),
+    }),
+    events,
     bridge: undefined,
     fifoRuntimes: new Set(),
     startedAt: new Date(),
@@ -104,12 +116,15 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
 
   await engine.events.load();
   await loadContainers(engine);
+  await engine.volumes.load();
   await removeLeftovers(engine);
+  await removeStages(engine);
   const bridging = joinNats(engine, resources, signal);
   // Nothing may be taken in, and its task deleted, that the bridge has not seen.
   await engine.bridge?.ready;
   const watching = watchContainerd(engine, signal);
   await reconcileContainers(engine);
+  engine.volumes.settle(runningVolumes(containers));
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
   const starting = startWanted(engine);
 

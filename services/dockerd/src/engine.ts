@@ -14,6 +14,7 @@ import type { PullService } from "./images/pull.ts";
 import type { RegistryService } from "./images/registry-service.ts";
 import type { Unpacker } from "./images/unpack.ts";
 import type { Fleet } from "./state/fleet.ts";
+import type { Volumes } from "./volumes/volumes.ts";
 
 /** What the operations of the API work on: one per daemon. */
 export interface Engine {
@@ -36,6 +37,7 @@ export interface Engine {
   pulls: PullService;
   registry: RegistryService;
   networks: Networks;
+  volumes: Volumes;
   events: EngineEvents;
   /** Undefined without NATS. */
   bridge: EventBridge | undefined;

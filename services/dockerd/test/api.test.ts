@@ -49,7 +49,16 @@ test("bad requests get Docker's status and words", async () => {
     ["POST", "/containers/nosuch/exec", { Cmd: ["x"] }, 404, /^No such container: nosuch$/],
     ["GET", "/exec/nosuch/json", undefined, 404, /^No such exec instance: nosuch$/],
     ["GET", "/images/nosuch/json", undefined, 404, /^No such image: nosuch:latest$/],
-    ["POST", "/volumes/create", {}, 501, /not supported/],
+    ["GET", "/volumes/nosuch", undefined, 404, /^get nosuch: no such volume$/],
+    ["POST", "/volumes/create", { Name: 7 }, 400, /^invalid JSON: Name: /],
+    ["POST", "/volumes/create", { ClusterVolumeSpec: {} }, 400, /ClusterVolumeSpec is not supported/],
+    [
+      "POST",
+      "/containers/create",
+      { Image: image, Cmd: ["x"], Volumes: { rel: {} } },
+      400,
+      /invalid mount path: 'rel' mount path must be absolute/,
+    ],
   ];
   for (const [method, target, body, status, message] of cases) {
     const answer = await api.call(method, target, body);

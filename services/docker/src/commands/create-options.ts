@@ -4,6 +4,7 @@ import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseCpus, parseMemory } from "../format/units.ts";
 import { HEALTH_FLAGS, healthcheck } from "./health-options.ts";
 import { HOST_OPTION_FLAGS, hostOptions } from "./host-options.ts";
+import { MOUNT_FLAGS, mountOptions } from "./mount-options.ts";
 import { NETWORK_FLAGS, networkOptions } from "./network-options.ts";
 import { isRestarting } from "./restart-policy.ts";
 
@@ -49,6 +50,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
   ...HEALTH_FLAGS,
   ...HOST_OPTION_FLAGS,
   ...NETWORK_FLAGS,
+  ...MOUNT_FLAGS,
 ];
 
 /** Flags of the original `create` and `run` that the engine can't do yet. */
@@ -56,8 +58,7 @@ export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
   --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
   --gpus --init --io-maxbandwidth --io-maxiops --ip6 --isolation --kernel-memory --label-file --link --link-local-ip
-  --memory-swappiness --mount --oom-kill-disable --storage-opt --use-api-socket
-  --userns --volume-driver --volumes-from`.split(/\s+/);
+  --memory-swappiness --oom-kill-disable --storage-opt --use-api-socket --userns`.split(/\s+/);
 
 /** The engine runs its own platform only. */
 export function checkPlatform(flags: FlagValues): void {
@@ -86,6 +87,7 @@ export interface CreateBody {
   AttachStdin: boolean;
   AttachStdout: boolean;
   AttachStderr: boolean;
+  Volumes?: Record<string, object>;
   StopSignal?: string;
   StopTimeout?: number;
   Healthcheck?: object;
@@ -113,6 +115,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
     throw new CliError("conflicting options: cannot specify both --restart and --rm", 125);
   }
   const health = healthcheck(flags);
+  const mounts = mountOptions(flags);
   return {
     Image: image,
     ...(health && { Healthcheck: health }),
@@ -131,6 +134,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
     AttachStdin: attachStdin,
     AttachStdout: attach.length === 0 || attach.includes("stdout"),
     AttachStderr: attach.length === 0 || attach.includes("stderr"),
+    ...(mounts.volumes && { Volumes: mounts.volumes }),
     ...(flags.has("stop-signal") && { StopSignal: flags.string("stop-signal") }),
     ...(flags.has("stop-timeout") && { StopTimeout: Number(flags.string("stop-timeout")) }),
     HostConfig: {
@@ -143,6 +147,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
       ConsoleSize: [0, 0],
       ...options,
       ...host,
+      ...mounts.host,
     },
     NetworkingConfig: { EndpointsConfig: endpoints },
   };

@@ -1,5 +1,4 @@
 import fs from "node:fs";
-import path from "node:path";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseMemory } from "../format/units.ts";
@@ -187,14 +186,6 @@ const HOST_FLAGS: readonly HostFlag[] = [
     help: "Ulimit options",
   },
   { name: "uts", kind: "string", field: "UTSMode", convert: text, help: "UTS namespace to use" },
-  {
-    name: "volume",
-    short: "v",
-    kind: "list",
-    field: "Binds",
-    convert: (v) => v.map(bind),
-    help: "Bind mount a host directory",
-  },
 ];
 
 /** Flags whose values go into the HostConfig as they stand. */
@@ -306,16 +297,4 @@ function ulimit(value: string): { Name: string; Soft: number; Hard: number } {
     throw new Error(`ulimit soft limit must be less than or equal to hard limit: ${Soft} > ${Hard}`);
   }
   return { Name: name, Soft, Hard };
-}
-
-/** `/host:/container[:mode]`; `./x` is below the current directory. */
-function bind(spec: string): string {
-  const [host, rest] = cut(spec, ":");
-  if (rest === "") {
-    throw new CliError(
-      `--volume ${spec}: volumes without a host path are not supported by this client yet`,
-      125,
-    );
-  }
-  return host.startsWith(".") ? `${path.resolve(host)}:${rest}` : spec;
 }

@@ -80,6 +80,17 @@ export const inspectNetwork: Command = {
   },
 };
 
+export const inspectVolume: Command = {
+  ...inspect,
+  name: "docker volume inspect",
+  usage: "[OPTIONS] VOLUME [VOLUME...]",
+  summary: "Display detailed information on one or more volumes",
+  flags: [FORMAT],
+  run({ client, flags, args }) {
+    return show(client, args, { kinds: ["volume"], format: flags.string("format"), size: false });
+  },
+};
+
 interface ShowOptions {
   kinds: readonly Kind[];
   format: string;

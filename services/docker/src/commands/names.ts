@@ -50,6 +50,11 @@ const FILES: Readonly<Record<string, string>> = {
   "network prune": "network",
   "network rm": "network",
   "system df": "disk-usage",
+  "volume create": "volume",
+  "volume inspect": "inspect",
+  "volume ls": "volume",
+  "volume prune": "volume",
+  "volume rm": "volume",
 };
 
 /** Other names of the same commands. */
@@ -71,6 +76,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   "image remove": "rmi",
   "network list": "network ls",
   "network remove": "network rm",
+  "volume list": "volume ls",
+  "volume remove": "volume rm",
   "system info": "info",
 };
 
@@ -80,7 +87,7 @@ const CONTAINER_COMMANDS =
   );
 
 /** Management words, under which the commands may also be called. */
-export const GROUPS: readonly string[] = ["container", "image", "network", "system"];
+export const GROUPS: readonly string[] = ["container", "image", "network", "system", "volume"];
 
 /** The command that the first words name, its file, and how many words that took. */
 export function findCommand(

@@ -25,6 +25,7 @@ import { commands as tagCommands } from "./tag.ts";
 import { commands as topCommands } from "./top.ts";
 import { commands as updateCommands } from "./update.ts";
 import { commands as versionCommands } from "./version.ts";
+import { commands as volumeCommands } from "./volume.ts";
 
 export { cli } from "../cli.ts";
 
@@ -39,6 +40,7 @@ export const commands: Record<string, Command> = {
   ...loginCommands,
   ...searchCommands,
   ...networkCommands,
+  ...volumeCommands,
   ...attachCommands,
   ...createCommands,
   ...execCommands,

@@ -1,5 +1,11 @@
 import type { Command } from "../command.ts";
-import { inspect, inspectContainer, inspectImage, inspectNetwork } from "../commands/inspect.ts";
+import {
+  inspect,
+  inspectContainer,
+  inspectImage,
+  inspectNetwork,
+  inspectVolume,
+} from "../commands/inspect.ts";
 
 export { cli } from "../cli.ts";
 
@@ -8,4 +14,5 @@ export const commands: Record<string, Command> = {
   "container inspect": inspectContainer,
   "image inspect": inspectImage,
   "network inspect": inspectNetwork,
+  "volume inspect": inspectVolume,
 };

@@ -187,7 +187,7 @@ export function containerRoutes(engine: Engine): Route[] {
           throw new EngineError("invalid_argument", "query parameter link is not supported");
         const container = containers.find(call.param("id"));
         await engine.store.check();
-        await removeContainer(engine, container, { force: call.flag("force") });
+        await removeContainer(engine, container, { force: call.flag("force"), volumes: call.flag("v") });
         call.empty(204);
       },
     },

@@ -48,21 +48,6 @@ export function networkRoutes(engine: Engine): Route[] {
         call.empty(200);
       },
     },
-    {
-      method: "GET",
-      path: "/volumes",
-      handler: (call) => {
-        Filters.parse(call.query.get("filters"), ["dangling", "driver", "label", "name"]);
-        call.json(200, { Volumes: [], Warnings: null });
-      },
-    },
-    {
-      method: "GET",
-      path: "/volumes/:name",
-      handler: (call) => {
-        throw new EngineError("not_found", `get ${call.param("name")}: no such volume`);
-      },
-    },
   ];
 }
 

@@ -8,6 +8,7 @@ import { registryRoutes } from "./registry-routes.ts";
 import { streamRoutes } from "./stream-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
 import { unsupportedRoutes } from "./unsupported-routes.ts";
+import { volumeRoutes } from "./volume-routes.ts";
 
 /** Every operation that is served. */
 export function allRoutes(engine: Engine): Route[] {
@@ -19,6 +20,7 @@ export function allRoutes(engine: Engine): Route[] {
     ...imageRoutes(engine),
     ...registryRoutes(engine),
     ...networkRoutes(engine),
+    ...volumeRoutes(engine),
     ...unsupportedRoutes(),
   ];
 }

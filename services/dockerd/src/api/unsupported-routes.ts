@@ -18,8 +18,6 @@ const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["POST", "/session", "building images"],
   ["POST", "/grpc", "building images"],
   ["GET", "/plugins", "plugins"],
-  ["POST", "/volumes/*", "making volumes"],
-  ["DELETE", "/volumes/*", "making volumes"],
 ];
 
 const SWARM = ["swarm", "nodes", "services", "tasks", "secrets", "configs"];

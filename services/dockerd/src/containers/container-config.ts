@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { mountRequestSchema } from "../volumes/mount-request.ts";
 
 /*
  * What a client sends to create a container, in Docker's spelling. Go clients send `null` for what they leave
@@ -113,7 +114,7 @@ export const hostConfigSchema = resourcesSchema.extend({
   AutoRemove: boolean,
   VolumeDriver: string,
   VolumesFrom: strings,
-  Mounts: listOf(z.unknown()),
+  Mounts: listOf(mountRequestSchema),
   ConsoleSize: z
     .tuple([z.number(), z.number()])
     .nullish()

@@ -2,6 +2,7 @@ import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { Endpoint, PortBinding } from "@longshore/network";
 import type { Health } from "../health/health.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
+import type { MountPoint } from "../volumes/mount-point.ts";
 import type { BackOff } from "./back-off.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
 import type { NetworkRequest } from "./container-networks.ts";
@@ -41,6 +42,8 @@ export interface ContainerRecord {
   hostConfig: HostConfig;
   /** Those that it is to be on, `eth0`'s first. */
   networks: NetworkRequest[];
+  /** What is mounted in it for its user. */
+  mounts: MountPoint[];
   /** The first word of the command, and the rest. */
   path: string;
   args: string[];

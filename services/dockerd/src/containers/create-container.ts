@@ -11,9 +11,9 @@ import { initKey } from "../images/init-layer.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv } from "../spec/environment.ts";
 import { checkModes } from "../spec/generate-spec.ts";
-import { makeBindSources, parseBind } from "../spec/mounts.ts";
 import { checkResources } from "../spec/resources.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
+import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
@@ -69,6 +69,8 @@ export async function createContainer(
     labels: { "containerd.io/gc.root": new Date().toISOString() },
   });
 
+  await using planned = await planMounts(engine, { id, hostConfig, config, places: request.Volumes });
+  await fillVolumes(engine, planned.points, mounts);
   const container = new Container({
     id,
     name: reserved,
@@ -78,6 +80,7 @@ export async function createContainer(
     config,
     hostConfig,
     networks,
+    mounts: planned.points,
     path: first,
     args,
     runtime: hostConfig.Runtime,
@@ -100,9 +103,11 @@ export async function createContainer(
   makeDirectory(engine, container);
   // A store that didn't answer may have it all the same.
   undo.defer(() => engine.store.commit([engine.records.delete(id)], [], { whenAway: "keep" }));
-  await engine.store.commit([engine.records.put(id, container.record)], [engine.records.absent(id)]);
+  const changes = [engine.records.put(id, container.record), ...planned.changes];
+  await engine.store.commit(changes, [engine.records.absent(id)]);
   undo.move();
   engine.containers.add(container);
+  planned.made();
   emitContainerEvent(engine, container, "create");
   return { container, warnings: [...labelWarnings(config, hostConfig), ...portWarnings(hostConfig)] };
 }
@@ -136,8 +141,7 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   capabilitiesOf({ add: host.CapAdd, drop: host.CapDrop, privileged: host.Privileged });
   const logConfig = withDefaultLog(host.LogConfig, engine.flags);
   logOptionsOf({ LogConfig: logConfig });
-  for (const bind of host.Binds) parseBind(bind);
-  makeBindSources(host.Binds);
+  checkMounts(host);
   const runtime = host.Runtime || engine.flags.defaultRuntime;
   chooseShim(runtime, engine.flags); // throws for one that isn't there
   checkRestartPolicy(host.RestartPolicy);

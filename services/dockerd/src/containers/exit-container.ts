@@ -1,6 +1,7 @@
 import { errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import { stopMonitor } from "../health/monitor-health.ts";
+import { unmountVolumes } from "../volumes/volume-events.ts";
 import { scheduleRestart } from "./auto-restart.ts";
 import type { Container } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
@@ -83,6 +84,7 @@ export async function endContainer(engine: Engine, container: Container, exit: T
     },
   );
   die.tell();
+  await unmountVolumes(engine, container, { tell: true });
   engine.log.info({ id: container.id, exitStatus: exit.exitCode }, "exited");
   container.tellExit();
   // Until it is saved the task keeps the exit status: should this daemon end, the next one reads it there.

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { containerDir, type Engine, logPath } from "../engine.ts";
-import { parseBind } from "../spec/mounts.ts";
+import { showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { showNetworks } from "./container-networks.ts";
 import { isRunning } from "./container-status.ts";
@@ -51,7 +51,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
 }
 
 function showHostConfig({ hostConfig }: ContainerRecord): object {
-  const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, ...rest } = hostConfig;
+  const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, Mounts, ...rest } = hostConfig;
   const orMissing = (name: string, map: object) => (Object.keys(map).length > 0 ? { [name]: map } : {});
   return {
     ...rest,
@@ -60,6 +60,7 @@ function showHostConfig({ hostConfig }: ContainerRecord): object {
     ...orMissing("Sysctls", Sysctls),
     ...orMissing("StorageOpt", StorageOpt),
     ...orMissing("Annotations", Annotations),
+    ...(Mounts.length > 0 && { Mounts }),
     Binds: orNull(rest.Binds),
     CapAdd: orNull(rest.CapAdd),
     CapDrop: orNull(rest.CapDrop),
@@ -122,23 +123,6 @@ function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
     MacAddress: endpoint?.macAddress ?? "",
     Networks: showNetworks(engine, record),
   };
-}
-
-/** A container's bind and tmpfs mounts, as the API lists them. */
-export function showMounts({ hostConfig }: ContainerRecord): object[] {
-  const binds = hostConfig.Binds.map((spec) => {
-    const { source, target, readonly, propagation } = parseBind(spec);
-    const mode = spec.split(":")[2] ?? "";
-    return {
-      Type: "bind",
-      Source: source,
-      Destination: target,
-      Mode: mode,
-      RW: !readonly,
-      Propagation: propagation,
-    };
-  });
-  return binds;
 }
 
 /** Docker leaves out what isn't set. */

@@ -2,12 +2,12 @@ import os from "node:os";
 import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
+import { hasMount, showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { networkName, showNetworks } from "./container-networks.ts";
 import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
-import { showMounts } from "./inspect-container.ts";
 import { listPorts } from "./port-bindings.ts";
 
 export const LIST_FILTERS = [
@@ -60,7 +60,7 @@ export async function listContainers(
       filters.match("health", (health) => (record.state.health?.Status ?? "none") === health) &&
       filters.match("exited", (code) => matchesExit(record.state, code)) &&
       filters.match("network", (name) => matchesNetwork(engine, record, name)) &&
-      filters.match("volume", (value) => matchesVolume(record, value)) &&
+      filters.match("volume", (value) => hasMount(record, value)) &&
       filters.matchLabels(record.config.Labels) &&
       (ancestors === undefined || ancestors.has(record.imageId))
     );
@@ -147,10 +147,6 @@ function matchesNetwork(engine: Engine, record: Container["record"], nameOrId: s
       ({ id, name }) =>
         names.includes(name) && (nameOrId === name || (nameOrId.length >= 12 && id.startsWith(nameOrId))),
     );
-}
-
-function matchesVolume(record: Container["record"], value: string): boolean {
-  return record.hostConfig.Binds.some((bind) => bind.split(":").slice(0, 2).includes(value));
 }
 
 /** Ids of the images that `ancestor` names, and of those made from them. */

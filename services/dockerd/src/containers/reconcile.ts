@@ -43,7 +43,7 @@ function withNetworks(record: ContainerRecord & OneNetworkRecord): ContainerReco
 /** Read the stored containers into memory. */
 export async function loadContainers(engine: Engine): Promise<void> {
   for (const { value } of await engine.records.list())
-    engine.containers.add(new Container(withNetworks(value)));
+    engine.containers.add(new Container({ ...withNetworks(value), mounts: value.mounts ?? [] }));
 }
 
 /**
@@ -67,7 +67,7 @@ export async function reconcileContainers(engine: Engine): Promise<void> {
   for (const container of engine.containers.list()) {
     const { state, hostConfig } = container.record;
     if (!hostConfig.AutoRemove || isRunning(state.status) || state.status === "created") continue;
-    await removeContainer(engine, container).catch((error: unknown) =>
+    await removeContainer(engine, container, { volumes: true }).catch((error: unknown) =>
       engine.log.warn({ id: container.id, err: error }, "removing a container"),
     );
   }

@@ -22,9 +22,6 @@ const RESOURCES: Checks<Resources> = {
 };
 
 const HOST: Checks<HostConfig> = {
-  VolumeDriver: (h) => h.VolumeDriver !== "",
-  VolumesFrom: (h) => h.VolumesFrom.length > 0,
-  Mounts: (h) => h.Mounts.length > 0,
   Cgroup: (h) => h.Cgroup !== "",
   Links: (h) => h.Links.length > 0,
   StorageOpt: (h) => Object.keys(h.StorageOpt).length > 0,
@@ -39,7 +36,6 @@ const HOST: Checks<HostConfig> = {
 export function refuseUnsupported(request: CreateRequest): void {
   refuse("HostConfig", RESOURCES, request.HostConfig);
   refuse("HostConfig", HOST, request.HostConfig);
-  refuse("Config", CONFIG, request);
   for (const [name, endpoint] of Object.entries(request.NetworkingConfig.EndpointsConfig)) {
     if (endpoint) refuse(`NetworkingConfig.EndpointsConfig.${name}`, ENDPOINT, endpoint);
   }
@@ -55,10 +51,6 @@ const UPDATE: Checks<Resources> = {
   DeviceCgroupRules: (r) => r.DeviceCgroupRules.length > 0,
   Ulimits: (r) => r.Ulimits.length > 0,
   OomKillDisable: (r) => r.OomKillDisable,
-};
-
-const CONFIG: Checks<CreateRequest> = {
-  Volumes: (c) => c.Volumes.length > 0,
 };
 
 type Endpoint = NonNullable<CreateRequest["NetworkingConfig"]["EndpointsConfig"][string]>;

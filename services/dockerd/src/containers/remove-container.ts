@@ -4,6 +4,8 @@ import { withNames } from "@longshore/stdio";
 import type { CommitOptions } from "@longshore/store";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine, ioDir, logPath } from "../engine.ts";
+import { leaveAnonymousVolumes, removeAnonymousVolumes } from "../volumes/prune-volumes.ts";
+import { removeImageViews } from "../volumes/start-mounts.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { isRunning, nextStatus } from "./container-status.ts";
@@ -15,6 +17,8 @@ const REMOVE_RETRY_MS = 500;
 export interface RemoveOptions {
   /** Kill it when it runs. */
   force?: boolean;
+  /** With its volumes that have no name of the user's. */
+  volumes?: boolean;
   /** The caller holds the container's lock. */
   locked?: boolean;
 }
@@ -26,16 +30,18 @@ export interface RemoveOptions {
 export async function removeContainer(
   engine: Engine,
   container: Container,
-  { force = false, locked = false }: RemoveOptions = {},
+  { force = false, locked = false, volumes = false }: RemoveOptions = {},
 ): Promise<void> {
   if (isRunning(container.record.state.status)) {
     if (!force) throw new EngineError("conflict", stillRunning(container));
     await killAndWait(engine, container);
   }
-  await (locked ? remove(engine, container) : container.lock.run(() => remove(engine, container)));
+  await (locked
+    ? remove(engine, container, volumes)
+    : container.lock.run(() => remove(engine, container, volumes)));
 }
 
-async function remove(engine: Engine, container: Container): Promise<void> {
+async function remove(engine: Engine, container: Container, volumes: boolean): Promise<void> {
   const { id } = container;
   if (engine.containers.get(id) !== container) return; // someone else was faster
   const { record } = container;
@@ -47,7 +53,7 @@ async function remove(engine: Engine, container: Container): Promise<void> {
   container.startWaiters.clear();
   try {
     if (container.mayHaveTask) await killTask(engine, id);
-    await removeParts(engine, id);
+    await removeParts(engine, container, { volumes });
   } catch (error) {
     const { state } = container.record;
     const why = error instanceof Error ? error.message : String(error);
@@ -74,13 +80,14 @@ export async function removeEnded(
     ...record,
     state: { ...record.state, status: nextStatus(record.state.status, "remove") },
   };
+  leaveAnonymousVolumes(engine, record);
   tellRemoval(engine, container);
   await cleanUp();
   for (let told = false; ; told = true) {
     try {
       if (container.mayHaveTask) await killTask(engine, container.id);
       // A record that a power cut brings back is one of a container that has ended, and goes as this one did.
-      await removeParts(engine, container.id, { outlive: "process" });
+      await removeParts(engine, container, { outlive: "process", volumes: true });
       return;
     } catch (error) {
       // containerd is away, or the disk is full. Should this daemon end first, the next one finds the record.
@@ -91,11 +98,17 @@ export async function removeEnded(
 }
 
 /** All that a container is made of, its record last. */
-async function removeParts(engine: Engine, id: string, options: CommitOptions = {}): Promise<void> {
+async function removeParts(
+  engine: Engine,
+  { id, record }: Container,
+  { volumes, ...options }: CommitOptions & { volumes: boolean },
+): Promise<void> {
   await Promise.all([
     ignoreMissing(engine.containerd.containers.delete({ id })),
     ignoreMissing(engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id })),
   ]);
+  await removeImageViews(engine, record);
+  if (volumes) await removeAnonymousVolumes(engine, record);
   await removeDirectory(engine, id);
   fs.rmSync(ioDir(engine, id), { recursive: true, force: true });
   await engine.store.commit([engine.records.delete(id)], [], { ...options, whenAway: "keep" });

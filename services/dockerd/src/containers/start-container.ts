@@ -13,11 +13,12 @@ import { healthPlan } from "../health/healthcheck.ts";
 import { monitorHealth } from "../health/monitor-health.ts";
 import { generateSpec } from "../spec/generate-spec.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
-import { makeBindSources } from "../spec/mounts.ts";
 import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
+import { startMounts } from "../volumes/start-mounts.ts";
+import { tellMounts, unmountVolumes } from "../volumes/volume-events.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { etcFiles, joinNetwork, planNetwork } from "./container-networks.ts";
@@ -68,7 +69,9 @@ export async function failStart(engine: Engine, container: Container, error: unk
   await dropStartWaiters(container);
   emitContainerEvent(engine, container, "die", { exitCode: String(exitCode), execDuration: "0" });
   container.tellExit();
-  if (container.record.hostConfig.AutoRemove) await removeContainer(engine, container, { locked: true });
+  if (container.record.hostConfig.AutoRemove) {
+    await removeContainer(engine, container, { locked: true, volumes: true });
+  }
   throw failure;
 }
 
@@ -89,12 +92,14 @@ export async function launch(
   const rootfs =
     container.rootfs ?? (await containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: id })).mounts;
   container.rootfs = rootfs;
-  makeBindSources(container.record.hostConfig.Binds);
+  undo.defer(() => unmountVolumes(engine, container));
+  using mounting = await startMounts(engine, container.record);
   const spec = generateSpec(container.record, {
     cgroupParent: engine.flags.cgroupParent,
     etc: etcFiles(engine, container.record),
     netns: network?.netnsPath,
     userFiles: readUserFiles(layersOf(rootfs)),
+    mounts: mounting.mounts,
   });
 
   undo.defer(() => quiet(containerd.containers.delete({ id })));
@@ -134,6 +139,7 @@ export async function launch(
     { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },
   );
   undo.move();
+  tellMounts(engine, container);
   emitContainerEvent(engine, container, "start");
   monitorHealth(engine, container);
 }

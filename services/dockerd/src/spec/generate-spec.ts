@@ -1,7 +1,8 @@
 import { EngineError } from "@longshore/errors";
-import type { Linux, Namespace, Spec } from "@longshore/oci";
+import type { Linux, Mount, Namespace, Spec } from "@longshore/oci";
 import type { ContainerRecord } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
+import { rootPropagation } from "../volumes/mount-point.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { devicesOf } from "./devices.ts";
 import { processEnv } from "./environment.ts";
@@ -34,6 +35,8 @@ export interface SpecInputs {
   /** Path of the network namespace to join; undefined for the host's. */
   netns: string | undefined;
   userFiles: UserFiles;
+  /** What the user has mounted. */
+  mounts: readonly Mount[];
 }
 
 /**
@@ -75,19 +78,21 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
       oomScoreAdj: hostConfig.OomScoreAdj,
     },
     root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs },
-    mounts: mountsOf(hostConfig, inputs.etc),
+    mounts: mountsOf(hostConfig, inputs.etc, inputs.mounts),
     annotations: hostConfig.Annotations,
     linux: linux(record, inputs, capabilities, security),
   };
 }
 
 function linux(
-  { id, hostConfig }: ContainerRecord,
+  record: ContainerRecord,
   { cgroupParent, netns }: SpecInputs,
   capabilities: string[],
   security: ReturnType<typeof parseSecurityOptions>,
 ): Linux {
+  const { id, hostConfig } = record;
   const { devices, rules } = devicesOf(hostConfig);
+  const rootfsPropagation = rootPropagation(record);
   const open = hostConfig.Privileged || security.unconfinedSystemPaths;
   const seccomp =
     hostConfig.Privileged || security.seccomp === "unconfined" ? undefined : defaultSeccomp(capabilities);
@@ -99,7 +104,7 @@ function linux(
     sysctl: hostConfig.Sysctls,
     maskedPaths: open ? [] : (hostConfig.MaskedPaths ?? MASKED_PATHS),
     readonlyPaths: open ? [] : (hostConfig.ReadonlyPaths ?? READONLY_PATHS),
-    ...(hasSharedBind(hostConfig) && { rootfsPropagation: "rslave" }),
+    ...(rootfsPropagation && { rootfsPropagation }),
     ...(seccomp && { seccomp }),
   };
 }
@@ -112,10 +117,6 @@ function namespaces(host: HostConfig, netns: string | undefined): Namespace[] {
   if (host.IpcMode !== "host") own.push({ type: "ipc" });
   if (host.CgroupnsMode !== "host") own.push({ type: "cgroup" });
   return own;
-}
-
-function hasSharedBind(host: HostConfig): boolean {
-  return host.Binds.some((spec) => /:(.*,)?r?(shared|slave)(,|$)/.test(spec));
 }
 
 /**

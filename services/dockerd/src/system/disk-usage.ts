@@ -5,10 +5,11 @@ import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import { listImages } from "../images/list-images.ts";
+import { volumeUsage } from "../volumes/list-volumes.ts";
 
 const TYPES = ["container", "image", "volume", "build-cache"] as const;
 
-/** What images and containers take up, as `GET /system/df`. */
+/** What images, containers and volumes take up, as `GET /system/df`. */
 export async function diskUsage(engine: Engine, call: ApiCall): Promise<object> {
   const asked = call.query.getAll("type");
   for (const type of asked) {
@@ -16,18 +17,19 @@ export async function diskUsage(engine: Engine, call: ApiCall): Promise<object> 
       throw new EngineError("invalid_argument", `unknown object type: ${type}`);
   }
   const wants = (type: (typeof TYPES)[number]) => asked.length === 0 || asked.includes(type);
-  const [images, containers, layers] = await Promise.all([
+  const [images, containers, layers, volumes] = await Promise.all([
     wants("image") ? listImages(engine, Filters.none, call, { usage: true }) : null,
     wants("container")
       ? listContainers(engine, { all: true, limit: undefined, filters: Filters.none, size: true })
       : null,
     wants("image") ? layersSize(engine) : 0,
+    wants("volume") ? volumeUsage(engine) : null,
   ]);
   return {
     LayersSize: layers,
     Images: images,
     Containers: containers,
-    Volumes: wants("volume") ? [] : null,
+    Volumes: volumes,
     BuildCache: wants("build-cache") ? [] : null,
     ...(!call.atLeast("1.44") && { BuilderSize: 0 }),
   };

@@ -1,0 +1,401 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { mountsBelow, tempDir } from "@longshore/testkit";
+import { api } from "./engine-api.ts";
+import { clis, ours, useWorld } from "./world.ts";
+
+const world = useWorld();
+
+let dir: ReturnType<typeof tempDir>;
+/** An image with files where it has a volume, and a link that would lead out of it. */
+let filled: string;
+
+beforeAll(async () => {
+  dir = tempDir();
+  const docker = world().docker();
+  const script =
+    "mkdir -p /data/sub && echo hello >/data/sub/file && chmod 640 /data/sub/file && chown -R 12:34 /data && " +
+    "chmod 1750 /data && ln /data/sub/file /data/again && ln -s /etc/passwd /data/link && chown -h 12:34 /data/link && " +
+    "ln -s /data/sub /short && ln -s ../../../../etc /outside";
+  await docker("run", "--name", "maker", world().busybox, "sh", "-c", script);
+  await docker("commit", "--change", "VOLUME /data", "maker", "filled:1");
+  await docker("rm", "maker");
+  filled = "filled:1";
+  world().engine.mark();
+});
+afterAll(() => dir[Symbol.dispose]());
+
+interface Mount {
+  Type: string;
+  Name?: string;
+  Source: string;
+  Destination: string;
+  Driver?: string;
+  Mode: string;
+  RW: boolean;
+  Propagation: string;
+}
+
+afterEach(async () => {
+  const docker = world().docker();
+  const ids = await docker("ps", "-aq");
+  if (ids !== "") await docker("rm", "-f", "-v", ...ids.split("\n"));
+  const volumes = await docker("volume", "ls", "-q");
+  if (volumes !== "") await docker("volume", "rm", ...volumes.split("\n"));
+});
+
+describe.each(clis)("volumes by $name", (cli) => {
+  const docker = (...args: string[]) => world().docker(cli)(...args);
+  const attempt = (...args: string[]) => world().docker(cli).run(args);
+  const sh = (...args: string[]) => docker("run", "--rm", ...args);
+  const mountsOf = async (name: string): Promise<Mount[]> => {
+    const mounts = JSON.parse(await docker("inspect", "-f", "{{json .Mounts}}", name)) as Mount[];
+    return mounts.sort((a, b) => (a.Destination < b.Destination ? -1 : 1));
+  };
+
+  test("volume create, ls, inspect, rm and prune", async () => {
+    expect(await docker("volume", "create", "--label", "tier=db", "data")).toBe("data");
+    const made = await docker("volume", "create");
+    expect(made).toMatch(/^[0-9a-f]{64}$/);
+    expect(await docker("volume", "create", "data")).toBe("data");
+    expect(await docker("volume", "ls", "-q", "-f", "name=dat")).toBe("data");
+    expect(await docker("volume", "ls", "-q", "-f", "label=tier=db", "-f", "driver=local")).toBe("data");
+    expect(await docker("volume", "ls", "-q", "-f", "dangling=false")).toBe("");
+    expect(
+      await docker("volume", "ls", "--format", "{{.Name}} {{.Driver}} {{.Labels}}", "-f", "name=data"),
+    ).toBe("data local tier=db");
+    const [volume] = JSON.parse(await docker("volume", "inspect", "data")) as [{ Mountpoint: string }];
+    expect(volume).toMatchObject({ Name: "data", Driver: "local", Scope: "local", Labels: { tier: "db" } });
+    expect(volume.Mountpoint).toEndWith("/volumes/data/_data");
+    expect(fs.statSync(volume.Mountpoint).isDirectory()).toBe(true);
+
+    await docker("run", "--name", "user", "-v", "data:/d", world().busybox, "touch", "/d/x");
+    expect(await docker("volume", "ls", "-q", "-f", "dangling=true")).toBe(made);
+    const refused = await attempt("volume", "rm", "data");
+    expect(refused.status).toBe(1);
+    const id = await docker("ps", "-aq", "--no-trunc");
+    expect(refused.stderr).toContain(`remove data: volume is in use - [${id}]`);
+    // Of a client of before 1.42 as of later ones, only what is unused and, unless told, nameless goes.
+    expect(await docker("volume", "prune", "-f")).toContain(`Deleted Volumes:\n${made}`);
+    await docker("rm", "-v", "user");
+    expect(await docker("volume", "ls", "-q")).toBe("data");
+    expect(await docker("volume", "rm", "data")).toBe("data");
+    expect(fs.existsSync(path.dirname(volume.Mountpoint))).toBe(false);
+    expect((await attempt("volume", "rm", "data")).stderr).toMatch(/no such volume/i);
+    expect((await attempt("volume", "rm", "-f", "data")).status).toBe(0);
+    const bad = await attempt("volume", "create", "a/b");
+    expect(bad.stderr).toContain('create a/b: "a/b" includes invalid characters for a local volume name');
+    const foreign = await attempt("volume", "create", "-d", "nosuch", "x");
+    expect(foreign.stderr).toContain('error looking up volume plugin nosuch: plugin "nosuch" not found');
+  });
+
+  test("an image's volume starts with its files, their owners, modes and links; a named one keeps what is in it", async () => {
+    const list = "stat -c '%u:%g %a %h %F' /data /data/sub/file /data/again /data/link; cat /data/sub/file";
+    const expected =
+      "12:34 1750 3 directory\n12:34 640 2 regular file\n12:34 640 2 regular file\n12:34 777 1 symbolic link\nhello";
+    expect(await sh(filled, "sh", "-c", list)).toBe(expected);
+    expect(await sh("-v", "/data", filled, "sh", "-c", list)).toBe(expected);
+    expect(await docker("volume", "ls", "-q")).toBe("");
+    expect(await sh("-v", "named:/data", filled, "sh", "-c", list)).toBe(expected);
+    await sh("-v", "named:/data", filled, "sh", "-c", "rm -r /data/* && echo mine >/data/own");
+    expect(await sh("-v", "named:/data", filled, "ls", "/data")).toBe("own");
+    // Through a link of the image, but never out of it.
+    expect(await sh("-v", "short:/short", filled, "cat", "/short/file")).toBe("hello");
+    expect(await sh("-v", "out:/outside/x", filled, "ls", "/outside/x")).toBe("");
+    expect(await sh("-v", "none:/data:nocopy", filled, "ls", "-A", "/data")).toBe("");
+    const onFile = await attempt("run", "--rm", "-v", "file:/etc/passwd/x", filled, "true");
+    expect(onFile.stderr).toContain("cannot mount volume over existing file");
+  });
+
+  test("inspect and ps show the mounts; rm -v takes the nameless volumes", async () => {
+    const host = fs.mkdtempSync(path.join(dir.path, "host-"));
+    const given = ["-v", "named:/n", "-v", `${host}:/h:ro`, "--mount", "type=tmpfs,dst=/t,tmpfs-mode=700"];
+    await docker("create", "--name", "cc", ...given, "-v", "/anon", filled, "true");
+    const shown = await mountsOf("cc");
+    const anon = shown[0]?.Name ?? "";
+    const data = shown[1]?.Name ?? "";
+    const root = path.dirname(path.dirname(shown[0]?.Source ?? ""));
+    const volume = { Type: "volume", Driver: "local", RW: true, Propagation: "" };
+    expect(anon).toMatch(/^[0-9a-f]{64}$/);
+    expect(shown).toEqual([
+      { ...volume, Name: anon, Source: `${root}/${anon}/_data`, Destination: "/anon", Mode: "" },
+      { ...volume, Name: data, Source: `${root}/${data}/_data`, Destination: "/data", Mode: "" },
+      { Type: "bind", Source: host, Destination: "/h", Mode: "ro", RW: false, Propagation: "rprivate" },
+      { ...volume, Name: "named", Source: `${root}/named/_data`, Destination: "/n", Mode: "z" },
+      { Type: "tmpfs", Source: "", Destination: "/t", Mode: "", RW: true, Propagation: "" },
+    ]);
+    for (const wanted of ["named", "/n", host, "/h", anon])
+      expect(await docker("ps", "-a", "-f", `volume=${wanted}`, "--format", "{{.Names}}")).toBe("cc");
+    expect(await docker("ps", "-a", "-f", "volume=other", "-q")).toBe("");
+    expect(await docker("ps", "-a", "--no-trunc", "--format", "{{.Mounts}}")).toContain("named");
+    await docker("rm", "cc");
+    expect((await docker("volume", "ls", "-q")).split("\n").sort()).toEqual([anon, data, "named"].sort());
+    await docker("create", "--name", "cc", ...given, "-v", "/anon", filled, "true");
+    await docker("rm", "-v", "cc");
+    expect((await docker("volume", "ls", "-q")).split("\n").sort()).toEqual([anon, data, "named"].sort());
+  });
+
+  test("--volumes-from shares, read-only if asked; what is shared outlives its first container", async () => {
+    await docker("create", "--name", "first", "-v", "/anon", "-v", "named:/n", world().busybox, "true");
+    const [{ Name: anon = "" } = { Name: "" }] = await mountsOf("first");
+    await sh("--volumes-from", "first", world().busybox, "sh", "-c", "echo shared >/anon/x");
+    const args = ["--name", "second", "--volumes-from", "first:ro"];
+    const script = "cat /anon/x; touch /n/y";
+    const result = await attempt("run", ...args, world().busybox, "sh", "-c", script);
+    expect(result.stdout).toBe("shared\n");
+    expect(result.stderr).toContain("Read-only file system");
+    expect((await mountsOf("second")).map(({ Name, RW }) => [Name, RW])).toEqual([
+      [anon, false],
+      ["named", false],
+    ]);
+    await docker("rm", "-v", "first");
+    expect((await docker("volume", "ls", "-q")).split("\n")).toContain(anon);
+    await docker("rm", "-v", "second");
+    expect(await docker("volume", "ls", "-q")).toBe("named");
+    const unknown = await attempt("create", "--volumes-from", "nosuch", world().busybox);
+    expect(unknown.stderr).toContain("No such container: nosuch");
+  });
+
+  test("--mount: binds, volumes with labels and options, tmpfs", async () => {
+    const host = fs.mkdtempSync(path.join(dir.path, "host-"));
+    fs.writeFileSync(path.join(host, "f"), "of the host\n");
+    expect(await sh("--mount", `type=bind,src=${host},dst=/h`, world().busybox, "cat", "/h/f")).toBe(
+      "of the host",
+    );
+    const readonly = `type=bind,src=${host},dst=/h,readonly`;
+    const refused = await attempt("run", "--rm", "--mount", readonly, world().busybox, "touch", "/h/g");
+    expect(refused.stderr).toContain("Read-only file system");
+    const tmpfs = "type=tmpfs,dst=/t,tmpfs-size=65536,tmpfs-mode=1770";
+    const look = "stat -c %a /t; df -k /t | tail -1 | awk '{print $2}'; grep -c ' /t tmpfs' /proc/mounts";
+    expect(await sh("--mount", tmpfs, world().busybox, "sh", "-c", look)).toBe("1770\n64\n1");
+
+    const withOptions =
+      'type=volume,src=fast,dst=/v,volume-label=a=b,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=128k,uid=7"';
+    const seen = "stat -c %u /v; df -k /v | tail -1 | awk '{print $2}'";
+    expect(await sh("--mount", withOptions, world().busybox, "sh", "-c", seen)).toBe("7\n128");
+    const [volume] = JSON.parse(await docker("volume", "inspect", "fast")) as [{ Mountpoint: string }];
+    expect(volume).toMatchObject({ Labels: { a: "b" }, Options: { type: "tmpfs", o: "size=128k,uid=7" } });
+    expect(mountsBelow(path.dirname(volume.Mountpoint))).toEqual([]);
+
+    await docker("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", `device=${host}`, "bound");
+    expect(await sh("-v", "bound:/b", world().busybox, "cat", "/b/f")).toBe("of the host");
+    await docker("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/nosuch/x", "lost");
+    const lost = await attempt("run", "--rm", "-v", "lost:/b:nocopy", world().busybox, "true");
+    expect(lost.status).not.toBe(0);
+    expect(lost.stderr).toMatch(
+      /error while mounting volume '.*\/lost\/_data': failed to mount local volume: mount \/nosuch\/x:.*no such file or directory/,
+    );
+    const odd = await attempt("volume", "create", "-o", "foo=bar", "odd");
+    expect(odd.stderr).toContain('create odd: invalid option: "foo"');
+  });
+
+  test("what makes no sense is refused in Docker's words", async () => {
+    const cases: [string[], string][] = [
+      [["-v", "aa:/x", "-v", "bb:/x"], "Duplicate mount point: /x"],
+      [["-v", "aa:/x", "--tmpfs", "/x"], "Duplicate mount point: /x"],
+      [["-v", "aa:/x", "--mount", "src=bb,dst=/x"], "Duplicate mount point: /x"],
+      [["--mount", "type=bind,src=/nosuch/y,dst=/x"], "bind source path does not exist: /nosuch/y"],
+      [
+        ["-v", "rel/path:/x"],
+        'create rel/path: "rel/path" includes invalid characters for a local volume name',
+      ],
+      [["-v", "aa:x"], "invalid mount path: 'x' mount path must be absolute"],
+      [["-v", "/tmp:/x:odd"], "invalid mode"],
+      [["-v", "aa:/"], "invalid specification: destination can't be '/'"],
+      [["--mount", "type=volume,dst=/x,readonly"], "must not set ReadOnly mode when using anonymous volumes"],
+      [["--volume-driver", "nosuch", "-v", "aa:/x"], 'plugin "nosuch" not found'],
+    ];
+    for (const [args, message] of cases) {
+      const { status, stderr } = await attempt("create", ...args, world().busybox, "true");
+      expect({ args, stderr }).toEqual({ args, stderr: expect.stringContaining(message) });
+      expect(status).not.toBe(0);
+    }
+    expect(await docker("volume", "ls", "-q")).toBe("");
+    const missing = path.join(dir.path, `made-${cli.name.replace(/\W/g, "")}`);
+    await sh("-v", `${missing}:/x`, world().busybox, "true");
+    expect(fs.statSync(missing).isDirectory()).toBe(true);
+  });
+});
+
+describe("volumes of our engine", () => {
+  const docker = (...args: string[]) => world().docker(ours)(...args);
+  const attempt = (...args: string[]) => world().docker(ours).run(args);
+
+  test("parts of volumes and images are mounted; no link leads out of them", async () => {
+    await docker(
+      "run",
+      "--rm",
+      "-v",
+      "vol:/v",
+      world().busybox,
+      "sh",
+      "-c",
+      "mkdir -p /v/a/b; echo deep >/v/a/b/f; ln -s /etc /v/evil; ln -s a/b /v/in; ln -s ../../../../../../etc /v/up",
+    );
+    const part = (subpath: string) => ["--mount", `src=vol,dst=/p,volume-subpath=${subpath}`];
+    const run = (...args: string[]) => docker("run", "--rm", ...args);
+    expect(await run(...part("a/b"), world().busybox, "cat", "/p/f")).toBe("deep");
+    expect(await run(...part("a/b/f"), world().busybox, "cat", "/p")).toBe("deep");
+    expect(await run(...part("in"), world().busybox, "ls", "/p")).toBe("f");
+    for (const evil of ["evil", "up", "nosuch"]) {
+      const refused = await attempt("run", "--rm", ...part(evil), world().busybox, "ls", "/p");
+      expect(refused.stderr).toContain(`cannot access path ${evil}: no such file or directory`);
+    }
+    const image = `type=image,src=${filled},dst=/i`;
+    expect(await run("--mount", image, world().busybox, "cat", "/i/data/sub/file")).toBe("hello");
+    const sub = await run("--mount", `${image},image-subpath=data/sub`, world().busybox, "ls", "/i");
+    expect(sub).toBe("file");
+    const write = await attempt("run", "--rm", "--mount", image, world().busybox, "touch", "/i/x");
+    expect(write.stderr).toContain("Read-only file system");
+    expect(mountsBelow(world().engine.dir).filter((point) => point.includes("/mounts/"))).toEqual([]);
+  });
+
+  test("a bind shows what is mounted on the host later, or what the container mounts, as its propagation says", async () => {
+    const host = fs.mkdtempSync(path.join(dir.path, "shared-"));
+    const must = (...words: [string, ...string[]]) => {
+      const { status, stderr } = spawnSync(words[0], words.slice(1), { encoding: "utf8" });
+      expect({ words, status, stderr }).toEqual({ words, status: 0, stderr: "" });
+    };
+    must("mount", "--bind", host, host);
+    try {
+      must("mount", "--make-private", host);
+      const mount = (propagation: string) => [
+        "--mount",
+        `type=bind,src=${host},dst=/h,bind-propagation=${propagation}`,
+      ];
+      const refused = await attempt("run", "--rm", ...mount("rslave"), world().busybox, "true");
+      expect(refused.stderr).toContain(
+        `path ${host} is mounted on ${host} but it is not a shared or slave mount`,
+      );
+      must("mount", "--make-shared", host);
+      for (const name of ["rshared", "rslave", "rprivate"])
+        await docker(
+          "run",
+          "-d",
+          "--privileged",
+          "--name",
+          name,
+          ...mount(name),
+          world().busybox,
+          "sleep",
+          "60",
+        );
+      fs.mkdirSync(path.join(host, "in"));
+      fs.mkdirSync(path.join(host, "out"));
+      must("mount", "-t", "tmpfs", "later", path.join(host, "in"));
+      const sees = async (name: string) =>
+        await docker("exec", name, "grep", "-c", " /h/in ", "/proc/mounts").catch(() => "0");
+      expect([await sees("rshared"), await sees("rslave"), await sees("rprivate")]).toEqual(["1", "1", "0"]);
+      await docker("exec", "rslave", "mount", "-t", "tmpfs", "x", "/h/out");
+      expect(mountsBelow(path.join(host, "out"))).toEqual([]);
+      await docker("exec", "rshared", "mount", "-t", "tmpfs", "x", "/h/out");
+      expect(mountsBelow(host)).toContain(path.join(host, "out"));
+      await docker("rm", "-f", "rshared", "rslave", "rprivate");
+    } finally {
+      for (const point of [...mountsBelow(host)].reverse()) must("umount", "-l", point);
+    }
+  });
+
+  test("events tell of volumes; df of what they take up", async () => {
+    const since = String(Date.now() / 1000);
+    await docker("volume", "create", "told");
+    await docker("run", "--rm", "-v", "told:/v", world().busybox, "sh", "-c", "echo 12345 >/v/f");
+    const df = JSON.parse((await api(world(), "GET", "/system/df?type=volume")).body) as {
+      Volumes: { Name: string; UsageData: object }[];
+    };
+    expect(df.Volumes.map(({ Name, UsageData }) => ({ Name, UsageData }))).toEqual([
+      { Name: "told", UsageData: { RefCount: 0, Size: 6 } },
+    ]);
+    await docker("volume", "rm", "told");
+    const filters = encodeURIComponent('{"type":["volume"]}');
+    const until = String(Date.now() / 1000 + 0.01);
+    const { body } = await api(world(), "GET", `/events?since=${since}&until=${until}&filters=${filters}`);
+    const events = body
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { Action: string; Actor: { ID: string; Attributes: object } });
+    expect(events.map(({ Action, Actor }) => `${Action} ${Actor.ID}`)).toEqual([
+      "create told",
+      "mount told",
+      "unmount told",
+      "destroy told",
+    ]);
+    expect(events[1]?.Actor.Attributes).toMatchObject({
+      driver: "local",
+      destination: "/v",
+      "read/write": "true",
+    });
+  });
+
+  test("prune takes nameless volumes only, unless told, and for old clients all", async () => {
+    const prune = async (version: string, filters = "{}") => {
+      const { body } = await api(
+        world(),
+        "POST",
+        `/v${version}/volumes/prune?filters=${encodeURIComponent(filters)}`,
+      );
+      return (JSON.parse(body) as { VolumesDeleted: string[] | null }).VolumesDeleted;
+    };
+    const anonymous = await docker("volume", "create");
+    await docker("volume", "create", "--label", "keep=1", "one");
+    await docker("volume", "create", "two");
+    expect(await prune("1.44")).toEqual([anonymous]);
+    expect(await prune("1.44", '{"all":["true"],"label!":["keep=1"]}')).toEqual(["two"]);
+    expect(await prune("1.41")).toEqual(["one"]);
+  });
+
+  test("volumes stay in use over a kill of the daemon, and what it left mounted or half-made goes", async () => {
+    const { suite } = world().engine;
+    await docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "fast");
+    const script = "echo here >/f/x; trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    await docker(
+      "run",
+      "-d",
+      "--name",
+      "user",
+      "-v",
+      "fast:/f",
+      "-v",
+      "kept:/k",
+      "-v",
+      "/anon",
+      world().busybox,
+      "sh",
+      "-c",
+      script,
+    );
+    await docker("create", "--name", "idle", "-v", "idle:/i", world().busybox, "true");
+    const pid = Number(await docker("inspect", "-f", "{{.State.Pid}}", "user"));
+    const mountpoint = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", "kept");
+    const root = path.dirname(path.dirname(mountpoint));
+    await suite.kill("dockerd", "SIGKILL");
+    // As of a container that was being made.
+    const half = "ab".repeat(32);
+    fs.mkdirSync(path.join(root, half, "_data"), { recursive: true });
+    fs.writeFileSync(path.join(root, half, "unwanted"), "");
+    // As of an engine that has lost its records.
+    fs.mkdirSync(path.join(root, "found", "_data"), { recursive: true });
+    await suite.restart("dockerd");
+
+    const names = (await docker("volume", "ls", "-q")).split("\n");
+    expect(names).toEqual(expect.arrayContaining(["fast", "found", "idle", "kept"]));
+    expect(names).toHaveLength(5);
+    expect(fs.existsSync(path.join(root, half))).toBe(false);
+    for (const name of ["fast", "kept", "idle"])
+      expect((await attempt("volume", "rm", name)).stderr).toContain("volume is in use");
+    expect(await docker("run", "--rm", "-v", "fast:/f", world().busybox, "cat", "/f/x")).toBe("here");
+    expect(mountsBelow(path.join(root, "fast"))).toHaveLength(1);
+
+    await suite.kill("dockerd", "SIGKILL");
+    process.kill(pid, "SIGKILL");
+    await suite.restart("dockerd");
+    expect(await docker("inspect", "-f", "{{.State.Status}}", "user")).toBe("exited");
+    expect(mountsBelow(path.join(root, "fast"))).toEqual([]);
+  });
+
+  test("nothing is left behind", async () => {
+    expect(await world().engine.leaks()).toEqual([]);
+  });
+});

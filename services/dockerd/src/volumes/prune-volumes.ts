@@ -1,0 +1,58 @@
+import { errorCode } from "@longshore/errors";
+import type { ContainerRecord } from "../containers/container.ts";
+import type { Engine } from "../engine.ts";
+import type { Filters } from "../http/filters.ts";
+import type { MountPoint } from "./mount-point.ts";
+import { directorySize } from "./volume-size.ts";
+import { ANONYMOUS_LABEL } from "./volumes.ts";
+
+export const PRUNE_FILTERS = ["all", "label", "label!"] as const;
+
+/** Remove volumes that no container has: those that nobody gave a name, or all. */
+export async function pruneVolumes(
+  engine: Engine,
+  filters: Filters,
+  { all }: { all: boolean },
+): Promise<object> {
+  const removed: string[] = [];
+  let reclaimed = 0;
+  for (const { name, labels } of engine.volumes.list()) {
+    if (!all && !Object.hasOwn(labels ?? {}, ANONYMOUS_LABEL)) continue;
+    if (!filters.matchLabels(labels ?? {})) continue;
+    if (filters.has("label!") && filters.matchLabels(labels ?? {}, "label!")) continue;
+    if (engine.volumes.usersOf(name).length > 0) continue;
+    const size = await directorySize(engine.volumes.mountpoint(name));
+    try {
+      await engine.volumes.remove(name);
+    } catch (error) {
+      if (!["not_found", "conflict"].includes(errorCode(error))) throw error; // gone or in use by now
+      continue;
+    }
+    removed.push(name);
+    reclaimed += size;
+  }
+  engine.events.emit("volume", "prune", "", { reclaimed: String(reclaimed) });
+  return { VolumesDeleted: removed.length > 0 ? removed : null, SpaceReclaimed: reclaimed };
+}
+
+/** Let a container's volumes that nobody gave a name go out of sight, to be removed with it; not those that others have too. */
+export function leaveAnonymousVolumes(engine: Engine, { id, mounts }: ContainerRecord): void {
+  for (const name of anonymousVolumes(mounts)) engine.volumes.leave(name, id);
+}
+
+function anonymousVolumes(mounts: readonly MountPoint[]): Set<string> {
+  return new Set(
+    mounts.flatMap(({ type, anonymous, name }) => (type === "volume" && anonymous ? [name] : [])),
+  );
+}
+
+/** Remove a container's volumes that nobody gave a name, unless other containers have them too. */
+export async function removeAnonymousVolumes(engine: Engine, { id, mounts }: ContainerRecord): Promise<void> {
+  for (const name of anonymousVolumes(mounts)) {
+    try {
+      await engine.volumes.remove(name, id);
+    } catch (error) {
+      if (!["not_found", "conflict"].includes(errorCode(error))) throw error;
+    }
+  }
+}
