@@ -45,6 +45,8 @@ export class NatsLink {
         binaryType: "buffer",
         open(socket) {
           link.#socket = socket;
+          // Where nobody listens, a connection from the very port that it goes to is one to itself.
+          if (socket.localPort === address.port) return link.#broken(new Error("NATS is not there"));
           link.#greet(address, token);
         },
         data: (_, chunk) => link.#received(chunk),
@@ -97,6 +99,10 @@ export class NatsLink {
 
   subscribe(subject: string): void {
     this.#send(Buffer.from(`SUB ${subject} 2\r\n`));
+  }
+
+  get isOpen(): boolean {
+    return this.#error === undefined;
   }
 
   close(): void {

@@ -192,6 +192,13 @@ export class EventPublisher {
       this.#kick();
       return;
     }
+    // It broke just when all was done.
+    if (this.#link?.isOpen === false) {
+      this.#link = undefined;
+      this.#waiting.unshift(...this.#takeRecent());
+      if (this.#waiting.length > 0 || this.#stays) this.#fail(new Error("NATS closed the connection"));
+      return;
+    }
     if (this.#stays) return;
     this.#idle = setTimeout(() => {
       this.#hangUp();
