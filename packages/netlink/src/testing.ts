@@ -23,7 +23,6 @@ export function testInPrivateNetwork(file: string, title: string, define: () => 
       });
       const [out, failed] = await Promise.all([inner.stdout.text(), inner.stderr.text()]);
       if ((await inner.exited) !== 0) throw new Error(`${out}${failed}`);
-      if (out) console.log(out.trimEnd());
     },
     120_000,
   );

@@ -1,0 +1,244 @@
+import { isErrno } from "@longshore/errors";
+import { setsockopt } from "@longshore/syscalls";
+import { FrameReader, frame } from "./framing.ts";
+import type { Answer, Resolver } from "./resolver.ts";
+
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+/** For queries that come while the process is busy: some 10,000, each counted with the kernel's overhead. */
+const RECEIVE_BYTES = 8 * 1024 * 1024;
+
+export interface ServerOptions {
+  /** At a time, of all listeners; further ones are closed at once. */
+  readonly maxConnections?: number;
+  /** Of one client's address. */
+  readonly maxConnectionsOfClient?: number;
+  /** How long a TCP connection may be without a query. Whole seconds. */
+  readonly idleSeconds?: number;
+  /** Queries by UDP that wait for other servers; further ones are dropped. */
+  readonly maxWaiting?: number;
+}
+
+/** Of one connection: queries that wait for an answer, and bytes of answers that wait for the client. Beyond it is closed. */
+const MAX_PENDING = 128;
+const MAX_UNSENT_BYTES = 256 * 1024;
+
+/** Answers that wait for the kernel to take more, of one listener; further ones are dropped. */
+const MAX_UNSENT_DATAGRAMS = 16_384;
+
+type Datagram = readonly [answer: Buffer, port: number, address: string];
+
+interface Connection {
+  readonly client: string;
+  readonly frames: FrameReader;
+  pending: number;
+  unsent: Buffer[];
+  unsentBytes: number;
+}
+
+interface Listener {
+  readonly udp: Bun.udp.Socket<"buffer">;
+  readonly tcp: Bun.TCPSocketListener<Connection>;
+}
+
+type TcpSocket = Bun.Socket<Connection>;
+
+/** Serves a resolver on any number of addresses, by UDP and TCP. */
+export class DnsServer implements Disposable {
+  readonly #resolver: Resolver;
+  readonly #options: Required<ServerOptions>;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #connections = new Map<string, number>();
+  #connected = 0;
+  #waiting = 0;
+  #disposed = false;
+
+  constructor(resolver: Resolver, options: ServerOptions = {}) {
+    this.#resolver = resolver;
+    this.#options = {
+      ...{ maxConnections: 512, maxConnectionsOfClient: 32, idleSeconds: 10, maxWaiting: 16_384 },
+      ...options,
+    };
+  }
+
+  /** The addresses that it listens on, as they were given. */
+  get addresses(): string[] {
+    return [...this.#listeners.keys()];
+  }
+
+  /**
+   * Listen on an address; port 0 takes a free one. The sockets belong to the network namespace that the thread is in when this is called.
+   *
+   * @throws Error with the `code` EADDRINUSE or EADDRNOTAVAIL
+   */
+  async listen(hostname: string, port = 53): Promise<{ hostname: string; port: number }> {
+    using undo = new DisposableStack();
+    const tcp = this.#listenTcp(hostname, port);
+    undo.defer(() => tcp.stop(true));
+    const udp = await this.#listenUdp(hostname, tcp.port);
+    undo.defer(() => udp.close());
+    if (this.#disposed) throw new Error("the DNS server has ended");
+    growReceiveBuffer(udp);
+    this.#listeners.set(keyOf(hostname, tcp.port), { udp, tcp });
+    undo.move();
+    return { hostname, port: tcp.port };
+  }
+
+  /** No longer listen on an address; its connections end. Returns whether it did. */
+  remove(hostname: string, port = 53): boolean {
+    const key = keyOf(hostname, port);
+    const listener = this.#listeners.get(key);
+    if (!listener) return false;
+    this.#listeners.delete(key);
+    listener.udp.close();
+    listener.tcp.stop(true);
+    return true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    for (const { udp, tcp } of this.#listeners.values()) {
+      udp.close();
+      tcp.stop(true);
+    }
+    this.#listeners.clear();
+  }
+
+  #listenUdp(hostname: string, port: number): Promise<Bun.udp.Socket<"buffer">> {
+    const unsent: Datagram[] = [];
+    return Bun.udpSocket({
+      ...{ hostname, port },
+      socket: {
+        data: (socket, query, clientPort, client) => {
+          if (this.#waiting >= this.#options.maxWaiting) return;
+          const send = (answer: Answer): void => {
+            if (!answer || socket.closed) return;
+            const datagram = [answer, clientPort, client] as const;
+            if (unsent.length === 0 && sendDatagram(socket, datagram)) return;
+            if (unsent.length < MAX_UNSENT_DATAGRAMS) unsent.push(datagram);
+          };
+          const answer = this.#resolver.answer(client, query, "udp");
+          if (!(answer instanceof Promise)) {
+            send(answer);
+            return;
+          }
+          this.#waiting++;
+          void answer.then(send).finally(() => this.#waiting--);
+        },
+        drain(socket) {
+          const count = unsent.findIndex((datagram) => !sendDatagram(socket, datagram));
+          unsent.splice(0, count < 0 ? unsent.length : count);
+        },
+        // A client that is gone before its answer.
+        error() {},
+      },
+    });
+  }
+
+  #listenTcp(hostname: string, port: number): Bun.TCPSocketListener<Connection> {
+    const { idleSeconds } = this.#options;
+    return Bun.listen<Connection>({
+      ...{ hostname, port },
+      socket: {
+        open: (socket) => this.#open(socket),
+        data: (socket, bytes) => {
+          // One that was refused has none.
+          if (!socket.data) return;
+          socket.timeout(idleSeconds);
+          for (const query of socket.data.frames.push(bytes)) this.#query(socket, query);
+        },
+        drain: flush,
+        timeout: (socket) => socket.terminate(),
+        close: (socket) => this.#closed(socket),
+        error: (socket) => socket.terminate(),
+      },
+    });
+  }
+
+  #open(socket: TcpSocket): void {
+    const client = socket.remoteAddress;
+    const ofClient = this.#connections.get(client) ?? 0;
+    const { maxConnections, maxConnectionsOfClient, idleSeconds } = this.#options;
+    if (this.#connected >= maxConnections || ofClient >= maxConnectionsOfClient) {
+      socket.terminate();
+      return;
+    }
+    this.#connected++;
+    this.#connections.set(client, ofClient + 1);
+    socket.data = { client, frames: new FrameReader(), pending: 0, unsent: [], unsentBytes: 0 };
+    socket.timeout(idleSeconds);
+  }
+
+  #closed({ data }: TcpSocket): void {
+    if (!data) return;
+    this.#connected--;
+    const ofClient = (this.#connections.get(data.client) ?? 1) - 1;
+    if (ofClient > 0) this.#connections.set(data.client, ofClient);
+    else this.#connections.delete(data.client);
+  }
+
+  #query(socket: TcpSocket, query: Uint8Array): void {
+    const { data } = socket;
+    if (socket.readyState <= 0) return;
+    if (data.pending >= MAX_PENDING || data.unsentBytes > MAX_UNSENT_BYTES) {
+      socket.terminate();
+      return;
+    }
+    const answer = this.#resolver.answer(data.client, query, "tcp");
+    if (!(answer instanceof Promise)) {
+      sendFramed(socket, answer);
+      return;
+    }
+    data.pending++;
+    void answer.then((bytes) => sendFramed(socket, bytes)).finally(() => data.pending--);
+  }
+}
+
+const keyOf = (hostname: string, port: number): string => `${hostname} ${port}`;
+
+function growReceiveBuffer(socket: object): void {
+  // Bun's sockets tell their descriptor, its types don't.
+  const { fd } = socket as { readonly fd: number };
+  try {
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES);
+  } catch (error) {
+    if (!isErrno(error, "EPERM")) throw error;
+    // Who isn't root gets what the administrator allows.
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES);
+  }
+}
+
+/** Returns whether it is off one's hands; else the kernel takes no more for now. */
+function sendDatagram(socket: Bun.udp.Socket<"buffer">, [answer, port, address]: Datagram): boolean {
+  try {
+    return socket.send(answer, port, address);
+  } catch {
+    // As with any lost packet, the client asks again.
+    return true;
+  }
+}
+
+function sendFramed(socket: TcpSocket, answer: Answer): void {
+  if (!answer || socket.readyState <= 0) return;
+  const { data } = socket;
+  const framed = frame(answer);
+  data.unsent.push(framed);
+  data.unsentBytes += framed.length;
+  if (data.unsent.length === 1) flush(socket);
+}
+
+/** Give the kernel what it takes. */
+function flush(socket: TcpSocket): void {
+  const { data } = socket;
+  if (!data) return;
+  for (let first = data.unsent[0]; first; first = data.unsent[0]) {
+    const count = socket.write(first);
+    if (count > 0) data.unsentBytes -= count;
+    if (count < first.length) {
+      if (count > 0) data.unsent[0] = first.subarray(count);
+      return;
+    }
+    data.unsent.shift();
+  }
+}
