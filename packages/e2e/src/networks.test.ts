@@ -179,6 +179,45 @@ describe.each(clis)("networks by $name", (cli) => {
     expect(host.stderr).toContain("Published ports are discarded when using host network mode");
   });
 
+  test("names: containers, aliases and short ids are found on networks of one's own, from there only, whatever restarts", async () => {
+    const { busybox, engine } = world();
+    await docker("network", "create", "names");
+    await docker("network", "create", "others");
+    const run = (...args: string[]) => docker("run", "-d", ...args, busybox, "sleep", "1000");
+    const id = await run("--name", "server", "--network", "names", "--network-alias", "web", "-h", "called");
+    await run("--name", "second", "--network", "names", "--network-alias", "web");
+    await run("--name", "client", "--network", "names");
+    await run("--name", "stranger", "--network", "others");
+    const address = await addressOf("server", "names");
+    const second = await addressOf("second", "names");
+    const find = async (from: string, name: string) => {
+      const { stdout } = await attempt("exec", from, "nslookup", "-type=a", name, "127.0.0.11");
+      return [...stdout.matchAll(/^Address(?: \d+)?: *([\d.]+)$/gm)].map(([, one]) => one).sort();
+    };
+    expect(await docker("exec", "client", "cat", "/etc/resolv.conf")).toMatch(/^nameserver 127\.0\.0\.11\n/);
+    for (const name of ["server", "SERVER", "called", id.slice(0, 12), "server.names"])
+      expect(await find("client", name)).toEqual([address]);
+    expect(await find("client", "web")).toEqual([address, second].sort());
+    expect(await find("client", "stranger")).toEqual([]);
+    expect(await find("stranger", "server")).toEqual([]);
+    expect(await pings("client", "server")).toBe(true);
+    const reverse = await docker("exec", "client", "nslookup", address, "127.0.0.11");
+    expect(reverse).toContain("server.names");
+
+    await docker("rename", "server", "renamed");
+    expect(await find("client", "renamed")).toEqual([address]);
+    expect(await find("client", "server")).toEqual([]);
+    await docker("network", "connect", "--alias", "guest", "names", "stranger");
+    expect(await find("client", "guest")).toEqual([await addressOf("stranger", "names")]);
+    expect(await find("stranger", "renamed")).toEqual([address]);
+
+    await engine.suite.kill("dockerd", "SIGKILL");
+    await engine.suite.start("dockerd");
+    expect(await find("client", "renamed")).toEqual([address]);
+    await docker("rm", "-f", "second");
+    expect(await find("client", "web")).toEqual([address]);
+  });
+
   test("--internal has no way out; --dns, --dns-search and --dns-opt are in resolv.conf", async () => {
     const { busybox } = world();
     await docker("network", "create", "--internal", "inner");

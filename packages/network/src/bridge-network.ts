@@ -31,6 +31,7 @@ export interface BridgeNetwork extends EndpointNetwork {
   /** Nothing outside of it is reached, nor reaches it. */
   readonly internal: boolean;
   readonly attachable: boolean;
+  readonly dnsPort?: number;
   readonly auxiliary: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
@@ -63,6 +64,7 @@ export function bridgeNetwork(
     masquerade: options[OPTION.masquerade] !== "false",
     internal: user?.internal ?? false,
     attachable: user?.attachable ?? false,
+    ...(user?.dnsPort !== undefined && { dnsPort: user.dnsPort }),
     labels: user?.labels ?? {},
   };
 }

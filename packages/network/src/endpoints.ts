@@ -27,6 +27,8 @@ export interface EndpointRequest {
   readonly address?: Ipv4 | undefined;
   /** `eth1`: the sandbox's end. */
   readonly interfaceName: string;
+  readonly names: readonly string[];
+  readonly upstreams: readonly string[];
 }
 
 /** Endpoints of all networks: each holds its address from before its first packet until after its last. */
@@ -68,7 +70,7 @@ export class Endpoints {
    */
   async create(
     network: EndpointNetwork,
-    { sandboxId, containerId, mac, address: wanted, interfaceName }: EndpointRequest,
+    { sandboxId, containerId, mac, address: wanted, interfaceName, names, upstreams }: EndpointRequest,
   ): Promise<EndpointRecord> {
     const pool = this.#pool(network);
     const address = wanted === undefined ? pool.take() : claim(pool, wanted);
@@ -87,7 +89,7 @@ export class Endpoints {
       gateway: formatIpv4(network.gateway),
       mac: mac ?? macOf(address),
       link: `veth${randomBytes(5).toString("hex")}`,
-      interfaceName,
+      ...{ interfaceName, names, upstreams },
     };
     const key = endpointKey(endpoint);
     try {
@@ -100,6 +102,14 @@ export class Endpoints {
     }
     this.#endpoints.set(key, endpoint);
     return endpoint;
+  }
+
+  /** Call an endpoint otherwise. */
+  async rename(endpoint: EndpointRecord, names: readonly string[]): Promise<void> {
+    const key = endpointKey(endpoint);
+    const renamed = { ...endpoint, names };
+    await this.#store.commit([this.#records.put(key, renamed)], [], { outlive: "process", whenAway: "keep" });
+    this.#endpoints.set(key, renamed);
   }
 
   /** Free the addresses of endpoints that no longer have an interface. */

@@ -1,3 +1,4 @@
+import { RESOLVER_ADDRESS } from "@longshore/dns";
 import { EngineError, isErrno } from "@longshore/errors";
 import { deleteLink, RouteSocket } from "@longshore/netlink";
 import { attach, detach, dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
@@ -7,10 +8,17 @@ import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
 import { hostsFile } from "./hosts-file.ts";
 import { contains, formatSubnet, type Ipv4, parseIpv4 } from "./ipv4.ts";
+import { NameService } from "./name-service.ts";
 import { NetnsPool } from "./netns-pool.ts";
 import { PublishedPorts } from "./published-ports.ts";
 import { type EndpointRecord, type NetworkRecord, networkRecords } from "./records.ts";
-import { containerResolvConf, formatResolvConf, readHostResolvConf } from "./resolv-conf.ts";
+import {
+  containerResolvConf,
+  type DnsSettings,
+  formatResolvConf,
+  readHostResolvConf,
+  resolverConf,
+} from "./resolv-conf.ts";
 import type { PublishedPort } from "./ruleset.ts";
 import { configureInterface, type Netns, routeBy, SandboxFiles } from "./sandbox.ts";
 import type {
@@ -59,6 +67,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
     published,
   });
   engine.start();
+  await engine.serveNames();
   undo.move();
   return engine;
 }
@@ -87,10 +96,50 @@ class EngineNetworks implements Networks {
   readonly #parts: Parts;
   /** Of the kernel's bridges, by network id. */
   readonly #indexes = new Map<string, number>();
+  readonly #names: NameService;
   #changing: Promise<unknown> = Promise.resolve();
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    const network = (id: string) => this.#userNetworks().find((one) => one.id === id);
+    this.#names = new NameService({ endpoints: parts.endpoints, network }, parts.options.log);
+  }
+
+  #userNetworks(): BridgeNetwork[] {
+    return [...this.#parts.bridges.values()].filter(({ name }) => !PREDEFINED.includes(name));
+  }
+
+  /** Answer for names on all networks of users. */
+  async serveNames(): Promise<void> {
+    for (const network of this.#userNetworks()) await this.#serve(network);
+  }
+
+  /** Containers that ask elsewhere are told where to ask. */
+  async #serve(network: BridgeNetwork): Promise<void> {
+    const { options, bridges, endpoints, files } = this.#parts;
+    const dnsPort = await this.#names.serve(network, network.dnsPort);
+    if (dnsPort === network.dnsPort) return;
+    const { networks } = networkRecords(options.store);
+    const record = await networks.get(network.name);
+    if (record?.user) {
+      await options.store.commit([
+        networks.put(network.name, { ...record, user: { ...record.user, dnsPort } }),
+      ]);
+    }
+    bridges.set(network.name, { ...network, dnsPort });
+    for (const { sandboxId } of endpoints.ofNetwork(network.id)) {
+      try {
+        files.within(sandboxId, ({ fd }) => this.#redirect(fd, this.#placedOf(sandboxId)));
+      } catch (error) {
+        options.log.warn({ sandboxId, err: error }, "a container doesn't find its resolver");
+      }
+    }
+  }
+
+  /** Let a sandbox ask the first of its networks that has names. */
+  #redirect(netns: number, placed: readonly Placed[]): void {
+    const first = placed.find(({ network }) => !PREDEFINED.includes(network.name));
+    if (first) this.#names.redirect(netns, first.network);
   }
 
   /** Put the bridges, with the interfaces that belong on them, forwarding and the firewall in place. */
@@ -209,6 +258,7 @@ class EngineNetworks implements Networks {
       try {
         this.#raise(network);
         this.#rebuildFirewall();
+        await this.#serve(network);
       } catch (error) {
         await this.#forget(network);
         throw error;
@@ -244,6 +294,7 @@ class EngineNetworks implements Networks {
     const { route, bridges, endpoints, options } = this.#parts;
     const { networks } = networkRecords(options.store);
     bridges.delete(network.name);
+    this.#names.end(network);
     this.#rebuildFirewall();
     this.#parts.firewall.withdraw(network.link);
     this.#indexes.delete(network.id);
@@ -276,7 +327,9 @@ class EngineNetworks implements Networks {
     let ports: readonly PortBinding[] = [];
     try {
       for (const [position, attachment] of attachments.entries())
-        placed.push(await this.#place({ sandboxId, containerId }, attachment, `eth${position}`));
+        placed.push(
+          await this.#place({ sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
+        );
       if (placed.some(({ network }) => !network.internal))
         ports = await published.publish(sandboxId, portsAt(placed, request.ports ?? []));
       this.#build(sandboxId, placed);
@@ -298,15 +351,18 @@ class EngineNetworks implements Networks {
   }
 
   async connect(
-    { sandboxId, containerId }: Pick<SandboxRequest, "sandboxId" | "containerId">,
+    { sandboxId, containerId, dns }: Pick<SandboxRequest, "sandboxId" | "containerId" | "dns">,
     attachment: Attachment,
   ): Promise<Endpoint> {
     this.#ensure();
     const present = this.#placedOf(sandboxId);
-    const placed = await this.#place({ sandboxId, containerId }, attachment, freeInterface(present));
+    const placed = await this.#place({ sandboxId, containerId, dns }, attachment, freeInterface(present));
     try {
       const takesRoute = !placed.network.internal && present.every(({ network }) => network.internal);
-      this.#parts.files.within(sandboxId, (netns) => this.#plug(netns, placed, takesRoute));
+      this.#parts.files.within(sandboxId, (netns) => {
+        this.#plug(netns, placed, takesRoute);
+        this.#redirect(netns.fd, [...present, placed]);
+      });
     } catch (error) {
       await this.#parts.endpoints.remove([placed.endpoint]);
       throw error;
@@ -330,10 +386,19 @@ class EngineNetworks implements Networks {
     const rest = present.filter((one) => one !== gone && !one.network.internal);
     const routed = present.find(({ network }) => !network.internal);
     const [next] = rest;
-    if (routed !== gone || !next) return;
-    files.within(sandboxId, (netns) =>
-      routeBy(netns.route, interfaceOf(next.endpoint), next.network.gateway),
-    );
+    files.within(sandboxId, (netns) => {
+      if (routed === gone && next) routeBy(netns.route, interfaceOf(next.endpoint), next.network.gateway);
+      this.#redirect(
+        netns.fd,
+        present.filter((one) => one !== gone),
+      );
+    });
+  }
+
+  async rename(sandboxId: string, networkId: string, names: readonly string[]): Promise<void> {
+    const { endpoints } = this.#parts;
+    const endpoint = endpoints.ofSandbox(sandboxId).find((one) => one.networkId === networkId);
+    if (endpoint) await endpoints.rename(endpoint, lowerCase(names));
   }
 
   async releaseSandbox(sandboxId: string): Promise<void> {
@@ -378,6 +443,7 @@ class EngineNetworks implements Networks {
 
   async close(): Promise<void> {
     const { pool, firewall, route, published } = this.#parts;
+    this.#names[Symbol.dispose]();
     published[Symbol.dispose]();
     pool[Symbol.dispose]();
     firewall[Symbol.dispose]();
@@ -406,8 +472,12 @@ class EngineNetworks implements Networks {
   }
 
   async #place(
-    sandbox: Pick<SandboxRequest, "sandboxId" | "containerId">,
-    { network: name, ipAddress, mac }: Attachment,
+    {
+      sandboxId,
+      containerId,
+      dns,
+    }: Pick<SandboxRequest, "sandboxId" | "containerId"> & { dns: DnsSettings | undefined },
+    { network: name, ipAddress, mac, names = [] }: Attachment,
     interfaceName: string,
   ): Promise<Placed> {
     const facts = this.inspect(name);
@@ -418,7 +488,10 @@ class EngineNetworks implements Networks {
       );
     const network = this.#bridgeNamed(facts.name);
     const address = ipAddress === undefined ? undefined : wantedAddress(network, ipAddress);
-    const endpoint = await this.#parts.endpoints.create(network, { ...sandbox, mac, address, interfaceName });
+    const endpoint = await this.#parts.endpoints.create(network, {
+      ...{ sandboxId, containerId, mac, address, interfaceName },
+      ...{ names: lowerCase(names), upstreams: dns?.nameservers ?? [] },
+    });
     return { network, endpoint };
   }
 
@@ -451,6 +524,7 @@ class EngineNetworks implements Networks {
       undo.defer(() => detach(route, one.endpoint.link));
       this.#plug(netns, one, one === routed);
     }
+    this.#redirect(netns.fd, placed);
     undo.move();
   }
 
@@ -479,11 +553,15 @@ class EngineNetworks implements Networks {
     placed: readonly Placed[],
   ): Omit<Sandbox, "ports"> {
     const names = [hostname, ...aliases];
+    const host = readHostResolvConf();
+    const asksUs = placed.some(({ network }) => !PREDEFINED.includes(network.name));
     return {
       netnsPath: this.#parts.files.path(sandboxId),
       endpoints: placed.map(endpointFacts),
       hosts: hostsFile(placed.map(({ endpoint }) => ({ address: endpoint.address, names }))),
-      resolvConf: formatResolvConf(containerResolvConf(readHostResolvConf(), dns)),
+      resolvConf: formatResolvConf(
+        asksUs ? resolverConf(RESOLVER_ADDRESS, host, dns) : containerResolvConf(host, dns),
+      ),
     };
   }
 }
@@ -502,6 +580,10 @@ function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
     "invalid_argument",
     `invalid config for network ${network.name}: no configured subnet or ip-range contain the IP address ${text}`,
   );
+}
+
+function lowerCase(names: readonly string[]): string[] {
+  return [...new Set(names.map((name) => name.toLowerCase()))];
 }
 
 function interfaceOf({ interfaceName = "eth0" }: EndpointRecord): string {

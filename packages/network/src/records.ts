@@ -25,6 +25,8 @@ export interface NetworkRecord {
     readonly auxiliary: Readonly<Record<string, string>>;
     readonly internal: boolean;
     readonly attachable: boolean;
+    /** Of the gateway's address, where containers ask for names. */
+    readonly dnsPort?: number;
     readonly options: Readonly<Record<string, string>>;
     readonly labels: Readonly<Record<string, string>>;
   };
@@ -44,6 +46,10 @@ export interface EndpointRecord {
   readonly link: string;
   /** The other one; `eth0` in records of old. */
   readonly interfaceName?: string;
+  /** What others on the network may call it, in lower case; the first is the container's own name. */
+  readonly names?: readonly string[];
+  /** Whom its container wants asked for other names; the host's servers when there are none. */
+  readonly upstreams?: readonly string[];
 }
 
 /** What is published of a sandbox; key: its id. */

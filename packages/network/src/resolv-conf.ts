@@ -64,6 +64,14 @@ export function containerResolvConf(host: ResolvConf, settings: DnsSettings = {}
   };
 }
 
+/** What a container on a network with a resolver of its own gets: that one, and of the host's the domains to search. */
+export function resolverConf(address: string, host: ResolvConf, settings: DnsSettings = {}): ResolvConf {
+  const { search, options } = containerResolvConf(host, settings);
+  const given = settings.options && settings.options.length > 0 ? options : [];
+  const ndots = given.some((option) => option.startsWith("ndots:")) ? [] : ["ndots:0"];
+  return { nameservers: [address], search, options: [...given, ...ndots], other: [] };
+}
+
 /** The host's settings; those behind systemd-resolved's stub, if that is the only server. None when there is no file. */
 export function readHostResolvConf(): ResolvConf {
   const host = parseResolvConf(readText(HOST_FILE));

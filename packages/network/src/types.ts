@@ -65,6 +65,8 @@ export interface Attachment {
   readonly ipAddress?: string;
   /** `02:42:ac:11:00:02`; made from the address when left out. */
   readonly mac?: string;
+  /** What others on the network may call it: the container's name first. */
+  readonly names?: readonly string[];
 }
 
 /** A port of a container that is to be reached by one of the host's. */
@@ -150,9 +152,11 @@ export interface Networks {
   createSandbox(request: SandboxRequest): Promise<Sandbox>;
   /** Put a sandbox that there is on one more network. */
   connect(
-    sandbox: Pick<SandboxRequest, "sandboxId" | "containerId">,
+    sandbox: Pick<SandboxRequest, "sandboxId" | "containerId" | "dns">,
     attachment: Attachment,
   ): Promise<Endpoint>;
+  /** Others on a network call a sandbox otherwise from now on. */
+  rename(sandboxId: string, networkId: string, names: readonly string[]): Promise<void>;
   /** Take a sandbox off a network. */
   disconnect(sandboxId: string, networkId: string): Promise<void>;
   /** What is published of a sandbox, also after a restart. */

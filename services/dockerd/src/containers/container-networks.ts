@@ -23,6 +23,7 @@ export interface NetworkRequest {
 const JOINED = "container:";
 /** Modes that mean no networks of the container's own. */
 const WITHOUT = ["none", "host"];
+const PREDEFINED = ["bridge", ...WITHOUT];
 
 /** The container whose network a mode means; undefined for other modes. @throws EngineError `not_found` */
 export function joinedContainer(engine: Engine, mode: string): Container | undefined {
@@ -157,16 +158,31 @@ function sandboxRequest(record: ContainerRecord, sandboxId: string): SandboxRequ
   const { id, config, hostConfig, networks } = record;
   return {
     ...{ sandboxId, containerId: id, hostname: config.Hostname },
-    attachments: config.NetworkDisabled ? [] : networks.map(toAttachment),
+    attachments: config.NetworkDisabled ? [] : networks.map((request) => toAttachment(record, request)),
     aliases: networks.flatMap(({ aliases }) => aliases),
     ports: portRequests(config, hostConfig),
     dns: { nameservers: hostConfig.Dns, search: hostConfig.DnsSearch, options: hostConfig.DnsOptions },
   };
 }
 
-function toAttachment({ name, ipAddress, macAddress }: NetworkRequest): Attachment {
+/** What others on a network call a container. */
+function dnsNames({ name, id, config }: ContainerRecord, { aliases }: NetworkRequest): string[] {
+  return [...new Set([name, ...aliases, id.slice(0, 12), config.Hostname])].filter((one) => one !== "");
+}
+
+/** Let others know a container by its new name, on all networks that it is on. */
+export async function renameOnNetworks(engine: Engine, { record }: Container): Promise<void> {
+  for (const { networkId, networkName: network } of record.endpoints) {
+    const request = record.networks.find(({ name }) => name === network);
+    if (request) await engine.networks.rename(record.sandboxId, networkId, dnsNames(record, request));
+  }
+}
+
+function toAttachment(record: ContainerRecord, request: NetworkRequest): Attachment {
+  const { name, ipAddress, macAddress } = request;
   return {
     network: name,
+    names: dnsNames(record, request),
     ...(ipAddress !== "" && { ipAddress }),
     ...(macAddress !== "" && { mac: macAddress }),
   };
@@ -234,8 +250,9 @@ export function connectContainer(
       await updateState(engine, container, {}, { networks });
       return;
     }
-    const sandbox = { sandboxId: record.sandboxId, containerId: container.id };
-    const endpoint = await engine.networks.connect(sandbox, toAttachment(request));
+    const dns = { nameservers: record.hostConfig.Dns };
+    const sandbox = { sandboxId: record.sandboxId, containerId: container.id, dns };
+    const endpoint = await engine.networks.connect(sandbox, toAttachment(record, request));
     const endpoints = [...record.endpoints, endpoint];
     await updateState(engine, container, {}, { networks, endpoints });
     tellNetworkEvent(engine, "connect", endpoint, container.id);
@@ -293,14 +310,20 @@ export function showNetworks(engine: Engine, record: ContainerRecord): Record<st
   return Object.fromEntries(
     own.map((request) => {
       const endpoint = endpoints.find(({ networkName: name }) => name === request.name);
-      return [request.name, showEndpoint(engine, request, endpoint)];
+      return [request.name, showEndpoint(engine, { record, request, endpoint })];
     }),
   );
 }
 
 const NO_REQUEST: NetworkRequest = { name: "", aliases: [], ipAddress: "", macAddress: "" };
 
-function showEndpoint(engine: Engine, request: NetworkRequest, endpoint: Endpoint | undefined): object {
+interface ShownEndpoint {
+  record: ContainerRecord;
+  request: NetworkRequest;
+  endpoint: Endpoint | undefined;
+}
+
+function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoint): object {
   const { name, aliases, ipAddress } = request;
   return {
     IPAMConfig: ipAddress === "" ? null : { IPv4Address: ipAddress },
@@ -316,7 +339,7 @@ function showEndpoint(engine: Engine, request: NetworkRequest, endpoint: Endpoin
     IPv6Gateway: "",
     GlobalIPv6Address: "",
     GlobalIPv6PrefixLen: 0,
-    DNSNames: null,
+    DNSNames: PREDEFINED.includes(name) ? null : dnsNames(record, request),
   };
 }
 

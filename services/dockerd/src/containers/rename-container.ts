@@ -4,6 +4,7 @@ import type { Filters } from "../http/filters.ts";
 import { parseTime } from "../http/time.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
+import { renameOnNetworks } from "./container-networks.ts";
 import { saveRecord } from "./container-record.ts";
 import { isRunning } from "./container-status.ts";
 import { checkName } from "./names.ts";
@@ -32,6 +33,7 @@ export function renameContainer(engine: Engine, container: Container, given: str
       throw error;
     }
     engine.containers.release(oldName, container.id);
+    await renameOnNetworks(engine, container);
     emitContainerEvent(engine, container, "rename", { oldName: `/${oldName}` });
   });
 }
