@@ -67,6 +67,11 @@ export class DnsServer implements Disposable {
     return [...this.#listeners.keys()];
   }
 
+  /** How many TCP connections there are. */
+  get connections(): number {
+    return this.#connected;
+  }
+
   /**
    * Listen on an address; port 0 takes a free one. The sockets belong to the network namespace that the thread is in when this is called.
    *

@@ -2,11 +2,10 @@
  * Answers per second: `bun packages/dns/test/bench.ts`. A server process of its own, and this process as the client of it, on loopback,
  * with so many queries on their way at a time; the server's own time per answer tells more than the rate when both share few processors.
  */
-import { setsockopt } from "@longshore/syscalls";
 import { TYPE } from "../src/message.ts";
 import { Resolver } from "../src/resolver.ts";
 import { DnsServer } from "../src/server.ts";
-import { a, openUpstream, query } from "./lab.ts";
+import { a, growReceiveBuffer, openUpstream, query } from "./lab.ts";
 
 const HOST = "127.0.0.1";
 const COUNT = 200_000;
@@ -94,7 +93,7 @@ async function load(port: number, count: number, queryOf: (id: number) => Buffer
       },
     },
   });
-  setsockopt((socket as unknown as { fd: number }).fd, 1, 33, 8 * 1024 * 1024);
+  growReceiveBuffer(socket);
   const started = performance.now();
   while (sent < AT_A_TIME) socket.send(prepared[sent++] ?? "");
   let last = 0;

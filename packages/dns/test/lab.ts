@@ -1,3 +1,4 @@
+import { setsockopt } from "@longshore/syscalls";
 import { FrameReader, frame } from "../src/framing.ts";
 import {
   CLASS_IN,
@@ -73,6 +74,7 @@ export async function openUpstream(reply: (asked: Asked) => Reply | Promise<Repl
         ),
     },
   });
+  growReceiveBuffer(udp);
   return {
     ...{ address: `127.0.0.1:${tcp.port}`, asked },
     [Symbol.dispose]() {
@@ -80,6 +82,12 @@ export async function openUpstream(reply: (asked: Asked) => Reply | Promise<Repl
       tcp.stop(true);
     },
   };
+}
+
+/** Nothing that comes at once is lost for want of room. */
+export function growReceiveBuffer(socket: object): void {
+  const SO_RCVBUFFORCE = 33;
+  setsockopt((socket as { fd: number }).fd, 1, SO_RCVBUFFORCE, 8 * 1024 * 1024);
 }
 
 export const record = (name: string, type: number, data: Uint8Array, ttl = 60): ResourceRecord => ({
