@@ -36,6 +36,8 @@ Options:
       --default-runtime NAME         Runtime of containers that name none (default "runc")
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
   -H, --host unix://SOCK             Where to serve; may be given repeatedly (default "unix:///run/longshore/docker.sock")
+      --init                         An init process in each container that doesn't say otherwise
+      --init-path PROGRAM            Program of that process (default: docker-init or tini-static on PATH)
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
       --label KEY=VALUE              Label of the daemon; may be given repeatedly
       --log-driver NAME              Log driver of containers that name none: json-file or none (default "json-file")

@@ -41,9 +41,9 @@ test("bad requests get Docker's status and words", async () => {
     [
       "POST",
       "/containers/create",
-      { Image: image, HostConfig: { Init: true } },
+      { Image: image, HostConfig: { CpuCount: 2 } },
       400,
-      /HostConfig.Init is not supported/,
+      /HostConfig.CpuCount is not supported/,
     ],
     ["GET", '/containers/json?filters={"nope":["x"]}', undefined, 400, /^invalid filter 'nope'$/],
     ["POST", "/containers/nosuch/exec", { Cmd: ["x"] }, 404, /^No such container: nosuch$/],

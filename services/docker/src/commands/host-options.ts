@@ -94,6 +94,13 @@ const HOST_FLAGS: readonly HostFlag[] = [
     convert: list,
     help: "Add additional groups to join",
   },
+  {
+    name: "init",
+    kind: "bool",
+    field: "Init",
+    convert: (v) => text(v) === "true",
+    help: "Run an init inside the container that forwards signals and reaps processes",
+  },
   { name: "ipc", kind: "string", field: "IpcMode", convert: text, help: "IPC mode to use" },
   {
     name: "memory-reservation",

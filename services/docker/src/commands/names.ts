@@ -7,6 +7,7 @@ const FILES: Readonly<Record<string, string>> = {
   commit: "archives",
   create: "create",
   diff: "diff",
+  events: "events",
   exec: "exec",
   export: "archives",
   history: "history",
@@ -20,6 +21,7 @@ const FILES: Readonly<Record<string, string>> = {
   logout: "login",
   logs: "logs",
   pause: "lifecycle",
+  port: "port",
   ps: "ps",
   pull: "pull",
   push: "push",
@@ -31,6 +33,7 @@ const FILES: Readonly<Record<string, string>> = {
   save: "archives",
   search: "search",
   start: "start",
+  stats: "stats",
   stop: "lifecycle",
   tag: "tag",
   top: "top",
@@ -76,13 +79,14 @@ const ALIASES: Readonly<Record<string, string>> = {
   "image remove": "rmi",
   "network list": "network ls",
   "network remove": "network rm",
+  "system events": "events",
   "volume list": "volume ls",
   "volume remove": "volume rm",
   "system info": "info",
 };
 
 const CONTAINER_COMMANDS =
-  "attach commit create diff exec export kill logs pause rename restart rm run start stop top unpause update wait".split(
+  "attach commit create diff exec export kill logs pause port rename restart rm run start stats stop top unpause update wait".split(
     " ",
   );
 

@@ -4,6 +4,7 @@ import { commands as attachCommands } from "./attach.ts";
 import { commands as createCommands } from "./create.ts";
 import { commands as diffCommands } from "./diff.ts";
 import { commands as diskUsageCommands } from "./disk-usage.ts";
+import { commands as eventsCommands } from "./events.ts";
 import { commands as execCommands } from "./exec.ts";
 import { commands as historyCommands } from "./history.ts";
 import { commands as imagesCommands } from "./images.ts";
@@ -13,6 +14,7 @@ import { commands as lifecycleCommands } from "./lifecycle.ts";
 import { commands as loginCommands } from "./login.ts";
 import { commands as logsCommands } from "./logs.ts";
 import { commands as networkCommands } from "./network.ts";
+import { commands as portCommands } from "./port.ts";
 import { commands as pruneCommands } from "./prune.ts";
 import { commands as psCommands } from "./ps.ts";
 import { commands as pullCommands } from "./pull.ts";
@@ -21,6 +23,7 @@ import { commands as rmiCommands } from "./rmi.ts";
 import { commands as runCommands } from "./run.ts";
 import { commands as searchCommands } from "./search.ts";
 import { commands as startCommands } from "./start.ts";
+import { commands as statsCommands } from "./stats.ts";
 import { commands as tagCommands } from "./tag.ts";
 import { commands as topCommands } from "./top.ts";
 import { commands as updateCommands } from "./update.ts";
@@ -56,6 +59,9 @@ export const commands: Record<string, Command> = {
   ...startCommands,
   ...tagCommands,
   ...topCommands,
+  ...eventsCommands,
+  ...portCommands,
+  ...statsCommands,
   ...updateCommands,
   ...versionCommands,
 };

@@ -5,6 +5,7 @@ import { execRoutes } from "./exec-routes.ts";
 import { imageRoutes } from "./image-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { registryRoutes } from "./registry-routes.ts";
+import { statsRoutes } from "./stats-routes.ts";
 import { streamRoutes } from "./stream-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
 import { unsupportedRoutes } from "./unsupported-routes.ts";
@@ -16,6 +17,7 @@ export function allRoutes(engine: Engine): Route[] {
     ...systemRoutes(engine),
     ...containerRoutes(engine),
     ...streamRoutes(engine),
+    ...statsRoutes(engine),
     ...execRoutes(engine),
     ...imageRoutes(engine),
     ...registryRoutes(engine),

@@ -4,7 +4,6 @@ import type { Route } from "../http/server.ts";
 
 /** Operations of the API that this daemon doesn't do: they say so, instead of not being there. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
-  ["GET", "/containers/:id/stats", "statistics of containers"],
   ["GET", "/containers/:id/archive", "copying out of a container"],
   ["HEAD", "/containers/:id/archive", "copying out of a container"],
   ["PUT", "/containers/:id/archive", "copying into a container"],

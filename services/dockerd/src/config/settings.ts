@@ -24,6 +24,10 @@ export interface Settings {
   bridge: string;
   bip: string | undefined;
   cgroupParent: string;
+  /** Containers that don't say have an init process. */
+  init: boolean;
+  /** Its program; undefined: one that is on PATH. */
+  initPath: string | undefined;
   defaultRuntime: string;
   /** Beside runc, which is always there. */
   runtimes: Map<string, RuntimeConfig>;
@@ -84,6 +88,8 @@ function toSettings(values: OptionValues): Settings {
     bridge: values.bridge ?? "longshore0",
     bip: values.bip,
     cgroupParent: values["cgroup-parent"] ?? "/longshore",
+    init: values.init ?? false,
+    initPath: values["init-path"] || undefined,
     defaultRuntime: values["default-runtime"] ?? STOCK_RUNTIME,
     runtimes: new Map(Object.entries(values.runtimes ?? {})),
     logDriver: values["log-driver"] ?? "json-file",

@@ -106,6 +106,6 @@ test("refuseUnsupported() names the field", () => {
   const refuse = (host: object, config: object = {}) =>
     refuseUnsupported(createRequestSchema.parse({ Image: "x", ...config, HostConfig: host }));
   expect(() => refuse({ Links: ["a:b"] })).toThrow("HostConfig.Links is not supported");
-  expect(() => refuse({ Init: true })).toThrow("HostConfig.Init is not supported");
+  expect(() => refuse({ CpuCount: 2 })).toThrow("HostConfig.CpuCount is not supported");
   expect(() => refuse({ Init: false, RestartPolicy: { Name: "always" } })).not.toThrow();
 });

@@ -11,6 +11,7 @@ import { initKey } from "../images/init-layer.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv } from "../spec/environment.ts";
 import { checkModes } from "../spec/generate-spec.ts";
+import { checkInit } from "../spec/init-process.ts";
 import { checkResources } from "../spec/resources.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
 import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
@@ -145,6 +146,7 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   const runtime = host.Runtime || engine.flags.defaultRuntime;
   chooseShim(runtime, engine.flags); // throws for one that isn't there
   checkRestartPolicy(host.RestartPolicy);
+  checkInit(host, engine.flags);
   if (host.AutoRemove && restarts(host.RestartPolicy)) {
     throw new EngineError("invalid_argument", "can't create 'AutoRemove' container with restart policy");
   }

@@ -14,7 +14,6 @@ const RESOURCES: Checks<Resources> = {
   BlkioDeviceWriteBps: (r) => r.BlkioDeviceWriteBps.length > 0,
   BlkioDeviceReadIOps: (r) => r.BlkioDeviceReadIOps.length > 0,
   BlkioDeviceWriteIOps: (r) => r.BlkioDeviceWriteIOps.length > 0,
-  Init: (r) => r.Init === true,
   CpuCount: (r) => r.CpuCount !== 0,
   CpuPercent: (r) => r.CpuPercent !== 0,
   IOMaximumIOps: (r) => r.IOMaximumIOps !== 0,
@@ -47,6 +46,7 @@ export function refuseUnsupportedUpdate(resources: Resources): void {
 }
 
 const UPDATE: Checks<Resources> = {
+  Init: (r) => r.Init !== null,
   Devices: (r) => r.Devices.length > 0,
   DeviceCgroupRules: (r) => r.DeviceCgroupRules.length > 0,
   Ulimits: (r) => r.Ulimits.length > 0,

@@ -12,6 +12,7 @@ import { newHealth } from "../health/health.ts";
 import { healthPlan } from "../health/healthcheck.ts";
 import { monitorHealth } from "../health/monitor-health.ts";
 import { generateSpec } from "../spec/generate-spec.ts";
+import { findInit, wantsInit } from "../spec/init-process.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
 import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
@@ -100,6 +101,7 @@ export async function launch(
     netns: network?.netnsPath,
     userFiles: readUserFiles(layersOf(rootfs)),
     mounts: mounting.mounts,
+    init: wantsInit(container.record.hostConfig, engine.flags) ? findInit(engine.flags) : undefined,
   });
 
   undo.defer(() => quiet(containerd.containers.delete({ id })));

@@ -6,6 +6,7 @@ import { rootPropagation } from "../volumes/mount-point.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { devicesOf } from "./devices.ts";
 import { processEnv } from "./environment.ts";
+import { withInit } from "./init-process.ts";
 import { type EtcFiles, mountsOf } from "./mounts.ts";
 import { toLinuxResources } from "./resources.ts";
 import { defaultSeccomp } from "./seccomp.ts";
@@ -37,6 +38,8 @@ export interface SpecInputs {
   userFiles: UserFiles;
   /** What the user has mounted. */
   mounts: readonly Mount[];
+  /** The program that is to be the first process, on the host; undefined for none. */
+  init?: string | undefined;
 }
 
 /**
@@ -49,6 +52,8 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
   const { add, drop } = { add: hostConfig.CapAdd, drop: hostConfig.CapDrop };
   const capabilities = capabilitiesOf({ add, drop, privileged: hostConfig.Privileged });
   const user = resolveUser(config.User, inputs.userFiles, hostConfig.GroupAdd);
+  const command = [record.path, ...record.args];
+  const init = inputs.init === undefined ? undefined : withInit(command, inputs.init);
   const privateUts = hostConfig.UTSMode !== "host";
   const [height, width] = hostConfig.ConsoleSize;
   return {
@@ -59,7 +64,7 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
       terminal: config.Tty,
       ...(config.Tty && height > 0 && width > 0 && { consoleSize: { height, width } }),
       user,
-      args: [record.path, ...record.args],
+      args: init?.args ?? command,
       env: processEnv({ env: config.Env, hostname: config.Hostname, terminal: config.Tty }),
       cwd: config.WorkingDir || "/",
       capabilities: {
@@ -78,7 +83,7 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
       oomScoreAdj: hostConfig.OomScoreAdj,
     },
     root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs },
-    mounts: mountsOf(hostConfig, inputs.etc, inputs.mounts),
+    mounts: [...mountsOf(hostConfig, inputs.etc, inputs.mounts), ...(init ? [init.mount] : [])],
     annotations: hostConfig.Annotations,
     linux: linux(record, inputs, capabilities, security),
   };
