@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { isErrno } from "@longshore/errors";
 import { mixedBinDir } from "@longshore/suite";
 import { type CommandResult, eventually, output, run, tempDir } from "@longshore/testkit";
 
@@ -193,7 +194,7 @@ export class Daemon implements AsyncDisposable {
       for (const id of stdout.split("\n").filter(Boolean)) await this.ctr("tasks", "delete", "--force", id);
     }
     await this.signal("SIGKILL");
-    for (const pid of processesWith(this.dir.path)) if (pid !== process.pid) process.kill(pid, "SIGKILL");
+    for (const pid of processesWith(this.dir.path)) if (pid !== process.pid) killIfThere(pid);
     for (const group of this.#cgroups()) {
       for (const child of directoriesIn(group)) fs.rmdirSync(child);
       fs.rmdirSync(group);
@@ -247,5 +248,14 @@ function makeRootfs(rootfs: string): void {
   fs.chmodSync(path.join(rootfs, "bin/busybox"), 0o755);
   for (const applet of ["sh", "sleep", "echo", "cat", "ps", "kill", "true"]) {
     fs.symlinkSync("busybox", path.join(rootfs, "bin", applet));
+  }
+}
+
+/** It may have ended since it was looked for. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!isErrno(error, "ESRCH")) throw error;
   }
 }

@@ -73,8 +73,8 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
     expect(await statusOf(engine.image, "/etc")).toBe(126);
     expect(await statusOf(`${engine.registry}/nosuch`)).toBe(125);
     expect(await statusOf("--nosuch", engine.image)).toBe(125);
-    const refused = await docker(["run", "-p", "80:80", engine.image]);
-    expect(refused.stderr).toStartWith("flag -p is not supported by this client yet\n");
+    const refused = await docker(["run", "--link", "a:b", engine.image]);
+    expect(refused.stderr).toStartWith("flag --link is not supported by this client yet\n");
     expect(await out(["ps", "-aq"])).toBe("");
   });
 
