@@ -1,26 +1,30 @@
-import { RESOLVER_ADDRESS } from "@longshore/dns";
-import { EngineError, isErrno } from "@longshore/errors";
+import { EngineError } from "@longshore/errors";
 import { deleteLink, RouteSocket } from "@longshore/netlink";
-import { attach, detach, dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
-import { type BridgeNetwork, bridgeNetwork, networkFacts, OPTION } from "./bridge-network.ts";
+import { detach, dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
+import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
 import { loadNetworks, newMac, PREDEFINED, subnetsInUse } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
-import { hostsFile } from "./hosts-file.ts";
-import { contains, formatSubnet, type Ipv4, parseIpv4 } from "./ipv4.ts";
+import { formatSubnet, parseIpv4 } from "./ipv4.ts";
 import { NameService } from "./name-service.ts";
 import { NetnsPool } from "./netns-pool.ts";
+import {
+  endpointFacts,
+  etcTexts,
+  freeInterface,
+  interfaceNumber,
+  interfaceOf,
+  lowerCase,
+  type Placed,
+  portsAt,
+  wantedAddress,
+} from "./placed.ts";
 import { PublishedPorts } from "./published-ports.ts";
 import { type EndpointRecord, type NetworkRecord, networkRecords } from "./records.ts";
-import {
-  containerResolvConf,
-  type DnsSettings,
-  formatResolvConf,
-  readHostResolvConf,
-  resolverConf,
-} from "./resolv-conf.ts";
+import type { DnsSettings } from "./resolv-conf.ts";
 import type { PublishedPort } from "./ruleset.ts";
-import { configureInterface, type Netns, routeBy, SandboxFiles } from "./sandbox.ts";
+import { routeBy, SandboxFiles } from "./sandbox.ts";
+import { SandboxBuilder } from "./sandbox-builder.ts";
 import type {
   Attachment,
   CreateNetwork,
@@ -29,7 +33,6 @@ import type {
   Networks,
   NetworksOptions,
   PortBinding,
-  PortRequest,
   Sandbox,
   SandboxRequest,
 } from "./types.ts";
@@ -86,22 +89,19 @@ interface Parts {
   readonly published: PublishedPorts;
 }
 
-/** An endpoint of a sandbox in the making, with its network. */
-interface Placed {
-  readonly network: BridgeNetwork;
-  readonly endpoint: EndpointRecord;
-}
-
 class EngineNetworks implements Networks {
   readonly #parts: Parts;
   /** Of the kernel's bridges, by network id. */
   readonly #indexes = new Map<string, number>();
   readonly #names: NameService;
+  readonly #builder: SandboxBuilder;
   #changing: Promise<unknown> = Promise.resolve();
 
   constructor(parts: Parts) {
     this.#parts = parts;
     const network = (id: string) => this.#userNetworks().find((one) => one.id === id);
+    const { pool, files, route } = parts;
+    this.#builder = new SandboxBuilder({ pool, files, route, indexes: this.#indexes });
     this.#names = new NameService({ endpoints: parts.endpoints, network }, parts.options.log);
   }
 
@@ -332,14 +332,19 @@ class EngineNetworks implements Networks {
         );
       if (placed.some(({ network }) => !network.internal))
         ports = await published.publish(sandboxId, portsAt(placed, request.ports ?? []));
-      this.#build(sandboxId, placed);
+      this.#builder.build(sandboxId, placed, (netns) => this.#redirect(netns, placed));
       firewall.changePorts(this.#targets(sandboxId), "add");
     } catch (error) {
       await published.withdraw(sandboxId);
       await endpoints.remove(placed.map(({ endpoint }) => endpoint));
       throw error;
     }
-    return { ...this.#describe(request, placed), ports };
+    return {
+      netnsPath: this.#parts.files.path(sandboxId),
+      endpoints: placed.map(endpointFacts),
+      ...etcTexts(request, placed),
+      ports,
+    };
   }
 
   ports(sandboxId: string): readonly PortBinding[] {
@@ -360,7 +365,7 @@ class EngineNetworks implements Networks {
     try {
       const takesRoute = !placed.network.internal && present.every(({ network }) => network.internal);
       this.#parts.files.within(sandboxId, (netns) => {
-        this.#plug(netns, placed, takesRoute);
+        this.#builder.plug(netns, placed, takesRoute);
         this.#redirect(netns.fd, [...present, placed]);
       });
     } catch (error) {
@@ -505,108 +510,4 @@ class EngineNetworks implements Networks {
       })
       .sort((a, b) => interfaceNumber(a.endpoint) - interfaceNumber(b.endpoint));
   }
-
-  /** The kernel's part of a sandbox, in one go; on failure nothing is left. */
-  #build(sandboxId: string, placed: readonly Placed[]): void {
-    const { pool, files, route } = this.#parts;
-    using netns = pool.take();
-    try {
-      files.pin(netns, sandboxId);
-    } catch (error) {
-      if (isErrno(error, "EEXIST"))
-        throw new EngineError("already_exists", `sandbox ${sandboxId} already exists`, { cause: error });
-      throw error;
-    }
-    using undo = new DisposableStack();
-    undo.defer(() => files.unpin(sandboxId));
-    const routed = placed.find(({ network }) => !network.internal);
-    for (const one of placed) {
-      undo.defer(() => detach(route, one.endpoint.link));
-      this.#plug(netns, one, one === routed);
-    }
-    this.#redirect(netns.fd, placed);
-    undo.move();
-  }
-
-  /** Make an endpoint's interface in its sandbox. On failure it isn't there. */
-  #plug(netns: Pick<Netns, "fd" | "route">, { network, endpoint }: Placed, takesRoute: boolean): void {
-    const { route } = this.#parts;
-    const { link, mac } = endpoint;
-    const { subnet, gateway, mtu, icc, id } = network;
-    const name = interfaceOf(endpoint);
-    const address = parseIpv4(endpoint.address);
-    if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
-    attach(route, {
-      ...{ link, mac, mtu, name, isolated: !icc },
-      ...{ bridgeIndex: this.#indexes.get(id) ?? 0, netns: netns.fd },
-    });
-    try {
-      configureInterface(netns.route, { name, address, subnet, gateway: takesRoute ? gateway : undefined });
-    } catch (error) {
-      detach(route, link);
-      throw error;
-    }
-  }
-
-  #describe(
-    { sandboxId, hostname, aliases, dns }: SandboxRequest,
-    placed: readonly Placed[],
-  ): Omit<Sandbox, "ports"> {
-    const names = [hostname, ...aliases];
-    const host = readHostResolvConf();
-    const asksUs = placed.some(({ network }) => !PREDEFINED.includes(network.name));
-    return {
-      netnsPath: this.#parts.files.path(sandboxId),
-      endpoints: placed.map(endpointFacts),
-      hosts: hostsFile(placed.map(({ endpoint }) => ({ address: endpoint.address, names }))),
-      resolvConf: formatResolvConf(
-        asksUs ? resolverConf(RESOLVER_ADDRESS, host, dns) : containerResolvConf(host, dns),
-      ),
-    };
-  }
-}
-
-/** A network may say at which address of the host ports are published that name none. */
-function portsAt(placed: readonly Placed[], ports: readonly PortRequest[]): PortRequest[] {
-  const options = placed.find(({ network }) => !network.internal)?.network.options;
-  return ports.map((port) => ({ ...port, hostIp: port.hostIp || (options?.[OPTION.hostBinding] ?? "") }));
-}
-
-function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
-  const address = parseIpv4(text);
-  if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv4 address: ${text}`);
-  if (contains(network.subnet, address)) return address;
-  throw new EngineError(
-    "invalid_argument",
-    `invalid config for network ${network.name}: no configured subnet or ip-range contain the IP address ${text}`,
-  );
-}
-
-function lowerCase(names: readonly string[]): string[] {
-  return [...new Set(names.map((name) => name.toLowerCase()))];
-}
-
-function interfaceOf({ interfaceName = "eth0" }: EndpointRecord): string {
-  return interfaceName;
-}
-
-function interfaceNumber(endpoint: EndpointRecord): number {
-  return Number(interfaceOf(endpoint).slice("eth".length));
-}
-
-/** The first `ethN` that no endpoint has. */
-function freeInterface(present: readonly Placed[]): string {
-  const used = new Set(present.map(({ endpoint }) => interfaceNumber(endpoint)));
-  let number = 0;
-  while (used.has(number)) number++;
-  return `eth${number}`;
-}
-
-function endpointFacts({ network, endpoint }: Placed): Endpoint {
-  const { networkId, endpointId, address, prefixLength, gateway, mac } = endpoint;
-  return {
-    ...{ networkId, endpointId, networkName: network.name, interfaceName: interfaceOf(endpoint) },
-    gateway: network.internal ? "" : gateway,
-    ...{ ipAddress: address, prefixLen: prefixLength, macAddress: mac },
-  };
 }

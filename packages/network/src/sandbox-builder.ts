@@ -1,0 +1,69 @@
+import { EngineError, isErrno } from "@longshore/errors";
+import type { RouteSocket } from "@longshore/netlink";
+import { attach, detach } from "./bridge.ts";
+import { parseIpv4 } from "./ipv4.ts";
+import type { NetnsPool } from "./netns-pool.ts";
+import { interfaceOf, type Placed } from "./placed.ts";
+import { configureInterface, type Netns, type SandboxFiles } from "./sandbox.ts";
+
+interface BuilderParts {
+  readonly pool: NetnsPool;
+  readonly files: SandboxFiles;
+  readonly route: RouteSocket;
+  /** Of the kernel's bridges, by network id. */
+  readonly indexes: ReadonlyMap<string, number>;
+}
+
+/** Makes the kernel's objects of sandboxes. */
+export class SandboxBuilder {
+  readonly #parts: BuilderParts;
+
+  constructor(parts: BuilderParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A sandbox with its interfaces, in one go; on failure nothing is left.
+   * @param finish what else is to be done in its namespace
+   */
+  build(sandboxId: string, placed: readonly Placed[], finish: (netns: number) => void): void {
+    const { pool, files, route } = this.#parts;
+    using netns = pool.take();
+    try {
+      files.pin(netns, sandboxId);
+    } catch (error) {
+      if (isErrno(error, "EEXIST"))
+        throw new EngineError("already_exists", `sandbox ${sandboxId} already exists`, { cause: error });
+      throw error;
+    }
+    using undo = new DisposableStack();
+    undo.defer(() => files.unpin(sandboxId));
+    const routed = placed.find(({ network }) => !network.internal);
+    for (const one of placed) {
+      undo.defer(() => detach(route, one.endpoint.link));
+      this.plug(netns, one, one === routed);
+    }
+    finish(netns.fd);
+    undo.move();
+  }
+
+  /** Make an endpoint's interface in its sandbox. On failure it isn't there. */
+  plug(netns: Pick<Netns, "fd" | "route">, { network, endpoint }: Placed, takesRoute: boolean): void {
+    const { route } = this.#parts;
+    const { link, mac } = endpoint;
+    const { subnet, gateway, mtu, icc, id } = network;
+    const name = interfaceOf(endpoint);
+    const address = parseIpv4(endpoint.address);
+    if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
+    attach(route, {
+      ...{ link, mac, mtu, name, isolated: !icc },
+      ...{ bridgeIndex: this.#parts.indexes.get(id) ?? 0, netns: netns.fd },
+    });
+    try {
+      configureInterface(netns.route, { name, address, subnet, gateway: takesRoute ? gateway : undefined });
+    } catch (error) {
+      detach(route, link);
+      throw error;
+    }
+  }
+}
