@@ -28,7 +28,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     Driver: "overlayfs",
     DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]],
     Plugins: {
-      Volume: [],
+      Volume: ["local"],
       Network: ["bridge", "host", "null"],
       Authorization: null,
       Log: ["json-file", "none"],

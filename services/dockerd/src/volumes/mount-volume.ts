@@ -62,7 +62,7 @@ async function mountApart({ type, device, words }: VolumeOptions, target: string
   });
   if (status === 0) return;
   const [line = ""] = text.trim().split("\n");
-  throw new Error(line.replace(/^mount: [^:]*: /, "") || "no answer in time");
+  throw new Error(line.replace(/^mount: [^:]*: /, "").replace(/\.$/, "") || "no answer in time");
 }
 
 /** The kernel looks up no names: an NFS server's address goes in their place. */

@@ -99,13 +99,14 @@ test("Volumes.load() takes back what was half-made, finishes removals, takes in 
   const options = { type: "tmpfs", device: "tmpfs", o: "size=1m" };
   fs.mkdirSync(path.join(volumes.directory("found"), "_data"), { recursive: true });
   write(path.join(volumes.directory("found"), "opts.json"), JSON.stringify(options));
-  fs.mkdirSync(path.join(volumes.root, "no-volume"));
+  write(path.join(volumes.root, "no-volume", "note"), "");
+  fs.mkdirSync(path.join(volumes.root, "just-made"));
   const next = await open();
   expect(names(next)).toEqual(["found", "kept"]);
   expect(next.find("found").options).toEqual(options);
   expect(fs.existsSync(next.directory(record.name))).toBe(false);
   expect(fs.readdirSync(next.directory("kept"))).toEqual(["_data"]);
-  expect(fs.existsSync(path.join(next.root, "no-volume"))).toBe(true);
+  expect(fs.readdirSync(next.root).sort()).toEqual(["found", "kept", "no-volume"]);
 });
 
 test("Volumes.mount() mounts a volume's own file system once, and for as long as somebody has it", async () => {
@@ -121,6 +122,20 @@ test("Volumes.mount() mounts a volume's own file system once, and for as long as
   expect(fs.existsSync(path.join(target, "x"))).toBe(true);
   (await open()).settle(new Map());
   expect(fs.readdirSync(target)).toEqual([]);
+});
+
+test("Volumes.mount() leaves other file systems than a tmpfs to a process of their own, with its words", async () => {
+  await volumes.create({ name: "proc", options: { type: "proc", device: "proc", o: "ro,hidepid=2" } });
+  const target = await volumes.mount("proc", "c1");
+  expect(fs.existsSync(path.join(target, "self"))).toBe(true);
+  expect(() => fs.writeFileSync(path.join(target, "sys/kernel/panic"), "0")).toThrow("EROFS");
+  await volumes.unmount("proc", "c1");
+  expect(fs.readdirSync(target)).toEqual([]);
+  await volumes.create({ name: "odd", options: { type: "nosuchfs", device: "/dev/null" } });
+  await expect(volumes.mount("odd", "c1")).rejects.toThrow(
+    /^error while mounting volume '.*_data': failed to mount local volume: mount \/dev\/null:.*_data: \/dev\/null is not a block device$/,
+  );
+  expect(fs.readdirSync(volumes.mountpoint("odd"))).toEqual([]);
 });
 
 test("copyUp() fills an empty volume at once, and no other", async () => {

@@ -89,21 +89,27 @@ export class Volumes {
       if (this.known.has(name)) {
         fs.rmSync(path.join(directory, UNWANTED_FILE), { force: true });
         fs.rmSync(path.join(directory, STAGE), { recursive: true, force: true });
-      } else if (fs.existsSync(path.join(directory, UNWANTED_FILE))) this.removeDirectory(name);
+      } else if (fs.existsSync(path.join(directory, UNWANTED_FILE))) await this.removeDirectory(name);
       else await this.adopt(name);
     }
   }
 
   private async adopt(name: string): Promise<void> {
-    if (!fs.existsSync(this.mountpoint(name))) return;
+    const directory = this.directory(name);
+    if (!fs.existsSync(this.mountpoint(name))) {
+      // Not even marked yet, or no longer.
+      if (fs.statSync(directory).isDirectory() && fs.readdirSync(directory).length === 0)
+        fs.rmdirSync(directory);
+      return;
+    }
     try {
       checkVolumeName(name);
       const record: VolumeRecord = {
         name,
         driver: "local",
-        createdAt: fs.statSync(this.directory(name)).mtime.toISOString(),
+        createdAt: fs.statSync(directory).mtime.toISOString(),
         labels: null,
-        options: readOptions(path.join(this.directory(name), OPTIONS_FILE)),
+        options: readOptions(path.join(directory, OPTIONS_FILE)),
       };
       await this.options.store.commit([this.records.put(name, record)]);
       this.known.set(name, record);
@@ -191,7 +197,7 @@ export class Volumes {
   /** A prepared volume won't be. */
   async forget(name: string): Promise<void> {
     this.known.delete(name);
-    this.removeDirectory(name);
+    await this.removeDirectory(name);
     // A store that didn't answer may have it all the same.
     await this.options.store.commit([this.records.delete(name)], [], { whenAway: "keep" });
   }
@@ -247,7 +253,7 @@ export class Volumes {
       // Who has asked for it meanwhile waits, and gets a new one.
       const wasSeen = this.known.delete(name);
       this.leaving.delete(name);
-      await fs.promises.rm(directory, { recursive: true, force: true });
+      await this.removeDirectory(name);
       if (wasSeen) this.options.events.emit("volume", "destroy", name, { driver });
     });
   }
@@ -322,8 +328,11 @@ export class Volumes {
     }
   }
 
-  private removeDirectory(name: string): void {
-    fs.rmSync(this.directory(name), { recursive: true, force: true });
+  /** The mark goes last: what a daemon that is killed leaves of it is no volume. */
+  private async removeDirectory(name: string): Promise<void> {
+    const directory = this.directory(name);
+    for (const part of ["_data", STAGE, OPTIONS_FILE, ""])
+      await fs.promises.rm(path.join(directory, part), { recursive: true, force: true });
   }
 }
 
