@@ -2,9 +2,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { findExecutable } from "@longshore/suite";
 import { eventually, mountsBelow, tempDir } from "@longshore/testkit";
 import { api } from "./engine-api.ts";
-import { clis, ours, useWorld } from "./world.ts";
+import { clis, ours, skipped, useWorld } from "./world.ts";
+
+const compose = findExecutable("docker-compose");
+if (!compose) skipped("volumes of docker-compose: docker-compose is not installed");
 
 const world = useWorld();
 
@@ -245,6 +249,8 @@ describe("volumes of our engine", () => {
 
   test("copy-up follows the image's links within it, and leaves out what it is told to", async () => {
     const run = (...args: string[]) => docker("run", "--rm", "--network", "none", ...args);
+    const volumes = await docker("image", "inspect", "-f", "{{json .ContainerConfig.Volumes}}", filled);
+    expect(volumes).toBe('{"/data":{}}'); // where docker-compose looks
     // Through a link of the image, but never out of it.
     expect(await run("-v", "short:/short", filled, "cat", "/short/file")).toBe("hello");
     expect(await run("-v", "out:/outside/x", filled, "ls", "/outside/x")).toBe("");
@@ -308,6 +314,29 @@ describe("volumes of our engine", () => {
     );
     expect(write.stderr).toContain("Read-only file system");
     expect(mountsBelow(world().engine.dir).filter((point) => point.includes("/mounts/"))).toEqual([]);
+  });
+
+  test("a part of a volume that somebody swaps for a link while containers start stays in the volume", async () => {
+    const swap =
+      "mkdir -p /v/sub; touch /v/sub/inside; while :; do mv /v/sub /v/x; ln -s /etc /v/sub; rm /v/sub; mv /v/x /v/sub; done";
+    await docker("run", "-d", "--network", "none", "-v", "vol:/v", world().busybox, "sh", "-c", swap);
+    const seen = new Set<string>();
+    for (let start = 0; start < 10; start++) {
+      const mount = ["--mount", "src=vol,dst=/p,volume-subpath=sub"];
+      const { stdout, stderr } = await attempt(
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        ...mount,
+        world().busybox,
+        "ls",
+        "/p",
+      );
+      seen.add(stdout);
+      if (stdout === "") expect(stderr).toMatch(/cannot access path sub|openat2/);
+    }
+    expect([...seen].filter((text) => text !== "" && text !== "inside\n")).toEqual([]);
   });
 
   test("binds with what is mounted below them, or without; read-only goes all the way down, unless told", async () => {
@@ -426,6 +455,50 @@ describe("volumes of our engine", () => {
       "read/write": "true",
     });
   });
+
+  test.skipIf(!compose)(
+    "docker-compose makes a project's volumes, keeps them over an up, and takes them away",
+    async () => {
+      const project = fs.mkdtempSync(path.join(dir.path, "project-"));
+      fs.writeFileSync(
+        path.join(project, "docker-compose.yml"),
+        JSON.stringify({
+          version: "3.7",
+          services: {
+            one: {
+              image: filled,
+              network_mode: "none",
+              command: ["sh", "-c", "cat /data/sub/file /conf/f >>/shared/log; exec sleep 60"],
+              stop_signal: "SIGKILL",
+              volumes: ["shared:/shared", "./conf:/conf:ro", { type: "tmpfs", target: "/scratch" }],
+            },
+          },
+          volumes: { shared: { labels: { tier: "log" } } },
+        }),
+      );
+      fs.mkdirSync(path.join(project, "conf"));
+      fs.writeFileSync(path.join(project, "conf", "f"), "configured\n");
+      const run = (...args: string[]) => {
+        const env = { ...process.env, DOCKER_HOST: world().engine.suite.dockerHost };
+        const options = { cwd: project, encoding: "utf8", env } as const;
+        const { status, stderr } = spawnSync(compose ?? "", ["-p", "proj", ...args], options);
+        expect({ args, status, stderr: status === 0 ? "" : stderr }).toEqual({ args, status: 0, stderr: "" });
+      };
+      const log = async () => docker("exec", "proj_one_1", "cat", "/shared/log");
+      run("up", "-d");
+      await eventually(async () => (await log()) === "hello\nconfigured", { what: "the service's words" });
+      expect(await docker("volume", "ls", "-q", "-f", "label=tier=log")).toBe("proj_shared");
+      const before = await docker("volume", "ls", "-q");
+      run("up", "-d", "--force-recreate");
+      await eventually(async () => (await log()).split("\n").length === 4, { what: "the words again" });
+      expect(await docker("volume", "ls", "-q")).toBe(before); // compose takes the nameless one over
+      run("down", "-v");
+      // By giving it by name, compose has made it one that stays; it has no name of anybody's all the same.
+      const left = await docker("volume", "ls", "-q");
+      expect(left).toMatch(/^[0-9a-f]{64}$/);
+      expect(await docker("volume", "prune", "-f")).toContain(left);
+    },
+  );
 
   test("prune takes nameless volumes only, unless told, and for old clients all", async () => {
     const prune = async (version: string, filters = "{}") => {

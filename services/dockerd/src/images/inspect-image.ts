@@ -21,6 +21,7 @@ export async function inspectImage(engine: Engine, nameOrId: string, call: ApiCa
   const { config, id } = named.image;
   const { tags, digests } = repoNames(named);
   const size = await imageSize(engine, named.image);
+  const settings = showImageConfig(config.config ?? {});
   return {
     Id: id,
     RepoTags: tags,
@@ -28,10 +29,11 @@ export async function inspectImage(engine: Engine, nameOrId: string, call: ApiCa
     Parent: "",
     Comment: config.comment ?? "",
     Created: config.created ?? "",
-    ...(!call.atLeast("1.45") && { Container: "", ContainerConfig: null }),
+    // Clients look there for the volumes that a container of the image has.
+    ...(!call.atLeast("1.45") && { Container: "", ContainerConfig: settings }),
     DockerVersion: config.docker_version ?? "",
     Author: config.author ?? "",
-    Config: showImageConfig(config.config ?? {}),
+    Config: settings,
     Architecture: config.architecture,
     ...(config.variant && { Variant: config.variant }),
     Os: config.os,
