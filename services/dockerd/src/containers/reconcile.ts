@@ -14,36 +14,22 @@ import { monitorHealth } from "../health/monitor-health.ts";
 import { scheduleRestart } from "./auto-restart.ts";
 import { Container, type ContainerRecord } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
-import { networkName } from "./container-networks.ts";
 import { updateState } from "./container-record.ts";
 import { hasProcess, isRunning } from "./container-status.ts";
 import { endContainer, type TaskExit } from "./exit-container.ts";
 import { killTask } from "./kill-task.ts";
 import { removeContainer } from "./remove-container.ts";
 import { runningStdio } from "./start-container.ts";
+import { upgradeRecord } from "./upgrade-record.ts";
 
 const LOST = 255;
 /** How long the news of an exit may be behind the end of its task. */
 const EXIT_WAIT_MS = 2000;
 
-/** A record of before containers could be on several networks. */
-interface OneNetworkRecord {
-  aliases?: string[];
-  macAddress?: string;
-}
-
-function withNetworks(record: ContainerRecord & OneNetworkRecord): ContainerRecord {
-  if (Array.isArray(record.networks)) return { ...record, ports: record.ports ?? [] };
-  const { aliases = [], macAddress = "", ...rest } = record;
-  const name = networkName(record);
-  const own = ["none", "host"].includes(name) ? [] : [{ name, aliases, ipAddress: "", macAddress }];
-  return { ...rest, networks: own, endpoints: [], ports: [] };
-}
-
 /** Read the stored containers into memory. */
 export async function loadContainers(engine: Engine): Promise<void> {
   for (const { value } of await engine.records.list())
-    engine.containers.add(new Container({ ...withNetworks(value), mounts: value.mounts ?? [] }));
+    engine.containers.add(new Container(upgradeRecord(value)));
 }
 
 /**

@@ -1,6 +1,7 @@
 import os from "node:os";
 import { type Collection, collection, type Store, scopedStore } from "@longshore/store";
 import type { ContainerRecord } from "../containers/container.ts";
+import { upgradeRecord } from "../containers/upgrade-record.ts";
 
 /** An engine that has used the shared store. */
 export interface EngineRecord {
@@ -38,6 +39,6 @@ export class Fleet {
   /** The containers of an engine as it last wrote them down. */
   async containers({ id }: EngineRecord): Promise<ContainerRecord[]> {
     const records = collection<ContainerRecord>(scopedStore(this.whole, id), "containers");
-    return (await records.list()).map(({ value }) => value);
+    return (await records.list()).map(({ value }) => upgradeRecord(value));
   }
 }
