@@ -96,7 +96,10 @@ const TASKS: Row[] = [
     ctr: "run -d --cgroup {cgroup}/t --log-uri file://{dir}/run.log {image} l",
     // The original's shim may lose what is written just before the end.
     words: sh("echo logged; echo err >&2; sleep 0.5"),
-    effect: () => expect(read("run.log").split("\n").sort()).toEqual(["", "err", "logged"]),
+    effect: async () => {
+      expect(read("run.log").split("\n").sort()).toEqual(["", "err", "logged"]);
+      expect(await daemon.status("l")).toBe("STOPPED");
+    },
   },
   { ctr: "tasks delete l" },
   { ctr: "containers delete l" },
