@@ -144,7 +144,10 @@ test("a daemon's start starts what was not stopped, whether it was killed or end
     const before = await restartsOf(failing);
     await eventually(async () => (await isRunning(always)) && (await isRunning(unless)), { what: "running" });
     expect(initPid(unless)).not.toBe(pid);
-    await eventually(async () => (await restartsOf(failing)) > before, { what: "another restart" });
+    await eventually(async () => (await restartsOf(failing)) > before, {
+      what: "another restart",
+      timeoutMs: 20_000,
+    });
     expect(await status(stopped)).toStartWith("exited 137");
     expect(await status(created)).toBe("created 0 0");
     await real("start", stopped);

@@ -1,4 +1,4 @@
-import { toEngineError } from "@longshore/errors";
+import { type ErrorCode, toEngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import { BackOff } from "./back-off.ts";
 import { type Container, ZERO_TIME } from "./container.ts";
@@ -6,6 +6,8 @@ import { isRunning } from "./container-status.ts";
 import { nextDelayMs, startsWithDaemon } from "./restart-policy.ts";
 import { failStart, launch, startContainer } from "./start-container.ts";
 
+/** containerd is away or slow: that says nothing about the container. */
+const PASSING: ErrorCode[] = ["unavailable", "deadline_exceeded", "canceled"];
 /** How many containers are started at once when the daemon starts. */
 const STARTS_AT_ONCE = 4;
 
@@ -38,8 +40,7 @@ async function restart(engine: Engine, container: Container, delayMs: number): P
     await launch(engine, container);
   } catch (error) {
     if (engine.signal.aborted) return; // the next daemon does it
-    if (toEngineError(error).code === "unavailable") {
-      // containerd is away: that says nothing about the container.
+    if (PASSING.includes(toEngineError(error).code)) {
       engine.log.warn({ id: container.id, err: error }, "restarting a container; trying again");
       scheduleRestart(engine, container, 0);
       return;

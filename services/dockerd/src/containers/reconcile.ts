@@ -85,9 +85,12 @@ async function reconcile(engine: Engine, container: Container): Promise<void> {
   const failed = container.mayHaveTask || state.error !== "";
   const ended = task.status === Status.STOPPED && exitOf(task).exitedAt !== state.finishedAt;
   if (failed || !(alive || ended)) {
-    await killTask(engine, container.id);
-    container.mayHaveTask = false;
-    goOnWaiting(engine, container);
+    try {
+      await killTask(engine, container.id);
+      container.mayHaveTask = false;
+    } finally {
+      goOnWaiting(engine, container); // its start clears away what is left
+    }
     return;
   }
   // Started, and the daemon ended before that was noted.
