@@ -10,9 +10,11 @@ export {
 export { decompressStream, peekCompression, type StreamCompression } from "./decompress-stream.ts";
 export { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
 export { type DiffOptions, diffTrees, diffUpperDirectory, hasRedirects } from "./layer-differ.ts";
-export { cleanPath, RootedTree } from "./rooted-tree.ts";
+export { packTree } from "./pack-tree.ts";
+export { cleanPath, type FileTimes, RootedTree, splitPath, statusOf } from "./rooted-tree.ts";
 export { type PassingEntry, tarEntries } from "./tar-entries.ts";
 export type { EntryType, TarEntry } from "./tar-header.ts";
 export { TarReader, type TarSink } from "./tar-reader.ts";
 export { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
+export { type UnpackOptions, unpackTree } from "./unpack-tree.ts";
 export { type PathChange, upperChanges } from "./upper-changes.ts";

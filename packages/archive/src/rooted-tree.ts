@@ -423,3 +423,17 @@ export function splitPath(path: string): { parent: string; base: string } {
     ? { parent: "", base: path }
     : { parent: path.slice(0, slash), base: path.slice(slash + 1) };
 }
+
+/** Where a path without links is in a tree; the empty one is its root. @returns undefined when its directory is not there */
+export function placeOf(tree: RootedTree, path: string): Place | undefined {
+  if (path === "") return { dirfd: tree.rootFd, base: "." };
+  const { parent, base } = splitPath(path);
+  const dirfd = tree.directory(parent);
+  return dirfd === undefined ? undefined : { dirfd, base };
+}
+
+/** lstat of a path without links; undefined when it is not there. */
+export function statusOf(tree: RootedTree, path: string): FileTimes | undefined {
+  const place = placeOf(tree, path);
+  return place && tree.lstat(place);
+}

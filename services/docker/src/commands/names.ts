@@ -5,6 +5,7 @@
 const FILES: Readonly<Record<string, string>> = {
   attach: "attach",
   commit: "archives",
+  cp: "cp",
   create: "create",
   diff: "diff",
   events: "events",
@@ -86,7 +87,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 const CONTAINER_COMMANDS =
-  "attach commit create diff exec export kill logs pause port rename restart rm run start stats stop top unpause update wait".split(
+  "attach commit cp create diff exec export kill logs pause port rename restart rm run start stats stop top unpause update wait".split(
     " ",
   );
 

@@ -1,6 +1,7 @@
 import type { Command } from "../command.ts";
 import { commands as archivesCommands } from "./archives.ts";
 import { commands as attachCommands } from "./attach.ts";
+import { commands as cpCommands } from "./cp.ts";
 import { commands as createCommands } from "./create.ts";
 import { commands as diffCommands } from "./diff.ts";
 import { commands as diskUsageCommands } from "./disk-usage.ts";
@@ -45,6 +46,7 @@ export const commands: Record<string, Command> = {
   ...networkCommands,
   ...volumeCommands,
   ...attachCommands,
+  ...cpCommands,
   ...createCommands,
   ...execCommands,
   ...imagesCommands,

@@ -1,5 +1,6 @@
 import type { Engine } from "../engine.ts";
 import type { Route } from "../http/server.ts";
+import { archiveRoutes } from "./archive-routes.ts";
 import { containerRoutes } from "./container-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
 import { imageRoutes } from "./image-routes.ts";
@@ -18,6 +19,7 @@ export function allRoutes(engine: Engine): Route[] {
     ...containerRoutes(engine),
     ...streamRoutes(engine),
     ...statsRoutes(engine),
+    ...archiveRoutes(engine),
     ...execRoutes(engine),
     ...imageRoutes(engine),
     ...registryRoutes(engine),

@@ -4,9 +4,6 @@ import type { Route } from "../http/server.ts";
 
 /** Operations of the API that this daemon doesn't do: they say so, instead of not being there. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
-  ["GET", "/containers/:id/archive", "copying out of a container"],
-  ["HEAD", "/containers/:id/archive", "copying out of a container"],
-  ["PUT", "/containers/:id/archive", "copying into a container"],
   ["GET", "/containers/:id/attach/ws", "attaching over a websocket"],
   ["GET", "/containers/:id/checkpoints", "checkpoints"],
   ["POST", "/containers/:id/checkpoints", "checkpoints"],

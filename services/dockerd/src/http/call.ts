@@ -128,23 +128,27 @@ export class ApiCall {
   }
 
   /** Begin a streamed 200 answer; its headers go out at once. */
-  stream(contentType: string): Writable {
+  stream(contentType: string, headers: Record<string, string> = {}): Writable {
     this.answered = true;
     if (this.transport.kind === "socket") {
       this.transport.socket.write(
-        head(200, { ...COMMON_HEADERS, "Content-Type": contentType, Connection: "close" }),
+        head(200, { ...COMMON_HEADERS, ...headers, "Content-Type": contentType, Connection: "close" }),
       );
       return this.transport.socket;
     }
     const { response } = this.transport;
-    response.writeHead(200, { ...COMMON_HEADERS, "Content-Type": contentType });
+    response.writeHead(200, { ...COMMON_HEADERS, ...headers, "Content-Type": contentType });
     response.flushHeaders();
     return response;
   }
 
   /** A streamed 200 answer, sent at the client's pace; a failure on the way cuts the connection. */
-  async send(contentType: string, pieces: AsyncIterable<Buffer>): Promise<void> {
-    const output = this.stream(contentType);
+  async send(
+    contentType: string,
+    pieces: AsyncIterable<Buffer>,
+    headers: Record<string, string> = {},
+  ): Promise<void> {
+    const output = this.stream(contentType, headers);
     for await (const piece of pieces) {
       this.signal.throwIfAborted();
       if (!output.write(piece)) await once(output, "drain", { signal: this.signal });

@@ -176,7 +176,8 @@ function toOci(point: MountPoint, source: string): Mount {
   };
 }
 
-function stagesDir(engine: Engine): string {
+/** Where something may be mounted on the host for a while. */
+export function stagesDir(engine: Engine): string {
   return path.join(engine.flags.execRoot, "mounts");
 }
 

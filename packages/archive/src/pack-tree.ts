@@ -1,0 +1,108 @@
+import fs from "node:fs";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
+import { placeOf, type RootedTree } from "./rooted-tree.ts";
+import type { EntryType, TarEntry } from "./tar-header.ts";
+import { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
+
+const PIECE_BYTES = 1 << 20;
+const NO_XATTRS: ReadonlyMap<string, string> = new Map();
+
+const TYPES = new Map<number, EntryType>([
+  [S_IFREG, "file"],
+  [S_IFDIR, "directory"],
+  [S_IFLNK, "symlink"],
+  [S_IFCHR, "character"],
+  [S_IFBLK, "block"],
+  [S_IFIFO, "fifo"],
+]);
+
+/**
+ * A file, or a directory with all that is in it, as a tar.
+ *
+ * @param path where it is in the tree, without links on the way; empty for the root
+ * @param name what it is called in the tar, `.` included
+ */
+export async function* packTree(tree: RootedTree, path: string, name: string): AsyncGenerator<Buffer> {
+  yield* packEntry(tree, path, name, new Map());
+  yield END_BLOCKS;
+}
+
+async function* packEntry(
+  tree: RootedTree,
+  path: string,
+  name: string,
+  names: Map<string, string>,
+): AsyncGenerator<Buffer> {
+  const place = placeOf(tree, path);
+  const status = place && tree.lstat(place);
+  const type = status && TYPES.get(status.mode & S_IFMT);
+  if (!status || !type) return; // it has gone meanwhile, or is a socket, for which a tar has no word
+  const inode = `${status.device} ${status.inode}`;
+  const first = type === "directory" || status.links < 2 ? undefined : names.get(inode);
+  if (first === undefined && status.links > 1) names.set(inode, name);
+  const entry: TarEntry = {
+    name: type === "directory" ? `${name}/` : name,
+    type: first === undefined ? type : "hardlink",
+    linkName: first ?? (type === "symlink" ? tree.readlink(place) : ""),
+    mode: status.mode & 0o7777,
+    uid: status.uid,
+    gid: status.gid,
+    size: 0,
+    // Parts of a second would take a second header for each file.
+    mtimeNs: status.mtimeNs - (status.mtimeNs % 1_000_000_000n),
+    atimeNs: status.atimeNs,
+    ...deviceOf(type, status.rdev),
+    xattrs: NO_XATTRS,
+  };
+  if (entry.type === "file") {
+    yield* packFile(tree, path, entry);
+    return;
+  }
+  yield headerBlocks(entry);
+  if (type !== "directory") return;
+  const fd = tree.openDirectory(path);
+  if (fd === undefined) return;
+  let inside: string[];
+  try {
+    inside = tree.names(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+  for (const base of inside.sort())
+    yield* packEntry(tree, path === "" ? base : `${path}/${base}`, `${name}/${base}`, names);
+}
+
+async function* packFile(tree: RootedTree, path: string, entry: TarEntry): AsyncGenerator<Buffer> {
+  const place = placeOf(tree, path);
+  const fd = place && tree.openFile(place);
+  if (fd === undefined) return;
+  try {
+    const { size } = fs.fstatSync(fd);
+    const capability = tree.xattrs(fd).get("security.capability");
+    const xattrs = capability === undefined ? NO_XATTRS : new Map([["security.capability", capability]]);
+    yield headerBlocks({ ...entry, size, xattrs });
+    for (let left = size; left > 0; ) {
+      const piece = Buffer.allocUnsafe(Math.min(left, PIECE_BYTES));
+      const n = await read(fd, piece);
+      // One that has become shorter meanwhile is filled up, for its size has been told.
+      if (n === 0) piece.fill(0);
+      const bytes = n === 0 ? piece : piece.subarray(0, n);
+      yield bytes;
+      left -= bytes.length;
+    }
+    yield contentPadding(size);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function read(fd: number, buffer: Buffer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.read(fd, buffer, 0, buffer.length, null, (error, n) => (error ? reject(error) : resolve(n)));
+  });
+}
+
+function deviceOf(type: EntryType, rdev: number): { major: number; minor: number } {
+  if (type !== "character" && type !== "block") return { major: 0, minor: 0 };
+  return { major: (rdev >>> 8) & 0xfff, minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00) };
+}

@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import { lastName, placeCopy, renamed, splitArgument } from "./copy-names.ts";
+
+const end = (path: string, kind: "missing" | "file" | "directory") => ({
+  path,
+  exists: kind !== "missing",
+  isDirectory: kind === "directory",
+});
+
+test("splitArgument() takes what begins with a slash or a dot for a path", () => {
+  expect(splitArgument("web:/etc/x")).toEqual({ container: "web", path: "/etc/x" });
+  expect(splitArgument("./web:x")).toEqual({ container: undefined, path: "./web:x" });
+  expect(splitArgument("/a:b")).toEqual({ container: undefined, path: "/a:b" });
+  expect(splitArgument("file")).toEqual({ container: undefined, path: "file" });
+});
+
+test("placeCopy() has Docker's rules", () => {
+  const [file, directory] = [end("s", "file"), end("s", "directory")];
+  expect(placeCopy(file, "s", end("/d", "directory"))).toEqual({ directory: "/d", name: "s" });
+  expect(placeCopy(file, "s", end("/d/f", "file"))).toEqual({ directory: "/d", name: "f" });
+  expect(placeCopy(file, "s", end("/d/new", "missing"))).toEqual({ directory: "/d", name: "new" });
+  expect(placeCopy(directory, ".", end("/d/new", "missing"))).toEqual({ directory: "/d", name: "new" });
+  expect(placeCopy(directory, "s", end("/d/new/", "missing"))).toEqual({ directory: "/d", name: "new" });
+  expect(() => placeCopy(directory, "s", end("/f", "file"))).toThrow("cannot copy directory");
+  expect(() => placeCopy(file, "s", end("/new/", "missing"))).toThrow("no such directory");
+});
+
+test("renamed() changes the first part only, and lastName() keeps a dot", () => {
+  expect(renamed("a/a/b", "a", "x")).toBe("x/a/b");
+  expect(renamed("./b", ".", "x")).toBe("x/b");
+  expect(lastName("/a/b/")).toBe("b");
+  expect(lastName("/a/.")).toBe(".");
+});
