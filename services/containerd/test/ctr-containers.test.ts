@@ -12,7 +12,7 @@ const specOf = async (id: string) => JSON.parse(await daemon.out("containers", "
 const sh = (script: string) => ["/bin/sh", "-c", script];
 
 const DAEMON: Row[] = [
-  { ctr: "version", out: /Server:\n {2}Version: {2}\S+\n {2}Revision: \S+\n {2}UUID: [0-9a-f-]{36}/ },
+  { ctr: "version", out: /Server:\n {2}Version: {2}\S+\n {2}Revision: \S*\n {2}UUID: [0-9a-f-]{36}/ },
   { ctr: "plugins ls", out: /io\.containerd\.snapshotter\.v1 +native +linux\/amd64 +ok/ },
   { ctr: "plugins ls -q", out: /^tasks$/m },
   {
