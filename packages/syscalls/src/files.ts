@@ -10,7 +10,7 @@ import {
   O_TRUNC,
   O_WRONLY,
 } from "./constants.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 // node:fs costs a millisecond of start-up; what starts once per container (runc, the shim) uses these instead.
 

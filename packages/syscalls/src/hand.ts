@@ -17,7 +17,83 @@ import {
 } from "./constants.ts";
 import { errnoName } from "./errno-table.ts";
 import { ADOPT_ENTRY, ELF_ENTRY, ENTRY_BYTES, handCode } from "./hand-code.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
+
+/** What a hand and its programs can be asked for: by name, for errors name the call. */
+const HAND_CALLS = {
+  accept4: NR.accept4,
+  bind: NR.bind,
+  bpf: NR.bpf,
+  capset: NR.capset,
+  chdir: NR.chdir,
+  chroot: NR.chroot,
+  clone: NR.clone,
+  clone3: NR.clone3,
+  close: NR.close,
+  close_range: NR.close_range,
+  connect: NR.connect,
+  dup3: NR.dup3,
+  execve: NR.execve,
+  execveat: NR.execveat,
+  exit_group: NR.exit_group,
+  faccessat: NR.faccessat,
+  faccessat2: NR.faccessat2,
+  fchdir: NR.fchdir,
+  fchmod: NR.fchmod,
+  fchown: NR.fchown,
+  fchownat: NR.fchownat,
+  fcntl: NR.fcntl,
+  fsconfig: NR.fsconfig,
+  fsmount: NR.fsmount,
+  fsopen: NR.fsopen,
+  futex: NR.futex,
+  getcwd: NR.getcwd,
+  getpid: NR.getpid,
+  getppid: NR.getppid,
+  ioctl: NR.ioctl,
+  ioprio_set: NR.ioprio_set,
+  keyctl: NR.keyctl,
+  listen: NR.listen,
+  mkdirat: NR.mkdirat,
+  mknodat: NR.mknodat,
+  mount: NR.mount,
+  mount_setattr: NR.mount_setattr,
+  move_mount: NR.move_mount,
+  newfstatat: NR.newfstatat,
+  open_tree: NR.open_tree,
+  openat: NR.openat,
+  openat2: NR.openat2,
+  personality: NR.personality,
+  pivot_root: NR.pivot_root,
+  prctl: NR.prctl,
+  prlimit64: NR.prlimit64,
+  read: NR.read,
+  readlinkat: NR.readlinkat,
+  rt_sigaction: NR.rt_sigaction,
+  rt_sigprocmask: NR.rt_sigprocmask,
+  sched_setaffinity: NR.sched_setaffinity,
+  sched_setattr: NR.sched_setattr,
+  seccomp: NR.seccomp,
+  sendfile: NR.sendfile,
+  sendmsg: NR.sendmsg,
+  set_mempolicy: NR.set_mempolicy,
+  setdomainname: NR.setdomainname,
+  setgroups: NR.setgroups,
+  sethostname: NR.sethostname,
+  setns: NR.setns,
+  setresgid: NR.setresgid,
+  setresuid: NR.setresuid,
+  setsid: NR.setsid,
+  socket: NR.socket,
+  symlinkat: NR.symlinkat,
+  umask: NR.umask,
+  umount2: NR.umount2,
+  unlinkat: NR.unlinkat,
+  unshare: NR.unshare,
+  write: NR.write,
+} as const;
+
+export type HandCall = keyof typeof HAND_CALLS;
 
 /** The result of an earlier call of the same table, used as an argument of a later one. */
 export class Slot {
@@ -106,7 +182,7 @@ export class CallTable {
   }
 
   /** Append a call. */
-  add(name: keyof typeof NR, args: readonly Argument[], options: CallOptions = {}): Slot {
+  add(name: HandCall, args: readonly Argument[], options: CallOptions = {}): Slot {
     const at = this.#meta.length * ENTRY_BYTES;
     if (at + ENTRY_BYTES > this.#entries.length) throw new Error("too many calls for the table");
     let indirect = 0;
@@ -118,7 +194,7 @@ export class CallTable {
       words[(at >> 2) + 4 + 2 * index] = value >>> 0;
       words[(at >> 2) + 5 + 2 * index] = Math.floor(value / 0x100000000) >>> 0;
     }
-    words[at >> 2] = NR[name];
+    words[at >> 2] = HAND_CALLS[name];
     words[(at >> 2) + 1] = indirect;
     words[(at >> 2) + 2] = (options.skipOnError ?? -1) >>> 0;
     words[(at >> 2) + 3] = options.skipOnOk ?? 0;
@@ -290,7 +366,7 @@ export class Hand implements Disposable {
   }
 
   /** Queue a call; it is made by the next {@link run}. */
-  call(name: keyof typeof NR, args: readonly Argument[], options: CallOptions = {}): Slot {
+  call(name: HandCall, args: readonly Argument[], options: CallOptions = {}): Slot {
     return this.calls.add(name, args, options);
   }
 

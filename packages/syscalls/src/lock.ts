@@ -1,5 +1,5 @@
 import { check, syscall } from "./call.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;

@@ -1,5 +1,5 @@
 import { check, scratch, syscall } from "./call.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 export interface MountRequest {
   /** Device, or directory to bind; most file systems of the kernel don't look at it. */

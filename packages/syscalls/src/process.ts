@@ -1,7 +1,7 @@
 import { addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
 import { EINTR, ESRCH, P_PID, WEXITED, WNOHANG } from "./constants.ts";
 import { readText, readTextIfExists } from "./files.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 /** unshare(2). Read the notes in the README before using CLONE_NEWPID or CLONE_NEWUSER. */
 export function unshare(flags: number): void {

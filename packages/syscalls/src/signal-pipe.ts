@@ -2,7 +2,7 @@ import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { check, fixedBuffer, scratch, syscall } from "./call.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "./constants.ts";
 import { close, pipe, read } from "./files.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 /**
  * A signal handler in x86-64 machine code, which writes the signal's number as one byte into a pipe. It may run on any thread of

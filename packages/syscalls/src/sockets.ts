@@ -1,7 +1,7 @@
 import { Errno } from "@longshore/errors";
 import { type Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
 import { EINTR, MSG_CMSG_CLOEXEC, SOCK_CLOEXEC } from "./constants.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 /** socket(2), always close-on-exec. It belongs to the network namespace that the thread is in. */
 export function socket(family: number, type: number, protocol = 0): number {

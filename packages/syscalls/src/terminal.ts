@@ -12,7 +12,7 @@ import {
   TIOCSWINSZ,
 } from "./constants.ts";
 import { ioctl, openFile } from "./files.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 export interface WindowSize {
   rows: number;

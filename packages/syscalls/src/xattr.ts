@@ -1,5 +1,5 @@
 import { addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 /** Largest value of an extended attribute (XATTR_SIZE_MAX). */
 const MAX_BYTES = 65536;

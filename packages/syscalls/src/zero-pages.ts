@@ -1,7 +1,7 @@
 import { check, scratch, syscall } from "./call.ts";
 import { AT_FDCWD, O_CLOEXEC } from "./constants.ts";
 import { stat } from "./files.ts";
-import { NR } from "./numbers.ts";
+import * as NR from "./numbers.ts";
 
 const MADV_DONTNEED = 4;
 const SIG_SETMASK = 2;
