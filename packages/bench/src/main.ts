@@ -15,6 +15,7 @@ import { measureMemory } from "./memory.ts";
 import {
   cgroupParentOf,
   insideDirectory,
+  runInMemory,
   runInside,
   seeOnlyCgroup2,
   useFreshFileSystem,
@@ -137,6 +138,7 @@ async function withStacks(
   let stacks: Stack[] = [];
   try {
     const start = { binDir, cgroupParent };
+    for (const name of ["ours", "real"]) runInMemory(path.join(dir, name));
     const ours = await startOurs({ ...start, dir: path.join(dir, "ours") });
     suites.push(ours);
     const real = await startReal({ ...start, dir: path.join(dir, "real") });

@@ -52,6 +52,15 @@ export function useFreshFileSystem(dir: string): void {
   fs.chmodSync(dir, 0o755);
 }
 
+/** Put memory at `<dir>/run`, as /run is: what a reboot may lose is not written to disks in use. */
+export function runInMemory(dir: string): void {
+  const run = path.join(dir, "run");
+  fs.mkdirSync(run, { recursive: true });
+  const argv = ["-t", "tmpfs", "-o", "mode=755", "tmpfs", run];
+  const { status, stderr } = spawnSync("mount", argv, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`mount ${argv.join(" ")}: ${stderr}`);
+}
+
 const FRESH_BYTES = 24 * 2 ** 30;
 
 /** The cgroup of everything that a run starts. */
