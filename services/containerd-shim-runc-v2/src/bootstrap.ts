@@ -43,6 +43,7 @@ function spawnServer(flags: Flags, socket: string, listener: number | undefined)
     ...["-namespace", flags.namespace, "-id", flags.id, "-address", flags.address, "-socket", socket],
     ...(flags.publishBinary ? ["-publish-binary", flags.publishBinary] : []),
     ...(flags.debug ? ["-debug"] : []),
+    ...(listener === undefined ? ["serve-grpc"] : []),
   ];
   const child = Bun.spawn(argv, {
     argv0: process.argv0,

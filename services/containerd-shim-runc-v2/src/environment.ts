@@ -1,15 +1,28 @@
+import { readText } from "@longshore/syscalls";
 import { IDLE_ENVIRONMENT, LEAN_ENVIRONMENT } from "./lean.ts";
 
 /** Settings of the shim itself that are not for the programs that it starts. */
 const OURS = new Set(Object.keys(IDLE_ENVIRONMENT));
+/** Of whoever started the daemon that started this. */
+const NOT_FOR_OTHERS = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"];
 
-let environment: Record<string, string> | undefined;
-/** For the programs that the shim starts. */
+/**
+ * What this process was started with. The long-lived one must not look at `process.env`: the engine makes an object of another shape for
+ * each variable, and one for each that is removed, and keeps them; on a machine with forty variables this is 50 kB.
+ */
+export function variables(): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const entry of readText("/proc/self/environ").split("\0")) {
+    const end = entry.indexOf("=");
+    if (end > 0) found.set(entry.slice(0, end), entry.slice(end + 1));
+  }
+  return found;
+}
+
+/** For the programs that the shim starts; made anew for each, for they are few. */
 export function runtimeEnvironment(): Record<string, string> {
-  if (environment) return environment;
-  const { NOTIFY_SOCKET, LISTEN_FDS, LISTEN_PID, ...rest } = process.env as Record<string, string>;
-  for (const name of Object.keys(rest))
-    if (name.startsWith("LONGSHORE_") || OURS.has(name)) delete rest[name];
-  environment = { ...rest, ...LEAN_ENVIRONMENT };
-  return environment;
+  const passed = [...variables()].filter(
+    ([name]) => !name.startsWith("LONGSHORE_") && !OURS.has(name) && !NOT_FOR_OTHERS.includes(name),
+  );
+  return Object.assign(Object.fromEntries(passed), LEAN_ENVIRONMENT);
 }

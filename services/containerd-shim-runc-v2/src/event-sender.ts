@@ -16,11 +16,12 @@ import { stir } from "./rest.ts";
 
 export interface EventSenderOptions {
   namespace: string;
-  bundle: string;
   /** containerd's ttrpc socket; empty: none. */
   ttrpcAddress: string;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
+  /** Outside the bundle where containerd says so: it may be removed before NATS is back, and containerd sends what is left in it. */
+  queueFile: string;
 }
 
 interface Queued {
@@ -63,8 +64,7 @@ export class EventSender {
       this.#publisher = new EventPublisher({
         url: options.natsUrl,
         tokenFile: options.natsTokenFile,
-        // Outside the bundle, which may be removed before NATS is back: containerd sends what is left in it.
-        queueFile: process.env.LONGSHORE_EVENT_QUEUE || `${options.bundle}/events.queue`,
+        queueFile: options.queueFile,
         openQueue(options) {
           const { DiskQueue } = diskQueue();
           return new DiskQueue(options);
@@ -72,6 +72,11 @@ export class EventSender {
         onTrouble: (error) => log().warn({ err: error }, "NATS"),
       });
     }
+  }
+
+  /** An exit will be told in a moment. */
+  expectExit(): void {
+    this.#publisher?.expect();
   }
 
   send<T extends TaskTopic>(topic: T, event: ReturnType<(typeof TASK_TOPICS)[T]["message"]["decode"]>): void {

@@ -39,6 +39,8 @@ export function parseFlags(argv: readonly string[]): Flags {
   const rest = [...argv];
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     if (!word.startsWith("-")) {
+      // Told to the long-lived process by `start`, like its socket.
+      if (word === "serve-grpc") continue;
       if (word !== "start" && word !== "delete") throw new UsageError(`unknown action ${word}`);
       flags.action = word;
       continue;

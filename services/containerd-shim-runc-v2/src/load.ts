@@ -28,3 +28,6 @@ export const logCompressor = () => load("log-compressor") as typeof import("./en
 
 /** The runtime option `shim_cgroup`. */
 export const shimCgroup = () => load("shim-cgroup") as typeof import("./entries/shim-cgroup.ts");
+
+/** `start` that starts another process as the long-lived one. Loading it does it. */
+export const startOnly = () => load("start");

@@ -4,6 +4,9 @@
 /** Flags that take a value in the next word. */
 const VALUED = new Set(["namespace", "id", "address", "publish-binary", "bundle", "socket"]);
 
+/** Actions that have a file of their own; the file of `start` knows what to say of others. */
+const ENTRIES = new Set(["delete", "compress-log", "serve-grpc"]);
+
 /** The first word that is no flag and no flag's value. */
 function actionOf(argv: readonly string[]): string | undefined {
   for (let index = 0; index < argv.length; index++) {
@@ -19,12 +22,10 @@ function entryOf(argv: readonly string[]): string {
   if (/^-?-?(h|help|v|version)$/.test(argv[0] ?? "")) return "start";
   if (argv.includes("-info") || argv.includes("--info")) return "info";
   const action = actionOf(argv);
-  const overGrpc = process.env.LONGSHORE_SHIM_PROTOCOL === "grpc";
-  if (action === "delete" || action === "compress-log") return action;
-  // Asked for by our containerd. grpc-js can't take over a socket that listens already.
-  if (action === "start" && process.env.LONGSHORE_SHIM_STAY === "1" && !overGrpc) return "stay";
-  if (action !== undefined || argv.length < 2) return "start";
-  return overGrpc ? "serve-grpc" : "serve";
+  // Which of the two ways to start it is, is seen there: looking at the environment here would cost memory (`environment.ts`).
+  if (action === "start") return "stay";
+  if (action !== undefined) return ENTRIES.has(action) ? action : "start";
+  return argv.length < 2 ? "start" : "serve";
 }
 
 // An executable holds these files under their own names (`packages/tooling/src/build.ts`).

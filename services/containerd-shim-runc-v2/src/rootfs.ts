@@ -25,34 +25,37 @@ import {
   umount2,
 } from "@longshore/syscalls";
 
-/** Options that are flags of mount(2): which to set, or to clear. The names are mount(8)'s. */
-const FLAGS: Record<string, { set?: number; clear?: number }> = {
-  async: { clear: MS_SYNCHRONOUS },
-  atime: { clear: MS_NOATIME },
-  bind: { set: MS_BIND },
-  defaults: {},
-  dev: { clear: MS_NODEV },
-  diratime: { clear: MS_NODIRATIME },
-  dirsync: { set: MS_DIRSYNC },
-  exec: { clear: MS_NOEXEC },
-  mand: { set: MS_MANDLOCK },
-  noatime: { set: MS_NOATIME },
-  nodev: { set: MS_NODEV },
-  nodiratime: { set: MS_NODIRATIME },
-  noexec: { set: MS_NOEXEC },
-  nomand: { clear: MS_MANDLOCK },
-  norelatime: { clear: MS_RELATIME },
-  nostrictatime: { clear: MS_STRICTATIME },
-  nosuid: { set: MS_NOSUID },
-  rbind: { set: MS_BIND | MS_REC },
-  relatime: { set: MS_RELATIME },
-  remount: { set: MS_REMOUNT },
-  ro: { set: MS_RDONLY },
-  rw: { clear: MS_RDONLY },
-  strictatime: { set: MS_STRICTATIME },
-  suid: { clear: MS_NOSUID },
-  sync: { set: MS_SYNCHRONOUS },
-};
+/**
+ * Options that are flags of mount(2): which to set, or, where it is negative, all but which to clear. The names are mount(8)'s. A map, for
+ * an object would keep a shape for each of its names.
+ */
+const FLAGS = new Map([
+  ["async", ~MS_SYNCHRONOUS],
+  ["atime", ~MS_NOATIME],
+  ["bind", MS_BIND],
+  ["defaults", 0],
+  ["dev", ~MS_NODEV],
+  ["diratime", ~MS_NODIRATIME],
+  ["dirsync", MS_DIRSYNC],
+  ["exec", ~MS_NOEXEC],
+  ["mand", MS_MANDLOCK],
+  ["noatime", MS_NOATIME],
+  ["nodev", MS_NODEV],
+  ["nodiratime", MS_NODIRATIME],
+  ["noexec", MS_NOEXEC],
+  ["nomand", ~MS_MANDLOCK],
+  ["norelatime", ~MS_RELATIME],
+  ["nostrictatime", ~MS_STRICTATIME],
+  ["nosuid", MS_NOSUID],
+  ["rbind", MS_BIND | MS_REC],
+  ["relatime", MS_RELATIME],
+  ["remount", MS_REMOUNT],
+  ["ro", MS_RDONLY],
+  ["rw", ~MS_RDONLY],
+  ["strictatime", MS_STRICTATIME],
+  ["suid", ~MS_NOSUID],
+  ["sync", MS_SYNCHRONOUS],
+]);
 
 const PROPAGATION: Record<string, number> = {
   private: MS_PRIVATE,
@@ -83,9 +86,9 @@ export function parseMount({ type, options }: Pick<Mount, "type" | "options">): 
   const propagation: number[] = [];
   const data: string[] = [];
   for (const option of options) {
-    const flag = FLAGS[option];
+    const flag = FLAGS.get(option);
     const spread = PROPAGATION[option];
-    if (flag) flags = (flags | (flag.set ?? 0)) & ~(flag.clear ?? 0);
+    if (flag !== undefined) flags = flag < 0 ? flags & flag : flags | flag;
     else if (spread !== undefined) propagation.push(spread);
     else if (option === "loop" || /^(uid|gid)map=|^X-containerd\./.test(option)) {
       throw new EngineError("unimplemented", `rootfs mount option ${option} is not supported`);

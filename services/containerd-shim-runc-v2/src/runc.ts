@@ -1,6 +1,6 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import { exists, readText } from "@longshore/syscalls";
-import { runtimeEnvironment } from "./environment.ts";
+import { runtimeEnvironment, variables } from "./environment.ts";
 import { dirname, removeIfThere } from "./paths.ts";
 import { spawned } from "./reaper.ts";
 
@@ -76,7 +76,7 @@ export function findRunc(binary: string): string {
   const beside = `${dirname(process.execPath)}/${binary || "runc"}`;
   if (binary === "" && exists(beside)) return beside;
   const found = Bun.which(binary || "runc", {
-    PATH: `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`,
+    PATH: `${variables().get("PATH") ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`,
   });
   if (!found)
     throw new EngineError("not_found", `runtime ${binary || "runc"} is neither beside the shim nor on PATH`);

@@ -1,6 +1,7 @@
 import { TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
 import { PR_SET_CHILD_SUBREAPER, prctl, readText, writeControl } from "@longshore/syscalls";
 import { serveTtrpc, type TtrpcHandlers } from "@longshore/ttrpc";
+import { variables } from "./environment.ts";
 import { EventSender } from "./event-sender.ts";
 import type { Flags } from "./flags.ts";
 import { configureLog, log } from "./log.ts";
@@ -44,12 +45,13 @@ export async function serve(
   adjustOomScore();
   surviveBugs();
   installReaper();
+  const given = variables();
   const events = new EventSender({
     namespace: flags.namespace,
-    bundle,
-    ttrpcAddress: process.env.TTRPC_ADDRESS ?? "",
-    natsUrl: process.env.LONGSHORE_NATS_URL,
-    natsTokenFile: process.env.LONGSHORE_NATS_TOKEN_FILE,
+    ttrpcAddress: given.get("TTRPC_ADDRESS") ?? "",
+    natsUrl: given.get("LONGSHORE_NATS_URL"),
+    natsTokenFile: given.get("LONGSHORE_NATS_TOKEN_FILE"),
+    queueFile: given.get("LONGSHORE_EVENT_QUEUE") || `${bundle}/events.queue`,
   });
   const ended = Promise.withResolvers<void>();
   const { handlers, killAll } = taskService({

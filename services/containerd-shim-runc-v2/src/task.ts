@@ -319,6 +319,8 @@ export class Task {
   }
 
   #record(execId: string, end: ProcessEnd): void {
+    // NATS takes as long to let somebody in as a disk to write.
+    this.#surroundings.events.expectExit();
     try {
       recordExit(this.bundle, execId, end);
     } catch (error) {
