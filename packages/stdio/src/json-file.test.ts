@@ -142,6 +142,21 @@ test("JsonFileWriter with one file starts it over, and goes on with a file that 
   expect(logs(first.file)).toEqual([...before, "again\n"]);
 });
 
+test("JsonFileWriter cuts off what a killed writer left of an entry, and no more", () => {
+  for (const whole of [[], ["one\n"], ["one\n", `${"<".repeat(MAX_LINE_BYTES)}`]]) {
+    const { file, writer } = open(`torn-${whole.length}`);
+    for (const line of whole) writer.write("stdout", Buffer.from(line));
+    writer.close();
+    const size = fs.existsSync(file) ? fs.statSync(file).size : 0;
+    fs.appendFileSync(file, `{"log":"${"\\u003c".repeat(MAX_LINE_BYTES - 1)}`);
+    const next = new JsonFileWriter({ path: file }, { onError: fail });
+    expect(fs.statSync(file).size).toBe(size);
+    next.write("stdout", Buffer.from("two\n"));
+    next.close();
+    expect(logs(file)).toEqual([...whole, "two\n"]);
+  }
+});
+
 test("JsonFileWriter tells a failing disk once and goes on", () => {
   const errors: unknown[] = [];
   const writer = new JsonFileWriter({ path: "/dev/full" }, { onError: (error) => errors.push(error) });

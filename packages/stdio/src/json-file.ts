@@ -7,8 +7,9 @@ import {
   O_APPEND,
   O_CLOEXEC,
   O_CREAT,
-  O_WRONLY,
+  O_RDWR,
   openFile,
+  read,
   realTime,
   rename,
   stat,
@@ -23,6 +24,7 @@ export type LogStream = "stdout" | "stderr";
 export const MAX_LINE_BYTES = 16384;
 
 const EINTR = 4;
+const SEEK_SET = 0;
 const NEWLINE = 10;
 /** Room for entries that are not written yet; an entry needs at most six bytes for one, and its frame. */
 const OUT_BYTES = 256 << 10;
@@ -84,7 +86,7 @@ export class JsonFileWriter {
     this.#log = log;
     this.#events = events;
     this.#fd = openLog(log.path);
-    this.#size = stat(log.path).size;
+    this.#size = cutTorn(this.#fd, stat(log.path).size);
     // Left by one that was killed.
     if (log.compress && uncompressed(log.path, log.maxFiles ?? 1)) events.onRotated?.();
   }
@@ -333,7 +335,22 @@ function putBeyondAscii(line: Uint8Array): void {
 }
 
 function openLog(path: string): number {
-  return openFile(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640);
+  return openFile(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o640);
+}
+
+/** Cut off what a writer that was killed, or a power cut, left of an entry: it would spoil the next. Returns the size. */
+function cutTorn(fd: number, size: number): number {
+  if (size === 0 || readAt(fd, size - 1, 1)[0] === NEWLINE) return size;
+  const from = Math.max(0, size - ENTRY_BYTES);
+  const whole = from + readAt(fd, from, size - from).lastIndexOf(NEWLINE) + 1;
+  check(syscall(NR.ftruncate, fd, whole), "ftruncate");
+  return whole;
+}
+
+function readAt(fd: number, position: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  check(syscall(NR.lseek, fd, position, SEEK_SET), "lseek");
+  return bytes.subarray(0, read(fd, bytes));
 }
 
 /** The time in RFC 3339 with nine digits and no trailing zeros, as Go prints it. */

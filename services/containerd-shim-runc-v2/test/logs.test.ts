@@ -14,14 +14,14 @@ function filesOf(log: string): string[] {
     .sort((a, b) => number(a) - number(b));
 }
 
-/** All that the container wrote, as far as it is kept. */
+/** All that the container wrote, as far as it is kept. What a kill left of an entry at the end isn't one. */
 function linesOf(log: string): string[] {
   return filesOf(log)
     .reverse()
     .flatMap((name) => {
       const bytes = fs.readFileSync(path.join(path.dirname(log), name));
       const text = (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();
-      return text.split("\n").filter(Boolean);
+      return text.split("\n").slice(0, -1);
     })
     .map((line) => (JSON.parse(line) as { log: string }).log);
 }
