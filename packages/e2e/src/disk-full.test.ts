@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { eventually } from "@longshore/testkit";
+import { eventually, givenNats } from "@longshore/testkit";
 import type { NatsConnection } from "nats";
 import { connectNats, streamEvents } from "./chaos/witness.ts";
 import { initPid } from "./init-process.ts";
@@ -88,6 +88,11 @@ test("a full disk: calls say so and leave nothing, what runs goes on, ends are k
   for (const name of ["refused0", "refused1", "refused2"]) await tryDocker("rm", name);
   expect((await docker("ps", "-aq")).split("\n").length).toBe(created);
   expect(await docker("run", "--rm", world().busybox, "echo", "room again")).toBe("room again");
+  if (!givenNats) {
+    // It puts JetStream out of service when it finds no room, until it is started again.
+    await suite.kill("nats-server", "SIGKILL");
+    await suite.start("nats-server");
+  }
   await using nats = closing(await connectNats(suite));
   await eventually(
     async () => {
@@ -175,8 +180,14 @@ function readOnly(directory: string): Disposable {
     const { status, stderr } = spawnSync("mount", args, { encoding: "utf8" });
     if (status !== 0) throw new Error(`mount ${args.join(" ")}: ${stderr.trim()}`);
   };
-  mount("--rbind", directory, directory);
-  mount("-o", "remount,bind,ro", directory);
+  // Made so where nobody looks: a mount point that somebody writes through can't become read-only.
+  const aside = `${directory}.aside`;
+  fs.mkdirSync(aside);
+  mount("--rbind", directory, aside);
+  mount("-o", "remount,bind,ro", aside);
+  mount("--rbind", aside, directory);
+  spawnSync("umount", ["-R", "--lazy", aside]);
+  fs.rmdirSync(aside);
   return {
     [Symbol.dispose]() {
       const { status, stderr } = spawnSync("umount", ["-R", "--lazy", directory], { encoding: "utf8" });
