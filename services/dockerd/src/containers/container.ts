@@ -5,7 +5,7 @@ import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { MountPoint } from "../volumes/mount-point.ts";
 import type { BackOff } from "./back-off.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
-import type { NetworkRequest } from "./container-networks.ts";
+import type { NetworkRequest } from "../networks/network-request.ts";
 import type { ContainerStatus } from "./container-status.ts";
 import type { TaskExit } from "./exit-container.ts";
 import { Mutex } from "./mutex.ts";

@@ -18,7 +18,7 @@ import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts"
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
-import { requestedNetworks } from "./container-networks.ts";
+import { requestedNetworks } from "../networks/network-request.ts";
 import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
 import { portRequests } from "./port-bindings.ts";

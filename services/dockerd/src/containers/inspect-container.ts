@@ -2,7 +2,7 @@ import path from "node:path";
 import { containerDir, type Engine, logPath } from "../engine.ts";
 import { showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
-import { showNetworks } from "./container-networks.ts";
+import { showNetworks } from "../networks/show-endpoints.ts";
 import { isRunning } from "./container-status.ts";
 import { showPorts } from "./port-bindings.ts";
 

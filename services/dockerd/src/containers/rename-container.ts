@@ -4,7 +4,7 @@ import type { Filters } from "../http/filters.ts";
 import { parseTime } from "../http/time.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
-import { renameOnNetworks } from "./container-networks.ts";
+import { renameOnNetworks } from "../networks/join-network.ts";
 import { saveRecord } from "./container-record.ts";
 import { isRunning } from "./container-status.ts";
 import { checkName } from "./names.ts";

@@ -1,0 +1,75 @@
+import { EngineError } from "@longshore/errors";
+import { deleteLink } from "@longshore/netlink";
+import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
+import { newMac, PREDEFINED, subnetsInUse } from "./default-networks.ts";
+import { inspectNetwork } from "./network-list.ts";
+import { bridgeNamed, type NetworkState } from "./network-state.ts";
+import { raiseNetwork, rebuildFirewall } from "./raise-networks.ts";
+import { networkRecords } from "./records.ts";
+import { serveNetwork } from "./serve-names.ts";
+import type { CreateNetwork, NetworkFacts } from "./types.ts";
+import { planNetwork } from "./user-networks.ts";
+
+/** `Networks.create`; one at a time, as two in the making must not choose the same subnet. */
+export async function createNetwork(state: NetworkState, request: CreateNetwork): Promise<NetworkFacts> {
+  const { route, bridges, options } = state;
+  const { name } = request;
+  if (bridges.has(name) || PREDEFINED.includes(name))
+    throw new EngineError("conflict", `network with name ${name} already exists`);
+  const inUse = [...subnetsInUse(route), ...[...bridges.values()].map(({ subnet }) => subnet)];
+  const record = planNetwork(request, inUse, newMac());
+  const network = bridgeNetwork(name, record, { link: "", options: {} });
+  if (route.link(network.link) || [...bridges.values()].some(({ link }) => link === network.link)) {
+    throw new EngineError(
+      "permission_denied",
+      `cannot create network ${network.id} (${network.link}): conflicts with an existing interface`,
+    );
+  }
+  const { networks } = networkRecords(options.store);
+  // Recorded first: what a daemon that is killed here has made is found by its record.
+  await options.store.commit([networks.put(name, record)], [networks.absent(name)]);
+  bridges.set(name, network);
+  try {
+    raiseNetwork(state, network);
+    rebuildFirewall(state);
+    await serveNetwork(state, network);
+  } catch (error) {
+    await forgetNetwork(state, network);
+    throw error;
+  }
+  return networkFacts(network, []);
+}
+
+/** `Networks.remove` */
+export async function removeNetwork(state: NetworkState, nameOrId: string): Promise<NetworkFacts> {
+  const facts = inspectNetwork(state, nameOrId);
+  if (PREDEFINED.includes(facts.name)) {
+    throw new EngineError(
+      "permission_denied",
+      `${facts.name} is a pre-defined network and cannot be removed`,
+    );
+  }
+  const network = bridgeNamed(state, facts.name);
+  if (state.endpoints.ofNetwork(network.id).length > 0) {
+    throw new EngineError(
+      "permission_denied",
+      `error while removing network: network ${network.name} id ${network.id} has active endpoints`,
+    );
+  }
+  await forgetNetwork(state, network);
+  return facts;
+}
+
+/** Take a network away: the firewall's part first, its record last. */
+async function forgetNetwork(state: NetworkState, network: BridgeNetwork): Promise<void> {
+  const { route, bridges, endpoints, options, names, firewall, indexes } = state;
+  const { networks } = networkRecords(options.store);
+  bridges.delete(network.name);
+  names.end(network);
+  rebuildFirewall(state);
+  firewall.withdraw(network.link);
+  indexes.delete(network.id);
+  endpoints.forget(network.id);
+  if (route.link(network.link)) route.run(deleteLink(network.link));
+  await options.store.commit([networks.delete(network.name)]);
+}

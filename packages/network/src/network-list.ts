@@ -1,0 +1,30 @@
+import { EngineError } from "@longshore/errors";
+import { networkFacts } from "./bridge-network.ts";
+import type { NetworkState } from "./network-state.ts";
+import type { NetworkFacts } from "./types.ts";
+
+/** All networks, as the Engine API shows them. */
+export function listNetworks({ bridges, endpoints, host, none }: NetworkState): NetworkFacts[] {
+  const plain = {
+    scope: "local" as const,
+    ...{ internal: false, attachable: false, enableIpv6: false, labels: {} },
+    ...{ ipam: [], options: {}, containers: {} },
+  };
+  return [
+    ...[...bridges.values()].map((network) => networkFacts(network, endpoints.ofNetwork(network.id))),
+    { ...plain, id: host.id, name: "host", driver: "host", created: host.created },
+    { ...plain, id: none.id, name: "none", driver: "null", created: none.created },
+  ];
+}
+
+/** @throws EngineError `not_found`, or `invalid_argument` when several ids start so */
+export function inspectNetwork(state: NetworkState, nameOrId: string): NetworkFacts {
+  const all = listNetworks(state);
+  const exact = all.find(({ id }) => id === nameOrId) ?? all.find(({ name }) => name === nameOrId);
+  if (exact) return exact;
+  const [found, another] = nameOrId === "" ? [] : all.filter(({ id }) => id.startsWith(nameOrId));
+  if (another)
+    throw new EngineError("invalid_argument", `network ${nameOrId} is ambiguous: several ids start so`);
+  if (!found) throw new EngineError("not_found", `network ${nameOrId} not found`);
+  return found;
+}

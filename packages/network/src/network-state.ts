@@ -1,0 +1,68 @@
+import { EngineError } from "@longshore/errors";
+import type { RouteSocket } from "@longshore/netlink";
+import type { BridgeNetwork } from "./bridge-network.ts";
+import { PREDEFINED } from "./default-networks.ts";
+import type { Endpoints } from "./endpoints.ts";
+import type { Firewall } from "./firewall.ts";
+import { parseIpv4 } from "./ipv4.ts";
+import type { NameService } from "./name-service.ts";
+import type { NetnsPool } from "./netns-pool.ts";
+import { interfaceNumber, type Placed } from "./placed.ts";
+import type { PublishedPorts } from "./published-ports.ts";
+import type { NetworkRecord } from "./records.ts";
+import type { PublishedPort } from "./ruleset.ts";
+import type { SandboxFiles } from "./sandbox.ts";
+import type { SandboxBuilder } from "./sandbox-builder.ts";
+import type { NetworksOptions } from "./types.ts";
+
+/** What the networks of an engine are made of. */
+export interface NetworkState {
+  readonly options: NetworksOptions;
+  readonly route: RouteSocket;
+  readonly firewall: Firewall;
+  readonly pool: NetnsPool;
+  readonly files: SandboxFiles;
+  readonly endpoints: Endpoints;
+  readonly published: PublishedPorts;
+  readonly names: NameService;
+  readonly builder: SandboxBuilder;
+  /** By name. */
+  readonly bridges: Map<string, BridgeNetwork>;
+  /** Of the kernel's bridges, by network id. */
+  readonly indexes: Map<string, number>;
+  readonly host: NetworkRecord;
+  readonly none: NetworkRecord;
+}
+
+export function userNetworks({ bridges }: Pick<NetworkState, "bridges">): BridgeNetwork[] {
+  return [...bridges.values()].filter(({ name }) => !PREDEFINED.includes(name));
+}
+
+/** @throws EngineError `not_found` */
+export function bridgeNamed({ bridges }: NetworkState, name: string): BridgeNetwork {
+  const network = bridges.get(name);
+  if (!network) throw new EngineError("not_found", `network ${name} not found`);
+  return network;
+}
+
+/** A sandbox's endpoints in the order of its interfaces. */
+export function placedOf({ bridges, endpoints }: NetworkState, sandboxId: string): Placed[] {
+  const byId = new Map([...bridges.values()].map((network) => [network.id, network]));
+  return endpoints
+    .ofSandbox(sandboxId)
+    .flatMap((endpoint) => {
+      const network = byId.get(endpoint.networkId);
+      return network ? [{ network, endpoint }] : [];
+    })
+    .sort((a, b) => interfaceNumber(a.endpoint) - interfaceNumber(b.endpoint));
+}
+
+/** Where the published ports of a sandbox lead now: to its first network that isn't internal. */
+export function portTargets(state: NetworkState, sandboxId: string): PublishedPort[] {
+  const placed = placedOf(state, sandboxId).find(({ network }) => !network.internal);
+  const address = placed && parseIpv4(placed.endpoint.address);
+  if (address === undefined) return [];
+  return state.published.of(sandboxId).map(({ protocol, containerPort, hostIp, hostPort }) => ({
+    ...{ protocol, hostPort, hostAddress: parseIpv4(hostIp) ?? 0, address, port: containerPort },
+  }));
+}

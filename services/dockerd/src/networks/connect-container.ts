@@ -1,0 +1,94 @@
+import { EngineError, errorCode } from "@longshore/errors";
+import type { Container } from "../containers/container.ts";
+import type { EndpointRequest } from "../containers/container-config.ts";
+import { updateState } from "../containers/container-record.ts";
+import type { Engine } from "../engine.ts";
+import { toAttachment } from "./join-network.ts";
+import { tellNetworkEvent } from "./network-events.ts";
+import { JOINED, WITHOUT } from "./network-mode.ts";
+import { findBridge, toRequest } from "./network-request.ts";
+
+/**
+ * Put a container on one more network, at once when it runs.
+ *
+ * @throws EngineError `conflict` when it is on it, `invalid_argument` when its network isn't its own
+ */
+export function connectContainer(
+  engine: Engine,
+  container: Container,
+  nameOrId: string,
+  config: EndpointRequest | undefined,
+): Promise<void> {
+  return container.lock.run(async () => {
+    const facts = findBridge(engine, nameOrId);
+    const { record } = container;
+    if (
+      WITHOUT.includes(record.hostConfig.NetworkMode) &&
+      record.networks.length === 0 &&
+      record.hostConfig.NetworkMode === "host"
+    ) {
+      throw new EngineError(
+        "permission_denied",
+        "container cannot be disconnected from host network or connected to host network",
+      );
+    }
+    if (record.hostConfig.NetworkMode.startsWith(JOINED)) {
+      throw new EngineError(
+        "permission_denied",
+        "container sharing network namespace with another container or host cannot be connected to any other network",
+      );
+    }
+    if (record.networks.some(({ name }) => name === facts.name)) {
+      throw new EngineError(
+        "permission_denied",
+        `endpoint with name ${record.name} already exists in network ${facts.name}`,
+      );
+    }
+    await engine.store.check();
+    const request = toRequest(facts, config, "");
+    const networks = [...record.networks, request];
+    if (record.sandboxId === "") {
+      await updateState(engine, container, {}, { networks });
+      return;
+    }
+    const dns = { nameservers: record.hostConfig.Dns };
+    const sandbox = { sandboxId: record.sandboxId, containerId: container.id, dns };
+    const endpoint = await engine.networks.connect(sandbox, toAttachment(record, request));
+    const endpoints = [...record.endpoints, endpoint];
+    await updateState(engine, container, {}, { networks, endpoints });
+    tellNetworkEvent(engine, "connect", endpoint, container.id);
+  });
+}
+
+/** Take a container off a network, at once when it runs. */
+export function disconnectContainer(
+  engine: Engine,
+  container: Container,
+  nameOrId: string,
+  force: boolean,
+): Promise<void> {
+  return container.lock.run(async () => {
+    const facts = engine.networks.inspect(nameOrId);
+    const { record } = container;
+    if (!record.networks.some(({ name }) => name === facts.name)) {
+      if (force) return;
+      throw new EngineError(
+        "permission_denied",
+        `container ${container.id} is not connected to network ${facts.name}`,
+      );
+    }
+    await engine.store.check();
+    const networks = record.networks.filter(({ name }) => name !== facts.name);
+    const gone = record.endpoints.find(({ networkId }) => networkId === facts.id);
+    if (gone) {
+      try {
+        await engine.networks.disconnect(record.sandboxId, facts.id);
+      } catch (error) {
+        if (errorCode(error) !== "not_found") throw error;
+      }
+    }
+    const endpoints = record.endpoints.filter((endpoint) => endpoint !== gone);
+    await updateState(engine, container, {}, { networks, endpoints });
+    if (gone) tellNetworkEvent(engine, "disconnect", gone, container.id);
+  });
+}

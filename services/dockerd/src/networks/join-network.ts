@@ -1,0 +1,94 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError } from "@longshore/errors";
+import type { Attachment, SandboxRequest } from "@longshore/network";
+import type { Container, ContainerRecord } from "../containers/container.ts";
+import { hasProcess } from "../containers/container-status.ts";
+import { newId } from "../containers/names.ts";
+import { portRequests } from "../containers/port-bindings.ts";
+import type { Engine } from "../engine.ts";
+import { etcFiles, hostsFile } from "./etc-files.ts";
+import { tellNetworkEvent } from "./network-events.ts";
+import { joinedContainer } from "./network-mode.ts";
+import type { NetworkRequest } from "./network-request.ts";
+
+/** A container's network for one run. */
+export interface NetworkPlan {
+  /** To be made; empty when it is another container's. */
+  sandboxId: string;
+  netnsPath: string;
+}
+
+/** @returns undefined for the host's network @throws EngineError `conflict` for the network of a container that doesn't run */
+export function planNetwork(
+  engine: Engine,
+  { config, hostConfig }: ContainerRecord,
+): NetworkPlan | undefined {
+  if (hostConfig.NetworkMode === "host" && !config.NetworkDisabled) return undefined;
+  const joined = joinedContainer(engine, hostConfig.NetworkMode);
+  if (!joined) {
+    const sandboxId = newId();
+    return { sandboxId, netnsPath: path.join(engine.flags.execRoot, "netns", sandboxId) };
+  }
+  if (!hasProcess(joined.record.state.status)) {
+    throw new EngineError("conflict", `cannot join network of a non running container: ${joined.id}`);
+  }
+  return { sandboxId: "", netnsPath: `/proc/${joined.record.state.pid}/ns/net` };
+}
+
+/** Make the container's network and write its /etc files. */
+export async function joinNetwork(
+  engine: Engine,
+  record: ContainerRecord,
+  plan: NetworkPlan | undefined,
+): Promise<Pick<ContainerRecord, "endpoints" | "ports">> {
+  const { hosts, resolvConf } = etcFiles(engine, record);
+  if (plan?.sandboxId === "") return NO_NETWORK; // all of it is the other container's
+  if (!plan) {
+    fs.writeFileSync(hosts, hostsFile(fs.readFileSync("/etc/hosts", "utf8"), record));
+    fs.copyFileSync("/etc/resolv.conf", resolvConf);
+    return NO_NETWORK;
+  }
+  const sandbox = await engine.networks.createSandbox(sandboxRequest(record, plan.sandboxId));
+  fs.writeFileSync(hosts, hostsFile(sandbox.hosts, record));
+  fs.writeFileSync(resolvConf, sandbox.resolvConf);
+  for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
+  return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
+}
+
+const NO_NETWORK: Pick<ContainerRecord, "endpoints" | "ports"> = { endpoints: [], ports: [] };
+
+function sandboxRequest(record: ContainerRecord, sandboxId: string): SandboxRequest {
+  const { id, config, hostConfig, networks } = record;
+  return {
+    ...{ sandboxId, containerId: id, hostname: config.Hostname },
+    attachments: config.NetworkDisabled ? [] : networks.map((request) => toAttachment(record, request)),
+    aliases: networks.flatMap(({ aliases }) => aliases),
+    ports: portRequests(config, hostConfig),
+    dns: { nameservers: hostConfig.Dns, search: hostConfig.DnsSearch, options: hostConfig.DnsOptions },
+  };
+}
+
+/** What others on a network call a container. */
+export function dnsNames({ name, id, config }: ContainerRecord, { aliases }: NetworkRequest): string[] {
+  return [...new Set([name, ...aliases, id.slice(0, 12), config.Hostname])].filter((one) => one !== "");
+}
+
+/** Let others know a container by its new name, on all networks that it is on. */
+export async function renameOnNetworks(engine: Engine, { record }: Container): Promise<void> {
+  for (const { networkId, networkName: network } of record.endpoints) {
+    const request = record.networks.find(({ name }) => name === network);
+    if (request) await engine.networks.rename(record.sandboxId, networkId, dnsNames(record, request));
+  }
+}
+
+/** What a container asks of a network, as the network takes it. */
+export function toAttachment(record: ContainerRecord, request: NetworkRequest): Attachment {
+  const { name, ipAddress, macAddress } = request;
+  return {
+    network: name,
+    names: dnsNames(record, request),
+    ...(ipAddress !== "" && { ipAddress }),
+    ...(macAddress !== "" && { mac: macAddress }),
+  };
+}

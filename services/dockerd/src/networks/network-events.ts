@@ -1,0 +1,12 @@
+import type { Endpoint } from "@longshore/network";
+import type { Engine } from "../engine.ts";
+
+/** Tell that a container is on a network, or off it. */
+export function tellNetworkEvent(
+  engine: Engine,
+  action: "connect" | "disconnect",
+  { networkId, networkName: name }: Endpoint,
+  container: string,
+): void {
+  engine.events.emit("network", action, networkId, { container, name, type: "bridge" });
+}

@@ -1,0 +1,18 @@
+import type { Container, ContainerRecord } from "../containers/container.ts";
+import type { Engine } from "../engine.ts";
+
+/** Before the container whose network is shared. */
+export const JOINED = "container:";
+/** Modes that mean no networks of the container's own. */
+export const WITHOUT = ["none", "host"];
+export const PREDEFINED = ["bridge", ...WITHOUT];
+
+/** The container whose network a mode means; undefined for other modes. @throws EngineError `not_found` */
+export function joinedContainer(engine: Engine, mode: string): Container | undefined {
+  return mode.startsWith(JOINED) ? engine.containers.find(mode.slice(JOINED.length)) : undefined;
+}
+
+/** The network that a mode means. */
+export function networkName({ hostConfig: { NetworkMode } }: Pick<ContainerRecord, "hostConfig">): string {
+  return NetworkMode === "default" ? "bridge" : NetworkMode;
+}

@@ -1,0 +1,52 @@
+import type { Endpoint } from "@longshore/network";
+import type { ContainerRecord } from "../containers/container.ts";
+import type { Engine } from "../engine.ts";
+import { dnsNames } from "./join-network.ts";
+import { JOINED, PREDEFINED, WITHOUT } from "./network-mode.ts";
+import type { NetworkRequest } from "./network-request.ts";
+
+/** A container's networks by name, each with its endpoint's facts. */
+export function showNetworks(engine: Engine, record: ContainerRecord): Record<string, object> {
+  const { endpoints, networks, config, hostConfig } = record;
+  if (config.NetworkDisabled || hostConfig.NetworkMode.startsWith(JOINED)) return {};
+  const mode = hostConfig.NetworkMode;
+  const own = networks.length > 0 || !WITHOUT.includes(mode) ? networks : [{ ...NO_REQUEST, name: mode }];
+  return Object.fromEntries(
+    own.map((request) => {
+      const endpoint = endpoints.find(({ networkName: name }) => name === request.name);
+      return [request.name, showEndpoint(engine, { record, request, endpoint })];
+    }),
+  );
+}
+
+const NO_REQUEST: NetworkRequest = { name: "", aliases: [], ipAddress: "", macAddress: "" };
+
+interface ShownEndpoint {
+  record: ContainerRecord;
+  request: NetworkRequest;
+  endpoint: Endpoint | undefined;
+}
+
+function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoint): object {
+  const { name, aliases, ipAddress } = request;
+  return {
+    IPAMConfig: ipAddress === "" ? null : { IPv4Address: ipAddress },
+    Links: null,
+    Aliases: aliases.length > 0 ? aliases : null,
+    MacAddress: endpoint?.macAddress ?? "",
+    DriverOpts: null,
+    NetworkID: endpoint?.networkId ?? networkId(engine, name),
+    EndpointID: endpoint?.endpointId ?? "",
+    Gateway: endpoint?.gateway ?? "",
+    IPAddress: endpoint?.ipAddress ?? "",
+    IPPrefixLen: endpoint?.prefixLen ?? 0,
+    IPv6Gateway: "",
+    GlobalIPv6Address: "",
+    GlobalIPv6PrefixLen: 0,
+    DNSNames: PREDEFINED.includes(name) ? null : dnsNames(record, request),
+  };
+}
+
+function networkId(engine: Engine, name: string): string {
+  return engine.networks.list().find((network) => network.name === name)?.id ?? "";
+}
