@@ -52,4 +52,5 @@ export {
   nftSet,
 } from "./nftables-sets.ts";
 export { NftablesSocket } from "./nftables-socket.ts";
+export { type NftChange, watchNftables } from "./nftables-watch.ts";
 export { RouteSocket } from "./route-socket.ts";

@@ -54,6 +54,8 @@ export type NetlinkReply =
       readonly sequence: number;
       readonly type: number;
       readonly flags: number;
+      /** Of the socket that asked; of a notification, by which it came about. */
+      readonly portId: number;
       readonly body: Uint8Array;
     };
 
@@ -67,12 +69,13 @@ export function parseReplies(datagram: Uint8Array): NetlinkReply[] {
     const type = view.readUInt16LE(offset + 4);
     const flags = view.readUInt16LE(offset + 6);
     const sequence = view.readUInt32LE(offset + 8);
+    const portId = view.readUInt32LE(offset + 12);
     const body = view.subarray(offset + HEADER_BYTES, offset + length);
     if (type === NLMSG_ERROR && body.byteLength >= 4 + HEADER_BYTES)
       replies.push(parseResult(body, flags, sequence));
     else if (type === NLMSG_DONE)
       replies.push({ is: "done", sequence, errno: body.byteLength >= 4 ? -body.readInt32LE(0) : 0 });
-    else if (type >= NLMSG_MIN_TYPE) replies.push({ is: "data", sequence, type, flags, body });
+    else if (type >= NLMSG_MIN_TYPE) replies.push({ is: "data", sequence, type, flags, portId, body });
     offset += align(length);
   }
   return replies;

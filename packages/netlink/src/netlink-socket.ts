@@ -1,12 +1,24 @@
 import { isErrno } from "@longshore/errors";
-import { close, fixedBuffer, receive, send, setsockopt, socket } from "@longshore/syscalls";
+import {
+  bind,
+  boundAddress,
+  close,
+  fixedBuffer,
+  receive,
+  send,
+  setsockopt,
+  socket,
+} from "@longshore/syscalls";
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
+/** Of a `struct sockaddr_nl`: family, 2 bytes of padding, port id, groups. */
+const ADDRESS_BYTES = 12;
 const MSG_DONTWAIT = 0x40;
 const SOL_SOCKET = 1;
 const SO_SNDBUFFORCE = 32;
 const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -23,6 +35,8 @@ let received: Buffer | undefined;
  * Blocking: the kernel answers a request before `send` returns, or as `receive` is called.
  */
 export class NetlinkSocket implements Disposable {
+  /** By which the kernel, and others, know the socket. */
+  readonly portId: number;
   #fd: number;
   #sendBytes = SURE_SEND_BYTES;
 
@@ -32,6 +46,19 @@ export class NetlinkSocket implements Disposable {
     // Errors carry the kernel's own words and not the request; dumps heed their filter.
     for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
       setsockopt(this.#fd, SOL_NETLINK, option, 1);
+    // An address of zeros: the kernel chooses a port id.
+    bind(this.#fd, Uint8Array.of(AF_NETLINK, ...new Uint8Array(ADDRESS_BYTES - 1)));
+    const address = boundAddress(this.#fd, ADDRESS_BYTES);
+    this.portId = Buffer.from(address.buffer, address.byteOffset, ADDRESS_BYTES).readUInt32LE(4);
+  }
+
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Receive what the kernel tells a group of listeners, unasked. */
+  join(group: number): void {
+    setsockopt(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
   }
 
   send(message: Uint8Array): void {

@@ -34,6 +34,13 @@ const FAMILIES = { inet: 1, ip: 2, ip6: 10 };
 const HOOKS = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 };
 const POLICIES = { drop: 0, accept: 1 };
 
+/** Undefined for families that are not ours to know. */
+export function familyName(number: number): NftTable["family"] | undefined {
+  for (const name in FAMILIES)
+    if (FAMILIES[name as NftTable["family"]] === number) return name as NftTable["family"];
+  return undefined;
+}
+
 export interface NftTable {
   readonly family: keyof typeof FAMILIES;
   readonly name: string;

@@ -47,6 +47,11 @@ export class NftablesSocket implements Disposable {
   readonly #socket = new NetlinkSocket(NETLINK_NETFILTER);
   #sequence = 0;
 
+  /** Of what is done by this one, as `watchNftables` tells it. */
+  get portId(): number {
+    return this.#socket.portId;
+  }
+
   /**
    * Change something, as one transaction: all of it is done, or nothing.
    *

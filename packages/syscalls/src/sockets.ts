@@ -40,6 +40,15 @@ export function bind(fd: number, address: Uint8Array): void {
   check(syscall(NR.bind, fd, scratch().copy(address), address.length), "bind");
 }
 
+/** getsockname(2): the address as bytes, of a family whose addresses are that long. */
+export function boundAddress(fd: number, length: number): Uint8Array {
+  const arena = scratch();
+  const [at, size] = [arena.room(length), arena.room(4)];
+  arena.bytes.writeInt32LE(length, size);
+  check(syscall(NR.getsockname, fd, arena.base + at, arena.base + size), "getsockname");
+  return Uint8Array.from(arena.bytes.subarray(at, at + length));
+}
+
 export function listen(fd: number, backlog = 128): void {
   check(syscall(NR.listen, fd, backlog), "listen");
 }
