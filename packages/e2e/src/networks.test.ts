@@ -218,6 +218,66 @@ describe.each(clis)("networks by $name", (cli) => {
     expect(await find("client", "web")).toEqual([address]);
   });
 
+  test("--ipv6: addresses, names and published ports of IPv6; --ip6", async () => {
+    const { busybox } = world();
+    const six = [
+      "network",
+      "create",
+      "--ipv6",
+      "--subnet",
+      "fd00:77::/64",
+      "--subnet",
+      "10.79.0.0/24",
+      "six",
+    ];
+    await docker(...six);
+    const [facts] = JSON.parse(await docker("network", "inspect", "six")) as Record<string, unknown>[];
+    expect(facts).toMatchObject({
+      EnableIPv6: true,
+      IPAM: {
+        Config: [
+          { Subnet: "10.79.0.0/24", Gateway: "10.79.0.1" },
+          { Subnet: "fd00:77::/64", Gateway: "fd00:77::1" },
+        ],
+      },
+    });
+    const [port, another] = [await freePort(), await freePort()];
+    const serve = ["sh", "-c", "echo hello > /index.html; exec httpd -f -p 80 -h /"];
+    await docker(
+      ...["run", "-d", "--name", "web6", "--network", "six", "--ip6", "fd00:77::99"],
+      ...["-p", `${port}:80`, "-p", `[fd00:77::1]:${another}:80`, busybox, ...serve],
+    );
+    const shown = '{{(index .NetworkSettings.Networks "six").GlobalIPv6Address}}';
+    expect(await docker("inspect", "-f", shown, "web6")).toBe("fd00:77::99");
+    // Older clients show no brackets.
+    expect((await docker("port", "web6", "80")).replace(/[[\]]/g, "").split("\n").sort()).toEqual(
+      [`0.0.0.0:${port}`, `:::${port}`, `fd00:77::1:${another}`].sort(),
+    );
+    const page = async (at: string) =>
+      (await fetch(`http://${at}/index.html`, { signal: AbortSignal.timeout(3000) })).text();
+    await eventually(async () => (await page(`[fd00:77::1]:${port}`)) === "hello\n");
+    expect(await page(`[fd00:77::1]:${another}`)).toBe("hello\n");
+    const visit = (url: string) =>
+      docker("run", "--rm", "--network", "six", busybox, "wget", "-qO-", `http://${url}/index.html`);
+    expect(await visit("[fd00:77::99]")).toBe("hello");
+    expect(await visit(`[fd00:77::1]:${port}`)).toBe("hello");
+    const names = await docker(
+      ...["run", "--rm", "--network", "six", busybox, "nslookup", "-type=aaaa", "web6", "127.0.0.11"],
+    );
+    expect(names).toContain("fd00:77::99");
+    const lacking = await attempt("network", "create", "--subnet", "fd00:78::/64", "seven");
+    expect(lacking.stderr).toContain("subnet fd00:78::/64 needs EnableIPv6");
+    await docker("network", "create", "--ipv6", "local");
+    const subnets = await docker(
+      "network",
+      "inspect",
+      "-f",
+      "{{range .IPAM.Config}}{{.Subnet}} {{end}}",
+      "local",
+    );
+    expect(subnets).toMatch(/ fd[0-9a-f:]+::\/64/);
+  });
+
   test("--internal has no way out; --dns, --dns-search and --dns-opt are in resolv.conf", async () => {
     const { busybox } = world();
     await docker("network", "create", "--internal", "inner");

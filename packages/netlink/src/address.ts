@@ -20,6 +20,7 @@ const AF_INET6 = 10;
 const IFADDR_BYTES = 8;
 const ROUTE_BYTES = 12;
 
+const IFA_F_NODAD = 0x02;
 const IFA_F_PERMANENT = 0x80;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -32,6 +33,10 @@ const RTN_UNICAST = 1;
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RT_TABLE_LOCAL = 255;
+const RTN_LOCAL = 2;
+const LAST_METRIC = 1 << 30;
 
 /** An address of an interface; `address` has 4 or 16 bytes. */
 export interface LinkAddress {
@@ -53,7 +58,10 @@ export interface Route {
 
 const familyOf = (address: Uint8Array): number => (address.byteLength === 4 ? AF_INET : AF_INET6);
 
-/** Give an interface an address, or change the one it has. `broadcast` is for IPv4. */
+/**
+ * Give an interface an address, or change the one it has. `broadcast` is for IPv4; one of IPv6 can be used at once, without asking the
+ * neighbours whether they have it.
+ */
 export function addAddress(options: {
   index: number;
   address: Uint8Array;
@@ -66,7 +74,8 @@ export function addAddress(options: {
     type: RTM_NEWADDR,
     flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
     body(writer) {
-      writer.u8(familyOf(address)).u8(prefixLength).u8(0).u8(RT_SCOPE_UNIVERSE).u32(index);
+      const flags = address.byteLength === 4 ? 0 : IFA_F_NODAD;
+      writer.u8(familyOf(address)).u8(prefixLength).u8(flags).u8(RT_SCOPE_UNIVERSE).u32(index);
       writer.attributeBytes(IFA_LOCAL, address).attributeBytes(IFA_ADDRESS, address);
       if (broadcast) writer.attributeBytes(IFA_BROADCAST, broadcast);
     },
@@ -118,6 +127,28 @@ export function addDefaultRoute(index: number, gateway: Uint8Array): NetlinkRequ
       writer.u8(familyOf(gateway)).u8(0).u8(0).u8(0);
       writer.u8(RT_TABLE_MAIN).u8(RTPROT_BOOT).u8(RT_SCOPE_UNIVERSE).u8(RTN_UNICAST).u32(0);
       writer.attributeBytes(RTA_GATEWAY, gateway).attributeU32(RTA_OIF, index);
+    },
+  };
+}
+
+/**
+ * Let packets for an address be the host's own also when they come by this interface: for `::1`, which has one on lo only. Used last among
+ * the routes to it. One that is there is an error, `EEXIST`.
+ */
+export function addLocalRoute(index: number, address: Uint8Array): NetlinkRequest {
+  return {
+    what: `add local route to link ${index}`,
+    type: RTM_NEWROUTE,
+    flags: NLM_F_ACK | NLM_F_CREATE,
+    body(writer) {
+      writer
+        .u8(familyOf(address))
+        .u8(8 * address.byteLength)
+        .u8(0)
+        .u8(0);
+      writer.u8(RT_TABLE_LOCAL).u8(RTPROT_BOOT).u8(RT_SCOPE_UNIVERSE).u8(RTN_LOCAL).u32(0);
+      writer.attributeBytes(RTA_DST, address).attributeU32(RTA_OIF, index);
+      writer.attributeU32(RTA_PRIORITY, LAST_METRIC);
     },
   };
 }

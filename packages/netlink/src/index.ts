@@ -1,6 +1,7 @@
 export {
   addAddress,
   addDefaultRoute,
+  addLocalRoute,
   deleteAddress,
   type LinkAddress,
   type Route,

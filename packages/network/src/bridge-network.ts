@@ -1,7 +1,8 @@
-import type { EndpointNetwork } from "./endpoints.ts";
+import type { EndpointNetwork, EndpointNetwork6 } from "./endpoints.ts";
 import { formatIpv4, formatSubnet, type Ipv4, parseCidr, parseIpv4, type Subnet } from "./ipv4.ts";
+import { formatIpv6, formatSubnet6, parseCidr6, parseIpv6 } from "./ipv6.ts";
 import type { EndpointRecord, NetworkRecord } from "./records.ts";
-import type { NetworkFacts } from "./types.ts";
+import type { NetworkFacts, NetworkMember } from "./types.ts";
 
 /** Bytes; Docker's default. */
 const MTU = 1500;
@@ -59,6 +60,7 @@ export function bridgeNetwork(
     subnet: parseCidr(bridge.subnet).subnet,
     ...(user?.ipRange !== undefined && { ipRange: parseCidr(user.ipRange).subnet }),
     reserved: Object.values(auxiliary).flatMap((address) => parseIpv4(address) ?? []),
+    ...(bridge.ipv6 && { ipv6: ipv6Of(bridge.ipv6, user) }),
     mtu: Number(options[OPTION.mtu] ?? MTU),
     icc: options[OPTION.icc] !== "false",
     masquerade: options[OPTION.masquerade] !== "false",
@@ -69,24 +71,57 @@ export function bridgeNetwork(
   };
 }
 
+function ipv6Of(
+  { subnet, gateway }: { readonly subnet: string; readonly gateway: string },
+  user: NetworkRecord["user"],
+): EndpointNetwork6 {
+  const { ipRange6, auxiliary = {} } = user ?? {};
+  return {
+    subnet: parseCidr6(subnet).subnet,
+    gateway: parseIpv6(gateway) ?? 0n,
+    ...(ipRange6 !== undefined && { ipRange: parseCidr6(ipRange6).subnet }),
+    reserved: Object.values(auxiliary).flatMap((address) => parseIpv6(address) ?? []),
+  };
+}
+
+/** Those of `auxiliary` that are of one family; none is left out altogether. */
+function auxiliaryOf(auxiliary: Readonly<Record<string, string>>, isIpv6: boolean) {
+  const some = Object.entries(auxiliary).filter(([, address]) => address.includes(":") === isIpv6);
+  return some.length > 0 && { auxiliary: Object.fromEntries(some) };
+}
+
 /** As the Engine API shows it. */
 export function networkFacts(network: BridgeNetwork, endpoints: readonly EndpointRecord[]): NetworkFacts {
-  const { id, name, created, internal, attachable, options, labels, auxiliary, ipRange } = network;
-  const containers = endpoints.map(({ containerId, endpointId, mac, address, prefixLength }) => [
-    containerId,
-    { endpointId, macAddress: mac, ipv4Address: `${address}/${prefixLength}` },
-  ]);
+  const { id, name, created, internal, attachable, options, labels, auxiliary, ipRange, ipv6 } = network;
+  const containers = endpoints.map((endpoint) => [endpoint.containerId, memberOf(endpoint)]);
   return {
     ...{ id, name, created, internal, attachable, options, labels },
-    ...{ driver: "bridge", scope: "local", enableIpv6: false },
+    ...{ driver: "bridge", scope: "local", enableIpv6: ipv6 !== undefined },
     ipam: [
       {
         subnet: formatSubnet(network.subnet),
         gateway: formatIpv4(network.gateway),
         ...(ipRange && { ipRange: formatSubnet(ipRange) }),
-        ...(Object.keys(auxiliary).length > 0 && { auxiliary }),
+        ...auxiliaryOf(auxiliary, false),
       },
+      ...(ipv6
+        ? [
+            {
+              subnet: formatSubnet6(ipv6.subnet),
+              gateway: formatIpv6(ipv6.gateway),
+              ...(ipv6.ipRange && { ipRange: formatSubnet6(ipv6.ipRange) }),
+              ...auxiliaryOf(auxiliary, true),
+            },
+          ]
+        : []),
     ],
     containers: Object.fromEntries(containers),
+  };
+}
+
+function memberOf({ endpointId, mac, address, prefixLength, ipv6 }: EndpointRecord): NetworkMember {
+  return {
+    ...{ endpointId, macAddress: mac, ipv4Address: `${address}/${prefixLength}` },
+    ...(ipv6 && { ipv6Address: `${ipv6.address}/${ipv6.prefixLength}` }),
   };
 }

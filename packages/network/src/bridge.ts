@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
 import {
   addAddress,
+  addLocalRoute,
   createBridge,
   createVeth,
   deleteAddress,
@@ -12,6 +13,7 @@ import {
   setLink,
 } from "@longshore/netlink";
 import { broadcastOf, type Ipv4, ipv4Bytes, type Subnet } from "./ipv4.ts";
+import { type Ipv6, ipv6Bytes, type Subnet6 } from "./ipv6.ts";
 
 /** The wanted state of a bridge. */
 export interface BridgeSettings {
@@ -19,6 +21,7 @@ export interface BridgeSettings {
   readonly mac: string;
   readonly subnet: Subnet;
   readonly gateway: Ipv4;
+  readonly ipv6?: { readonly subnet: Subnet6; readonly gateway: Ipv6 };
   /** Bytes. */
   readonly mtu: number;
 }
@@ -39,31 +42,40 @@ export function macOf(address: Ipv4): string {
  * @throws EngineError `failed_precondition` when another kind of interface has the name
  */
 export function ensureBridge(route: RouteSocket, settings: BridgeSettings): number {
-  const { name, mac, subnet, gateway, mtu } = settings;
+  const { name, mac, subnet, gateway, ipv6, mtu } = settings;
   const found = route.link(name);
   if (found && found.kind !== "bridge")
     throw new EngineError("failed_precondition", `interface ${name} exists and is not a bridge`);
   if (!found) route.run(createBridge({ name, mac, mtu }));
   const index = (found ?? requireLink(route, name)).index;
 
-  // Without IPv6 there is to be no link-local address either.
-  writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+  // Without IPv6 there is to be no link-local address either. With it nobody on the bridge is to tell the host of routers.
+  writeSysctl(`net/ipv6/conf/${name}/accept_ra`, "0");
+  // Nor is it to wait a second for objections to its link-local address, without which it finds no neighbour.
+  writeSysctl(`net/ipv6/conf/${name}/accept_dad`, "0");
+  writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, ipv6 ? "0" : "1");
   // Published ports are reached by the host's own 127.0.0.1 as well; the firewall sees to who else may use such addresses.
   writeSysctl(`net/ipv4/conf/${name}/route_localnet`, "1");
   const address = ipv4Bytes(gateway);
+  const own = [
+    { index, address, prefixLength: subnet.prefixLength, broadcast: ipv4Bytes(broadcastOf(subnet)) },
+    ...(ipv6 ? [{ index, address: ipv6Bytes(ipv6.gateway), prefixLength: ipv6.subnet.prefixLength }] : []),
+  ];
   for (const other of route.addresses())
-    if (other.index === index && other.address.byteLength === 4 && !isSame(other, address, subnet))
+    if (other.index === index && other.global && !own.some((one) => isSame(one, other)))
       route.run(deleteAddress(other));
-  route.run(
-    addAddress({
-      index,
-      address,
-      prefixLength: subnet.prefixLength,
-      broadcast: ipv4Bytes(broadcastOf(subnet)),
-    }),
-    setLink({ index }, { up: true }),
-  );
+  route.run(...own.map(addAddress), setLink({ index }, { up: true }));
+  if (ipv6) answerLoopback6(route, index);
   return index;
+}
+
+/** Published ports are reached by the host's own `::1` as well: answers to it come by the bridge. */
+function answerLoopback6(route: RouteSocket, index: number): void {
+  try {
+    route.run(addLocalRoute(index, ipv6Bytes(1n)));
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  }
 }
 
 /** Let the host forward IPv4. Returns whether it already did. */
@@ -72,6 +84,22 @@ export function enableForwarding(): boolean {
   const was = fs.readFileSync(file, "utf8").trim() !== "0";
   if (!was) fs.writeFileSync(file, "1");
   return was;
+}
+
+/**
+ * Let the host forward IPv6. Returns whether it already did.
+ *
+ * A router doesn't believe other routers: interfaces that got their routes and addresses from one are told to go on with it.
+ */
+export function enableForwarding6(): boolean {
+  const all = "net/ipv6/conf/all/forwarding";
+  if (readSysctl(all) !== "0") return true;
+  for (const name of fs.readdirSync("/proc/sys/net/ipv6/conf")) {
+    const file = `net/ipv6/conf/${name}/accept_ra`;
+    if (name !== "all" && readSysctl(file) === "1") writeSysctl(file, "2");
+  }
+  writeSysctl(all, "1");
+  return false;
 }
 
 /** A veth pair from a bridge into a network namespace. */
@@ -135,12 +163,22 @@ export function requireLink(route: RouteSocket, name: string): Link {
   return link;
 }
 
-function isSame(
-  other: { address: Uint8Array; prefixLength: number },
-  address: Uint8Array,
-  subnet: Subnet,
-): boolean {
-  return other.prefixLength === subnet.prefixLength && Buffer.compare(other.address, address) === 0;
+interface Prefixed {
+  readonly address: Uint8Array;
+  readonly prefixLength: number;
+}
+
+function isSame(a: Prefixed, b: Prefixed): boolean {
+  return a.prefixLength === b.prefixLength && Buffer.compare(a.address, b.address) === 0;
+}
+
+/** Undefined for what the kernel doesn't have. */
+function readSysctl(name: string): string | undefined {
+  try {
+    return fs.readFileSync(`/proc/sys/${name}`, "utf8").trim();
+  } catch {
+    return undefined;
+  }
 }
 
 /** `net/ipv6/…`; a kernel without the setting is fine. */

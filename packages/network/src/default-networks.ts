@@ -16,6 +16,7 @@ import {
   type Subnet,
   subnetOf,
 } from "./ipv4.ts";
+import { ipv6FromBytes, type Subnet6, subnet6Of } from "./ipv6.ts";
 import { type NetworkRecord, networkRecords } from "./records.ts";
 import { readHostResolvConf } from "./resolv-conf.ts";
 import { chooseSubnet } from "./subnet-choice.ts";
@@ -131,6 +132,20 @@ export function subnetsInUse(route: RouteSocket, own: readonly string[] = []): S
     .nameservers.flatMap((server) => parseIpv4(server) ?? [])
     .map((server) => subnetOf(server, 32));
   return [...addresses, ...routes, ...servers];
+}
+
+/** The same of IPv6; what is of one link only doesn't count. */
+export function subnets6InUse(route: RouteSocket): Subnet6[] {
+  const isIpv6 = (bytes: Uint8Array) => bytes.byteLength === 16;
+  const addresses = route
+    .addresses()
+    .filter(({ address, global }) => isIpv6(address) && global)
+    .map(({ address, prefixLength }) => subnet6Of(ipv6FromBytes(address), prefixLength));
+  const routes = route
+    .routes()
+    .filter(({ destination }) => isIpv6(destination))
+    .map(({ destination, prefixLength }) => subnet6Of(ipv6FromBytes(destination), prefixLength));
+  return [...addresses, ...routes];
 }
 
 /** Locally administered, and kept: a bridge that changes its address is a new neighbour to everybody. */

@@ -5,6 +5,8 @@ import { AddressPool } from "./address-pool.ts";
 import { macOf } from "./bridge.ts";
 import { newId } from "./ids.ts";
 import { formatIpv4, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
+import { formatIpv6, type Ipv6, parseIpv6, type Subnet6 } from "./ipv6.ts";
+import { Ipv6Pool } from "./ipv6-pool.ts";
 import { type EndpointRecord, endpointKey, networkRecords } from "./records.ts";
 
 /** The network that endpoints are made in. */
@@ -17,6 +19,15 @@ export interface EndpointNetwork {
   readonly ipRange?: Subnet;
   /** Addresses of the subnet that others use. */
   readonly reserved?: readonly Ipv4[];
+  readonly ipv6?: EndpointNetwork6;
+}
+
+/** Its addresses of IPv6. */
+export interface EndpointNetwork6 {
+  readonly subnet: Subnet6;
+  readonly gateway: Ipv6;
+  readonly ipRange?: Subnet6;
+  readonly reserved: readonly Ipv6[];
 }
 
 export interface EndpointRequest {
@@ -25,6 +36,8 @@ export interface EndpointRequest {
   readonly mac?: string | undefined;
   /** An address of the network's; the next free one when left out. */
   readonly address?: Ipv4 | undefined;
+  /** The same of IPv6, on networks that have it. */
+  readonly address6?: Ipv6 | undefined;
   /** `eth1`: the sandbox's end. */
   readonly interfaceName: string;
   readonly names: readonly string[];
@@ -36,6 +49,7 @@ export class Endpoints {
   readonly #store: Store;
   readonly #records: ReturnType<typeof networkRecords>["endpoints"];
   readonly #pools = new Map<string, AddressPool>();
+  readonly #pools6 = new Map<string, Ipv6Pool>();
   /** By network id and address. */
   readonly #endpoints = new Map<string, EndpointRecord>();
 
@@ -70,7 +84,16 @@ export class Endpoints {
    */
   async create(
     network: EndpointNetwork,
-    { sandboxId, containerId, mac, address: wanted, interfaceName, names, upstreams }: EndpointRequest,
+    {
+      sandboxId,
+      containerId,
+      mac,
+      address: wanted,
+      address6: wanted6,
+      interfaceName,
+      names,
+      upstreams,
+    }: EndpointRequest,
   ): Promise<EndpointRecord> {
     const pool = this.#pool(network);
     const address = wanted === undefined ? pool.take() : claim(pool, wanted);
@@ -79,6 +102,13 @@ export class Endpoints {
         "resource_exhausted",
         `no available IPv4 addresses on this network's address pools: ${network.name} (${network.id})`,
       );
+    let address6: Ipv6 | undefined;
+    try {
+      address6 = this.#take6(network, wanted6);
+    } catch (error) {
+      pool.release(address);
+      throw error;
+    }
     const endpoint: EndpointRecord = {
       endpointId: newId(),
       networkId: network.id,
@@ -87,6 +117,7 @@ export class Endpoints {
       address: formatIpv4(address),
       prefixLength: network.subnet.prefixLength,
       gateway: formatIpv4(network.gateway),
+      ...(network.ipv6 && address6 !== undefined && { ipv6: ipv6Record(network.ipv6, address6) }),
       mac: mac ?? macOf(address),
       link: `veth${randomBytes(5).toString("hex")}`,
       ...{ interfaceName, names, upstreams },
@@ -98,6 +129,7 @@ export class Endpoints {
       });
     } catch (error) {
       pool.release(address);
+      if (address6 !== undefined) this.#pools6.get(network.id)?.release(address6);
       throw error;
     }
     this.#endpoints.set(key, endpoint);
@@ -125,12 +157,15 @@ export class Endpoints {
       this.#endpoints.delete(keys[position] ?? "");
       const address = parseIpv4(endpoint.address);
       if (address !== undefined) this.#pools.get(endpoint.networkId)?.release(address);
+      const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
+      if (address6 !== undefined) this.#pools6.get(endpoint.networkId)?.release(address6);
     }
   }
 
   /** A network is gone: another may have its addresses. */
   forget(networkId: string): void {
     this.#pools.delete(networkId);
+    this.#pools6.delete(networkId);
   }
 
   #pool({ id, subnet, gateway, ipRange, reserved = [] }: EndpointNetwork): AddressPool {
@@ -141,6 +176,34 @@ export class Endpoints {
     this.#pools.set(id, pool);
     return pool;
   }
+
+  /** @returns undefined on a network without IPv6 */
+  #take6({ id, name, ipv6 }: EndpointNetwork, wanted: Ipv6 | undefined): Ipv6 | undefined {
+    if (!ipv6) return undefined;
+    const pool =
+      this.#pools6.get(id) ?? new Ipv6Pool(ipv6.subnet, [ipv6.gateway, ...ipv6.reserved], ipv6.ipRange);
+    if (!this.#pools6.has(id)) {
+      pool.restore(this.ofNetwork(id).flatMap((endpoint) => parseIpv6(endpoint.ipv6?.address ?? "") ?? []));
+      this.#pools6.set(id, pool);
+    }
+    if (wanted === undefined) {
+      const address = pool.take();
+      if (address !== undefined) return address;
+      throw new EngineError(
+        "resource_exhausted",
+        `no available IPv6 addresses on this network's address pools: ${name} (${id})`,
+      );
+    }
+    if (pool.claim(wanted)) return wanted;
+    throw new EngineError("failed_precondition", "Address already in use");
+  }
+}
+
+function ipv6Record({ subnet, gateway }: EndpointNetwork6, address: Ipv6) {
+  return {
+    ...{ address: formatIpv6(address), prefixLength: subnet.prefixLength },
+    gateway: formatIpv6(gateway),
+  };
 }
 
 function claim(pool: AddressPool, address: Ipv4): Ipv4 {

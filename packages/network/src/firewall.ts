@@ -13,6 +13,7 @@ import {
   BRIDGES_SET,
   type Direction,
   GUARDED_LINKS_SET,
+  GUARDED_LINKS6_SET,
   type PublishedPort,
   portElements,
   type Ruleset,
@@ -67,9 +68,18 @@ export class Firewall implements Disposable {
     return this.#ruleset?.guardedLinks ?? this.#nft.setLinks(this.#table, GUARDED_LINKS_SET);
   }
 
+  guardedLinks6(): readonly string[] {
+    return this.#ruleset?.guardedLinks6 ?? this.#nft.setLinks(this.#table, GUARDED_LINKS6_SET);
+  }
+
   /** Publish ports, or take them back. */
   changePorts(ports: readonly PublishedPort[], change: "add" | "delete"): void {
     if (ports.length > 0) this.#commit(portElements(this.#table, ports, change));
+  }
+
+  /** Let published ports lead elsewhere, from one moment to the next. */
+  movePorts(from: readonly PublishedPort[], to: readonly PublishedPort[]): void {
+    this.#commit([...portElements(this.#table, from, "delete"), ...portElements(this.#table, to, "add")]);
   }
 
   /** A bridge is gone: Docker's chain needs to know of it no more. */

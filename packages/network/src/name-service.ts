@@ -5,7 +5,9 @@ import { NftablesSocket } from "@longshore/netlink";
 import type { BridgeNetwork } from "./bridge-network.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { formatIpv4 } from "./ipv4.ts";
+import { parseIpv6 } from "./ipv6.ts";
 import { inNetns } from "./netns.ts";
+import { addressesOf } from "./placed.ts";
 import type { EndpointRecord } from "./records.ts";
 import { readHostResolvConf } from "./resolv-conf.ts";
 
@@ -98,11 +100,14 @@ export class NameService implements Disposable {
     const found = this.#known(client).filter(({ endpoint: { names = [] }, network }) =>
       names.some((one) => one === name || `${one}.${network.name.toLowerCase()}` === name),
     );
-    return found.length > 0 ? found.map(({ endpoint }) => endpoint.address) : undefined;
+    return found.length > 0 ? found.flatMap(({ endpoint }) => addressesOf(endpoint)) : undefined;
   }
 
   #pointer(client: string, address: string): string | undefined {
-    const found = this.#known(client).find(({ endpoint }) => endpoint.address === address);
+    const address6 = parseIpv6(address);
+    const isAsked = (one: string) =>
+      one === address || (address6 !== undefined && parseIpv6(one) === address6);
+    const found = this.#known(client).find(({ endpoint }) => addressesOf(endpoint).some(isAsked));
     const [name] = found?.endpoint.names ?? [];
     return found && name !== undefined ? `${name}.${found.network.name}` : undefined;
   }

@@ -1,7 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { deleteLink } from "@longshore/netlink";
 import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
-import { newMac, PREDEFINED, subnetsInUse } from "./default-networks.ts";
+import { newMac, PREDEFINED, subnets6InUse, subnetsInUse } from "./default-networks.ts";
 import { inspectNetwork } from "./network-list.ts";
 import { bridgeNamed, type NetworkState } from "./network-state.ts";
 import { raiseNetwork, rebuildFirewall } from "./raise-networks.ts";
@@ -16,10 +16,14 @@ export async function createNetwork(state: NetworkState, request: CreateNetwork)
   const { name } = request;
   if (bridges.has(name) || PREDEFINED.includes(name))
     throw new EngineError("conflict", `network with name ${name} already exists`);
-  const inUse = [...subnetsInUse(route), ...[...bridges.values()].map(({ subnet }) => subnet)];
+  const own = [...bridges.values()];
+  const inUse = {
+    ipv4: [...subnetsInUse(route), ...own.map(({ subnet }) => subnet)],
+    ipv6: [...subnets6InUse(route), ...own.flatMap(({ ipv6 }) => ipv6?.subnet ?? [])],
+  };
   const record = planNetwork(request, inUse, newMac());
   const network = bridgeNetwork(name, record, { link: "", options: {} });
-  if (route.link(network.link) || [...bridges.values()].some(({ link }) => link === network.link)) {
+  if (route.link(network.link) || own.some(({ link }) => link === network.link)) {
     throw new EngineError(
       "permission_denied",
       `cannot create network ${network.id} (${network.link}): conflicts with an existing interface`,

@@ -4,10 +4,11 @@ import type { BridgeNetwork } from "./bridge-network.ts";
 import { PREDEFINED } from "./default-networks.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { Firewall } from "./firewall.ts";
-import { parseIpv4 } from "./ipv4.ts";
+import { ipv4Bytes, parseIpv4 } from "./ipv4.ts";
+import { ipv6Bytes, parseIpv6 } from "./ipv6.ts";
 import type { NameService } from "./name-service.ts";
 import type { NetnsPool } from "./netns-pool.ts";
-import { interfaceNumber, type Placed } from "./placed.ts";
+import { interfaceNumber, type Placed, routed } from "./placed.ts";
 import type { PublishedPorts } from "./published-ports.ts";
 import type { NetworkRecord } from "./records.ts";
 import type { PublishedPort } from "./ruleset.ts";
@@ -59,10 +60,20 @@ export function placedOf({ bridges, endpoints }: NetworkState, sandboxId: string
 
 /** Where the published ports of a sandbox lead now: to its first network that isn't internal. */
 export function portTargets(state: NetworkState, sandboxId: string): PublishedPort[] {
-  const placed = placedOf(state, sandboxId).find(({ network }) => !network.internal);
-  const address = placed && parseIpv4(placed.endpoint.address);
-  if (address === undefined) return [];
-  return state.published.of(sandboxId).map(({ protocol, containerPort, hostIp, hostPort }) => ({
-    ...{ protocol, hostPort, hostAddress: parseIpv4(hostIp) ?? 0, address, port: containerPort },
-  }));
+  const bindings = state.published.of(sandboxId);
+  if (bindings.length === 0) return [];
+  const placed = placedOf(state, sandboxId);
+  const address = parseIpv4(routed(placed, "ipv4")?.endpoint.address ?? "");
+  const address6 = parseIpv6(routed(placed, "ipv6")?.endpoint.ipv6?.address ?? "");
+  return bindings.flatMap(({ protocol, containerPort: port, hostIp, hostPort }) => {
+    const own = { protocol, hostPort, port };
+    const host6 = parseIpv6(hostIp);
+    if (host6 !== undefined) {
+      const hostAddress = host6 === 0n ? undefined : ipv6Bytes(host6);
+      return address6 === undefined ? [] : [{ ...own, hostAddress, address: ipv6Bytes(address6) }];
+    }
+    const host = parseIpv4(hostIp) ?? 0;
+    const hostAddress = host === 0 ? undefined : ipv4Bytes(host);
+    return address === undefined ? [] : [{ ...own, hostAddress, address: ipv4Bytes(address) }];
+  });
 }

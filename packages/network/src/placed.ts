@@ -4,6 +4,7 @@ import { type BridgeNetwork, OPTION } from "./bridge-network.ts";
 import { PREDEFINED } from "./default-networks.ts";
 import { hostsFile } from "./hosts-file.ts";
 import { contains, type Ipv4, parseIpv4 } from "./ipv4.ts";
+import { contains6, type Ipv6, parseIpv6 } from "./ipv6.ts";
 import type { EndpointRecord } from "./records.ts";
 import { containerResolvConf, formatResolvConf, readHostResolvConf, resolverConf } from "./resolv-conf.ts";
 import type { Endpoint, PortRequest, Sandbox, SandboxRequest } from "./types.ts";
@@ -12,6 +13,18 @@ import type { Endpoint, PortRequest, Sandbox, SandboxRequest } from "./types.ts"
 export interface Placed {
   readonly network: BridgeNetwork;
   readonly endpoint: EndpointRecord;
+}
+
+/** The one by which what is for elsewhere goes, which is also where published ports lead: the first that isn't internal. */
+export function routed(placed: readonly Placed[], family: "ipv4" | "ipv6"): Placed | undefined {
+  return placed.find(
+    ({ network, endpoint }) => !network.internal && (family === "ipv4" || endpoint.ipv6 !== undefined),
+  );
+}
+
+/** Its addresses of both kinds. */
+export function addressesOf({ address, ipv6 }: EndpointRecord): string[] {
+  return ipv6 ? [address, ipv6.address] : [address];
 }
 
 /** What a container's /etc says of its networks. */
@@ -23,7 +36,9 @@ export function etcTexts(
   const host = readHostResolvConf();
   const asksUs = placed.some(({ network }) => !PREDEFINED.includes(network.name));
   return {
-    hosts: hostsFile(placed.map(({ endpoint }) => ({ address: endpoint.address, names }))),
+    hosts: hostsFile(
+      placed.flatMap(({ endpoint }) => addressesOf(endpoint).map((address) => ({ address, names }))),
+    ),
     resolvConf: formatResolvConf(
       asksUs ? resolverConf(RESOLVER_ADDRESS, host, dns) : containerResolvConf(host, dns),
     ),
@@ -32,8 +47,10 @@ export function etcTexts(
 
 /** A network may say at which address of the host ports are published that name none. */
 export function portsAt(placed: readonly Placed[], ports: readonly PortRequest[]): PortRequest[] {
-  const options = placed.find(({ network }) => !network.internal)?.network.options;
-  return ports.map((port) => ({ ...port, hostIp: port.hostIp || (options?.[OPTION.hostBinding] ?? "") }));
+  const binding = routed(placed, "ipv4")?.network.options[OPTION.hostBinding] ?? "";
+  // As a setting, any address of IPv4 means any address.
+  const usual = binding === "0.0.0.0" ? "" : binding;
+  return ports.map((port) => ({ ...port, hostIp: port.hostIp || usual }));
 }
 
 export function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
@@ -43,6 +60,16 @@ export function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
   throw new EngineError(
     "invalid_argument",
     `invalid config for network ${network.name}: no configured subnet or ip-range contain the IP address ${text}`,
+  );
+}
+
+export function wantedAddress6({ name, ipv6 }: BridgeNetwork, text: string): Ipv6 {
+  const address = parseIpv6(text);
+  if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv6 address: ${text}`);
+  if (ipv6 && contains6(ipv6.subnet, address)) return address;
+  throw new EngineError(
+    "invalid_argument",
+    `invalid config for network ${name}: no configured subnet or ip-range contain the IP address ${text}`,
   );
 }
 
@@ -58,19 +85,22 @@ export function interfaceNumber(endpoint: EndpointRecord): number {
   return Number(interfaceOf(endpoint).slice("eth".length));
 }
 
-/** The first `ethN` that no endpoint has. */
+/** After all that there are, so that the default route stays where it is. */
 export function freeInterface(present: readonly Placed[]): string {
-  const used = new Set(present.map(({ endpoint }) => interfaceNumber(endpoint)));
-  let number = 0;
-  while (used.has(number)) number++;
-  return `eth${number}`;
+  return `eth${Math.max(-1, ...present.map(({ endpoint }) => interfaceNumber(endpoint))) + 1}`;
 }
 
 export function endpointFacts({ network, endpoint }: Placed): Endpoint {
-  const { networkId, endpointId, address, prefixLength, gateway, mac } = endpoint;
+  const { networkId, endpointId, address, prefixLength, gateway, mac, ipv6 } = endpoint;
   return {
     ...{ networkId, endpointId, networkName: network.name, interfaceName: interfaceOf(endpoint) },
     gateway: network.internal ? "" : gateway,
     ...{ ipAddress: address, prefixLen: prefixLength, macAddress: mac },
+    ...(ipv6 && {
+      ipv6: {
+        ...{ address: ipv6.address, prefixLen: ipv6.prefixLength },
+        gateway: network.internal ? "" : ipv6.gateway,
+      },
+    }),
   };
 }

@@ -1,15 +1,23 @@
 import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
-import { bind, close, socket } from "@longshore/syscalls";
-import { formatIpv4, type Ipv4, ipv4Bytes, parseIpv4 } from "./ipv4.ts";
+import { bind, close, setsockopt, socket } from "@longshore/syscalls";
+import { ipv4Bytes, parseIpv4 } from "./ipv4.ts";
+import { formatIpv6, ipv6Bytes, parseIpv6 } from "./ipv6.ts";
 import type { PortBinding, PortRequest } from "./types.ts";
 
 const AF_INET = 2;
+const AF_INET6 = 10;
+const SOL_IPV6 = 41;
+const IPV6_V6ONLY = 26;
 const SOCKETS = { tcp: 1, udp: 2 } as const;
 const SOCK_CLOEXEC = 0x80000;
-const ANY: Ipv4 = 0;
+const ANY = "0.0.0.0";
+const ANY6 = "::";
 /** Where ports come from that nobody named, when the kernel doesn't say. */
 const EPHEMERAL: readonly [number, number] = [32_768, 60_999];
+
+/** A port of the host at one of its addresses, or at any of a family. */
+type HostPort = Pick<PortBinding, "protocol" | "hostIp" | "hostPort">;
 
 /** Which ports of the host lead to which container, each held by a socket so that no other program takes it. */
 export class PortReservations implements Disposable {
@@ -20,12 +28,13 @@ export class PortReservations implements Disposable {
   /**
    * Find a host port for each request and hold it. All or none.
    *
+   * @param options.ipv6 whether a request for any address means IPv6 as well
    * @throws EngineError `internal` in Docker's words for a port that is taken
    */
-  reserve(requests: readonly PortRequest[]): PortBinding[] {
+  reserve(requests: readonly PortRequest[], { ipv6 = false }: { ipv6?: boolean } = {}): PortBinding[] {
     const bindings: PortBinding[] = [];
     try {
-      for (const request of requests) bindings.push(this.#reserveOne(request));
+      for (const request of requests) bindings.push(...this.#reserveOne(request, ipv6));
       return bindings;
     } catch (error) {
       this.release(bindings);
@@ -37,22 +46,19 @@ export class PortReservations implements Disposable {
   restore(bindings: readonly PortBinding[]): PortBinding[] {
     return bindings.filter((binding) => {
       try {
-        this.#hold(binding.protocol, parseIpv4(binding.hostIp) ?? ANY, binding.hostPort);
+        this.#hold(binding);
         return false;
       } catch {
         // It leads to the container all the same.
-        this.#held.set(
-          keyOf(binding.protocol, parseIpv4(binding.hostIp) ?? ANY, binding.hostPort),
-          undefined,
-        );
+        this.#held.set(keyOf(binding), undefined);
         return true;
       }
     });
   }
 
-  release(bindings: readonly PortBinding[]): void {
-    for (const { protocol, hostIp, hostPort } of bindings) {
-      const key = keyOf(protocol, parseIpv4(hostIp) ?? ANY, hostPort);
+  release(ports: readonly HostPort[]): void {
+    for (const port of ports) {
+      const key = keyOf(port);
       const fd = this.#held.get(key);
       if (fd !== undefined) close(fd);
       this.#held.delete(key);
@@ -64,8 +70,9 @@ export class PortReservations implements Disposable {
     this.#held.clear();
   }
 
-  #reserveOne({ protocol, containerPort, hostIp, hostPorts }: PortRequest): PortBinding {
-    const address = parseIpv4(hostIp) ?? ANY;
+  /** The same port at each of the addresses that are meant. */
+  #reserveOne({ protocol, containerPort, hostIp, hostPorts }: PortRequest, ipv6: boolean): PortBinding[] {
+    const addresses = hostIp === "" ? [ANY, ...(ipv6 && hasIpv6() ? [ANY6] : [])] : [normalize(hostIp)];
     const [first, last] = hostPorts ?? ephemeralRange();
     const anyOf = last - first + 1;
     // Ports that nobody named are handed out in turn; of a range that somebody named the first free one is taken.
@@ -73,70 +80,107 @@ export class PortReservations implements Disposable {
     let failure: unknown;
     for (let tried = 0; tried < anyOf; tried++) {
       const hostPort = first + ((start + tried) % anyOf);
+      const bindings = addresses.map((address) => ({ protocol, containerPort, hostIp: address, hostPort }));
       try {
-        this.#hold(protocol, address, hostPort);
+        this.#holdAll(bindings);
       } catch (error) {
         failure = error;
         continue;
       }
       if (!hostPorts) this.#next = (start + tried + 1) % anyOf;
-      return { protocol, containerPort, hostIp: formatIpv4(address), hostPort };
+      return bindings;
     }
     if (anyOf === 1) throw failure;
     throw new EngineError("internal", "all ports are allocated");
   }
 
-  #hold(protocol: PortBinding["protocol"], address: Ipv4, port: number): void {
-    const shown = `${formatIpv4(address)}:${port}`;
-    if (this.#isTaken(protocol, address, port))
+  #holdAll(ports: readonly HostPort[]): void {
+    for (const [position, port] of ports.entries()) {
+      try {
+        this.#hold(port);
+      } catch (error) {
+        this.release(ports.slice(0, position));
+        throw error;
+      }
+    }
+  }
+
+  #hold(port: HostPort): void {
+    const { protocol, hostIp, hostPort } = port;
+    const shown = `${hostIp.includes(":") ? `[${hostIp}]` : hostIp}:${hostPort}`;
+    if (this.#isTaken(port))
       throw new EngineError("internal", `Bind for ${shown} failed: port is already allocated`);
     let fd: number | undefined;
     // Nothing listens on ports of other protocols but by the kernel's leave, which may lack them.
     if (protocol !== "sctp") {
-      fd = socket(AF_INET, SOCKETS[protocol] | SOCK_CLOEXEC);
+      const failed = (why: string, cause: unknown) =>
+        new EngineError("internal", `failed to bind host port for ${shown}: ${why}`, { cause });
       try {
-        bind(fd, socketAddress(address, port));
+        fd = openBound(protocol, hostIp, hostPort);
       } catch (error) {
-        close(fd);
-        if (isErrno(error, "EADDRINUSE"))
-          throw new EngineError("internal", `failed to bind host port for ${shown}: address already in use`, {
-            cause: error,
-          });
-        if (isErrno(error, "EADDRNOTAVAIL"))
-          throw new EngineError(
-            "internal",
-            `failed to bind host port for ${shown}: cannot assign requested address`,
-            { cause: error },
-          );
+        if (isErrno(error, "EADDRINUSE")) throw failed("address already in use", error);
+        if (isErrno(error, "EADDRNOTAVAIL")) throw failed("cannot assign requested address", error);
+        if (isErrno(error, "EAFNOSUPPORT")) throw failed("this host has no IPv6", error);
         throw error;
       }
     }
-    this.#held.set(keyOf(protocol, address, port), fd);
+    this.#held.set(keyOf(port), fd);
   }
 
-  /** A port of all addresses is taken with that of any one, and the other way round. */
-  #isTaken(protocol: string, address: Ipv4, port: number): boolean {
-    if (this.#held.has(keyOf(protocol, address, port)) || this.#held.has(keyOf(protocol, ANY, port)))
-      return true;
-    const tail = `/${port}`;
-    if (address !== ANY) return false;
+  /** A port of all addresses of a family is taken with that of any one, and the other way round. */
+  #isTaken(port: HostPort): boolean {
+    const { protocol, hostIp, hostPort } = port;
+    const any = hostIp.includes(":") ? ANY6 : ANY;
+    if (this.#held.has(keyOf(port)) || this.#held.has(keyOf({ ...port, hostIp: any }))) return true;
+    if (hostIp !== any) return false;
+    const tail = `/${hostPort}`;
     for (const key of this.#held.keys())
-      if (key.startsWith(`${protocol}/`) && key.endsWith(tail)) return true;
+      if (key.startsWith(`${protocol}/`) && key.endsWith(tail) && key.includes(":") === any.includes(":"))
+        return true;
     return false;
   }
 }
 
-function keyOf(protocol: string, address: Ipv4, port: number): string {
-  return `${protocol}/${address}/${port}`;
+function keyOf({ protocol, hostIp, hostPort }: HostPort): string {
+  return `${protocol}/${hostIp}/${hostPort}`;
 }
 
-/** `struct sockaddr_in` */
-function socketAddress(address: Ipv4, port: number): Uint8Array {
-  const bytes = Buffer.from(new ArrayBuffer(16));
-  bytes.writeUInt16LE(AF_INET, 0);
+/** One way to write each address. */
+function normalize(hostIp: string): string {
+  const address = parseIpv6(hostIp);
+  return address === undefined ? hostIp : formatIpv6(address);
+}
+
+/** A socket that holds a port and never listens. @throws Errno */
+function openBound(protocol: "tcp" | "udp", hostIp: string, port: number): number {
+  const isIpv6 = hostIp.includes(":");
+  const fd = socket(isIpv6 ? AF_INET6 : AF_INET, SOCKETS[protocol] | SOCK_CLOEXEC);
+  try {
+    if (isIpv6) setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, 1);
+    bind(fd, socketAddress(hostIp, port));
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** `struct sockaddr_in`, or `sockaddr_in6` */
+function socketAddress(hostIp: string, port: number): Uint8Array {
+  const address6 = parseIpv6(hostIp);
+  const bytes = Buffer.from(new ArrayBuffer(address6 === undefined ? 16 : 28));
+  bytes.writeUInt16LE(address6 === undefined ? AF_INET : AF_INET6, 0);
   bytes.writeUInt16BE(port, 2);
-  bytes.set(ipv4Bytes(address), 4);
+  if (address6 === undefined) bytes.set(ipv4Bytes(parseIpv4(hostIp) ?? 0), 4);
+  else bytes.set(ipv6Bytes(address6), 8);
   return bytes;
+}
+
+let ipv6: boolean | undefined;
+
+function hasIpv6(): boolean {
+  ipv6 ??= fs.existsSync("/proc/net/if_inet6");
+  return ipv6;
 }
 
 function ephemeralRange(): readonly [number, number] {

@@ -37,9 +37,13 @@ export class PublishedPorts implements Disposable {
   }
 
   /** @throws EngineError `internal` in Docker's words for a port that is taken; nothing is held then */
-  async publish(sandboxId: string, requests: readonly PortRequest[]): Promise<readonly PortBinding[]> {
+  async publish(
+    sandboxId: string,
+    requests: readonly PortRequest[],
+    options: { ipv6: boolean },
+  ): Promise<readonly PortBinding[]> {
     if (requests.length === 0) return NONE;
-    const bindings = this.#reservations.reserve(requests);
+    const bindings = this.#reservations.reserve(requests, options);
     this.#bySandbox.set(sandboxId, bindings);
     try {
       await this.#store.commit([this.#records.put(sandboxId, { bindings })], [], { outlive: "process" });

@@ -1,4 +1,4 @@
-import { dockerBridges, enableForwarding, ensureBridge, reattach } from "./bridge.ts";
+import { dockerBridges, enableForwarding, enableForwarding6, ensureBridge, reattach } from "./bridge.ts";
 import type { BridgeNetwork } from "./bridge-network.ts";
 import { formatSubnet } from "./ipv4.ts";
 import { bridgeNamed, type NetworkState, portTargets } from "./network-state.ts";
@@ -29,8 +29,8 @@ export function ensureNetworks(state: NetworkState): void {
 
 /** Put one bridge in place. @returns its index */
 export function raiseNetwork({ route, indexes }: NetworkState, network: BridgeNetwork): number {
-  const { id, link: name, mac, subnet, gateway, mtu } = network;
-  const index = ensureBridge(route, { name, mac, subnet, gateway, mtu });
+  const { id, link: name, mac, subnet, gateway, ipv6, mtu } = network;
+  const index = ensureBridge(route, { name, mac, subnet, gateway, mtu, ...(ipv6 && { ipv6 }) });
   indexes.set(id, index);
   return index;
 }
@@ -40,17 +40,20 @@ export function rebuildFirewall(state: NetworkState): void {
   const links = route.links();
   // What kept the host from being a router before us must still hold between the interfaces it had then.
   const hardware = links.filter(({ kind, index }) => kind === undefined && index !== 1);
-  const guardedLinks = enableForwarding() ? firewall.guardedLinks() : hardware.map((link) => link.name);
+  const names = hardware.map(({ name }) => name);
   const own = [...bridges.values()];
+  const guardedLinks = enableForwarding() ? firewall.guardedLinks() : names;
+  const forwards6 = !own.some(({ ipv6 }) => ipv6) || enableForwarding6();
+  const guardedLinks6 = forwards6 ? firewall.guardedLinks6() : names;
   firewall.rebuild({
-    bridges: own.map(({ link, subnet, icc, masquerade, internal }) => ({
-      ...{ bridge: link, subnet, icc, masquerade, internal },
+    bridges: own.map(({ link, subnet, ipv6, icc, masquerade, internal }) => ({
+      ...{ bridge: link, subnet, subnet6: ipv6?.subnet, icc, masquerade, internal },
     })),
     foreignBridges: dockerBridges(
       links,
       own.map(({ link }) => link),
     ),
-    guardedLinks,
+    ...{ guardedLinks, guardedLinks6 },
     ports: published.sandboxes().flatMap((sandboxId) => portTargets(state, sandboxId)),
   });
 }

@@ -14,6 +14,8 @@ export interface NetworkRecord {
     readonly subnet: string;
     readonly gateway: string;
     readonly mac: string;
+    /** `fd00::/64`; only of networks with IPv6. */
+    readonly ipv6?: { readonly subnet: string; readonly gateway: string };
   };
   /** What only networks of users have. */
   readonly user?: {
@@ -21,6 +23,7 @@ export interface NetworkRecord {
     readonly link: string;
     /** Part of the subnet that containers get their addresses from. */
     readonly ipRange?: string;
+    readonly ipRange6?: string;
     /** Addresses that others use, by their names. */
     readonly auxiliary: Readonly<Record<string, string>>;
     readonly internal: boolean;
@@ -41,6 +44,8 @@ export interface EndpointRecord {
   readonly address: string;
   readonly prefixLength: number;
   readonly gateway: string;
+  /** On networks with IPv6. */
+  readonly ipv6?: { readonly address: string; readonly prefixLength: number; readonly gateway: string };
   readonly mac: string;
   /** The host's end of the veth pair. */
   readonly link: string;

@@ -18,12 +18,15 @@ import {
   type NftTable,
   nftMap,
 } from "@longshore/netlink";
-import { type Ipv4, ipv4Bytes, type Subnet, subnetMask } from "./ipv4.ts";
+import { ipv4Bytes, type Subnet, subnetMask } from "./ipv4.ts";
+import { ipv6Bytes, type Subnet6, subnet6Mask } from "./ipv6.ts";
 
 /** A bridge of ours as the firewall sees it. */
 export interface BridgeRules {
   readonly bridge: string;
   readonly subnet: Subnet;
+  /** Of a network with IPv6. */
+  readonly subnet6?: Subnet6 | undefined;
   /** What is on it may reach the others on it; ports isolated from each other see to the same below IP. */
   readonly icc: boolean;
   readonly masquerade: boolean;
@@ -34,10 +37,11 @@ export interface BridgeRules {
 /** A port of the host's that leads to a container. */
 export interface PublishedPort {
   readonly protocol: "tcp" | "udp" | "sctp";
-  /** Of the host; 0 for all of its addresses. */
-  readonly hostAddress: Ipv4;
+  /** Of the host; undefined for all of its addresses of the family. */
+  readonly hostAddress: Uint8Array | undefined;
   readonly hostPort: number;
-  readonly address: Ipv4;
+  /** 4 or 16 bytes. */
+  readonly address: Uint8Array;
   readonly port: number;
 }
 
@@ -46,26 +50,31 @@ export interface Ruleset {
   readonly bridges: readonly BridgeRules[];
   /** Bridges of a real Docker: ours don't reach into its networks. */
   readonly foreignBridges: readonly string[];
-  /** Interfaces between which the host must not become a router because of us. */
+  /** Interfaces between which the host must not become a router of IPv4 because of us. */
   readonly guardedLinks: readonly string[];
+  /** The same of IPv6. */
+  readonly guardedLinks6: readonly string[];
 }
 
 export const BRIDGES_SET = "bridges";
 export const GUARDED_LINKS_SET = "guarded_links";
+export const GUARDED_LINKS6_SET = "guarded_links6";
 const FOREIGN_BRIDGES_SET = "foreign_bridges";
 
-const NFPROTO_IPV4 = 2;
-const SOURCE_OFFSET = 12;
-const DESTINATION_OFFSET = 16;
+/** What is told apart by address family: `NFPROTO_IPV4` or `NFPROTO_IPV6`, and where addresses lie in the header. */
+const FAMILIES = {
+  ip: { protocol: 2, source: 12, destination: 16, bytes: 4 },
+  ip6: { protocol: 10, source: 8, destination: 24, bytes: 16 },
+} as const;
+type Family = keyof typeof FAMILIES;
 const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** Ports of all addresses of the host, and those of one. */
-const PORTS_ANY = nftMap("ports", ["inet_proto", "inet_service"], ["ipv4_addr", "inet_service"]);
-const PORTS_AT = nftMap(
-  "ports_at",
-  ["ipv4_addr", "inet_proto", "inet_service"],
-  ["ipv4_addr", "inet_service"],
-);
+const portMaps = (name: string, address: "ipv4_addr" | "ipv6_addr") => ({
+  any: nftMap(name, ["inet_proto", "inet_service"], [address, "inet_service"]),
+  at: nftMap(`${name}_at`, [address, "inet_proto", "inet_service"], [address, "inet_service"]),
+});
+const PORT_MAPS = { ip: portMaps("ports", "ipv4_addr"), ip6: portMaps("ports6", "ipv6_addr") };
 
 /** By which interface a packet came, or goes. */
 export type Direction = "iifname" | "oifname";
@@ -88,55 +97,73 @@ const isReply: Statement = [
   { is: "compare", equal: false, value: new Uint8Array(4) },
 ];
 
-const fromSubnet = ({ base, prefixLength }: Subnet): Statement => [
+const isFamily = (family: Family): Statement => [
   { is: "meta", key: "nfproto" },
-  { is: "compare", equal: true, value: Uint8Array.of(NFPROTO_IPV4) },
-  { is: "payload", offset: SOURCE_OFFSET, length: 4 },
-  { is: "mask", mask: ipv4Bytes(subnetMask(prefixLength)) },
-  { is: "compare", equal: true, value: ipv4Bytes(base) },
+  { is: "compare", equal: true, value: Uint8Array.of(FAMILIES[family].protocol) },
 ];
 
-const isIpv4: Statement = [
-  { is: "meta", key: "nfproto" },
-  { is: "compare", equal: true, value: Uint8Array.of(NFPROTO_IPV4) },
+const fromSubnet = (family: Family, base: Uint8Array, mask: Uint8Array): Statement => [
+  ...isFamily(family),
+  { is: "payload", offset: FAMILIES[family].source, length: base.byteLength },
+  { is: "mask", mask },
+  { is: "compare", equal: true, value: base },
 ];
+/** What is from one of a bridge's subnets. */
+const fromSubnets = ({ subnet, subnet6 }: BridgeRules): Statement[] => [
+  fromSubnet("ip", ipv4Bytes(subnet.base), ipv4Bytes(subnetMask(subnet.prefixLength))),
+  ...(subnet6
+    ? [fromSubnet("ip6", ipv6Bytes(subnet6.base), ipv6Bytes(subnet6Mask(subnet6.prefixLength)))]
+    : []),
+];
+
 /** `127.0.0.0/8` at this place of the header. */
-const isLoopback = (offset: number): Statement => [
-  { is: "payload", offset, length: 1 },
+const isLoopback = (place: "source" | "destination"): Statement => [
+  ...isFamily("ip"),
+  { is: "payload", offset: FAMILIES.ip[place], length: 1 },
   { is: "compare", equal: true, value: Uint8Array.of(127) },
+];
+/** From `::1`; nothing with such an address comes into the host from elsewhere. */
+const isFromLoopback6: Statement = [
+  ...isFamily("ip6"),
+  { is: "payload", offset: FAMILIES.ip6.source, length: 16 },
+  { is: "compare", equal: true, value: ipv6Bytes(1n) },
 ];
 const isTranslated: Statement = [
   { is: "ctStatus" },
   { is: "mask", mask: Uint8Array.of(CT_STATUS_DNAT, 0, 0, 0) },
   { is: "compare", equal: false, value: new Uint8Array(4) },
 ];
-const isForThisHost: Statement = [
-  ...isIpv4,
-  { is: "addressType", of: "destination" },
-  { is: "compare", equal: true, value: Uint8Array.of(ADDRESS_LOCAL, 0, 0, 0) },
-];
-const toContainer: Statement = [{ is: "dnat", family: "ip", address: 8, port: 9 }];
 const port = (into: number): NftExpression => ({
   ...{ is: "payload", header: "transport", offset: 2, length: 2, into },
 });
 /** Connections to published ports go to their containers, whatever number of ports there is. */
-const publish: readonly Statement[] = [
-  [
-    ...isForThisHost,
-    { is: "payload", offset: DESTINATION_OFFSET, length: 4, into: 0 },
-    { is: "meta", key: "l4proto", into: 1 },
-    port(2),
-    { is: "map", map: PORTS_AT.name, into: 8 },
-    ...toContainer,
-  ],
-  [
-    ...isForThisHost,
-    { is: "meta", key: "l4proto", into: 0 },
-    port(1),
-    { is: "map", map: PORTS_ANY.name, into: 8 },
-    ...toContainer,
-  ],
-];
+const publish: readonly Statement[] = (["ip", "ip6"] as const).flatMap((family) => {
+  const { destination, bytes } = FAMILIES[family];
+  const words = bytes / 4;
+  const isForThisHost: Statement = [
+    ...isFamily(family),
+    { is: "addressType", of: "destination" },
+    { is: "compare", equal: true, value: Uint8Array.of(ADDRESS_LOCAL, 0, 0, 0) },
+  ];
+  const toContainer: Statement = [{ is: "dnat", family, address: 8, port: 8 + words }];
+  return [
+    [
+      ...isForThisHost,
+      { is: "payload", offset: destination, length: bytes, into: 0 },
+      { is: "meta", key: "l4proto", into: words },
+      port(words + 1),
+      { is: "map", map: PORT_MAPS[family].at.name, into: 8 },
+      ...toContainer,
+    ],
+    [
+      ...isForThisHost,
+      { is: "meta", key: "l4proto", into: 0 },
+      port(1),
+      { is: "map", map: PORT_MAPS[family].any.name, into: 8 },
+      ...toContainer,
+    ],
+  ];
+});
 
 /** Requests that publish ports, or take them back, in a table that is in place. */
 export function portElements(
@@ -144,32 +171,33 @@ export function portElements(
   ports: readonly PublishedPort[],
   change: "add" | "delete",
 ): NetlinkRequest[] {
-  const any = ports.filter(({ hostAddress }) => hostAddress === 0);
-  const at = ports.filter(({ hostAddress }) => hostAddress !== 0);
-  const value = ({ address, port }: PublishedPort) => [ipv4Bytes(address), port] as const;
-  const ofAny = any.map((one) => ({
-    key: [PROTOCOLS[one.protocol], one.hostPort] as const,
-    value: value(one),
-  }));
-  const ofAt = at.map((one) => ({
-    key: [ipv4Bytes(one.hostAddress), PROTOCOLS[one.protocol], one.hostPort] as const,
-    value: value(one),
-  }));
-  if (change === "add")
-    return [...addElements(table, PORTS_ANY, ofAny), ...addElements(table, PORTS_AT, ofAt)];
-  return [
-    ...deleteElements(
-      table,
-      PORTS_ANY,
-      ofAny.map(({ key }) => key),
-    ),
-    ...deleteElements(
-      table,
-      PORTS_AT,
-      ofAt.map(({ key }) => key),
-    ),
-  ];
+  return (["ip", "ip6"] as const).flatMap((family) => {
+    const { any, at } = PORT_MAPS[family];
+    const own = ports.filter(({ address }) => address.byteLength === FAMILIES[family].bytes);
+    const elementsOfAny = own.flatMap(({ protocol, hostAddress, hostPort, address, port }) =>
+      hostAddress ? [] : [{ key: [PROTOCOLS[protocol], hostPort] as const, value: [address, port] as const }],
+    );
+    const elementsOfOne = own.flatMap(({ protocol, hostAddress, hostPort, address, port }) =>
+      hostAddress
+        ? [{ key: [hostAddress, PROTOCOLS[protocol], hostPort] as const, value: [address, port] as const }]
+        : [],
+    );
+    if (change === "add")
+      return [...addElements(table, any, elementsOfAny), ...addElements(table, at, elementsOfOne)];
+    const keys = <K>(elements: readonly { readonly key: K }[]) => elements.map(({ key }) => key);
+    return [
+      ...deleteElements(table, any, keys(elementsOfAny)),
+      ...deleteElements(table, at, keys(elementsOfOne)),
+    ];
+  });
 }
+
+const guard = (family: Family, set: string): Statement => [
+  ...isFamily(family),
+  ...inSet("iifname", set),
+  ...inSet("oifname", set),
+  drop,
+];
 
 /** What Docker's own chain gets for each direction of a bridge. */
 export const admission = (key: Direction, bridge: string): Statement => [
@@ -183,11 +211,12 @@ export const admission = (key: Direction, bridge: string): Statement => [
  * other tables still have their say.
  */
 export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[] {
-  const { bridges, foreignBridges, guardedLinks } = ruleset;
+  const { bridges, foreignBridges, guardedLinks, guardedLinks6 } = ruleset;
   const sets = {
     [BRIDGES_SET]: bridges.map(({ bridge }) => bridge),
     [FOREIGN_BRIDGES_SET]: foreignBridges,
     [GUARDED_LINKS_SET]: guardedLinks,
+    [GUARDED_LINKS6_SET]: guardedLinks6,
   };
   const forward: Statement[] = [
     [...inSet("oifname", BRIDGES_SET), ...isReply, accept],
@@ -202,36 +231,33 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
       .map(({ bridge }): Statement => [...isLink("iifname", bridge), drop]),
     [...inSet("oifname", BRIDGES_SET), drop],
     [...inSet("iifname", BRIDGES_SET), ...inSet("oifname", FOREIGN_BRIDGES_SET), drop],
-    [...inSet("iifname", GUARDED_LINKS_SET), ...inSet("oifname", GUARDED_LINKS_SET), drop],
+    guard("ip", GUARDED_LINKS_SET),
+    guard("ip6", GUARDED_LINKS6_SET),
   ];
   const postrouting: Statement[] = [
     ...bridges
       .filter(({ masquerade, internal }) => masquerade && !internal)
-      .map(
-        ({ bridge, subnet }): Statement => [
-          ...fromSubnet(subnet),
-          ...isLink("oifname", bridge, false),
+      .flatMap((rules) =>
+        fromSubnets(rules).map(
+          (from): Statement => [...from, ...isLink("oifname", rules.bridge, false), { is: "masquerade" }],
+        ),
+      ),
+    // A container, or its neighbour, that comes by a published port: the answer must come back this way.
+    ...bridges.flatMap((rules) =>
+      fromSubnets(rules).map(
+        (from): Statement => [
+          ...from,
+          ...isLink("oifname", rules.bridge),
+          ...isTranslated,
           { is: "masquerade" },
         ],
       ),
-    // A container, or its neighbour, that comes by a published port: the answer must come back this way.
-    ...bridges.map(
-      ({ bridge, subnet }): Statement => [
-        ...fromSubnet(subnet),
-        ...isLink("oifname", bridge),
-        ...isTranslated,
-        { is: "masquerade" },
-      ],
     ),
-    [...inSet("oifname", BRIDGES_SET), ...isIpv4, ...isLoopback(SOURCE_OFFSET), { is: "masquerade" }],
+    [...inSet("oifname", BRIDGES_SET), ...isLoopback("source"), { is: "masquerade" }],
+    [...inSet("oifname", BRIDGES_SET), ...isFromLoopback6, { is: "masquerade" }],
   ];
   // What the bridges may be sent from loopback's addresses must not let others send to them.
-  const foreignLoopback: Statement = [
-    ...isLink("iifname", "lo", false),
-    ...isIpv4,
-    ...isLoopback(DESTINATION_OFFSET),
-    drop,
-  ];
+  const foreignLoopback: Statement = [...isLink("iifname", "lo", false), ...isLoopback("destination"), drop];
   return [
     ...removeTable(table),
     addTable(table),
@@ -239,8 +265,10 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
       addLinkSet(table, name, id + 1),
       ...(links.length > 0 ? [addSetLinks(table, name, links)] : []),
     ]),
-    addSet(table, PORTS_ANY, 10),
-    addSet(table, PORTS_AT, 11),
+    ...Object.values(PORT_MAPS).flatMap(({ any, at }, family) => [
+      addSet(table, any, 10 + 2 * family),
+      addSet(table, at, 11 + 2 * family),
+    ]),
     ...portElements(table, ruleset.ports, "add"),
     addBaseChain(table, {
       ...{ name: "loopback", type: "filter", hook: "prerouting", priority: -300, policy: "accept" },

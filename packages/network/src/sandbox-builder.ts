@@ -2,8 +2,9 @@ import { EngineError, isErrno } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
 import { attach, detach } from "./bridge.ts";
 import { parseIpv4 } from "./ipv4.ts";
+import { parseIpv6 } from "./ipv6.ts";
 import type { NetnsPool } from "./netns-pool.ts";
-import { interfaceOf, type Placed } from "./placed.ts";
+import { interfaceOf, type Placed, routed } from "./placed.ts";
 import { configureInterface, type Netns, type SandboxFiles } from "./sandbox.ts";
 
 interface BuilderParts {
@@ -38,29 +39,42 @@ export class SandboxBuilder {
     }
     using undo = new DisposableStack();
     undo.defer(() => files.unpin(sandboxId));
-    const routed = placed.find(({ network }) => !network.internal);
     for (const one of placed) {
       undo.defer(() => detach(route, one.endpoint.link));
-      this.plug(netns, one, one === routed);
+      this.plug(netns, one, {
+        takesRoute: one === routed(placed, "ipv4"),
+        takesRoute6: one === routed(placed, "ipv6"),
+      });
     }
     finish(netns.fd);
     undo.move();
   }
 
   /** Make an endpoint's interface in its sandbox. On failure it isn't there. */
-  plug(netns: Pick<Netns, "fd" | "route">, { network, endpoint }: Placed, takesRoute: boolean): void {
+  plug(
+    netns: Pick<Netns, "fd" | "route">,
+    { network, endpoint }: Placed,
+    { takesRoute, takesRoute6 }: { takesRoute: boolean; takesRoute6: boolean },
+  ): void {
     const { route } = this.#parts;
     const { link, mac } = endpoint;
-    const { subnet, gateway, mtu, icc, id } = network;
+    const { subnet, gateway, ipv6, mtu, icc, id } = network;
     const name = interfaceOf(endpoint);
     const address = parseIpv4(endpoint.address);
     if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
+    const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
     attach(route, {
       ...{ link, mac, mtu, name, isolated: !icc },
       ...{ bridgeIndex: this.#parts.indexes.get(id) ?? 0, netns: netns.fd },
     });
     try {
-      configureInterface(netns.route, { name, address, subnet, gateway: takesRoute ? gateway : undefined });
+      configureInterface(netns, {
+        ...{ name, address, subnet, gateway: takesRoute ? gateway : undefined },
+        ...(ipv6 &&
+          address6 !== undefined && {
+            ipv6: { address: address6, subnet: ipv6.subnet, gateway: takesRoute6 ? ipv6.gateway : undefined },
+          }),
+      });
     } catch (error) {
       detach(route, link);
       throw error;

@@ -1,5 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { detach } from "./bridge.ts";
+import { ipv4Bytes } from "./ipv4.ts";
+import { ipv6Bytes } from "./ipv6.ts";
 import { inspectNetwork } from "./network-list.ts";
 import { bridgeNamed, type NetworkState, placedOf, portTargets } from "./network-state.ts";
 import {
@@ -10,10 +12,13 @@ import {
   lowerCase,
   type Placed,
   portsAt,
+  routed,
   wantedAddress,
+  wantedAddress6,
 } from "./placed.ts";
 import { ensureNetworks } from "./raise-networks.ts";
 import type { DnsSettings } from "./resolv-conf.ts";
+import type { PublishedPort } from "./ruleset.ts";
 import { routeBy } from "./sandbox.ts";
 import { redirectNames } from "./serve-names.ts";
 import type { Attachment, Endpoint, PortBinding, Sandbox, SandboxRequest } from "./types.ts";
@@ -33,7 +38,9 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
         await place(state, { sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
       );
     if (placed.some(({ network }) => !network.internal))
-      ports = await published.publish(sandboxId, portsAt(placed, request.ports ?? []));
+      ports = await published.publish(sandboxId, portsAt(placed, request.ports ?? []), {
+        ipv6: routed(placed, "ipv6") !== undefined,
+      });
     builder.build(sandboxId, placed, (netns) => redirectNames(state, netns, placed));
     firewall.changePorts(portTargets(state, sandboxId), "add");
   } catch (error) {
@@ -56,22 +63,23 @@ export async function connectSandbox(
   attachment: Attachment,
 ): Promise<Endpoint> {
   ensureNetworks(state);
-  const { files, builder, endpoints, firewall } = state;
+  const { files, builder, endpoints } = state;
   const present = placedOf(state, sandboxId);
+  const ports = portTargets(state, sandboxId);
   const placed = await place(state, { sandboxId, containerId, dns }, attachment, freeInterface(present));
   try {
-    const takesRoute = !placed.network.internal && present.every(({ network }) => network.internal);
+    const all = [...present, placed];
+    const [takesRoute, takesRoute6] = [routed(all, "ipv4") === placed, routed(all, "ipv6") === placed];
     files.within(sandboxId, (netns) => {
-      builder.plug(netns, placed, takesRoute);
-      redirectNames(state, netns.fd, [...present, placed]);
+      builder.plug(netns, placed, { takesRoute, takesRoute6 });
+      redirectNames(state, netns.fd, all);
     });
   } catch (error) {
     await endpoints.remove([placed.endpoint]);
     throw error;
   }
   // Ports that led nowhere may have somewhere to lead to now.
-  if (present.every(({ network }) => network.internal))
-    firewall.changePorts(portTargets(state, sandboxId), "add");
+  repoint(state, sandboxId, ports);
   return endpointFacts(placed);
 }
 
@@ -85,21 +93,20 @@ export async function disconnectSandbox(
   const present = placedOf(state, sandboxId);
   const gone = present.find(({ network }) => network.id === networkId);
   if (!gone) throw new EngineError("not_found", `sandbox ${sandboxId} is not on network ${networkId}`);
-  await repointing(state, sandboxId, async () => {
-    detach(route, gone.endpoint.link);
-    await endpoints.remove([gone.endpoint]);
-  });
-  // Its default route went with it; another network of the sandbox's takes over.
-  const rest = present.filter((one) => one !== gone && !one.network.internal);
-  const routed = present.find(({ network }) => !network.internal);
-  const [next] = rest;
+  const ports = portTargets(state, sandboxId);
+  detach(route, gone.endpoint.link);
+  await endpoints.remove([gone.endpoint]);
+  repoint(state, sandboxId, ports);
+  // Its default routes went with it; other networks of the sandbox's take over.
+  const rest = present.filter((one) => one !== gone);
   files.within(sandboxId, (netns) => {
-    if (routed === gone && next) routeBy(netns.route, interfaceOf(next.endpoint), next.network.gateway);
-    redirectNames(
-      state,
-      netns.fd,
-      present.filter((one) => one !== gone),
-    );
+    const next = routed(present, "ipv4") === gone ? routed(rest, "ipv4") : undefined;
+    if (next) routeBy(netns.route, interfaceOf(next.endpoint), ipv4Bytes(next.network.gateway));
+    const next6 = routed(present, "ipv6") === gone ? routed(rest, "ipv6") : undefined;
+    const gateway6 = next6?.network.ipv6?.gateway;
+    if (next6 && gateway6 !== undefined)
+      routeBy(netns.route, interfaceOf(next6.endpoint), ipv6Bytes(gateway6));
+    redirectNames(state, netns.fd, rest);
   });
 }
 
@@ -126,18 +133,11 @@ export async function releaseSandbox(state: NetworkState, sandboxId: string): Pr
   await endpoints.remove(endpoints.ofSandbox(sandboxId));
 }
 
-/** Do what may change where ports lead, and let them lead there. */
-async function repointing(
-  state: NetworkState,
-  sandboxId: string,
-  change: () => Promise<void>,
-): Promise<void> {
-  const before = portTargets(state, sandboxId);
-  await change();
+/** Let published ports lead where they belong now. */
+function repoint(state: NetworkState, sandboxId: string, before: readonly PublishedPort[]): void {
   const after = portTargets(state, sandboxId);
-  if (before[0]?.address === after[0]?.address) return;
-  state.firewall.changePorts(before, "delete");
-  state.firewall.changePorts(after, "add");
+  const told = (ports: readonly PublishedPort[]) => ports.map(({ address }) => address.join(".")).join();
+  if (told(before) !== told(after)) state.firewall.movePorts(before, after);
 }
 
 async function place(
@@ -147,7 +147,7 @@ async function place(
     containerId,
     dns,
   }: Pick<SandboxRequest, "sandboxId" | "containerId"> & { dns: DnsSettings | undefined },
-  { network: name, ipAddress, mac, names = [] }: Attachment,
+  { network: name, ipAddress, ip6Address, mac, names = [] }: Attachment,
   interfaceName: string,
 ): Promise<Placed> {
   const facts = inspectNetwork(state, name);
@@ -155,8 +155,9 @@ async function place(
     throw new EngineError("invalid_argument", `network ${name} of driver ${facts.driver} has no interfaces`);
   const network = bridgeNamed(state, facts.name);
   const address = ipAddress === undefined ? undefined : wantedAddress(network, ipAddress);
+  const address6 = ip6Address === undefined ? undefined : wantedAddress6(network, ip6Address);
   const endpoint = await state.endpoints.create(network, {
-    ...{ sandboxId, containerId, mac, address, interfaceName },
+    ...{ sandboxId, containerId, mac, address, address6, interfaceName },
     ...{ names: lowerCase(names), upstreams: dns?.nameservers ?? [] },
   });
   return { network, endpoint };

@@ -4,6 +4,7 @@ import { EngineError, isErrno } from "@longshore/errors";
 import { addAddress, addDefaultRoute, RouteSocket, setLink } from "@longshore/netlink";
 import { requireLink } from "./bridge.ts";
 import { broadcastOf, type Ipv4, ipv4Bytes, type Subnet } from "./ipv4.ts";
+import { type Ipv6, ipv6Bytes, type Subnet6 } from "./ipv6.ts";
 import { createNetns, inNetns, pinNetns, unpinNetns } from "./netns.ts";
 
 /** A network namespace in the making; disposing of it lets it go, unless it was pinned. */
@@ -27,16 +28,24 @@ export function newNetns(): Netns {
   return { fd, route, [Symbol.dispose]: () => owned.dispose() };
 }
 
-/**
- * Give the inner end of an attachment its address, and the default route if it is to have that.
- * @param options.gateway the router of the default route
- */
+/** What the inner end of an attachment is to be; `gateway` is the router of a default route, if it is to have that. */
+export interface InterfaceSettings {
+  readonly name: string;
+  readonly address: Ipv4;
+  readonly subnet: Subnet;
+  readonly gateway?: Ipv4 | undefined;
+  readonly ipv6?:
+    | { readonly address: Ipv6; readonly subnet: Subnet6; readonly gateway?: Ipv6 | undefined }
+    | undefined;
+}
+
+/** Give the inner end of an attachment its addresses and default routes. */
 export function configureInterface(
-  route: RouteSocket,
-  options: { name: string; address: Ipv4; subnet: Subnet; gateway?: Ipv4 | undefined },
+  { route, fd }: Pick<Netns, "fd" | "route">,
+  { name, address, subnet, gateway, ipv6 }: InterfaceSettings,
 ): void {
-  const { name, address, subnet, gateway } = options;
   const { index } = requireLink(route, name);
+  if (ipv6) inNetns(fd, () => allowIpv6(name));
   route.run(
     setLink({ index }, { up: true }),
     addAddress({
@@ -47,11 +56,25 @@ export function configureInterface(
     }),
     ...(gateway === undefined ? [] : [addDefaultRoute(index, ipv4Bytes(gateway))]),
   );
+  if (!ipv6) return;
+  const { prefixLength } = ipv6.subnet;
+  route.run(addAddress({ index, address: ipv6Bytes(ipv6.address), prefixLength }));
+  if (ipv6.gateway !== undefined) route.run(addDefaultRoute(index, ipv6Bytes(ipv6.gateway)));
+}
+
+/** In the thread's network namespace. Routes are for the engine to give, not for whoever calls itself a router. */
+function allowIpv6(name: string): void {
+  const directory = `/proc/sys/net/ipv6/conf/${name}`;
+  if (!fs.existsSync(directory))
+    throw new EngineError("failed_precondition", "this kernel has no IPv6, which the network has");
+  fs.writeFileSync(`${directory}/accept_ra`, "0");
+  fs.writeFileSync(`${directory}/accept_dad`, "0");
+  fs.writeFileSync(`${directory}/disable_ipv6`, "0");
 }
 
 /** Send what is for elsewhere by this interface. */
-export function routeBy(route: RouteSocket, name: string, gateway: Ipv4): void {
-  route.run(addDefaultRoute(requireLink(route, name).index, ipv4Bytes(gateway)));
+export function routeBy(route: RouteSocket, name: string, gateway: Uint8Array): void {
+  route.run(addDefaultRoute(requireLink(route, name).index, gateway));
 }
 
 /** The files by which sandboxes live on, `<state directory>/netns/<sandbox id>`. */

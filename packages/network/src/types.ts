@@ -34,22 +34,33 @@ export interface NetworkFacts {
   /** The driver's, with Docker's names. */
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
-  /** By container id. `ipv4Address` has its prefix, `172.17.0.2/16`. */
-  readonly containers: Readonly<
-    Record<string, { readonly endpointId: string; readonly macAddress: string; readonly ipv4Address: string }>
-  >;
+  /** By container id. */
+  readonly containers: Readonly<Record<string, NetworkMember>>;
 }
 
-/** A network to be made; addresses are empty where they are for the engine to choose. */
+/** Addresses have their prefix, `172.17.0.2/16`. */
+export interface NetworkMember {
+  readonly endpointId: string;
+  readonly macAddress: string;
+  readonly ipv4Address: string;
+  readonly ipv6Address?: string;
+}
+
+/** Addresses of a network to be made, empty where they are for the engine to choose. */
+export interface IpamRequest {
+  /** `172.30.0.0/16` */
+  readonly subnet: string;
+  readonly ipRange: string;
+  readonly gateway: string;
+  readonly auxiliary: Readonly<Record<string, string>>;
+}
+
+/** A network to be made. */
 export interface CreateNetwork {
   readonly name: string;
-  readonly ipam: {
-    /** `172.30.0.0/16` */
-    readonly subnet: string;
-    readonly ipRange: string;
-    readonly gateway: string;
-    readonly auxiliary: Readonly<Record<string, string>>;
-  };
+  readonly ipam: IpamRequest;
+  /** Left out for a network without IPv6. */
+  readonly ipam6?: IpamRequest;
   readonly internal: boolean;
   readonly attachable: boolean;
   /** The bridge driver's, with Docker's names. */
@@ -63,6 +74,8 @@ export interface Attachment {
   readonly network: string;
   /** One of its addresses; the next free one when left out. */
   readonly ipAddress?: string;
+  /** The same of IPv6, on networks that have it. */
+  readonly ip6Address?: string;
   /** `02:42:ac:11:00:02`; made from the address when left out. */
   readonly mac?: string;
   /** What others on the network may call it: the container's name first. */
@@ -73,7 +86,7 @@ export interface Attachment {
 export interface PortRequest {
   readonly protocol: "tcp" | "udp" | "sctp";
   readonly containerPort: number;
-  /** `127.0.0.1`; any of the host's when empty or `0.0.0.0`. */
+  /** `127.0.0.1` or `::1`; any of IPv4 for `0.0.0.0`, any of IPv6 for `::`, any at all when empty. */
   readonly hostIp: string;
   /** The first free one of these, both ends included; any free one when left out. */
   readonly hostPorts?: readonly [number, number];
@@ -110,6 +123,8 @@ export interface Endpoint {
   readonly prefixLen: number;
   readonly gateway: string;
   readonly macAddress: string;
+  /** On networks with IPv6. */
+  readonly ipv6?: { readonly address: string; readonly prefixLen: number; readonly gateway: string };
 }
 
 export interface Sandbox {

@@ -12,6 +12,8 @@ import {
   parseIpv4,
   type Subnet,
 } from "./ipv4.ts";
+import type { Subnet6 } from "./ipv6.ts";
+import { planIpv6 } from "./ipv6-plan.ts";
 import type { NetworkRecord } from "./records.ts";
 import { chooseSubnet } from "./subnet-choice.ts";
 import type { CreateNetwork } from "./types.ts";
@@ -33,7 +35,11 @@ const BOOLEANS: Readonly<Record<string, string>> = {
  * @param inUse networks that the host, or other networks of ours, use
  * @throws EngineError `invalid_argument`, `permission_denied` for a subnet in use, `resource_exhausted`
  */
-export function planNetwork(request: CreateNetwork, inUse: readonly Subnet[], mac: string): NetworkRecord {
+export function planNetwork(
+  request: CreateNetwork,
+  inUse: { readonly ipv4: readonly Subnet[]; readonly ipv6: readonly Subnet6[] },
+  mac: string,
+): NetworkRecord {
   const { name, internal, attachable, labels } = request;
   if (!NAME.test(name)) {
     throw new EngineError(
@@ -43,14 +49,20 @@ export function planNetwork(request: CreateNetwork, inUse: readonly Subnet[], ma
   }
   const id = newId();
   const options = checkOptions(request.options);
-  const address = checkAddresses(request, inUse);
+  const address = checkAddresses(request, inUse.ipv4);
+  const plan6 = request.ipam6 && planIpv6(request.ipam6, inUse.ipv6);
   return {
     ...{ id, driver: "bridge", created: new Date().toISOString() },
-    bridge: { subnet: formatSubnet(address.subnet), gateway: formatIpv4(address.gateway), mac },
+    bridge: {
+      ...{ subnet: formatSubnet(address.subnet), gateway: formatIpv4(address.gateway), mac },
+      ...(plan6 && { ipv6: plan6.ipv6 }),
+    },
     user: {
       link: options[OPTION.link] ?? `br-${id.slice(0, 12)}`,
       ...(address.ipRange && { ipRange: formatSubnet(address.ipRange) }),
-      ...{ auxiliary: address.auxiliary, internal, attachable, options, labels },
+      ...(plan6?.ipRange6 !== undefined && { ipRange6: plan6.ipRange6 }),
+      auxiliary: { ...address.auxiliary, ...request.ipam6?.auxiliary },
+      ...{ internal, attachable, options, labels },
     },
   };
 }

@@ -62,11 +62,18 @@ export function sandboxRequest(sandboxId: string) {
   } as const;
 }
 
-/** A request for a network. */
-export function createRequest(name: string, ipam: Partial<CreateNetwork["ipam"]> = {}): CreateNetwork {
+const NO_IPAM = { subnet: "", ipRange: "", gateway: "", auxiliary: {} };
+
+/** A request for a network; with `ipam6` one that has IPv6. */
+export function createRequest(
+  name: string,
+  ipam: Partial<CreateNetwork["ipam"]> = {},
+  ipam6?: Partial<CreateNetwork["ipam"]>,
+): CreateNetwork {
   return {
     ...{ name, internal: false, attachable: false, options: {}, labels: {} },
-    ipam: { subnet: "", ipRange: "", gateway: "", auxiliary: {}, ...ipam },
+    ipam: { ...NO_IPAM, ...ipam },
+    ...(ipam6 && { ipam6: { ...NO_IPAM, ...ipam6 } }),
   };
 }
 
@@ -80,26 +87,39 @@ export function inSandbox<T>(netnsPath: string, work: () => T): T {
   }
 }
 
-/** A second host, 198.51.100.2, that our host, 198.51.100.1, has its default route to. */
+/** A second host, 198.51.100.2 and 2001:db8::2, that our host, 198.51.100.1 and 2001:db8::1, has its default routes to. */
 export function openOutside(route: RouteSocket): Disposable & { run<T>(work: () => T): T } {
   const outside = createNetns((fd) => ({ fd, route: new RouteSocket() }));
-  const ours = Uint8Array.of(198, 51, 100, 1);
-  const theirs = Uint8Array.of(198, 51, 100, 2);
+  const addressesOf = (last: number) => ({
+    ipv4: Uint8Array.of(198, 51, 100, last),
+    ipv6: Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last),
+  });
+  const [ours, theirs] = [addressesOf(1), addressesOf(2)];
   route.run(createVeth({ name: "uplink", peer: { name: "eth0", netns: outside.fd } }));
-  const up = (socket: RouteSocket, name: string, address: Uint8Array): Link => {
+  const up = (socket: RouteSocket, name: string, { ipv4, ipv6 }: typeof ours): Link => {
     const link = socket.link(name);
     if (!link) throw new Error(`no link ${name}`);
+    const { index } = link;
+    // Not to wait for objections to its link-local address.
+    const calm = () => fs.writeFileSync(`/proc/sys/net/ipv6/conf/${name}/accept_dad`, "0");
+    if (socket === route) calm();
+    else inNetns(outside.fd, calm);
     socket.run(
-      addAddress({ index: link.index, address, prefixLength: 24 }),
-      setLink({ index: link.index }, { up: true }),
+      addAddress({ index, address: ipv4, prefixLength: 24 }),
+      setLink({ index }, { up: true }),
+      addAddress({ index, address: ipv6, prefixLength: 64 }),
     );
     return link;
   };
-  const { index } = up(route, "uplink", ours);
+  const routes = ({ index }: Link, { ipv4, ipv6 }: typeof ours) => [
+    addDefaultRoute(index, ipv4),
+    addDefaultRoute(index, ipv6),
+  ];
+  const outer = up(route, "uplink", ours);
   const inner = up(outside.route, "eth0", theirs);
-  route.run(addDefaultRoute(index, theirs));
+  route.run(...routes(outer, theirs));
   // Someone outside who knows the way to the containers.
-  outside.route.run(addDefaultRoute(inner.index, ours));
+  outside.route.run(...routes(inner, ours));
   return {
     run: (work) => inNetns(outside.fd, work),
     [Symbol.dispose]() {

@@ -30,6 +30,8 @@ const TABLE = { family: "inet", name: BRIDGE } as const;
 const PUBLISHED = [
   "fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @ports_at",
   "meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @ports",
+  "fib daddr type local dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at",
+  "meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @ports6",
 ];
 const PRIVATE = "LONGSHORE_TEST_PRIVATE_NETWORK";
 
@@ -475,8 +477,11 @@ function defineTests(): void {
       ...["set bridges {", "type ifname", `elements = { "${BRIDGE}" }`, "}"],
       ...["set foreign_bridges {", "type ifname", "}"],
       ...["set guarded_links {", "type ifname", "}"],
+      ...["set guarded_links6 {", "type ifname", "}"],
       ...["map ports {", "type inet_proto . inet_service : ipv4_addr . inet_service", "}"],
       ...["map ports_at {", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service", "}"],
+      ...["map ports6 {", "type inet_proto . inet_service : ipv6_addr . inet_service", "}"],
+      ...["map ports6_at {", "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service", "}"],
       ...["chain loopback {", "type filter hook prerouting priority raw; policy accept;"],
       ...['iifname != "lo" ip daddr 127.0.0.0/8 drop', "}"],
       ...["chain prerouting {", "type nat hook prerouting priority dstnat; policy accept;"],
@@ -490,13 +495,15 @@ function defineTests(): void {
       `iifname "${BRIDGE}" oifname "${BRIDGE}" accept`,
       "oifname @bridges drop",
       "iifname @bridges oifname @foreign_bridges drop",
-      "iifname @guarded_links oifname @guarded_links drop",
+      "meta nfproto ipv4 iifname @guarded_links oifname @guarded_links drop",
+      "meta nfproto ipv6 iifname @guarded_links6 oifname @guarded_links6 drop",
       "}",
       "chain postrouting {",
       "type nat hook postrouting priority srcnat; policy accept;",
       `ip saddr 172.17.0.0/16 oifname != "${BRIDGE}" masquerade`,
       `ip saddr 172.17.0.0/16 oifname "${BRIDGE}" ct status dnat masquerade`,
       "oifname @bridges ip saddr 127.0.0.0/8 masquerade",
+      "oifname @bridges ip6 saddr ::1 masquerade",
       ...["}", "}"],
     ]);
   });

@@ -23,6 +23,7 @@ export const NETWORK_FLAGS: readonly Flag[] = [
   { name: "dns-option", kind: "list", help: "Set DNS options" },
   { name: "dns-search", kind: "list", help: "Set custom DNS search domains" },
   { name: "ip", kind: "string", value: "ip", help: "IPv4 address (e.g., 172.30.100.104)" },
+  { name: "ip6", kind: "string", value: "ip", help: "IPv6 address (e.g., 2001:db8::33)" },
   { name: "mac-address", kind: "string", help: "Container MAC address (e.g., 92:d0:c6:0a:29:33)" },
   { name: "net", kind: "list", value: "network", help: "Connect a container to a network" },
   { name: "net-alias", kind: "list", help: "Add network-scoped alias for the container" },
@@ -31,16 +32,17 @@ export const NETWORK_FLAGS: readonly Flag[] = [
 ];
 
 interface EndpointConfig {
-  IPAMConfig?: { IPv4Address: string };
+  IPAMConfig?: { IPv4Address?: string; IPv6Address?: string };
   Aliases?: string[];
   MacAddress?: string;
 }
 
-/** One network as the advanced form names it: `name=web,alias=a,ip=172.30.0.9`. */
+/** One network as the advanced form names it: `name=web,alias=a,ip=172.30.0.9,ip6=fd00::9`. */
 interface NamedNetwork {
   name: string;
   aliases: string[];
   ip: string;
+  ip6: string;
   macAddress: string;
 }
 
@@ -55,20 +57,23 @@ export function networkOptions(flags: FlagValues): {
   const [first] = networks;
   const aliases = [...flags.list("network-alias"), ...flags.list("net-alias")];
   const ip = flags.string("ip");
+  const ip6 = flags.string("ip6");
   const macAddress = flags.string("mac-address");
   if (first) {
     if (aliases.length > 0 && first.aliases.length > 0)
       throw conflict("--network-alias and per-network alias");
     if (ip !== "" && first.ip !== "") throw conflict("--ip and per-network IPv4 address");
+    if (ip6 !== "" && first.ip6 !== "") throw conflict("--ip6 and per-network IPv6 address");
     if (macAddress !== "" && first.macAddress !== "")
       throw conflict("--mac-address and per-network MAC address");
   }
-  const own = { name: first?.name ?? "default", aliases: [], ip: "", macAddress: "", ...first };
+  const own = { name: first?.name ?? "default", aliases: [], ip: "", ip6: "", macAddress: "", ...first };
   const completed = [
     {
       ...own,
       aliases: [...own.aliases, ...aliases],
       ip: own.ip || ip,
+      ip6: own.ip6 || ip6,
       macAddress: own.macAddress || macAddress,
     },
     ...networks.slice(1),
@@ -101,16 +106,17 @@ function onlyGiven(fields: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => !isEmpty(value)));
 }
 
-function endpointOf({ aliases, ip, macAddress }: NamedNetwork): EndpointConfig {
+function endpointOf({ aliases, ip, ip6, macAddress }: NamedNetwork): EndpointConfig {
+  const addresses = { ...(ip !== "" && { IPv4Address: ip }), ...(ip6 !== "" && { IPv6Address: ip6 }) };
   return {
-    ...(ip !== "" && { IPAMConfig: { IPv4Address: ip } }),
+    ...(ip + ip6 !== "" && { IPAMConfig: addresses }),
     ...(aliases.length > 0 && { Aliases: aliases }),
     ...(macAddress !== "" && { MacAddress: macAddress }),
   };
 }
 
 function parseNetwork(text: string): NamedNetwork {
-  const network: NamedNetwork = { name: text, aliases: [], ip: "", macAddress: "" };
+  const network: NamedNetwork = { name: text, aliases: [], ip: "", ip6: "", macAddress: "" };
   if (!text.includes("=")) return network;
   network.name = "";
   for (const field of text.split(",")) {
@@ -119,6 +125,7 @@ function parseNetwork(text: string): NamedNetwork {
     if (key === "name") network.name = value;
     else if (key === "alias") network.aliases.push(value);
     else if (key === "ip") network.ip = value;
+    else if (key === "ip6") network.ip6 = value;
     else if (key === "mac-address") network.macAddress = value;
     else throw new CliError(`invalid field key ${key}`, 125);
   }

@@ -1,10 +1,10 @@
-import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type Column, formatList } from "../format/list.ts";
 import { goTime, shortId } from "../format/text.ts";
 import { confirm } from "../io/ask.ts";
 import { print, writeAll } from "../io/output.ts";
 import { FILTER_FLAG, parseFilters } from "./filters.ts";
+import { ipamConfigs } from "./ipam-options.ts";
 import { forEachName } from "./parallel.ts";
 
 const TABLE = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
@@ -29,34 +29,24 @@ export const createNetwork: Command = {
   arity: { min: 1, max: 1 },
   flags: [
     { name: "attachable", kind: "bool", help: "Enable manual container attachment" },
-    { name: "aux-address", kind: "list", help: "Auxiliary IPv4 addresses used by Network driver" },
+    { name: "aux-address", kind: "list", help: "Auxiliary IPv4 or IPv6 addresses used by Network driver" },
     { name: "driver", short: "d", kind: "string", help: 'Driver to manage the Network (default "bridge")' },
-    { name: "gateway", kind: "string", help: "IPv4 Gateway for the subnet" },
+    { name: "gateway", kind: "list", help: "IPv4 or IPv6 Gateway for the master subnet" },
     { name: "internal", kind: "bool", help: "Restrict external access to the network" },
-    { name: "ip-range", kind: "string", help: "Allocate container ip from a sub-range" },
+    { name: "ip-range", kind: "list", help: "Allocate container ip from a sub-range" },
+    { name: "ipv6", kind: "bool", help: "Enable IPv6 networking" },
     { name: "label", kind: "list", help: "Set metadata on a network" },
     { name: "opt", short: "o", kind: "list", help: "Set driver specific options" },
-    { name: "subnet", kind: "string", help: "Subnet in CIDR format that represents a network segment" },
+    { name: "subnet", kind: "list", help: "Subnet in CIDR format that represents a network segment" },
   ],
-  unsupported: [
-    "--config-from",
-    "--config-only",
-    "--ingress",
-    "--ipam-driver",
-    "--ipam-opt",
-    "--ipv6",
-    "--scope",
-  ],
+  unsupported: ["--config-from", "--config-only", "--ingress", "--ipam-driver", "--ipam-opt", "--scope"],
   async run({ client, flags, args: [Name = ""] }) {
-    const config = {
-      Subnet: flags.string("subnet"),
-      IPRange: flags.string("ip-range"),
-      Gateway: flags.string("gateway"),
-      AuxiliaryAddresses: pairs(flags.list("aux-address")),
-    };
-    if (config.Subnet === "" && (config.IPRange || config.Gateway || flags.has("aux-address"))) {
-      throw new CliError("every ip-range or gateway must have a corresponding subnet");
-    }
+    const configs = ipamConfigs({
+      subnets: flags.list("subnet"),
+      ranges: flags.list("ip-range"),
+      gateways: flags.list("gateway"),
+      auxiliary: pairs(flags.list("aux-address")),
+    });
     const { Id, Warning } = await client.json<{ Id: string; Warning?: string }>({
       method: "POST",
       path: "/networks/create",
@@ -66,7 +56,8 @@ export const createNetwork: Command = {
         Driver: flags.string("driver") || "bridge",
         Internal: flags.bool("internal"),
         Attachable: flags.bool("attachable"),
-        IPAM: { Driver: "default", Config: config.Subnet === "" ? [] : [config] },
+        EnableIPv6: flags.bool("ipv6"),
+        IPAM: { Driver: "default", Config: configs },
         Options: pairs(flags.list("opt")),
         Labels: pairs(flags.list("label")),
       },
@@ -152,17 +143,19 @@ export const connectNetwork: Command = {
   flags: [
     { name: "alias", kind: "list", help: "Add network-scoped alias for the container" },
     { name: "ip", kind: "string", help: 'IPv4 address (e.g., "172.30.100.104")' },
+    { name: "ip6", kind: "string", help: 'IPv6 address (e.g., "2001:db8::33")' },
   ],
-  unsupported: ["--driver-opt", "--gw-priority", "--ip6", "--link", "--link-local-ip"],
+  unsupported: ["--driver-opt", "--gw-priority", "--link", "--link-local-ip"],
   async run({ client, flags, args: [network = "", Container = ""] }) {
-    const ip = flags.string("ip");
+    const [ip, ip6] = [flags.string("ip"), flags.string("ip6")];
+    const addresses = { ...(ip && { IPv4Address: ip }), ...(ip6 && { IPv6Address: ip6 }) };
     await client.text({
       method: "POST",
       path: `${at(network)}/connect`,
       json: {
         Container,
         EndpointConfig: {
-          ...(ip !== "" && { IPAMConfig: { IPv4Address: ip } }),
+          ...(ip + ip6 !== "" && { IPAMConfig: addresses }),
           Aliases: flags.list("alias"),
         },
       },

@@ -14,7 +14,11 @@ export function networkRoutes(engine: Engine): Route[] {
   const find = (call: ApiCall) => engine.networks.inspect(call.param("id"));
   return [
     { method: "GET", path: "/networks", handler: (call) => call.json(200, listNetworks(engine, call)) },
-    { method: "GET", path: "/networks/:id", handler: (call) => call.json(200, showNetwork(engine, find(call))) },
+    {
+      method: "GET",
+      path: "/networks/:id",
+      handler: (call) => call.json(200, showNetwork(engine, find(call))),
+    },
     { method: "POST", path: "/networks/create", handler: (call) => createNetwork(engine, call) },
     { method: "POST", path: "/networks/prune", handler: (call) => pruneNetworks(engine, call) },
     {

@@ -1,11 +1,11 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { Endpoint, PortBinding } from "@longshore/network";
 import type { Health } from "../health/health.ts";
+import type { NetworkRequest } from "../networks/network-request.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { MountPoint } from "../volumes/mount-point.ts";
 import type { BackOff } from "./back-off.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
-import type { NetworkRequest } from "../networks/network-request.ts";
 import type { ContainerStatus } from "./container-status.ts";
 import type { TaskExit } from "./exit-container.ts";
 import { Mutex } from "./mutex.ts";

@@ -8,6 +8,7 @@ import { checkHealthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
 import { labelWarnings } from "../health/replace-unhealthy.ts";
 import type { Image } from "../images/image.ts";
 import { initKey } from "../images/init-layer.ts";
+import { requestedNetworks } from "../networks/network-request.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv } from "../spec/environment.ts";
 import { checkModes } from "../spec/generate-spec.ts";
@@ -18,7 +19,6 @@ import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts"
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
-import { requestedNetworks } from "../networks/network-request.ts";
 import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
 import { portRequests } from "./port-bindings.ts";

@@ -1,8 +1,8 @@
 import path from "node:path";
 import { containerDir, type Engine, logPath } from "../engine.ts";
+import { showNetworks } from "../networks/show-endpoints.ts";
 import { showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
-import { showNetworks } from "../networks/show-endpoints.ts";
 import { isRunning } from "./container-status.ts";
 import { showPorts } from "./port-bindings.ts";
 
@@ -115,11 +115,11 @@ function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
     SecondaryIPv6Addresses: null,
     EndpointID: endpoint?.endpointId ?? "",
     Gateway: endpoint?.gateway ?? "",
-    GlobalIPv6Address: "",
-    GlobalIPv6PrefixLen: 0,
+    GlobalIPv6Address: endpoint?.ipv6?.address ?? "",
+    GlobalIPv6PrefixLen: endpoint?.ipv6?.prefixLen ?? 0,
     IPAddress: endpoint?.ipAddress ?? "",
     IPPrefixLen: endpoint?.prefixLen ?? 0,
-    IPv6Gateway: "",
+    IPv6Gateway: endpoint?.ipv6?.gateway ?? "",
     MacAddress: endpoint?.macAddress ?? "",
     Networks: showNetworks(engine, record),
   };

@@ -13,12 +13,14 @@ test("portRequests() reads bindings in all forms", () => {
       "53/udp": [{ HostIp: "127.0.0.1", HostPort: "5300-5310" }],
       "443": [{ HostIp: "0.0.0.0", HostPort: "" }],
       "9/sctp": null,
+      "81/tcp": [{ HostIp: "::1", HostPort: "81" }],
     }),
   ).toEqual([
     { protocol: "tcp", containerPort: 443, hostIp: "0.0.0.0" },
     { protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [8080, 8080] },
     { protocol: "udp", containerPort: 53, hostIp: "127.0.0.1", hostPorts: [5300, 5310] },
     { protocol: "sctp", containerPort: 9, hostIp: "" },
+    { protocol: "tcp", containerPort: 81, hostIp: "::1", hostPorts: [81, 81] },
   ]);
 });
 
@@ -35,7 +37,8 @@ test.each([
   [{ "0/tcp": null }, 'invalid port specification: "0/tcp"'],
   [{ "80/tcp": [{ HostIp: "", HostPort: "70000" }] }, 'invalid port specification: "70000"'],
   [{ "80/tcp": [{ HostIp: "", HostPort: "20-10" }] }, 'invalid port specification: "20-10"'],
-  [{ "80/tcp": [{ HostIp: "::1", HostPort: "80" }] }, "publishing at ::1 is not supported"],
+  [{ "80/tcp": [{ HostIp: "1.2.3", HostPort: "80" }] }, 'invalid IP address in port binding: "1.2.3"'],
+  [{ "80/tcp": [{ HostIp: "fe80::1%eth0", HostPort: "80" }] }, "invalid IP address in port binding"],
 ])("portRequests() refuses %j", (bindings, message) => {
   expect(() => of(bindings)).toThrow(message);
 });

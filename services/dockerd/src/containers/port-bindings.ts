@@ -1,3 +1,4 @@
+import net from "node:net";
 import { EngineError } from "@longshore/errors";
 import type { PortBinding, PortRequest } from "@longshore/network";
 import type { ContainerRecord } from "./container.ts";
@@ -69,8 +70,8 @@ function parseHostPorts(text: string): readonly [number, number] | undefined {
 }
 
 function checkHostIp(text: string): string {
-  if (text === "" || /^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return text;
-  throw new EngineError("invalid_argument", `publishing at ${text} is not supported: IPv4 addresses only`);
+  if (text === "" || net.isIPv4(text) || (net.isIPv6(text) && !text.includes("%"))) return text;
+  throw new EngineError("invalid_argument", `invalid IP address in port binding: ${JSON.stringify(text)}`);
 }
 
 /** `NetworkSettings.Ports`: what is published, and null for what is only exposed. */

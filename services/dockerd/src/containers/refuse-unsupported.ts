@@ -56,7 +56,7 @@ const UPDATE: Checks<Resources> = {
 type Endpoint = NonNullable<CreateRequest["NetworkingConfig"]["EndpointsConfig"][string]>;
 
 const ENDPOINT: Checks<Endpoint> = {
-  IPAMConfig: (e) => e.IPAMConfig.IPv6Address !== "" || e.IPAMConfig.LinkLocalIPs.length > 0,
+  "IPAMConfig.LinkLocalIPs": (e) => e.IPAMConfig.LinkLocalIPs.length > 0,
   Links: (e) => e.Links.length > 0,
   DriverOpts: (e) => Object.keys(e.DriverOpts).length > 0,
 };

@@ -1,5 +1,5 @@
-import type { ContainerRecord } from "./container.ts";
 import { networkName } from "../networks/network-mode.ts";
+import type { ContainerRecord } from "./container.ts";
 
 /** Fields that records have had, and those that older ones lack. */
 type StoredRecord = Omit<ContainerRecord, "mounts" | "networks" | "endpoints" | "ports"> &

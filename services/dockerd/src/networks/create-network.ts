@@ -1,4 +1,5 @@
 import { EngineError } from "@longshore/errors";
+import type { CreateNetwork } from "@longshore/network";
 import { z } from "zod";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
@@ -46,11 +47,10 @@ const UNSUPPORTED: Record<string, (body: CreateBody) => boolean> = {
   Ingress: ({ Ingress }) => Ingress,
   ConfigOnly: ({ ConfigOnly }) => ConfigOnly,
   ConfigFrom: ({ ConfigFrom }) => Boolean(ConfigFrom?.Network),
-  EnableIPv6: ({ EnableIPv6 }) => EnableIPv6,
   "IPAM.Driver": ({ IPAM }) => !["", "default"].includes(IPAM?.Driver ?? ""),
   "IPAM.Options": ({ IPAM }) => Object.keys(IPAM?.Options ?? {}).length > 0,
-  "IPAM.Config with several subnets": ({ IPAM }) => (IPAM?.Config?.length ?? 0) > 1,
 };
+type IpamConfig = NonNullable<NonNullable<CreateBody["IPAM"]>["Config"]>[number];
 
 /** `POST /networks/create` */
 export async function createNetwork(engine: Engine, call: ApiCall): Promise<void> {
@@ -61,15 +61,11 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   for (const [field, isAsked] of Object.entries(UNSUPPORTED)) {
     if (isAsked(body)) throw new EngineError("invalid_argument", `${field} is not supported`);
   }
-  const config = body.IPAM?.Config?.[0];
+  const configs = body.IPAM?.Config ?? [];
   const network = await engine.networks.create({
     name: body.Name,
-    ipam: {
-      subnet: config?.Subnet ?? "",
-      ipRange: config?.IPRange ?? "",
-      gateway: config?.Gateway ?? "",
-      auxiliary: config?.AuxiliaryAddresses ?? {},
-    },
+    ipam: ipamRequest(configs.filter((config) => !isIpv6(config))),
+    ...(isIpv6Wanted(body, configs) && { ipam6: ipamRequest(configs.filter(isIpv6)) }),
     internal: body.Internal,
     attachable: body.Attachable,
     options: body.Options,
@@ -77,6 +73,28 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   });
   engine.events.emit("network", "create", network.id, { name: network.name, type: network.driver });
   call.json(201, { Id: network.id, Warning: "" });
+}
+
+function isIpv6({ Subnet, IPRange, Gateway }: IpamConfig): boolean {
+  return (Subnet || IPRange || Gateway).includes(":");
+}
+
+function isIpv6Wanted({ EnableIPv6 }: CreateBody, configs: readonly IpamConfig[]): boolean {
+  const config = configs.find(isIpv6);
+  if (EnableIPv6 || !config) return EnableIPv6;
+  throw new EngineError("invalid_argument", `subnet ${config.Subnet} needs EnableIPv6`);
+}
+
+/** What is asked for of one address family. */
+function ipamRequest([config, another]: readonly IpamConfig[]): CreateNetwork["ipam"] {
+  if (another)
+    throw new EngineError("invalid_argument", "several subnets of the same address family are not supported");
+  return {
+    subnet: config?.Subnet ?? "",
+    ipRange: config?.IPRange ?? "",
+    gateway: config?.Gateway ?? "",
+    auxiliary: config?.AuxiliaryAddresses ?? {},
+  };
 }
 
 function driverRefusal(driver: string): EngineError {

@@ -84,11 +84,12 @@ export async function renameOnNetworks(engine: Engine, { record }: Container): P
 
 /** What a container asks of a network, as the network takes it. */
 export function toAttachment(record: ContainerRecord, request: NetworkRequest): Attachment {
-  const { name, ipAddress, macAddress } = request;
+  const { name, ipAddress, ip6Address = "", macAddress } = request;
   return {
     network: name,
     names: dnsNames(record, request),
     ...(ipAddress !== "" && { ipAddress }),
+    ...(ip6Address !== "" && { ip6Address }),
     ...(macAddress !== "" && { mac: macAddress }),
   };
 }

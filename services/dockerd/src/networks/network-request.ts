@@ -10,6 +10,8 @@ export interface NetworkRequest {
   aliases: string[];
   /** Empty: the next free one. */
   ipAddress: string;
+  /** The same of IPv6; missing in records of old. */
+  ip6Address?: string;
   /** Empty: made from the address. */
   macAddress: string;
 }
@@ -53,10 +55,15 @@ export function findBridge(engine: Engine, nameOrId: string): NetworkFacts {
 }
 
 /** @throws EngineError `invalid_argument` in Docker's words for what the default bridge can't do */
-export function toRequest(facts: NetworkFacts, config: EndpointRequest | undefined, mac: string): NetworkRequest {
+export function toRequest(
+  facts: NetworkFacts,
+  config: EndpointRequest | undefined,
+  mac: string,
+): NetworkRequest {
   const ipAddress = config?.IPAMConfig.IPv4Address ?? "";
+  const ip6Address = config?.IPAMConfig.IPv6Address ?? "";
   const aliases = config?.Aliases ?? [];
-  if (facts.name === "bridge" && ipAddress !== "") {
+  if (facts.name === "bridge" && ipAddress + ip6Address !== "") {
     throw new EngineError(
       "invalid_argument",
       "user specified IP address is supported on user defined networks only",
@@ -68,7 +75,8 @@ export function toRequest(facts: NetworkFacts, config: EndpointRequest | undefin
       "network-scoped alias is supported only for containers in user defined networks",
     );
   }
-  return { name: facts.name, aliases, ipAddress, macAddress: config?.MacAddress || mac };
+  const macAddress = config?.MacAddress || mac;
+  return { name: facts.name, aliases, ipAddress, ip6Address, macAddress };
 }
 
 /** What a container that shares another one's network can't have of its own. */

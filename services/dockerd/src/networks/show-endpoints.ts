@@ -28,9 +28,13 @@ interface ShownEndpoint {
 }
 
 function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoint): object {
-  const { name, aliases, ipAddress } = request;
+  const { name, aliases, ipAddress, ip6Address = "" } = request;
+  const asked = {
+    ...(ipAddress !== "" && { IPv4Address: ipAddress }),
+    ...(ip6Address !== "" && { IPv6Address: ip6Address }),
+  };
   return {
-    IPAMConfig: ipAddress === "" ? null : { IPv4Address: ipAddress },
+    IPAMConfig: ipAddress + ip6Address === "" ? null : asked,
     Links: null,
     Aliases: aliases.length > 0 ? aliases : null,
     MacAddress: endpoint?.macAddress ?? "",
@@ -40,9 +44,9 @@ function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoi
     Gateway: endpoint?.gateway ?? "",
     IPAddress: endpoint?.ipAddress ?? "",
     IPPrefixLen: endpoint?.prefixLen ?? 0,
-    IPv6Gateway: "",
-    GlobalIPv6Address: "",
-    GlobalIPv6PrefixLen: 0,
+    IPv6Gateway: endpoint?.ipv6?.gateway ?? "",
+    GlobalIPv6Address: endpoint?.ipv6?.address ?? "",
+    GlobalIPv6PrefixLen: endpoint?.ipv6?.prefixLen ?? 0,
     DNSNames: PREDEFINED.includes(name) ? null : dnsNames(record, request),
   };
 }

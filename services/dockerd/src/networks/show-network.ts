@@ -10,7 +10,7 @@ export function showNetwork(engine: Engine, network: NetworkFacts) {
       EndpointID: endpoint.endpointId,
       MacAddress: endpoint.macAddress,
       IPv4Address: endpoint.ipv4Address,
-      IPv6Address: "",
+      IPv6Address: endpoint.ipv6Address ?? "",
     },
   ]);
   return {
