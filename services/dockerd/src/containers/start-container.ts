@@ -63,11 +63,13 @@ export function startContainer(engine: Engine, container: Container): Promise<bo
 /** Take in that a container can't be started, for a caller that holds its lock. @throws EngineError as Docker tells of it */
 export async function failStart(engine: Engine, container: Container, error: unknown): Promise<never> {
   const { exitCode, failure } = explainStartFailure(error);
-  await updateState(engine, container, {
-    status: nextStatus(container.record.state.status, "startFailed"),
-    exitCode,
-    error: failure.message,
-  });
+  const status = nextStatus(container.record.state.status, "startFailed");
+  try {
+    await updateState(engine, container, { status, exitCode, error: failure.message });
+  } catch (error) {
+    // What the store has of it is true all the same: that it doesn't run.
+    engine.log.warn({ id: container.id, err: error }, "saving that a container can't be started");
+  }
   await dropStartWaiters(container);
   emitContainerEvent(engine, container, "die", { exitCode: String(exitCode), execDuration: "0" });
   container.tellExit();
@@ -127,6 +129,11 @@ export async function launch(
   container.replacing = false;
   const pid = await startTask(engine, id);
   io.started();
+  // A start that can't be saved is taken back, too.
+  const before = container.record;
+  undo.defer(() => {
+    container.record = before;
+  });
   await updateState(
     engine,
     container,
