@@ -1,5 +1,5 @@
 import { EngineError, isErrno } from "@longshore/errors";
-import { exists, readText } from "@longshore/syscalls";
+import { exists, readText, writeFile } from "@longshore/syscalls";
 import { runtimeEnvironment, variables } from "./environment.ts";
 import { dirname, removeIfThere } from "./paths.ts";
 import { spawned } from "./reaper.ts";
@@ -84,8 +84,18 @@ export function findRunc(binary: string): string {
 }
 
 function runtimeError(what: string, log: string, status: number): EngineError {
-  const message = lastMessage(log);
-  return new EngineError("unknown", `${what}: ${message ?? `exit status ${status}`}`);
+  const message = lastMessage(log) ?? `exit status ${status}${whyNoLog(log)}`;
+  return new EngineError("unknown", `${what}: ${message}`);
+}
+
+/** A runtime that finds no room for its log can't say that there is none. */
+function whyNoLog(log: string): string {
+  try {
+    writeFile(log, "\n");
+    return "";
+  } catch (error) {
+    return `: its log: ${error instanceof Error ? error.message : error}`;
+  }
 }
 
 /** The last error that the runtime logged. */
