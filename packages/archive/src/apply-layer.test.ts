@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import zlib from "node:zlib";
 import { digestOf } from "@longshore/digest";
+import { mknod, S_IFCHR } from "@longshore/syscalls";
 import { applyLayer } from "./apply-layer.ts";
 import { compressionOf, detectCompression } from "./decompress.ts";
 import { paxHeader, tarBlocks, tarOf } from "./testing.ts";
@@ -17,7 +18,11 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
 
-async function apply(tar: Buffer, whiteouts: "remove" | "overlay" = "remove", lowers: string[] = []) {
+async function apply(
+  tar: Buffer,
+  whiteouts: "remove" | "overlay" = "remove",
+  lowers: string[] | "later" = [],
+) {
   const file = path.join(dir, "layer.tar");
   fs.writeFileSync(file, tar);
   return applyLayer(file, "none", root, { whiteouts, lowers });
@@ -133,6 +138,62 @@ describe("applyLayer()", () => {
     expect(xattr("dir/deep", "trusted.overlay.opaque")).toBe("y");
     expect(xattr("swapped", "trusted.overlay.opaque")).toBe("y");
     expect(fs.existsSync(at("swapped/x"))).toBe(true);
+  });
+
+  test.if(isRoot)("takes the file of a lower directory along to which it has a hard link", async () => {
+    const [top, bottom] = [path.join(dir, "top"), path.join(dir, "bottom")];
+    for (const lower of [top, bottom]) fs.mkdirSync(path.join(lower, "dir"), { recursive: true });
+    fs.writeFileSync(path.join(bottom, "dir/file"), "from below", { mode: 0o640 });
+    fs.chownSync(path.join(bottom, "dir/file"), 12, 34);
+    fs.utimesSync(path.join(bottom, "dir/file"), 1000, 2000);
+    fs.writeFileSync(path.join(bottom, "dir/gone"), "");
+    mknod(path.join(top, "dir/gone"), S_IFCHR, 0);
+    const link = (linkName: string) => tarOf([{ name: "other/link", type: "1", linkName }]);
+    await apply(link("dir/file"), "overlay", [top, bottom]);
+    expect(fs.readFileSync(at("other/link"), "utf8")).toBe("from below");
+    const { ino, mode, uid, gid, mtimeMs, nlink } = fs.statSync(at("dir/file"));
+    expect([mode & 0o777, uid, gid, mtimeMs, nlink]).toEqual([0o640, 12, 34, 2_000_000, 2]);
+    expect(fs.statSync(at("other/link")).ino).toBe(ino);
+    const invalid = expect.objectContaining({ code: "invalid_argument" });
+    for (const missing of ["dir/gone", "dir", "absent", "absent/file", ""]) {
+      await expect(apply(link(missing), "overlay", [top, bottom])).rejects.toEqual(invalid);
+    }
+    await apply(
+      tarOf([
+        { name: "dir/.wh.file", content: "" },
+        { name: "dir/", type: "5" },
+      ]),
+      "overlay",
+      [top, bottom],
+    );
+    await expect(apply(link("dir/file"), "overlay", [top, bottom])).rejects.toEqual(invalid);
+  });
+
+  test.if(isRoot)("is unpacked without the layers below, unless it needs them", async () => {
+    await apply(
+      tarOf([
+        { name: "./", type: "5" },
+        { name: "d/", type: "5", mode: 0o700 },
+        { name: "d/.wh.old", content: "" },
+        { name: "d/new", content: "x" },
+        { name: "d/link", type: "1", linkName: "d/new" },
+        { name: ".wh.f", content: "" },
+      ]),
+      "overlay",
+      "later",
+    );
+    expect(fs.lstatSync(at("d/old")).isCharacterDevice()).toBe(true);
+    expect(fs.statSync(at("d/link")).nlink).toBe(2);
+    const refused = expect.objectContaining({ code: "failed_precondition" });
+    for (const entry of [
+      { name: "tmp/x", content: "" },
+      { name: "tmp/.wh.x", content: "" },
+      { name: "tmp/.wh..wh..opq", content: "" },
+      { name: "link", type: "1", linkName: "below" },
+      { name: "link", type: "1", linkName: "d/old" },
+    ]) {
+      await expect(apply(tarOf([entry]), "overlay", "later")).rejects.toEqual(refused);
+    }
   });
 
   test.if(isRoot)("makes devices and sets owners", async () => {

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { check, NR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, syscall } from "@longshore/syscalls";
-import { type FileTimes, type Place, RootedTree } from "./rooted-tree.ts";
+import { type FileTimes, type Place, placeOf, RootedTree, splitPath, statusOf } from "./rooted-tree.ts";
 
 /** Share all blocks with another file, where the file system can (btrfs, xfs). */
 const FICLONE = 0x40049409;
@@ -26,6 +26,13 @@ export async function copyTree(from: string, to: string): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
     began = performance.now();
   }
+}
+
+/** Copy one thing that is no directory, to the same path, whose directory exists. @returns false when it has vanished */
+export function copyEntry(source: RootedTree, target: RootedTree, path: string): boolean {
+  const { parent, base } = splitPath(path);
+  for (const _ of new TreeCopy(source, target).entry(parent, base));
+  return statusOf(target, path) !== undefined;
 }
 
 /** One copying; yields whenever it may be interrupted. */
@@ -58,15 +65,15 @@ class TreeCopy {
     }
     for (const base of names) yield* this.entry(path, base);
     // Paths are resolved again: those below may have taken the place in the cache of open directories.
-    const place = path === "" ? from : placeIn(this.source, path);
-    const to = path === "" ? { dirfd: this.target.rootFd, base: "." } : placeIn(this.target, path);
+    const place = path === "" ? from : placeOf(this.source, path);
+    const to = path === "" ? { dirfd: this.target.rootFd, base: "." } : placeOf(this.target, path);
     if (place && to) this.attributes(place, to, status);
   }
 
-  private *entry(parent: string, base: string): Generator<void> {
+  *entry(parent: string, base: string): Generator<void> {
     const path = parent === "" ? base : `${parent}/${base}`;
-    const from = placeIn(this.source, path);
-    const to = placeIn(this.target, path);
+    const from = placeOf(this.source, path);
+    const to = placeOf(this.target, path);
     const status = from && this.source.lstat(from);
     if (!from || !to || !status) return;
     yield;
@@ -87,10 +94,10 @@ class TreeCopy {
 
   private link(path: string, to: Place, status: FileTimes): boolean {
     const first = this.linked.get(inodeOf(status));
-    const place = first === undefined ? undefined : placeIn(this.target, first);
+    const place = first === undefined ? undefined : placeOf(this.target, first);
     if (!place) return false;
     // Opening that directory may have closed this one.
-    this.target.link(place, placeIn(this.target, path) ?? to);
+    this.target.link(place, placeOf(this.target, path) ?? to);
     return true;
   }
 
@@ -152,9 +159,3 @@ function copyChunk(input: number, output: number, length: number): number {
 }
 
 const inodeOf = ({ device, inode }: FileTimes) => `${device} ${inode}`;
-
-function placeIn(tree: RootedTree, path: string): Place | undefined {
-  const slash = path.lastIndexOf("/");
-  const dirfd = tree.directory(slash === -1 ? "" : path.slice(0, slash));
-  return dirfd === undefined ? undefined : { dirfd, base: path.slice(slash + 1) };
-}

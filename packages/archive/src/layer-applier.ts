@@ -1,6 +1,8 @@
 import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
 import { makedev, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "@longshore/syscalls";
+import { copyEntry } from "./copy-tree.ts";
+import { isDirectory, isWhiteout, lookUp, OPAQUE_XATTR } from "./layer-lookup.ts";
 import { cleanPath, type Place, RootedTree, splitPath } from "./rooted-tree.ts";
 import type { TarEntry } from "./tar-header.ts";
 import type { TarSink } from "./tar-reader.ts";
@@ -9,7 +11,6 @@ const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
 const OPAQUE = ".wh..wh..opq";
 const OVERLAY_XATTRS = "trusted.overlay.";
-const OPAQUE_XATTR = "trusted.overlay.opaque";
 
 export interface ApplyOptions {
   /**
@@ -19,9 +20,10 @@ export interface ApplyOptions {
   whiteouts: "remove" | "overlay";
   /**
    * Lower directories of an overlay, nearest first: a directory that the layer has entries in but no entry of its own gets owner,
-   * permissions and attributes from there.
+   * permissions and attributes from there, and a hard link to a file of theirs takes that file along. `later`: they are not there yet,
+   * and a layer that needs them is refused.
    */
-  lowers?: readonly string[];
+  lowers?: readonly string[] | "later";
 }
 
 /** A directory's times: set last, since every entry made in it changes them. */
@@ -36,12 +38,14 @@ interface DirectoryTimes {
  * as containerd's `pkg/archive` has them; nothing leaves the directory, whatever names and links the layer brings. An entry for the root
  * itself is ignored, as there.
  *
- * @throws EngineError `invalid_argument` for names that make no sense; Errno from the file system
+ * @throws EngineError `invalid_argument` for names that make no sense, `failed_precondition` for a layer that needs those below it when
+ * these come later; Errno from the file system
  */
 export class LayerApplier implements TarSink, Disposable {
   private readonly tree: RootedTree;
   private readonly lowers: RootedTree[];
   private readonly overlay: boolean;
+  private readonly lowersComeLater: boolean;
   /** What this layer has made: not subject to its own whiteouts. */
   private readonly unpacked = new Set<string>();
   private readonly directories: DirectoryTimes[] = [];
@@ -49,9 +53,11 @@ export class LayerApplier implements TarSink, Disposable {
 
   constructor(root: string, { whiteouts, lowers = [] }: ApplyOptions) {
     this.overlay = whiteouts === "overlay";
+    this.lowersComeLater = lowers === "later";
     using stack = new DisposableStack();
     this.tree = stack.use(new RootedTree(root));
-    this.lowers = lowers.map((lower) => stack.use(new RootedTree(lower)));
+    const there = lowers === "later" ? [] : lowers;
+    this.lowers = there.map((lower) => stack.use(new RootedTree(lower)));
     stack.move();
   }
 
@@ -139,7 +145,7 @@ export class LayerApplier implements TarSink, Disposable {
   private makeSpecial(entry: TarEntry, place: Place): void {
     const { tree } = this;
     if (entry.type === "symlink") tree.symlink(entry.linkName, place);
-    else if (entry.type === "hardlink") tree.link(this.linkSource(entry), place);
+    else if (entry.type === "hardlink") this.makeHardLink(entry, place);
     else if (entry.type === "fifo") tree.mknod(place, S_IFIFO | 0o600, 0);
     else {
       const type = entry.type === "block" ? S_IFBLK : S_IFCHR;
@@ -147,14 +153,43 @@ export class LayerApplier implements TarSink, Disposable {
     }
   }
 
-  private linkSource(entry: TarEntry): Place {
-    const { parent, base } = splitPath(cleanPath(entry.linkName));
-    const dirfd = this.tree.directory(parent);
-    if (dirfd !== undefined && base !== "") return { dirfd, base };
+  private makeHardLink(entry: TarEntry, place: Place): void {
+    const source = cleanPath(entry.linkName);
+    const from = this.linkSource(source);
+    if (from) {
+      this.tree.link(from, place);
+      return;
+    }
+    if (this.lowersComeLater) throw needsLowers(entry.name);
+    if (this.copyUp(source)) {
+      const copied = this.linkSource(source);
+      // Making the directory of the copy may have closed the one of the link.
+      const { parent: to, base } = splitPath(cleanPath(entry.name));
+      if (copied) this.tree.link(copied, this.place(to, base));
+      return;
+    }
     throw new EngineError(
       "invalid_argument",
       `hard link ${entry.name} to ${entry.linkName}: no such file in the layer`,
     );
+  }
+
+  /** What a hard link leads to, when this layer has it. */
+  private linkSource(path: string): Place | undefined {
+    const { parent, base } = splitPath(path);
+    const dirfd = this.tree.directory(parent);
+    if (dirfd === undefined || base === "") return undefined;
+    const there = this.tree.lstat({ dirfd, base });
+    const isFile = there && !isDirectory(there) && !(this.overlay && isWhiteout(there));
+    return isFile ? { dirfd, base } : undefined;
+  }
+
+  /** Take a file of a lower directory into this one, as the kernel does before somebody links it. */
+  private copyUp(path: string): boolean {
+    const found = path === "" ? undefined : lookUp([this.tree, ...this.lowers], path);
+    if (!found || found.tree === this.tree || isDirectory(found.status)) return false;
+    this.place(splitPath(path).parent, "");
+    return copyEntry(found.tree, this.tree, path);
   }
 
   /** A directory that is there already is merged with: only its metadata change. */
@@ -163,7 +198,7 @@ export class LayerApplier implements TarSink, Disposable {
     let at = place;
     const there = tree.lstat(place);
     if (!there || (there.mode & S_IFMT) !== S_IFDIR) {
-      const wasWhiteout = there !== undefined && isWhiteoutDevice(there);
+      const wasWhiteout = there !== undefined && isWhiteout(there);
       at = this.replacing(path, place, (to) => {
         tree.mkdir(to, 0o700);
         return to;
@@ -277,6 +312,7 @@ export class LayerApplier implements TarSink, Disposable {
   }
 
   private makeParent(path: string): void {
+    if (this.lowersComeLater) throw needsLowers(path);
     const { parent, base } = splitPath(path);
     const dirfd = this.tree.directory(parent);
     if (dirfd === undefined) throw new Error(`${parent} is not there`);
@@ -303,6 +339,6 @@ export class LayerApplier implements TarSink, Disposable {
   }
 }
 
-function isWhiteoutDevice({ mode, rdev }: { mode: number; rdev: number }): boolean {
-  return (mode & S_IFMT) === S_IFCHR && rdev === 0;
+function needsLowers(name: string): EngineError {
+  return new EngineError("failed_precondition", `${name} needs the layers below, which are not there yet`);
 }

@@ -43,6 +43,8 @@ export interface Place {
 export interface Layout {
   /** Fill the directory of a new snapshot. @param parent the directory of what it stands on */
   make(place: Place, parent: string | undefined): Promise<void> | void;
+  /** A snapshot that stood on nothing is committed upon a parent. */
+  rebase?(directory: string, parent: string): void;
   /** @param ancestors the directories of what it stands on, nearest first */
   mounts(place: Place, ancestors: readonly string[]): SnapshotMount[];
   /** The directory that `usage` is about. */
@@ -94,6 +96,8 @@ export class DirectorySnapshotter implements Snapshotter {
     const usage = await diskUsage(this.contentsOf(this.require(key)));
     await this.mutex.run(async () => {
       const { id, parent } = this.requireCommittable(name, key, options.parent);
+      const below = this.require(key).parent === "" && parent !== "" ? this.require(parent) : undefined;
+      if (below) this.layout.rebase?.(this.directoryOf(id), this.directoryOf(below.id));
       const now = new Date().toISOString();
       const labels = { ...options.labels };
       const record: SnapshotRecord = {

@@ -45,6 +45,28 @@ test("mounts are what containerd's overlayfs snapshotter answers", async () => {
   ]);
 });
 
+test("what was prepared on nothing is committed upon a parent, whose root's owner it takes", async () => {
+  await using memory = openStore("sqlite::memory:");
+  const root = `${base}/rebase`;
+  await using snapshotter = await OverlaySnapshotter.open({ root, store: memory });
+  const fsOf = (id: number) => `${root}/snapshots/${id}/fs`;
+  await snapshotter.prepare("below", "");
+  await snapshotter.prepare("above", "");
+  const early = snapshotter.commit("two", "above", { parent: "one" });
+  expect(early).rejects.toEqual(expect.objectContaining({ code: "not_found" }));
+  if (process.getuid?.() === 0) fs.chownSync(fsOf(1), 12, 34);
+  await snapshotter.commit("one", "below");
+  await snapshotter.commit("two", "above", { parent: "one" });
+  expect(await snapshotter.stat("two")).toMatchObject({ kind: "committed", parent: "one" });
+  expect(snapshotter.remove("one")).rejects.toEqual(expect.objectContaining({ code: "failed_precondition" }));
+  const { uid, gid } = fs.statSync(fsOf(1));
+  expect(fs.statSync(fsOf(2))).toMatchObject({ uid, gid });
+  const [mount] = await snapshotter.view("v", "two");
+  expect(mount?.options).toContain(`lowerdir=${fsOf(2)}:${fsOf(1)}`);
+  await snapshotter.prepare("c", "one");
+  expect(snapshotter.commit("three", "c", { parent: "two" })).rejects.toThrow("cannot change parent");
+});
+
 test("cleanup() removes directories without a record and no others", async () => {
   await using memory = openStore("sqlite::memory:");
   const root = `${base}/cleanup`;

@@ -24,11 +24,9 @@ function overlayLayout(): Layout {
       fs.mkdirSync(upper);
       fs.chmodSync(upper, 0o755);
       if (kind === "active") fs.mkdirSync(path.join(directory, "work"), { mode: 0o711 });
-      if (parent === undefined) return;
-      // The root directory's owner is the topmost layer's.
-      const { uid, gid } = fs.statSync(upperIn(parent));
-      if (uid !== 0 || gid !== 0) fs.chownSync(upper, uid, gid);
+      if (parent !== undefined) takeOwner(directory, parent);
     },
+    rebase: takeOwner,
     mounts({ kind, directory }, ancestors) {
       const parents = ancestors.map(upperIn);
       const [first] = parents;
@@ -41,6 +39,12 @@ function overlayLayout(): Layout {
     },
     contents: upperIn,
   };
+}
+
+/** The root directory's owner is the topmost layer's. */
+function takeOwner(directory: string, parent: string): void {
+  const { uid, gid } = fs.statSync(upperIn(parent));
+  if (uid !== 0 || gid !== 0) fs.chownSync(upperIn(directory), uid, gid);
 }
 
 const upperIn = (directory: string) => path.join(directory, "fs");

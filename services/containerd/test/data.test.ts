@@ -6,9 +6,10 @@ import zlib from "node:zlib";
 import { ContentDefinition, WriteAction } from "@longshore/api/containerd/services/content/v1/content";
 import { DiffDefinition } from "@longshore/api/containerd/services/diff/v1/diff";
 import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
+import { IntrospectionDefinition } from "@longshore/api/containerd/services/introspection/v1/introspection";
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
-import { tarOf } from "@longshore/archive/testing";
+import { type TestEntry, tarOf } from "@longshore/archive/testing";
 import { chainId, type Digest, digestOf } from "@longshore/digest";
 import { channelTo, createClient } from "@longshore/rpc";
 import { isAlive } from "@longshore/syscalls";
@@ -319,6 +320,56 @@ describe("snapshots and diffs", () => {
     expect(compared).toEqual(diff);
     expect(await failureOf(made([{ type: "none", source: "x", target: "", options: [] }]))).toBeDefined();
     expect((await api.content.listStatuses({ filters: [] })).statuses).toEqual([]);
+  });
+
+  test("a layer is unpacked before the one below it is there, and refused when it needs that one", async () => {
+    const snapshotter = "overlayfs";
+    const layer = async (...entries: TestEntry[]) => {
+      const digest = await putBlob(zlib.gzipSync(tarOf(entries)));
+      return { mediaType: GZIP, digest, size: 1n, annotations: {} };
+    };
+    const { plugins } = await createClient(channel, IntrospectionDefinition).plugins({
+      filters: ["id==overlayfs"],
+    });
+    expect(plugins.map(({ capabilities }) => capabilities)).toEqual([["unpack-apart"]]);
+    const apply = async (key: string, diff: Awaited<ReturnType<typeof layer>>) => {
+      const { mounts } = await api.snapshots.prepare({ snapshotter, key, parent: "", labels: {} });
+      const upper = { type: "overlay", source: "overlay", target: "" };
+      const apart = mounts.map(({ source }) => ({ ...upper, options: [`upperdir=${source}`] }));
+      return api.diff.apply({ diff, mounts: apart, payloads: {}, syncFs: false });
+    };
+    const commit = (key: string, name: string, parent: string) =>
+      api.snapshots.commit({ snapshotter, name, key, parent, labels: {} });
+    const dir = { name: "d/", type: "5" };
+    const above = await layer(dir, { name: "d/.wh.gone", content: "" }, { name: "d/new", content: "x" });
+    const needing = await layer({ name: "d/needs", content: "" });
+    const below = await layer(dir, { name: "d/gone", content: "" }, { name: "d/kept", content: "" });
+    await apply("apart-2", above);
+    expect(await failureOf(apply("apart-3", needing))).toEqual(code("failed_precondition"));
+    expect(await failureOf(commit("apart-2", "stack-2", "stack-1"))).toEqual(code("not_found"));
+    await apply("apart-1", below);
+    await commit("apart-1", "stack-1", "");
+    await commit("apart-2", "stack-2", "stack-1");
+    const { mounts: left } = await api.snapshots.view({
+      snapshotter,
+      key: "stack-view",
+      parent: "stack-2",
+      labels: {},
+    });
+    const mediaType = "application/vnd.oci.image.layer.v1.tar";
+    const { diff } = await api.diff.diff({
+      left: [],
+      right: left,
+      mediaType,
+      ref: "",
+      labels: {},
+      sourceDateEpoch: undefined,
+    });
+    const parts = await Array.fromAsync(
+      api.content.read({ digest: diff?.digest ?? "", offset: 0n, size: 0n }),
+    );
+    const list = execFileSync("tar", ["t"], { input: Buffer.concat(parts.map(({ data }) => data)) });
+    expect(list.toString().trim().split("\n").sort()).toEqual(["d/", "d/kept", "d/new"]);
   });
 
   test("more layers than mount options fit in a page are mounted all the same", async () => {

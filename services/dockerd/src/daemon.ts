@@ -13,6 +13,7 @@ import { reloadConfig } from "./config/reload.ts";
 import { writeWrappers } from "./config/runtimes.ts";
 import type { ConfigSource, Settings } from "./config/settings.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
+import { endStaleLeases } from "./containerd/leases.ts";
 import { trimTime } from "./containerd/timestamp.ts";
 import { startWanted } from "./containers/auto-restart.ts";
 import type { ContainerRecord } from "./containers/container.ts";
@@ -62,7 +63,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const id = engineId(flags.dataRoot);
   const { store, fleet } = await openState(flags, id, log, signal);
   resources.use(store);
-  const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace));
+  const containerd = resources.use(connectContainerd(flags.containerdSocket, flags.containerdNamespace, id));
   const registryChannel = channelTo(flags.registrySocket);
   resources.defer(() => registryChannel.close());
   const registry = {
@@ -71,6 +72,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   };
   await waitForContainerd(containerd, log, signal);
   await ensureNamespace(containerd);
+  await endStaleLeases(containerd);
 
   const networks = await openNetworks({
     stateDir: flags.execRoot,

@@ -49,6 +49,12 @@ const GC = { type: "io.containerd.gc.v1", id: "scheduler" } as const;
 const DIFFER = { type: "io.containerd.differ.v1", id: "walking" } as const;
 const GRPC = "io.containerd.grpc.v1";
 
+/**
+ * Capability of a snapshotter: a layer may be unpacked before those below it, into the `upperdir` of an overlay mount without
+ * `lowerdir`, and be committed with its parent's name. `Apply` refuses, by `failed_precondition`, a layer that needs those below it.
+ */
+const UNPACK_APART = "unpack-apart";
+
 const MORE_REQUIREMENTS: Readonly<Record<string, readonly string[]>> = {
   content: [CONTENT.type],
   snapshots: [OVERLAYFS.type],
@@ -76,7 +82,12 @@ export function dataPlugins({
         return undefined;
       },
     },
-    snapshotterPlugin(OVERLAYFS, snapshotterRoots, shared, (options) => OverlaySnapshotter.open(options)),
+    {
+      ...snapshotterPlugin(OVERLAYFS, snapshotterRoots, shared, (options) =>
+        OverlaySnapshotter.open(options),
+      ),
+      capabilities: [UNPACK_APART],
+    },
     snapshotterPlugin(NATIVE, snapshotterRoots, shared, (options) => NativeSnapshotter.open(options)),
     {
       ...METADATA,

@@ -47,7 +47,7 @@ async function answer(job: DiffJob): Promise<DiffAnswer> {
 }
 
 async function apply({ file, compression, mounts, sync }: ApplyJob): Promise<LayerResult> {
-  const unpack = async (root: string, lowers?: readonly string[]) => {
+  const unpack = async (root: string, lowers?: readonly string[] | "later") => {
     const applied = await applyLayer(
       file,
       compression,
@@ -62,7 +62,7 @@ async function apply({ file, compression, mounts, sync }: ApplyJob): Promise<Lay
     // No mounting where the files can be put in place: quicker, and the parents' files stay out of reach.
     const upper = optionOf(mount.options, "upperdir");
     if (mount.type === "overlay" && upper !== undefined) {
-      return unpack(upper, optionOf(mount.options, "lowerdir")?.split(":") ?? []);
+      return unpack(upper, optionOf(mount.options, "lowerdir")?.split(":") ?? "later");
     }
     if (mount.type === "bind" && !mount.options.includes("ro")) return unpack(mount.source);
   }

@@ -18,6 +18,8 @@ export const SNAPSHOTTER = "overlayfs";
 export interface ContainerdClient extends Disposable {
   readonly namespace: string;
   readonly socketPath: string;
+  /** Of the engine that it belongs to. */
+  readonly engineId: string;
   readonly containers: ClientOf<typeof ContainersDefinition>;
   readonly content: ClientOf<typeof ContentDefinition>;
   readonly diff: ClientOf<typeof DiffDefinition>;
@@ -31,12 +33,13 @@ export interface ContainerdClient extends Disposable {
   readonly version: ClientOf<typeof VersionDefinition>;
 }
 
-export function connectContainerd(socketPath: string, namespace: string): ContainerdClient {
+export function connectContainerd(socketPath: string, namespace: string, engineId: string): ContainerdClient {
   const channel = channelTo(socketPath);
   const defaults = { metadata: { "containerd-namespace": namespace } };
   return {
     namespace,
     socketPath,
+    engineId,
     containers: createClient(channel, ContainersDefinition, defaults),
     content: createClient(channel, ContentDefinition, defaults),
     diff: createClient(channel, DiffDefinition, { ...defaults, timeoutMs: 30 * 60_000 }),

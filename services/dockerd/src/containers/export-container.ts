@@ -1,7 +1,7 @@
 import crypto from "node:crypto";
 import { SNAPSHOTTER } from "../containerd/client.ts";
+import { withLease } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
-import { withLease } from "../images/blob-writer.ts";
 import { LAYER_TYPES } from "../images/compose-image.ts";
 import type { Container } from "./container.ts";
 

@@ -115,23 +115,6 @@ export class BlobWriter implements Disposable {
   }
 }
 
-/** Do some work under a lease that protects what it writes until something refers to it. */
-export async function withLease<T>(
-  containerd: ContainerdClient,
-  work: (lease: string) => Promise<T>,
-): Promise<T> {
-  const id = `dockerd-${crypto.randomUUID()}`;
-  await containerd.leases.create({
-    id,
-    labels: { "containerd.io/gc.expire": new Date(Date.now() + 24 * 3600_000).toISOString() },
-  });
-  try {
-    return await work(id);
-  } finally {
-    await containerd.leases.delete({ id, sync: false });
-  }
-}
-
 async function* one(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }

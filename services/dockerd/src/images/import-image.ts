@@ -1,8 +1,9 @@
 import { decompressStream, peekCompression } from "@longshore/archive";
 import { EngineError } from "@longshore/errors";
 import { canonicalString, type Reference } from "@longshore/reference";
+import { withLease } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
-import { BlobWriter, withLease } from "./blob-writer.ts";
+import { BlobWriter } from "./blob-writer.ts";
 import { composeImage, LAYER_TYPES } from "./compose-image.ts";
 import { keepNameless, moveName } from "./give-name.ts";
 import { applyChanges } from "./image-changes.ts";

@@ -1,4 +1,3 @@
-import crypto from "node:crypto";
 import {
   type BlobProgress,
   BlobProgress_State,
@@ -8,6 +7,7 @@ import {
 import { EngineError, type ErrorCode, toEngineError } from "@longshore/errors";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import type { ContainerdClient } from "../containerd/client.ts";
+import { withLease } from "../containerd/leases.ts";
 import { moveName } from "./give-name.ts";
 import type { Image } from "./image.ts";
 import type { ImageStore } from "./image-store.ts";
@@ -99,12 +99,7 @@ export class PullService {
   ): Promise<Image> {
     const { containerd, images } = this.deps;
     const name = canonicalString(reference);
-    const lease = `pull-${crypto.randomUUID()}`;
-    await containerd.leases.create({
-      id: lease,
-      labels: { "containerd.io/gc.expire": new Date(Date.now() + 24 * 3600_000).toISOString() },
-    });
-    try {
+    return withLease(containerd, async (lease) => {
       const before = await images.get(name);
       const { image, target } = await this.fetch({
         reference,
@@ -121,9 +116,7 @@ export class PullService {
       const shown = familiarString(reference);
       tell({ status: `Status: ${newer ? "Downloaded newer image" : "Image is up to date"} for ${shown}` });
       return image;
-    } finally {
-      await containerd.leases.delete({ id: lease, sync: false });
-    }
+    });
   }
 
   private async fetch({ reference, known, credentials, lease, signal, tell }: FetchOptions) {
@@ -152,7 +145,7 @@ export class PullService {
           tell({ status: `Pulling from ${reference.path}`, id: tag });
           progress = new PullProgress(resolved.layers, resolved.target?.digest === known);
           for (const line of progress.start()) tell(line);
-          unpacked = this.unpack(resolved, blobs, progress, lease, tell);
+          unpacked = this.unpack({ resolved, blobs, progress, lease, signal, tell });
           unpacked.catch((error: unknown) => stop.abort(error)); // no use in fetching the rest
         } else if (event?.$case === "progress") {
           for (const line of progress?.blob(event.value) ?? []) tell(line);
@@ -173,21 +166,14 @@ export class PullService {
     return { image: await unpacked, target: resolved.target };
   }
 
-  private async unpack(
-    resolved: Resolved,
-    blobs: BlobTracker,
-    progress: PullProgress,
-    lease: string,
-    tell: (line: ProgressLine) => void,
-  ): Promise<Image> {
+  private async unpack({ resolved, blobs, progress, lease, signal, tell }: UnpackJob): Promise<Image> {
     const target = resolved.target?.digest ?? "";
-    await Promise.all([
-      blobs.present(resolved.config?.digest ?? ""),
-      blobs.present(resolved.manifest?.digest ?? ""),
-    ]);
+    // The manifest was there before anybody was told of it.
+    await blobs.present(resolved.config?.digest ?? "");
     const image = await this.deps.images.read(target);
     await this.deps.unpacker.unpack(image, {
       lease,
+      signal,
       layerReady: (index) => blobs.present(image.layers[index]?.digest ?? ""),
       onLayer: (index, state) => {
         const layer = image.layers[index];
@@ -213,6 +199,15 @@ interface FetchOptions {
   /** What the name pointed to before. */
   known: string | undefined;
   credentials: Credentials | undefined;
+  lease: string;
+  signal: AbortSignal;
+  tell: (line: ProgressLine) => void;
+}
+
+interface UnpackJob {
+  resolved: Resolved;
+  blobs: BlobTracker;
+  progress: PullProgress;
   lease: string;
   signal: AbortSignal;
   tell: (line: ProgressLine) => void;

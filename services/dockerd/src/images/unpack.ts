@@ -1,21 +1,43 @@
-import crypto from "node:crypto";
+import os from "node:os";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { EngineError, errorCode } from "@longshore/errors";
 import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
+import { withLease } from "../containerd/leases.ts";
 import { BlobWriter } from "./blob-writer.ts";
 import { LAYER_TYPES } from "./compose-image.ts";
 import type { Image } from "./image.ts";
 import { initKey, initLayer } from "./init-layer.ts";
+import { canUnpackApart, type LayerOptions, type UnpackedLayer, unpackLayer } from "./layer-snapshots.ts";
+import { Turns } from "./turns.ts";
+
+/** Layers of one image that are unpacked at once: each takes a core, and containerd has no more than four workers. */
+const LAYERS_AT_ONCE = Math.min(4, os.availableParallelism());
 
 export interface UnpackOptions {
   /** containerd lease that keeps the new snapshots until the image refers to them. */
   lease: string;
+  /** Gives it up; what is not whole is taken away. */
+  signal?: AbortSignal;
   /** Resolves when the blob of layer `index` is in the content store. */
   layerReady?: (index: number) => Promise<void>;
   onLayer?: (index: number, state: "extracting" | "complete" | "exists") => void;
 }
 
-/** Turns images into stacks of committed snapshots; the same layer is never unpacked twice at a time. */
+/** What is known while one layer is made. */
+interface LayerJob extends LayerOptions {
+  image: Image;
+  index: number;
+  /** The layer below; undefined when it is there. */
+  below: Promise<void> | undefined;
+  turns: Turns;
+  signal: AbortSignal;
+  extracting: () => void;
+}
+
+/**
+ * Turns images into stacks of committed snapshots; the same layer is never unpacked twice at a time. Layers are unpacked as their blobs
+ * arrive, several at once, and committed bottom first. One that needs the files below it waits for them.
+ */
 export class Unpacker {
   private readonly containerd: ContainerdClient;
   private readonly running = new Map<string, Promise<unknown>>();
@@ -28,29 +50,40 @@ export class Unpacker {
   /** Make the snapshots of an image that aren't there yet. */
   async ensure(image: Image): Promise<void> {
     if (await this.exists(initKey(image))) return;
-    const lease = `unpack-${crypto.randomUUID()}`;
-    await this.containerd.leases.create({ id: lease, labels: {} });
-    try {
+    await withLease(this.containerd, async (lease) => {
       await this.unpack(image, { lease });
       await this.protect(image);
-    } finally {
-      await this.containerd.leases.delete({ id: lease, sync: false });
-    }
+    });
   }
 
-  async unpack(image: Image, { lease, layerReady, onLayer }: UnpackOptions): Promise<void> {
-    for (const [index, chainId] of image.chainIds.entries()) {
-      if (await this.exists(chainId)) {
-        onLayer?.(index, "exists");
-        continue;
-      }
-      await layerReady?.(index);
-      onLayer?.(index, "extracting");
-      await this.once(chainId, () => this.apply(image, index, lease));
+  async unpack(image: Image, { lease, signal, layerReady, onLayer }: UnpackOptions): Promise<void> {
+    const { chainIds } = image;
+    const first = await this.firstMissing(chainIds, lease);
+    for (let index = 0; index < first; index++) onLayer?.(index, "exists");
+    const apart = chainIds.length - first > 1 && (await canUnpackApart(this.containerd));
+    const turns = new Turns(apart ? LAYERS_AT_ONCE : 1);
+    const stop = new AbortController();
+    const ended = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+    const made: Promise<void>[] = [];
+    const make = async (index: number, below: Promise<void> | undefined) => {
+      if (!apart) await below;
+      await unlessAborted(layerReady?.(index) ?? Promise.resolve(), ended);
+      const extracting = () => onLayer?.(index, "extracting");
+      const job = { image, index, below, lease, turns, extracting, signal: ended };
+      await this.once(chainIds[index] ?? "", job, () => this.makeLayer(job));
       onLayer?.(index, "complete");
+    };
+    for (let index = first; index < chainIds.length; index++) {
+      const layer = make(index, made.at(-1));
+      layer.catch((error: unknown) => stop.abort(error));
+      made.push(layer);
     }
+    // Nothing may still be at work when the lease goes.
+    await Promise.allSettled(made);
+    if (stop.signal.aborted) throw stop.signal.reason;
     const init = initKey(image);
-    if (!(await this.exists(init))) await this.once(init, () => this.applyInit(image, lease));
+    if (!(await this.exists(init)))
+      await this.once(init, { lease, signal: ended }, () => this.applyInit(image, lease));
   }
 
   /** Let the image's config keep the snapshots alive. */
@@ -73,8 +106,31 @@ export class Unpacker {
     this.known.clear();
   }
 
+  /**
+   * Make the snapshot of a bottom layer of which only the blob is known.
+   * @returns its diff id, which is the snapshot's name as well
+   */
+  async applyBottom(layer: Descriptor, lease: string): Promise<string> {
+    await using unpacked = await unpackLayer(this.containerd, layer, "", { lease });
+    await unpacked.commit(unpacked.diffId, "");
+    return unpacked.diffId;
+  }
+
+  /** How many of the snapshots are there, bottom first, from now on under the lease. */
+  private async firstMissing(chainIds: readonly string[], lease: string): Promise<number> {
+    for (;;) {
+      let first = 0;
+      while (first < chainIds.length && (await this.exists(chainIds[first] ?? ""))) first++;
+      if (first === 0 || (await this.hold(chainIds[first - 1] ?? "", lease))) return first;
+      this.forget();
+    }
+  }
+
   private async exists(chainId: string): Promise<boolean> {
-    if (this.known.has(chainId)) return true;
+    return this.known.has(chainId) || this.isThere(chainId);
+  }
+
+  private async isThere(chainId: string): Promise<boolean> {
     try {
       await this.containerd.snapshots.stat({ snapshotter: SNAPSHOTTER, key: chainId });
       this.known.add(chainId);
@@ -85,72 +141,90 @@ export class Unpacker {
     }
   }
 
-  private async once(chainId: string, work: () => Promise<unknown>): Promise<void> {
-    const running = this.running.get(chainId) ?? work();
-    this.running.set(chainId, running);
+  /** Put a snapshot under a lease, with all below it. @returns whether it is still there */
+  private async hold(chainId: string, lease: string): Promise<boolean> {
+    const resource = { id: chainId, type: `snapshots/${SNAPSHOTTER}` };
+    await this.containerd.leases.addResource({ id: lease, resource });
+    return this.isThere(chainId);
+  }
+
+  /** Do what makes a snapshot, or wait for somebody who is making it just now. */
+  private async once(
+    chainId: string,
+    { lease, signal }: { lease: string; signal: AbortSignal },
+    work: () => Promise<unknown>,
+  ): Promise<void> {
+    for (let other = this.running.get(chainId); other; other = this.running.get(chainId)) {
+      const done = other.then(
+        () => true,
+        () => false, // given up perhaps, which says nothing about our attempt
+      );
+      if ((await unlessAborted(done, signal)) && (await this.hold(chainId, lease))) return;
+    }
+    const own = work();
+    this.running.set(chainId, own);
     try {
-      await running;
+      await own;
       this.known.add(chainId);
     } finally {
       this.running.delete(chainId);
     }
   }
 
+  private async makeLayer(job: LayerJob): Promise<void> {
+    const { image, index, below, signal } = job;
+    const name = image.chainIds[index] ?? "";
+    const parent = image.chainIds[index - 1] ?? "";
+    const isParentThere = below === undefined || this.known.has(parent);
+    const early = isParentThere ? await this.extract(job, parent) : await this.extractApart(job);
+    await using first = early;
+    if (below) await unlessAborted(below, signal);
+    await using unpacked = first ?? (await this.extract(job, parent));
+    await unpacked.commit(name, parent);
+  }
+
+  /** @returns undefined for a layer that needs those below it */
+  private async extractApart(job: LayerJob): Promise<UnpackedLayer | undefined> {
+    try {
+      return await this.extract(job, "later");
+    } catch (error) {
+      if (errorCode(error) === "failed_precondition") return undefined;
+      throw error;
+    }
+  }
+
+  private async extract(job: LayerJob, parent: string | "later"): Promise<UnpackedLayer> {
+    const { image, index, lease, signal, turns, extracting } = job;
+    using _turn = await turns.take(index);
+    signal.throwIfAborted();
+    extracting();
+    const unpacked = await unpackLayer(this.containerd, image.layers[index], parent, { lease, signal });
+    const diffId = image.config.rootfs.diff_ids[index] ?? "";
+    if (unpacked.diffId === diffId) return unpacked;
+    await unpacked[Symbol.asyncDispose]();
+    const message = `wrong diff id calculated on extraction ${unpacked.diffId}, expected ${diffId}`;
+    throw new EngineError("data_loss", message);
+  }
+
   private async applyInit(image: Image, lease: string): Promise<void> {
     using writer = new BlobWriter(this.containerd, lease);
     const layer = await writer.document(LAYER_TYPES.none, initLayer());
-    await this.applyLayer(layer, image.chainIds.at(-1) ?? "", lease, () => initKey(image));
+    const parent = image.chainIds.at(-1) ?? "";
+    await using unpacked = await unpackLayer(this.containerd, layer, parent, { lease });
+    await unpacked.commit(initKey(image), parent);
   }
+}
 
-  private apply(image: Image, index: number, lease: string): Promise<unknown> {
-    const diffId = image.config.rootfs.diff_ids[index] ?? "";
-    return this.applyLayer(image.layers[index], image.chainIds[index - 1] ?? "", lease, (applied) => {
-      if (applied === diffId) return image.chainIds[index] ?? "";
-      const message = `wrong diff id calculated on extraction ${applied}, expected ${diffId}`;
-      throw new EngineError("data_loss", message);
-    });
-  }
-
-  /**
-   * Make the snapshot of a bottom layer of which only the blob is known.
-   * @returns its diff id, which is the snapshot's name as well
-   */
-  applyBottom(layer: Descriptor, lease: string): Promise<string> {
-    return this.applyLayer(layer, "", lease, (diffId) => diffId);
-  }
-
-  /** @param nameFor the snapshot's name, from the layer's diff id */
-  private async applyLayer(
-    layer: Descriptor | undefined,
-    parent: string,
-    lease: string,
-    nameFor: (diffId: string) => string,
-  ): Promise<string> {
-    const { snapshots, diff } = this.containerd;
-    const metadata = { "containerd-lease": lease };
-    const key = `extract-${crypto.randomUUID()} ${layer?.digest ?? ""}`;
-    const { mounts } = await snapshots.prepare(
-      { snapshotter: SNAPSHOTTER, key, parent, labels: {} },
-      { metadata },
-    );
-    let committed = false;
-    let diffId = "";
-    try {
-      const { applied } = await diff.apply(
-        { diff: layer, mounts, payloads: {}, syncFs: false },
-        { metadata },
-      );
-      diffId = applied?.digest ?? "";
-      await snapshots.commit(
-        { snapshotter: SNAPSHOTTER, name: nameFor(diffId), key, labels: {}, parent: "" },
-        { metadata },
-      );
-      committed = true;
-    } catch (error) {
-      if (errorCode(error) !== "already_exists") throw error; // someone else was faster
-    } finally {
-      if (!committed) await snapshots.remove({ snapshotter: SNAPSHOTTER, key });
-    }
-    return diffId;
+/** Wait for something, but no longer than until a signal. */
+async function unlessAborted<T>(wanted: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  wanted.catch(() => {}); // whoever is to hear of it does so elsewhere
+  try {
+    return await Promise.race([wanted, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }

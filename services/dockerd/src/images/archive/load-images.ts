@@ -1,6 +1,7 @@
 import { canonicalString, familiarString } from "@longshore/reference";
+import { withLease } from "../../containerd/leases.ts";
 import type { Engine } from "../../engine.ts";
-import { BlobWriter, withLease } from "../blob-writer.ts";
+import { BlobWriter } from "../blob-writer.ts";
 import { keepNameless, moveName } from "../give-name.ts";
 import type { Image } from "../image.ts";
 import { type ProgressLine, progressBar, shortDigest } from "../pull-progress.ts";
@@ -34,6 +35,7 @@ export async function loadImages(
       const image = await engine.images.read(from.target.digest);
       await engine.unpacker.unpack(image, {
         lease,
+        signal,
         ...(!quiet && { onLayer: layerProgress(image, progress) }),
       });
       await engine.unpacker.protect(image);

@@ -1,0 +1,90 @@
+import crypto from "node:crypto";
+import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
+import type { Mount } from "@longshore/api/containerd/types/mount";
+import { EngineError, errorCode } from "@longshore/errors";
+import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
+import { cleanUp, UNFINISHED } from "../containerd/leases.ts";
+
+/** A capability of our containerd's overlayfs snapshotter: layers may be unpacked before those below them are there. */
+const UNPACK_APART = "unpack-apart";
+
+export interface LayerOptions {
+  /** containerd lease that keeps what is made. */
+  lease: string;
+  /** Ends the unpacking. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A layer's files in a snapshot that is not committed yet; disposing of it takes them away, unless they were. */
+export interface UnpackedLayer extends AsyncDisposable {
+  /** Of the layer's uncompressed tar. */
+  readonly diffId: string;
+  /** @param parent the snapshot that it stands on; must be committed */
+  commit(name: string, parent: string): Promise<void>;
+}
+
+/** Whether containerd can unpack a layer without those below it. */
+export async function canUnpackApart({ introspection }: ContainerdClient): Promise<boolean> {
+  const filters = [`type==io.containerd.snapshotter.v1,id==${SNAPSHOTTER}`];
+  const { plugins } = await introspection.plugins({ filters });
+  return plugins.some(({ capabilities }) => capabilities.includes(UNPACK_APART));
+}
+
+/**
+ * Unpack a layer into a snapshot of its own.
+ *
+ * @param parent the snapshot below; `later`: it isn't there yet, and only `commit` will name it
+ * @throws EngineError `failed_precondition` for a layer that can't be unpacked without those below it
+ */
+export async function unpackLayer(
+  containerd: ContainerdClient,
+  layer: Descriptor | undefined,
+  parent: string | "later",
+  { lease, signal }: LayerOptions,
+): Promise<UnpackedLayer> {
+  const { snapshots, diff } = containerd;
+  const metadata = { "containerd-lease": lease };
+  const key = `${UNFINISHED}${crypto.randomUUID()} ${layer?.digest ?? ""}`;
+  const base = parent === "later" ? "" : parent;
+  const prepared = await snapshots.prepare(
+    { snapshotter: SNAPSHOTTER, key, parent: base, labels: {} },
+    { metadata },
+  );
+  const mounts = parent === "later" ? prepared.mounts.map(upperOnly) : prepared.mounts;
+  const remove = () => cleanUp(() => snapshots.remove({ snapshotter: SNAPSHOTTER, key }));
+  let left = true;
+  try {
+    const { applied } = await diff.apply(
+      { diff: layer, mounts, payloads: {}, syncFs: false },
+      { metadata, ...(signal && { signal }) },
+    );
+    return {
+      diffId: applied?.digest ?? "",
+      async commit(name, below) {
+        const rebase = parent === "later" ? below : "";
+        try {
+          await snapshots.commit(
+            { snapshotter: SNAPSHOTTER, name, key, labels: {}, parent: rebase },
+            { metadata },
+          );
+          left = false;
+        } catch (error) {
+          if (errorCode(error) !== "already_exists") throw error; // someone else was faster
+        }
+      },
+      async [Symbol.asyncDispose]() {
+        if (left) await remove();
+        left = false;
+      },
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** The directory of a bottom snapshot as that of one which is to stand on others: deletions are kept as overlayfs has them. */
+function upperOnly({ type, source, target }: Mount): Mount {
+  if (type !== "bind") throw new EngineError("internal", `a snapshot without a parent is a ${type} mount`);
+  return { type: "overlay", source: "overlay", target, options: [`upperdir=${source}`] };
+}
