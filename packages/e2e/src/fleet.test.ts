@@ -18,6 +18,7 @@ describe.skipIf(!server)("two engines that keep their state in one Redis", () =>
   const resources = new AsyncDisposableStack();
 
   async function startRedis(): Promise<void> {
+    if (redis && redis.exitCode === null && redis.signalCode === null) return;
     const args = ["--port", String(port), "--bind", "127.0.0.1", "--appendonly", "yes", "--dir", dir.path];
     redis = spawn(server ?? "", args, { stdio: "ignore" });
     await eventually(
@@ -32,7 +33,7 @@ describe.skipIf(!server)("two engines that keep their state in one Redis", () =>
   }
 
   async function killRedis(): Promise<void> {
-    if (!redis || redis.exitCode !== null) return;
+    if (!redis || redis.exitCode !== null || redis.signalCode !== null) return;
     const gone = new Promise((resolve) => redis?.once("exit", resolve));
     redis.kill("SIGKILL");
     await gone;

@@ -9,9 +9,12 @@ import { eventually } from "./eventually.ts";
 export type Traces = ReadonlySet<string>;
 
 export interface TraceOptions {
-  /** Processes count that run an executable from below one of these. */
+  /** Processes count that run an executable from below one of these, or whose working directory is one that tests make. */
   binDirs: string[];
 }
+
+/** Names of directories in the temporary directory that tests of this repository make. */
+const TEST_DIRECTORY = /^(longshore-|ls-)/;
 
 function read(file: string): string {
   try {
@@ -86,35 +89,41 @@ function tables(): string[] {
   return (stdout ?? "").split("\n").flatMap((line) => (line ? [`nftables ${line}`] : []));
 }
 
-function processes(binDirs: string[], inCommandLine?: string): string[] {
-  const dirs = binDirs.map((dir) => `${dir}/`);
+function processes(isOurs: (about: { exe: string; cwd: string; commandLine: string }) => boolean): string[] {
   return fs.readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
     try {
       const exe = fs.readlinkSync(`/proc/${pid}/exe`);
+      const cwd = fs.readlinkSync(`/proc/${pid}/cwd`);
       const commandLine = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
-      const ours =
-        dirs.some((dir) => exe.startsWith(dir)) ||
-        (inCommandLine !== undefined && commandLine.includes(inCommandLine));
-      return ours ? [`process ${pid} ${commandLine}`] : [];
+      return isOurs({ exe, cwd, commandLine }) ? [`process ${pid} ${commandLine}`] : [];
     } catch {
       return []; // ended, or a kernel thread
     }
   });
 }
 
-/** Directories in the temporary directory that tests of this repository make. */
+/** Whether a path is below a directory that a test has made, also when that is gone. */
+function isInTestDirectory(file: string): boolean {
+  return [os.tmpdir(), "/tmp"].some(
+    (dir) => file.startsWith(`${dir}/`) && TEST_DIRECTORY.test(file.slice(dir.length + 1)),
+  );
+}
+
 function temporary(): string[] {
   const dir = os.tmpdir();
   return fs
     .readdirSync(dir)
-    .flatMap((name) => (/^(longshore-|ls-)/.test(name) ? [`directory ${path.join(dir, name)}`] : []));
+    .flatMap((name) => (TEST_DIRECTORY.test(name) ? [`directory ${path.join(dir, name)}`] : []));
 }
 
 /** Everything of the kinds that the engine makes, whoever made it: compare with another moment of the same machine. */
 export function traces({ binDirs }: TraceOptions): Traces {
   const links = fs.readdirSync("/sys/class/net").map((name) => `link ${name}`);
-  return new Set([...mounts(), ...cgroups(), ...links, ...tables(), ...processes(binDirs), ...temporary()]);
+  const started = processes(
+    ({ exe, cwd }) => binDirs.some((dir) => exe.startsWith(`${dir}/`)) || isInTestDirectory(cwd),
+  );
+  return new Set([...mounts(), ...cgroups(), ...links, ...tables(), ...started, ...temporary()]);
 }
 
 export interface EngineScope {
@@ -138,7 +147,13 @@ export function engineTraces({ dir, bridge, cgroupParent }: EngineScope): Traces
   const directories = [...states.map((name) => path.join(dir, name)), ...tasks, ...snapshots]
     .flatMap(entries)
     .map((name) => `directory ${name}`);
-  return new Set([...links, ...groups, ...own, ...directories, ...processes([], `${dir}/`)]);
+  return new Set([
+    ...links,
+    ...groups,
+    ...own,
+    ...directories,
+    ...processes(({ commandLine }) => commandLine.includes(`${dir}/`)),
+  ]);
 }
 
 function entries(dir: string): string[] {

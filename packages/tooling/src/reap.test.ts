@@ -15,3 +15,21 @@ test("reap.ts reaps what loses its parent, and ends with the command's status", 
   expect(stderr.toString()).toBe("");
   expect(exitCode).toBe(3);
 });
+
+test("reap.ts names and ends what the command leaves running, which is a failure", () => {
+  const file = path.join(import.meta.dir, "reap.ts");
+  const script = "sh -c 'sleep 1234 & sleep 1235 & wait' & true";
+  const { exitCode, stdout } = Bun.spawnSync([process.execPath, file, "sh", "-c", script]);
+  const lines = stdout.toString().trim().split("\n");
+  const commands = lines.map((line) => line.replace(/^left running: \d+ /, "")).sort();
+  expect(commands).toEqual(["sh -c sleep 1234 & sleep 1235 & wait", "sleep 1234", "sleep 1235"]);
+  expect(exitCode).toBe(99);
+  for (const line of lines) {
+    const pid = Number(/\d+/.exec(line)?.[0]);
+    const state = () =>
+      Bun.spawnSync(["ps", "-o", "stat=", "-p", String(pid)])
+        .stdout.toString()
+        .trim();
+    while (state() !== "" && !state().startsWith("Z"));
+  }
+});
