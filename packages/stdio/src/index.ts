@@ -10,4 +10,11 @@ export {
 } from "./frame.ts";
 export { type JsonFileEvents, JsonFileWriter, type LogStream, MAX_LINE_BYTES } from "./json-file.ts";
 export { rotatedFile, withNames } from "./rotated-files.ts";
-export { formatStdioUri, isStdioUri, type JsonFileLog, parseStdioUri, type StdioUri } from "./uri.ts";
+export {
+  formatStdioUri,
+  isStdioUri,
+  type JsonFileLog,
+  type LoggerProgram,
+  parseStdioUri,
+  type StdioUri,
+} from "./uri.ts";

@@ -77,6 +77,10 @@ export class JsonFileWriter {
     stdout: { bytes: undefined, length: 0, since: undefined },
     stderr: { bytes: undefined, length: 0, since: undefined },
   };
+  /** `"attrs":{…},` or nothing; the same in each entry. */
+  readonly #attributes: string;
+  /** An entry needs no more. */
+  readonly #entryBytes: number;
   #fd: number;
   #size: number;
   #failing = false;
@@ -85,8 +89,10 @@ export class JsonFileWriter {
   constructor(log: JsonFileLog, events: JsonFileEvents) {
     this.#log = log;
     this.#events = events;
+    this.#attributes = log.attributes ? `"attrs":${attributesJson(log.attributes)},` : "";
+    this.#entryBytes = ENTRY_BYTES + Buffer.byteLength(this.#attributes);
     this.#fd = openLog(log.path);
-    this.#size = cutTorn(this.#fd, stat(log.path).size);
+    this.#size = cutTorn(this.#fd, stat(log.path).size, this.#entryBytes);
     // Left by one that was killed.
     if (log.compress && uncompressed(log.path, log.maxFiles ?? 1)) events.onRotated?.();
   }
@@ -94,13 +100,13 @@ export class JsonFileWriter {
   /** Add output. What follows the last newline waits for its line's end. */
   write(stream: LogStream, chunk: Uint8Array): void {
     const carry = this.#carries[stream];
-    const tails = tailsOf(stream, timeString());
+    const tails = tailsOf(stream, this.#attributes);
     let at = 0;
     while (at < chunk.length) {
       if (carry.length === 0) {
         // Most of it, as long as there is room in the buffer and the file.
         const { maxSizeBytes = Number.POSITIVE_INFINITY } = this.#log;
-        at = putLines(chunk, at, tails, Math.min(OUT_BYTES - ENTRY_BYTES, maxSizeBytes - this.#size));
+        at = putLines(chunk, at, tails, Math.min(OUT_BYTES - this.#entryBytes, maxSizeBytes - this.#size));
         if (at === chunk.length) break;
       }
       const newline = chunk.indexOf(NEWLINE, at);
@@ -124,7 +130,7 @@ export class JsonFileWriter {
   /** The stream has ended: its last line, if it had no newline, is written as it is. */
   end(stream: LogStream): void {
     const carry = this.#carries[stream];
-    if (carry.length > 0) this.#emit(carry, NOTHING, 0, 0, false, tailsOf(stream, timeString()));
+    if (carry.length > 0) this.#emit(carry, NOTHING, 0, 0, false, tailsOf(stream, this.#attributes));
     this.#flush();
   }
 
@@ -142,7 +148,7 @@ export class JsonFileWriter {
       this.#flush();
       this.#rotate();
     }
-    if (outBytes + ENTRY_BYTES > OUT_BYTES) this.#flush();
+    if (outBytes + this.#entryBytes > OUT_BYTES) this.#flush();
     const tails = carry.since ?? now;
     put(HEAD);
     if (carry.bytes && carry.length > 0) {
@@ -234,11 +240,24 @@ interface Tails {
   between: Float64Array;
 }
 
+/** How much of it there may be in an entry. */
+export const MAX_ATTRIBUTES_BYTES = 64 << 10;
+
+/** All ASCII, so that entries can be put together eight bytes at a time. @throws RangeError for more than fits in an entry */
+function attributesJson(attributes: Readonly<Record<string, string>>): string {
+  const text = JSON.stringify(attributes).replace(
+    /[^\x20-\x7e]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  if (text.length > MAX_ATTRIBUTES_BYTES) throw new RangeError("the attributes of a log are too long");
+  return text;
+}
+
 const HEAD = Buffer.from('{"log":"');
 const NOTHING = new Uint8Array(0);
 
-function tailsOf(stream: LogStream, time: string): Tails {
-  const part = `","stream":"${stream}","time":"${time}"}\n`;
+function tailsOf(stream: LogStream, attributes: string): Tails {
+  const part = `","stream":"${stream}",${attributes}"time":"${timeString()}"}\n`;
   const whole = Buffer.from(`\\n${part}`);
   const between = new Float64Array(Math.ceil((whole.length + HEAD.length) / 8));
   const bytes = new Uint8Array(between.buffer);
@@ -339,9 +358,9 @@ function openLog(path: string): number {
 }
 
 /** Cut off what a writer that was killed, or a power cut, left of an entry: it would spoil the next. Returns the size. */
-function cutTorn(fd: number, size: number): number {
+function cutTorn(fd: number, size: number, entryBytes: number): number {
   if (size === 0 || readAt(fd, size - 1, 1)[0] === NEWLINE) return size;
-  const from = Math.max(0, size - ENTRY_BYTES);
+  const from = Math.max(0, size - entryBytes);
   const whole = from + readAt(fd, from, size - from).lastIndexOf(NEWLINE) + 1;
   check(syscall(NR.ftruncate, fd, whole), "ftruncate");
   return whole;

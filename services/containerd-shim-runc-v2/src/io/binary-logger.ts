@@ -1,9 +1,10 @@
 import { EngineError } from "@longshore/errors";
-import { close, kill, O_CLOEXEC, pipe } from "@longshore/syscalls";
+import { close, F_GETFL, F_SETFL, fcntl, kill, O_CLOEXEC, O_NONBLOCK, pipe } from "@longshore/syscalls";
 import type { spawned } from "../reaper.ts";
 import { FdSink } from "./fd-sink.ts";
 import type { LoggingUri } from "./logging-uri.ts";
 import { readSome, unwatch, watch } from "./readiness.ts";
+import { Ring, RingSink } from "./ring-sink.ts";
 import type { Sink } from "./sink.ts";
 
 const SIGTERM = 15;
@@ -22,6 +23,8 @@ export interface LoggerOptions {
   spawned: typeof spawned;
   /** There is room again in what it reads. */
   onRoom: () => void;
+  /** Keep so much for it while it lags, and drop what is more, instead of waiting for it. */
+  buffer?: { bytes: number; droppedFile: string | undefined } | undefined;
 }
 
 /**
@@ -32,14 +35,14 @@ export interface LoggerOptions {
  */
 export class BinaryLogger {
   readonly ready: Promise<void>;
-  readonly #sinks: Record<"stdout" | "stderr", FdSink>;
+  readonly #sinks: Record<"stdout" | "stderr", Sink>;
   readonly #child: Bun.Subprocess;
   readonly #exited: Promise<number>;
   #hasExited = false;
   #ending: Promise<void> | undefined;
 
   /** @throws EngineError `unknown` when it can't be started */
-  constructor({ path, query }: LoggingUri, { id, namespace, onRoom, spawned }: LoggerOptions) {
+  constructor({ path, query }: LoggingUri, { id, namespace, onRoom, spawned, buffer }: LoggerOptions) {
     const [stdout, stderr, ready] = [pipe(O_CLOEXEC), pipe(O_CLOEXEC), pipe(O_CLOEXEC)];
     try {
       this.#child = Bun.spawn([path, ...argumentsOf(query)], {
@@ -55,7 +58,12 @@ export class BinaryLogger {
     } finally {
       for (const fd of [stdout[0], stderr[0], ready[1]]) close(fd);
     }
-    this.#sinks = { stdout: new FdSink(stdout[1], onRoom), stderr: new FdSink(stderr[1], onRoom) };
+    // A program that reads nothing must not hold up this process.
+    for (const fd of [stdout[1], stderr[1]]) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    const ring = buffer && new Ring(buffer.bytes, buffer.droppedFile);
+    const sinkOf = (fd: number) =>
+      ring ? new RingSink(ring, (resume) => new FdSink(fd, resume)) : new FdSink(fd, onRoom);
+    this.#sinks = { stdout: sinkOf(stdout[1]), stderr: sinkOf(stderr[1]) };
     this.#exited = spawned(this.#child).finally(() => {
       this.#hasExited = true;
     });

@@ -3,6 +3,7 @@ import {
   isStdioUri,
   type JsonFileLog,
   JsonFileWriter,
+  type LoggerProgram,
   type LogStream,
   parseStdioUri,
   STDERR,
@@ -32,7 +33,7 @@ import { binaryLogger, logCompressor } from "../load.ts";
 import { dirname } from "../paths.ts";
 import { spawned } from "../reaper.ts";
 import { AttachServer } from "./attach-server.ts";
-import type { BinaryLogger } from "./binary-logger.ts";
+import type { BinaryLogger, LoggerOptions } from "./binary-logger.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { FdSink } from "./fd-sink.ts";
 import type { LogCompressor } from "./log-compressor.ts";
@@ -93,6 +94,8 @@ export class ProcessIo {
       if (request.terminal) {
         this.#console = new ConsoleSocket(options.socketDirectory);
         if (isBinary(request.stdout)) this.#logger(parseLoggingUri(request.stdout));
+        const program = isStdioUri(request.stdout) ? parseStdioUri(request.stdout).logger : undefined;
+        if (program) this.#program(program);
       } else {
         this.#openPipes();
       }
@@ -208,8 +211,9 @@ export class ProcessIo {
       pump.addSink(uri.scheme === "binary" ? this.#logger(uri).sink(stream) : this.#fileSink(uri, pump));
       return;
     }
-    const { log } = parseStdioUri(target);
+    const { log, logger } = parseStdioUri(target);
     if (log) pump.addSink(this.#logSink(log, stream));
+    if (logger) pump.addSink(this.#program(logger).sink(stream));
   }
 
   /** Both streams of a process share one log. */
@@ -242,8 +246,15 @@ export class ProcessIo {
     return writer;
   }
 
+  #program({ uri, bufferBytes, droppedFile }: LoggerProgram): BinaryLogger {
+    return this.#logger(
+      parseLoggingUri(uri),
+      bufferBytes === undefined ? undefined : { bytes: bufferBytes, droppedFile },
+    );
+  }
+
   /** One program for both streams. */
-  #logger(uri: LoggingUri): BinaryLogger {
+  #logger(uri: LoggingUri, buffer?: LoggerOptions["buffer"]): BinaryLogger {
     const key = `${uri.path}?${uri.query}`;
     let logger = this.#loggers.get(key);
     if (!logger) {
@@ -252,7 +263,7 @@ export class ProcessIo {
       const onRoom = () => {
         for (const pump of this.#pumps) pump.resume();
       };
-      logger = new BinaryLogger(uri, { id, namespace, onRoom, spawned });
+      logger = new BinaryLogger(uri, { id, namespace, onRoom, spawned, buffer });
       this.#loggers.set(key, logger);
     }
     return logger;
