@@ -64,7 +64,8 @@ async function interrupt({ child, ended }: Started): Promise<void> {
 /** What an engine keeps for containers that run on, and the whole state if there was none before. */
 async function removeKept(hadState: boolean): Promise<void> {
   await run([findExecutable("ip") ?? "ip", "link", "delete", "longshore0"]);
-  await run([findExecutable("nft") ?? "nft", "delete", "table", "inet", "longshore0"]);
+  for (const table of ["longshore0", "longshore0_user"])
+    await run([findExecutable("nft") ?? "nft", "delete", "table", "inet", table]);
   for (const controller of ["", ...fs.readdirSync("/sys/fs/cgroup")]) {
     try {
       fs.rmdirSync(path.join("/sys/fs/cgroup", controller, "longshore"));

@@ -5,21 +5,25 @@ import {
   deleteRule,
   type NetlinkRequest,
   NftablesSocket,
+  type NftChange,
   type NftRule,
   type NftTable,
 } from "@longshore/netlink";
 import {
   admission,
   BRIDGES_SET,
+  CHAINS,
   type Direction,
   GUARDED_LINKS_SET,
   GUARDED_LINKS6_SET,
+  missingPorts,
   type PublishedPort,
   portElements,
   type Ruleset,
   rebuildTable,
   removeTable,
 } from "./ruleset.ts";
+import { removeUserChain, userChainRequests, userTable } from "./user-chain.ts";
 
 /** Where iptables-nft, and so the real Docker, keeps what decides on forwarded packets. */
 const DOCKER_TABLE: NftTable = { family: "ip", name: "filter" };
@@ -37,6 +41,8 @@ export class Firewall implements Disposable {
   readonly #table: NftTable;
   readonly #log: Logger;
   #ruleset: Ruleset | undefined;
+  /** Of each of our chains. */
+  #ruleCounts: readonly number[] = [];
 
   constructor(table: string, log: Logger) {
     this.#table = { family: "inet", name: table };
@@ -49,9 +55,35 @@ export class Firewall implements Disposable {
    * @throws EngineError `failed_precondition` with what the kernel refuses
    */
   rebuild(ruleset: Ruleset): void {
-    this.#commit(rebuildTable(this.#table, ruleset));
+    this.#commit([...userChainRequests(this.#nft, this.#table), ...rebuildTable(this.#table, ruleset)]);
     for (const { bridge } of ruleset.bridges) this.#admit(bridge);
     this.#ruleset = ruleset;
+    this.#ruleCounts = this.#countRules();
+  }
+
+  /** Whether it is of any interest here what somebody has changed. */
+  isConcernedBy({ table, portId }: NftChange): boolean {
+    const isOf = ({ family, name }: NftTable) => table.family === family && table.name === name;
+    const own = [this.#table, userTable(this.#table), DOCKER_TABLE];
+    return portId !== this.#nft.portId && own.some(isOf);
+  }
+
+  /** Whether each rule is still there, and these ports. */
+  isWhole(ports: readonly PublishedPort[]): boolean {
+    return (
+      this.#countRules().join() === this.#ruleCounts.join() &&
+      missingPorts(this.#nft, this.#table, ports).length === 0 &&
+      userChainRequests(this.#nft, this.#table).length === 0
+    );
+  }
+
+  /** Whether these are the bridges that ours are kept from. */
+  keepsFrom(foreignBridges: readonly string[]): boolean {
+    return this.#ruleset?.foreignBridges.join() === foreignBridges.join();
+  }
+
+  #countRules(): number[] {
+    return CHAINS.map((chain) => this.#nft.rules(this.#table, chain)?.length ?? -1);
   }
 
   /** Whether nobody has flushed it since, nor a real Docker has come that does not yet know of us. About 0.1 ms. */
@@ -89,7 +121,7 @@ export class Firewall implements Disposable {
 
   /** Take away all that is ours. */
   remove(bridges: readonly string[]): void {
-    this.#commit(removeTable(this.#table));
+    this.#commit([...removeTable(this.#table), ...removeUserChain(this.#table)]);
     for (const bridge of bridges) this.#replaceAdmissions(bridge, []);
   }
 

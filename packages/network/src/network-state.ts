@@ -58,6 +58,11 @@ export function placedOf({ bridges, endpoints }: NetworkState, sandboxId: string
     .sort((a, b) => interfaceNumber(a.endpoint) - interfaceNumber(b.endpoint));
 }
 
+/** Where all published ports lead now. */
+export function allPorts(state: NetworkState): PublishedPort[] {
+  return state.published.sandboxes().flatMap((sandboxId) => portTargets(state, sandboxId));
+}
+
 /** Where the published ports of a sandbox lead now: to its first network that isn't internal. */
 export function portTargets(state: NetworkState, sandboxId: string): PublishedPort[] {
   const bindings = state.published.of(sandboxId);

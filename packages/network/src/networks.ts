@@ -23,6 +23,7 @@ import {
 } from "./sandbox-changes.ts";
 import { serveNames } from "./serve-names.ts";
 import type { Networks, NetworksOptions } from "./types.ts";
+import { watchFirewall } from "./watch-firewall.ts";
 
 /**
  * Open the networks of an engine, in the network namespace of the calling thread: the bridges, forwarding and the
@@ -53,6 +54,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   };
   raiseNetworks(state);
   await serveNames(state);
+  undo.use(await watchFirewall(state));
   return engineNetworks(state, undo.move());
 }
 

@@ -1,7 +1,7 @@
 import { dockerBridges, enableForwarding, enableForwarding6, ensureBridge, reattach } from "./bridge.ts";
 import type { BridgeNetwork } from "./bridge-network.ts";
 import { formatSubnet } from "./ipv4.ts";
-import { bridgeNamed, type NetworkState, portTargets } from "./network-state.ts";
+import { allPorts, bridgeNamed, type NetworkState } from "./network-state.ts";
 
 /** Put the bridges, with the interfaces that belong on them, forwarding and the firewall in place. */
 export function raiseNetworks(state: NetworkState): void {
@@ -36,7 +36,7 @@ export function raiseNetwork({ route, indexes }: NetworkState, network: BridgeNe
 }
 
 export function rebuildFirewall(state: NetworkState): void {
-  const { route, firewall, bridges, published } = state;
+  const { route, firewall, bridges } = state;
   const links = route.links();
   // What kept the host from being a router before us must still hold between the interfaces it had then.
   const hardware = links.filter(({ kind, index }) => kind === undefined && index !== 1);
@@ -49,11 +49,16 @@ export function rebuildFirewall(state: NetworkState): void {
     bridges: own.map(({ link, subnet, ipv6, icc, masquerade, internal }) => ({
       ...{ bridge: link, subnet, subnet6: ipv6?.subnet, icc, masquerade, internal },
     })),
-    foreignBridges: dockerBridges(
-      links,
-      own.map(({ link }) => link),
-    ),
+    foreignBridges: foreignBridges(state),
     ...{ guardedLinks, guardedLinks6 },
-    ports: published.sandboxes().flatMap((sandboxId) => portTargets(state, sandboxId)),
+    ports: allPorts(state),
   });
+}
+
+/** Bridges of a real Docker on this host. */
+export function foreignBridges({ route, bridges }: NetworkState): string[] {
+  return dockerBridges(
+    route.links(),
+    [...bridges.values()].map(({ link }) => link),
+  );
 }

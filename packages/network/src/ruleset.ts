@@ -14,7 +14,9 @@ import {
   deleteTable,
   linkKey,
   type NetlinkRequest,
+  type NftablesSocket,
   type NftExpression,
+  type NftField,
   type NftTable,
   nftMap,
 } from "@longshore/netlink";
@@ -287,6 +289,30 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
     }),
     ...postrouting.map((rule) => addRule(table, "postrouting", rule)),
   ];
+}
+
+/** The chains of the table. */
+export const CHAINS = ["loopback", "prerouting", "output", "forward", "postrouting"] as const;
+
+/** Those of the ports that the table's maps don't hold. */
+export function missingPorts(
+  nft: NftablesSocket,
+  table: NftTable,
+  ports: readonly PublishedPort[],
+): PublishedPort[] {
+  const held = new Set(
+    Object.values(PORT_MAPS).flatMap(({ any, at }) =>
+      [any, at].flatMap((map) =>
+        nft
+          .elements<readonly NftField[], readonly NftField[]>(table, map)
+          .map((element) => element.key.join("/")),
+      ),
+    ),
+  );
+  return ports.filter(({ protocol, hostAddress, hostPort }) => {
+    const key = [PROTOCOLS[protocol], hostPort];
+    return !held.has((hostAddress ? [hostAddress, ...key] : key).join("/"));
+  });
 }
 
 /** Requests that leave no such table. It is made first, so that deleting it can't fail. */

@@ -32,15 +32,19 @@ export function openLab(): Lab {
   const route = new RouteSocket();
   route.run(setLink({ name: "lo" }, { up: true }));
   const stores: Store[] = [];
+  const opened: Networks[] = [];
   const open = async (options: Partial<NetworksOptions> = {}): Promise<Networks> => {
     const store = openStore(`sqlite:${database}`);
     stores.push(store);
     const log = createLogger("network-test", { level: "fatal" });
-    return openNetworks({ stateDir, bridge: BRIDGE, store, log, ...options });
+    const networks = await openNetworks({ stateDir, bridge: BRIDGE, store, log, ...options });
+    opened.push(networks);
+    return networks;
   };
   return {
     ...{ stateDir, database, route, open },
     async [Symbol.asyncDispose]() {
+      for (const networks of opened) await networks.close();
       const networks = await open();
       await networks.uninstall();
       for (const store of stores) await store[Symbol.asyncDispose]();
@@ -153,6 +157,19 @@ export function ask(hostname: string, port: number, timeoutMs = 2000): Promise<s
     },
   }).catch(() => resolve(undefined));
   return promise.finally(() => clearTimeout(timer));
+}
+
+/** Wait until something holds that takes a while to ask. */
+export async function untilSo(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 20_000,
+): Promise<void> {
+  const end = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`not so after ${timeoutMs} ms: ${what}`);
+    await Bun.sleep(10);
+  }
 }
 
 /** Wait until something holds. */

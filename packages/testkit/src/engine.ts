@@ -201,7 +201,8 @@ function groupDirs(group: string): string[] {
 /** What an engine leaves when it is stopped, as Docker does, because containers may run on. */
 function removeKept(bridge: string, cgroupParent: string): void {
   spawnSync(findExecutable("ip") ?? "ip", ["link", "delete", bridge]);
-  spawnSync(findExecutable("nft") ?? "nft", ["delete", "table", "inet", bridge]);
+  for (const table of [bridge, `${bridge}_user`])
+    spawnSync(findExecutable("nft") ?? "nft", ["delete", "table", "inet", table]);
   for (const dir of groupDirs(cgroupParent)) {
     try {
       fs.rmdirSync(dir);

@@ -1,0 +1,140 @@
+import { expect, test } from "bun:test";
+import { createBridge, deleteTable, flushChain, flushSet, NftablesSocket } from "@longshore/netlink";
+import { testInPrivateNetwork } from "@longshore/netlink/testing";
+import type { PortRequest } from "../src/index.ts";
+import {
+  ask,
+  BRIDGE,
+  createRequest,
+  inSandbox,
+  openLab,
+  openOutside,
+  sandboxRequest,
+  serveAddress,
+  untilSo,
+} from "./lab.ts";
+
+const TABLE = { family: "inet", name: BRIDGE } as const;
+
+testInPrivateNetwork(import.meta.path, "the firewall beside others that change nftables", () => {
+  const port = (hostPort: number): PortRequest => ({
+    ...{ protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [hostPort, hostPort] },
+  });
+  const nft = (...words: string[]): string => {
+    const { success, stdout, stderr } = Bun.spawnSync(["nft", ...words]);
+    if (!success) throw new Error(stderr.toString());
+    return stdout.toString();
+  };
+
+  test("what others flush or delete of ours is put back without being asked", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    await networks.create(createRequest("blue"));
+    const web = await networks.createSandbox({ ...sandboxRequest("web"), ports: [port(8080)] });
+    const blue = await networks.createSandbox({
+      ...sandboxRequest("blue"),
+      attachments: [{ network: "blue" }],
+    });
+    using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+    using stranger = outside.run(() => serveAddress("198.51.100.2", 80));
+    expect([server.port, stranger.port]).toEqual([80, 80]);
+    const isWhole = async () =>
+      (await outside.run(() => ask("198.51.100.1", 8080, 300))) === "198.51.100.2" &&
+      (await ask("127.0.0.1", 8080, 300)) === "172.17.0.1" &&
+      (await inSandbox(web.netnsPath, () => ask("198.51.100.2", 80, 300))) === "198.51.100.1" &&
+      (await inSandbox(blue.netnsPath, () => ask("172.17.0.2", 80, 300))) === undefined;
+    expect(await isWhole()).toBe(true);
+    using socket = new NftablesSocket();
+    const damage: [string, Parameters<typeof socket.commit>[0]][] = [
+      ["table", [deleteTable(TABLE)]],
+      ["rules", [flushChain(TABLE, "forward"), flushChain(TABLE, "postrouting")]],
+      ["ports", [flushSet(TABLE, "ports")]],
+    ];
+    for (const [what, requests] of damage) {
+      socket.commit(requests);
+      await untilSo(isWhole, `the ${what} are back`);
+    }
+  });
+
+  test.skipIf(!Bun.which("nft"))("a flush of everything by nft, and a reload of nftables.conf", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const web = await networks.createSandbox({ ...sandboxRequest("web"), ports: [port(8080)] });
+    using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    for (let round = 0; round < 3; round++) {
+      nft(
+        "flush ruleset; add table inet filter; add chain inet filter forward { type filter hook forward priority 0 ; policy accept ; }",
+      );
+      await untilSo(async () => (await ask("127.0.0.1", 8080, 300)) === "172.17.0.1", "the port is back");
+    }
+    nft("delete table inet filter");
+  });
+
+  test.skipIf(!Bun.which("nft"))(
+    "the administrator's chain decides on published ports, and stays whatever happens to ours",
+    async () => {
+      await using lab = openLab();
+      using outside = openOutside(lab.route);
+      const networks = await lab.open();
+      const ports = [port(8080), port(8081)];
+      const web = await networks.createSandbox({ ...sandboxRequest("web"), ports });
+      using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+      expect(server.port).toBe(80);
+      const reach = (at: number) => outside.run(() => ask("198.51.100.1", at, 300));
+      expect([await reach(8080), await reach(8081)]).toEqual(["198.51.100.2", "198.51.100.2"]);
+      nft(
+        `add rule inet ${BRIDGE}_user forward ip saddr 198.51.100.0/24 meta l4proto tcp ct original proto-dst 8081 drop`,
+      );
+      const holds = async () => {
+        expect([await reach(8080), await reach(8081)]).toEqual(["198.51.100.2", undefined]);
+        // The host itself is not forwarded.
+        expect(await ask("127.0.0.1", 8081)).toBe("172.17.0.1");
+      };
+      await holds();
+      await networks.create(createRequest("blue"));
+      await holds();
+      await networks.close();
+      const again = await lab.open();
+      await again.reconcile(["web"]);
+      await holds();
+      nft(`add chain inet ${BRIDGE}_user forward { policy drop ; }`);
+      await again.remove("blue");
+      expect([await reach(8080), await reach(8081)]).toEqual([undefined, undefined]);
+      await again.uninstall();
+      expect(nft("list tables")).toBe("");
+    },
+  );
+
+  test.skipIf(!Bun.which("iptables-nft"))(
+    "a real Docker that comes later lets us pass, and is kept from",
+    async () => {
+      await using lab = openLab();
+      using outside = openOutside(lab.route);
+      const networks = await lab.open();
+      const web = await networks.createSandbox({ ...sandboxRequest("web"), ports: [port(8080)] });
+      using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+      expect(server.port).toBe(80);
+      const iptables = (...words: string[]) => {
+        const result = Bun.spawnSync(["iptables-nft", "-w", ...words]);
+        if (!result.success) throw new Error(result.stderr.toString());
+        return result.stdout.toString();
+      };
+      lab.route.run(createBridge({ name: "docker0" }));
+      iptables("-P", "FORWARD", "DROP");
+      iptables("-N", "DOCKER-USER");
+      iptables("-A", "DOCKER-USER", "-j", "RETURN");
+      iptables("-I", "FORWARD", "-j", "DOCKER-USER");
+      const reach = () => outside.run(() => ask("198.51.100.1", 8080, 300));
+      await untilSo(async () => (await reach()) === "198.51.100.2", "Docker's chain lets our traffic pass");
+      using socket = new NftablesSocket();
+      await untilSo(() => socket.setLinks(TABLE, "foreign_bridges").includes("docker0"), "docker0 is known");
+      // It starts anew, which rewrites its chain.
+      iptables("-F", "DOCKER-USER");
+      iptables("-A", "DOCKER-USER", "-j", "RETURN");
+      await untilSo(async () => (await reach()) === "198.51.100.2", "it is let pass again");
+      for (const words of [["-P", "FORWARD", "ACCEPT"], ["-F"], ["-X"]]) iptables(...words);
+    },
+  );
+});
