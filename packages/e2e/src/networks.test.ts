@@ -159,7 +159,11 @@ describe.each(clis)("networks by $name", (cli) => {
 
     const taken = await attempt("run", "--rm", "-p", `${port}:80`, busybox, "true");
     expect(taken.status).toBe(125);
-    expect(taken.stderr).toContain("port is already allocated");
+    expect(taken.stderr).toMatch(
+      new RegExp(
+        `driver failed programming external connectivity on endpoint [a-z_]+ \\([0-9a-f]{64}\\): Bind for 0.0.0.0:${port} failed: port is already allocated`,
+      ),
+    );
     await docker("run", "-d", "--name", "all", "-P", "--expose", "80", busybox, ...serve);
     const [chosen] = JSON.parse(
       await docker("inspect", "-f", '{{json (index .NetworkSettings.Ports "80/tcp")}}', "all"),

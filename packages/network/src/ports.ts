@@ -21,8 +21,8 @@ type HostPort = Pick<PortBinding, "protocol" | "hostIp" | "hostPort">;
 
 /** Which ports of the host lead to which container, each held by a socket so that no other program takes it. */
 export class PortReservations implements Disposable {
-  /** By protocol, address and port. */
-  readonly #held = new Map<string, number | undefined>();
+  /** The sockets by protocol, family and port, and then by address; undefined where there is none. */
+  readonly #held = new Map<string, Map<string, number | undefined>>();
   #next = 0;
 
   /**
@@ -50,7 +50,7 @@ export class PortReservations implements Disposable {
         return false;
       } catch {
         // It leads to the container all the same.
-        this.#held.set(keyOf(binding), undefined);
+        this.#put(binding, undefined);
         return true;
       }
     });
@@ -59,14 +59,16 @@ export class PortReservations implements Disposable {
   release(ports: readonly HostPort[]): void {
     for (const port of ports) {
       const key = keyOf(port);
-      const fd = this.#held.get(key);
+      const held = this.#held.get(key);
+      const fd = held?.get(port.hostIp);
       if (fd !== undefined) close(fd);
-      this.#held.delete(key);
+      held?.delete(port.hostIp);
+      if (held?.size === 0) this.#held.delete(key);
     }
   }
 
   [Symbol.dispose](): void {
-    for (const fd of this.#held.values()) if (fd !== undefined) close(fd);
+    for (const held of this.#held.values()) for (const fd of held.values()) if (fd !== undefined) close(fd);
     this.#held.clear();
   }
 
@@ -124,25 +126,29 @@ export class PortReservations implements Disposable {
         throw error;
       }
     }
-    this.#held.set(keyOf(port), fd);
+    this.#put(port, fd);
+  }
+
+  #put(port: HostPort, fd: number | undefined): void {
+    const key = keyOf(port);
+    const held = this.#held.get(key) ?? new Map<string, number | undefined>();
+    this.#held.set(key, held.set(port.hostIp, fd));
   }
 
   /** A port of all addresses of a family is taken with that of any one, and the other way round. */
   #isTaken(port: HostPort): boolean {
-    const { protocol, hostIp, hostPort } = port;
-    const any = hostIp.includes(":") ? ANY6 : ANY;
-    if (this.#held.has(keyOf(port)) || this.#held.has(keyOf({ ...port, hostIp: any }))) return true;
-    if (hostIp !== any) return false;
-    const tail = `/${hostPort}`;
-    for (const key of this.#held.keys())
-      if (key.startsWith(`${protocol}/`) && key.endsWith(tail) && key.includes(":") === any.includes(":"))
-        return true;
-    return false;
+    const held = this.#held.get(keyOf(port));
+    const any = isIpv6(port) ? ANY6 : ANY;
+    return held !== undefined && (port.hostIp === any || held.has(port.hostIp) || held.has(any));
   }
 }
 
-function keyOf({ protocol, hostIp, hostPort }: HostPort): string {
-  return `${protocol}/${hostIp}/${hostPort}`;
+function isIpv6({ hostIp }: HostPort): boolean {
+  return hostIp.includes(":");
+}
+
+function keyOf(port: HostPort): string {
+  return `${port.protocol}/${isIpv6(port) ? "ip6" : "ip"}/${port.hostPort}`;
 }
 
 /** One way to write each address. */

@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, toEngineError } from "@longshore/errors";
 import { detach } from "./bridge.ts";
 import { ipv4Bytes } from "./ipv4.ts";
 import { ipv6Bytes } from "./ipv6.ts";
@@ -37,10 +37,7 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
       placed.push(
         await place(state, { sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
       );
-    if (placed.some(({ network }) => !network.internal))
-      ports = await published.publish(sandboxId, portsAt(placed, request.ports ?? []), {
-        ipv6: routed(placed, "ipv6") !== undefined,
-      });
+    if (placed.some(({ network }) => !network.internal)) ports = await publishPorts(state, request, placed);
     builder.build(sandboxId, placed, (netns) => redirectNames(state, netns, placed));
     firewall.changePorts(portTargets(state, sandboxId), "add");
   } catch (error) {
@@ -54,6 +51,28 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
     ...etcTexts(request, placed),
     ports,
   };
+}
+
+/** @throws EngineError in Docker's words, which name the endpoint */
+async function publishPorts(
+  { published }: NetworkState,
+  { sandboxId, containerId, attachments, ports = [] }: SandboxRequest,
+  placed: readonly Placed[],
+): Promise<readonly PortBinding[]> {
+  const ipv6 = routed(placed, "ipv6") !== undefined;
+  try {
+    return await published.publish(sandboxId, portsAt(placed, ports), { ipv6 });
+  } catch (error) {
+    const at = placed.findIndex(({ network }) => !network.internal);
+    const name = attachments[at]?.names?.[0] ?? containerId;
+    const endpoint = `${name} (${placed[at]?.endpoint.endpointId})`;
+    const { code, message } = toEngineError(error);
+    throw new EngineError(
+      code,
+      `driver failed programming external connectivity on endpoint ${endpoint}: ${message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** `Networks.connect` */

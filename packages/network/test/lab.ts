@@ -180,3 +180,27 @@ export async function until(condition: () => boolean, timeoutMs = 10_000): Promi
     await Bun.sleep(10);
   }
 }
+
+/** A server that answers each datagram with the address it came from. */
+export async function serveUdp(hostname: string, port: number): Promise<Disposable> {
+  const socket = await Bun.udpSocket({
+    ...{ hostname, port },
+    socket: { data: (self, _data, senderPort, sender) => void self.send(sender, senderPort, sender) },
+  });
+  return { [Symbol.dispose]: () => socket.close() };
+}
+
+/** Send a datagram, and what comes back; undefined when nothing did within `timeoutMs`. */
+export async function askUdp(hostname: string, port: number, timeoutMs = 2000): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  const timer = setTimeout(() => resolve(undefined), timeoutMs);
+  const socket = await Bun.udpSocket({
+    connect: { hostname, port },
+    socket: { data: (_, data) => resolve(data.toString()) },
+  });
+  socket.send("?");
+  const answer = await promise;
+  clearTimeout(timer);
+  socket.close();
+  return answer;
+}

@@ -1,0 +1,99 @@
+import { expect, test } from "bun:test";
+import fs from "node:fs";
+import { NftablesSocket, nftMap } from "@longshore/netlink";
+import { testInPrivateNetwork } from "@longshore/netlink/testing";
+import type { PortRequest } from "../src/index.ts";
+import {
+  ask,
+  askUdp,
+  BRIDGE,
+  inSandbox,
+  openLab,
+  openOutside,
+  sandboxRequest,
+  serveAddress,
+  serveUdp,
+} from "./lab.ts";
+
+const TABLE = { family: "inet", name: BRIDGE } as const;
+const PORTS = nftMap("ports", ["inet_proto", "inet_service"], ["ipv4_addr", "inet_service"]);
+const SCTP = 132;
+
+testInPrivateNetwork(import.meta.path, "published ports between network namespaces of the test", () => {
+  const of = (protocol: PortRequest["protocol"], containerPort: number, first: number, last = first) =>
+    ({ protocol, containerPort, hostIp: "", hostPorts: [first, last] }) as const;
+
+  test("5,000 ports are elements of one map, held by one process, and gone with their container", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    using nft = new NftablesSocket();
+    const networks = await lab.open();
+    const numbers = Array.from({ length: 5000 }, (_, index) => 20_000 + index);
+    const ports = numbers.map((number) => of("tcp", number, number));
+    const many = await networks.createSandbox({ ...sandboxRequest("many"), ports });
+    expect(many.ports).toHaveLength(5000);
+    expect(nft.elements(TABLE, PORTS)).toHaveLength(5000);
+    // No more rules than for one.
+    expect(nft.rules(TABLE, "prerouting")).toHaveLength(4);
+    const sample = [20_000, 21_234, 24_999];
+    using servers = new DisposableStack();
+    for (const number of sample)
+      servers.use(inSandbox(many.netnsPath, () => serveAddress("0.0.0.0", number)));
+    const works = async () => {
+      for (const number of sample)
+        expect(await outside.run(() => ask("198.51.100.1", number))).toBe("198.51.100.2");
+    };
+    await works();
+    const late = networks.createSandbox({ ...sandboxRequest("late"), ports: [of("tcp", 80, 22_222)] });
+    await expect(late).rejects.toThrow(
+      /^driver failed programming external connectivity on endpoint container-late \([0-9a-f]{64}\): Bind for 0.0.0.0:22222 failed: port is already allocated$/,
+    );
+    await networks.close();
+    const again = await lab.open();
+    await again.reconcile(["many"]);
+    await works();
+    await again.releaseSandbox("many");
+    expect(nft.elements(TABLE, PORTS)).toEqual([]);
+    expect(await outside.run(() => ask("198.51.100.1", 20_000, 300))).toBeUndefined();
+    await again.createSandbox({ ...sandboxRequest("next"), ports: [of("tcp", 80, 22_222)] });
+  });
+
+  test("UDP and SCTP; ranges of the host and of its own choice", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    using nft = new NftablesSocket();
+    const networks = await lab.open();
+    const ports = [
+      of("udp", 53, 5300),
+      of("sctp", 9, 9900),
+      of("tcp", 80, 7000, 7002),
+      of("tcp", 80, 7000, 7002),
+    ];
+    const web = await networks.createSandbox({
+      ...sandboxRequest("web"),
+      ports: [...ports, { protocol: "udp", containerPort: 53, hostIp: "" }],
+    });
+    const [, , first, second, chosen] = web.ports.map(({ hostPort }) => hostPort);
+    expect([first, second]).toEqual([7000, 7001]);
+    const [low = 0, high = 0] = fs
+      .readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")
+      .trim()
+      .split(/\s+/)
+      .map(Number);
+    expect(chosen).toBeWithin(low, high + 1);
+    using udp = await inSandbox(web.netnsPath, () => serveUdp("0.0.0.0", 53));
+    expect(udp).toBeDefined();
+    for (const port of [5300, chosen ?? 0])
+      expect(await outside.run(() => askUdp("198.51.100.1", port))).toBe("198.51.100.2");
+    expect(await askUdp("127.0.0.1", 5300)).toBe("172.17.0.1");
+    expect(nft.elements(TABLE, PORTS).filter(({ key }) => key[0] === SCTP)).toHaveLength(1);
+    const third = await networks.createSandbox({ ...sandboxRequest("third"), ports: ports.slice(2, 3) });
+    expect(third.ports[0]?.hostPort).toBe(7002);
+    await expect(
+      networks.createSandbox({ ...sandboxRequest("fourth"), ports: ports.slice(2, 3) }),
+    ).rejects.toThrow("all ports are allocated");
+    await expect(
+      networks.createSandbox({ ...sandboxRequest("fifth"), ports: [of("sctp", 9, 9900)] }),
+    ).rejects.toThrow("Bind for 0.0.0.0:9900 failed: port is already allocated");
+  });
+});
