@@ -1,4 +1,3 @@
-import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { RegistryDefinition } from "@longshore/api/longshore/registry/v1/registry";
@@ -29,6 +28,7 @@ import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
 import { Unpacker } from "./images/unpack.ts";
 import { openState } from "./state/open-state.ts";
+import { engineId } from "./system/engine-id.ts";
 import { lockRoot } from "./system/root-lock.ts";
 import { removeStages } from "./volumes/start-mounts.ts";
 import { containersWith, runningVolumes } from "./volumes/volume-users.ts";
@@ -204,12 +204,4 @@ async function ensureNamespace({ namespaces, namespace }: ContainerdClient): Pro
   } catch (error) {
     if (errorCode(error) !== "already_exists") throw error;
   }
-}
-
-function engineId(dataRoot: string): string {
-  const file = path.join(dataRoot, "engine-id");
-  if (fs.existsSync(file)) return fs.readFileSync(file, "utf8").trim();
-  const id = crypto.randomUUID();
-  fs.writeFileSync(file, `${id}\n`);
-  return id;
 }

@@ -16,6 +16,8 @@ export interface CommandLine {
   configFile: string | undefined;
   /** Only say whether the configuration holds. */
   validate: boolean;
+  /** Only take away what a daemon keeps in the kernel. */
+  uninstall: boolean;
 }
 
 export const HELP = `
@@ -49,6 +51,7 @@ Options:
       --registry-client SOCK         registry-client's gRPC socket
       --registry-mirror URL          Try this mirror of Docker Hub first; may be given repeatedly
       --store URL                    Keep state in Redis (redis://…), where other engines see it; else in the data root
+      --uninstall                    Take away networks, firewall rules and mounts of a daemon that has ended, and end
       --validate                     Say whether the configuration holds, and end
   -v, --version                      Print the version
 `;
@@ -78,6 +81,7 @@ export function parseFlags(argv: readonly string[]): CommandLine {
   const raw = new Map<OptionKey, unknown>();
   let configFile: string | undefined;
   let validate = false;
+  let uninstall = false;
   const rest = [...argv];
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     const [given, inline] = word.startsWith("-") ? splitOnce(word, "=") : [word, undefined];
@@ -95,12 +99,13 @@ export function parseFlags(argv: readonly string[]): CommandLine {
       );
     } else if (given === "--config-file") configFile = next();
     else if (given === "--validate") validate = toSwitch(given, inline);
+    else if (given === "--uninstall") uninstall = toSwitch(given, inline);
     else if (UNSUPPORTED_FLAGS.has(given)) throw new UsageError(`${given} is not supported`);
     else
       throw new UsageError(word.startsWith("-") ? `unknown flag: ${given}` : `unexpected argument: ${word}`);
   }
   const checked = [...raw].map(([key, value]) => [key, checkValue(key, value, `--${OPTIONS[key].flag}`)]);
-  return { flags: Object.fromEntries(checked) as OptionValues, configFile, validate };
+  return { flags: Object.fromEntries(checked) as OptionValues, configFile, validate, uninstall };
 }
 
 function toSwitch(flag: string, value: string | undefined): boolean {

@@ -63,6 +63,7 @@ test("parseFlags() knows the flags by both names, with and without =; refuses Do
     flags: { "log-level": "warn", hosts: ["unix:///a", "unix:///b"], debug: false, labels: ["a=b"] },
     configFile: "/f",
     validate: true,
+    uninstall: false,
   });
   expect(() => parseFlags(["--iptables=false"])).toThrow("--iptables is not supported");
   expect(() => parseFlags(["--storage-opt", "x=y"])).toThrow("--storage-opt is not supported");

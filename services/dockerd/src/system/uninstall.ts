@@ -1,0 +1,80 @@
+import fs from "node:fs";
+import path from "node:path";
+import { EngineError, isErrno } from "@longshore/errors";
+import type { Logger } from "@longshore/log";
+import { openNetworks } from "@longshore/network";
+import { MNT_DETACH, UMOUNT_NOFOLLOW, umount2 } from "@longshore/syscalls";
+import type { Settings } from "../config/settings.ts";
+import { openState } from "../state/open-state.ts";
+import { engineId } from "./engine-id.ts";
+import { lockRoot } from "./root-lock.ts";
+
+/**
+ * Take away what the daemon of these settings keeps in the kernel beyond its end: network namespaces, bridges, tables of nftables, its rules
+ * in a real Docker's chain, mounts and empty cgroups. Containers and images stay on disk, and the next start makes all of it anew.
+ *
+ * @throws EngineError `failed_precondition` while the daemon runs, or a container does
+ */
+export async function uninstall(settings: Settings, log: Logger, signal: AbortSignal): Promise<void> {
+  const { dataRoot, execRoot, cgroupParent, bridge, bip } = settings;
+  if (!fs.existsSync(dataRoot)) return;
+  await using resources = new AsyncDisposableStack();
+  resources.use(lockRoot(dataRoot));
+  const running = processesOf(cgroupParent);
+  if (running.length > 0) {
+    const pids = running.join(", ");
+    throw new EngineError(
+      "failed_precondition",
+      `containers are running (processes ${pids}): stop them first`,
+    );
+  }
+  fs.mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+  const { store } = await openState(settings, engineId(dataRoot), log, signal);
+  resources.use(store);
+  const options = { stateDir: execRoot, bridge, store, log, ...(bip !== undefined && { bip }) };
+  await (await openNetworks(options)).uninstall();
+  for (const at of mountsBelow(execRoot)) umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW);
+  for (const directory of groupDirs(cgroupParent)) removeEmpty(directory);
+}
+
+/** The directories of a cgroup in all hierarchies, each after those below it. */
+function groupDirs(group: string): string[] {
+  const mounts = fs.readFileSync("/proc/self/mounts", "utf8").split("\n");
+  const hierarchies = mounts.flatMap((line) => {
+    const [, at = "", type = ""] = line.split(" ");
+    return type.startsWith("cgroup") ? [at] : [];
+  });
+  return [...new Set(hierarchies)].flatMap((hierarchy) => {
+    const top = path.join(hierarchy, group);
+    if (!fs.existsSync(top)) return [];
+    const below = fs.readdirSync(top, { recursive: true, withFileTypes: true });
+    const dirs = below.flatMap((entry) =>
+      entry.isDirectory() ? [path.join(entry.parentPath, entry.name)] : [],
+    );
+    return [top, ...dirs].sort().reverse();
+  });
+}
+
+function processesOf(cgroupParent: string): string[] {
+  const pids = groupDirs(cgroupParent).flatMap((directory) =>
+    fs.readFileSync(path.join(directory, "cgroup.procs"), "utf8").split("\n").filter(Boolean),
+  );
+  return [...new Set(pids)];
+}
+
+/** Where something is mounted, the last mounted first. */
+function mountsBelow(directory: string): string[] {
+  const lines = fs.readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  return lines
+    .flatMap((line) => line.split(" ")[4] ?? [])
+    .filter((at) => at.startsWith(`${directory}/`))
+    .reverse();
+}
+
+function removeEmpty(directory: string): void {
+  try {
+    fs.rmdirSync(directory);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "EBUSY")) throw error;
+  }
+}

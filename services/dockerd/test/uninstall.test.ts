@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { run } from "@longshore/testkit";
+import { binDir, openEngine, type TestEngine } from "./engine-client.ts";
+
+setDefaultTimeout(60_000);
+let world: TestEngine;
+
+beforeAll(async () => {
+  world = await openEngine();
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+test("--uninstall takes away what is kept in the kernel, when nothing runs; the next start makes it anew", async () => {
+  const { engine, api, image } = world;
+  const { suite, bridge } = engine;
+  const network = await api.call("POST", "/networks/create", { Name: "blue" });
+  const link = `br-${network.json.Id.slice(0, 12)}`;
+  const created = await api.call("POST", "/containers/create?name=runs", {
+    Image: image,
+    Cmd: ["sleep", "1000"],
+    HostConfig: { NetworkMode: "blue" },
+  });
+  expect((await api.call("POST", `/containers/${created.json.Id}/start`)).status).toBe(204);
+
+  const [program = "", ...args] = fs
+    .readFileSync(`/proc/${suite.pid("dockerd")}/cmdline`, "utf8")
+    .split("\0")
+    .filter(Boolean);
+  expect(path.basename(program)).toBe("dockerd");
+  const uninstall = () => run([path.join(binDir, "dockerd"), ...args, "--uninstall"]);
+  expect(await uninstall()).toMatchObject({ status: 1, stderr: expect.stringContaining("is in use by") });
+  await suite.kill("dockerd", "SIGTERM");
+  expect(await uninstall()).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/containers are running \(processes [\d, ]+\): stop them first/),
+  });
+
+  await suite.start("dockerd");
+  expect((await api.call("POST", "/containers/runs/kill")).status).toBe(204);
+  await api.call("POST", "/containers/runs/wait");
+  await suite.kill("dockerd", "SIGTERM");
+  const links = () => fs.readdirSync("/sys/class/net");
+  const tables = () => spawnSync("nft", ["list", "tables"], { encoding: "utf8" }).stdout ?? "";
+  expect(links()).toContain(bridge.name);
+  expect(links()).toContain(link);
+  expect(await uninstall()).toMatchObject({ status: 0 });
+  expect(links()).not.toContain(bridge.name);
+  expect(links()).not.toContain(link);
+  expect(tables()).not.toContain(bridge.name);
+  expect(fs.readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(`${suite.paths.dockerdExecRoot}/`);
+  expect(fs.readdirSync(path.join(suite.paths.dockerdExecRoot, "netns"))).toEqual([]);
+  expect(fs.existsSync(`/sys/fs/cgroup${engine.cgroupParent}`)).toBe(false);
+  // Once more, with nothing there.
+  expect(await uninstall()).toMatchObject({ status: 0 });
+
+  await suite.start("dockerd");
+  expect((await api.call("POST", "/containers/runs/start")).status).toBe(204);
+  expect(
+    (await api.call("GET", "/containers/runs/json")).json.NetworkSettings.Networks.blue.IPAddress,
+  ).toMatch(/^172\./);
+  await api.call("DELETE", "/containers/runs?force=1");
+  await api.call("DELETE", "/networks/blue");
+});
