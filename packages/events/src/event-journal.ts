@@ -1,7 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
+import { promisify } from "node:util";
 import { isErrno } from "@longshore/errors";
 import type { OutgoingEvent } from "./envelope.ts";
+
+const datasync = promisify(fs.fdatasync);
 
 export interface EventJournalOptions {
   /** Must exist; the files in it are `journal` and `journal.old`. */
@@ -19,6 +22,8 @@ export interface EventJournalOptions {
 export class EventJournal implements AsyncDisposable {
   readonly #options: EventJournalOptions;
   #fd: number;
+  /** Of files that are full, with events that may not be on the disk yet. */
+  #retired: number[] = [];
   #size: number;
   #syncing: Promise<void> | undefined;
   #unsynced = false;
@@ -48,7 +53,7 @@ export class EventJournal implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#syncing;
-    fs.closeSync(this.#fd);
+    for (const fd of [...this.#retired, this.#fd]) fs.closeSync(fd);
   }
 
   get #current(): string {
@@ -69,7 +74,7 @@ export class EventJournal implements AsyncDisposable {
   #rotate(): void {
     fs.renameSync(this.#current, this.#old);
     const fd = fs.openSync(this.#current, "a", 0o600);
-    fs.closeSync(this.#fd);
+    this.#retired.push(this.#fd);
     this.#fd = fd;
     this.#size = 0;
   }
@@ -78,13 +83,10 @@ export class EventJournal implements AsyncDisposable {
   async #sync(): Promise<void> {
     while (this.#unsynced) {
       this.#unsynced = false;
-      try {
-        await fs.promises.open(this.#current, "r+").then(async (file) => {
-          await file.datasync().finally(() => file.close());
-        });
-      } catch (error) {
-        this.#options.onTrouble(error);
-      }
+      const retired = this.#retired;
+      this.#retired = [];
+      for (const fd of [...retired, this.#fd]) await datasync(fd).catch(this.#options.onTrouble);
+      for (const fd of retired) fs.closeSync(fd);
     }
     this.#syncing = undefined;
   }
