@@ -74,7 +74,7 @@ export function imageRoutes(engine: Engine): Route[] {
       path: "/images/*",
       handler: async (call) => {
         // `noprune` asks to leave parent images alone; here none has any.
-        const name = decodeURIComponent(call.param("*"));
+        const name = call.param("*");
         call.json(200, await deleteImage(engine, name, { force: call.flag("force") }));
       },
     },
@@ -83,7 +83,7 @@ export function imageRoutes(engine: Engine): Route[] {
 
 function byLastWord(actions: Record<string, (call: ApiCall, name: string) => Promise<void>>): Handler {
   return (call) => {
-    const rest = decodeURIComponent(call.param("*"));
+    const rest = call.param("*");
     const slash = rest.lastIndexOf("/");
     const word = rest.slice(slash + 1);
     const action = slash > 0 && Object.hasOwn(actions, word) ? actions[word] : undefined;

@@ -86,7 +86,7 @@ function domainOf(address: string): string {
 }
 
 async function distribution(engine: Engine, call: ApiCall): Promise<void> {
-  const rest = decodeURIComponent(call.param("*"));
+  const rest = call.param("*");
   if (!rest.endsWith("/json")) throw new EngineError("not_found", "page not found");
   const reference = withDefaultTag(parseReference(rest.slice(0, -"/json".length)));
   const request = {

@@ -16,6 +16,7 @@ import { checkInit } from "../spec/init-process.ts";
 import { checkResources } from "../spec/resources.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
 import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
+import { checkValues } from "./check-values.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
@@ -46,6 +47,7 @@ export async function createContainer(
   undo.defer(() => engine.containers.release(reserved, id));
 
   refuseUnsupported(request);
+  checkValues(request);
   await engine.store.check();
   const hostConfig = checkHostConfig(engine, request.HostConfig);
   portRequests({ ExposedPorts: request.ExposedPorts }, hostConfig); // throws for what is none

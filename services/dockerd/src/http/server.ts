@@ -71,10 +71,14 @@ export class ApiServer {
   }
 
   private dispatch(request: IncomingMessage, transport: Transport): void {
-    const url = new URL(request.url ?? "/", "http://docker");
-    const call = (version: string) => new ApiCall(request, transport, version, url.searchParams);
+    const given = request.url ?? "/";
+    // A path with two slashes in front would be taken for a host.
+    const url = given.startsWith("/") ? URL.parse(`http://docker${given}`) : URL.parse(given);
+    const query = url?.searchParams ?? new URLSearchParams();
+    const call = (version: string) => new ApiCall(request, transport, version, query);
     let target: ReturnType<typeof splitVersion>;
     try {
+      if (!url) throw new EngineError("invalid_argument", `invalid request URI ${JSON.stringify(given)}`);
       target = splitVersion(url.pathname);
     } catch (error) {
       call("").error(error);

@@ -3,6 +3,7 @@ import type { CreateNetwork } from "@longshore/network";
 import { z } from "zod";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
+import { PREDEFINED } from "./network-mode.ts";
 
 const text = z
   .string()
@@ -56,6 +57,12 @@ type IpamConfig = NonNullable<NonNullable<CreateBody["IPAM"]>["Config"]>[number]
 export async function createNetwork(engine: Engine, call: ApiCall): Promise<void> {
   const body = await call.body(createSchema);
   if (body.Name === "") throw new EngineError("invalid_argument", "network name cannot be empty");
+  if (PREDEFINED.includes(body.Name)) {
+    throw new EngineError(
+      "permission_denied",
+      `operation is not permitted on predefined ${body.Name} network`,
+    );
+  }
   const driver = body.Driver || "bridge";
   if (driver !== "bridge") throw driverRefusal(driver);
   for (const [field, isAsked] of Object.entries(UNSUPPORTED)) {
