@@ -1,7 +1,7 @@
 import { versionLine } from "@longshore/cli";
 import { CliError } from "./cli-error.ts";
 import { type Command, commandHelp, parseCommandLine } from "./command.ts";
-import { findCommand, GROUPS } from "./commands/names.ts";
+import { findCommand, GROUPS, unsupportedCommand } from "./commands/names.ts";
 import { EngineClient, EngineRefusal } from "./engine/client.ts";
 import { engineHost } from "./engine/host.ts";
 import { type Flag, type ParsedArguments, parseFlags } from "./flags.ts";
@@ -80,7 +80,10 @@ function parseGlobals(argv: readonly string[]): ParsedArguments {
   }
 }
 
-function unknownCommand([first = "", second]: readonly string[]): CliError {
+function unknownCommand(words: readonly string[]): CliError {
+  const known = unsupportedCommand(words);
+  if (known !== undefined) return new CliError(`docker: 'docker ${known}' is not supported by this client`);
+  const [first = "", second] = words;
   const group = GROUPS.includes(first);
   const name = group && second !== undefined ? `docker ${first} ${second}` : `docker ${first}`;
   const usage = group ? `\n\nUsage:  docker ${first}` : "";

@@ -54,6 +54,8 @@ const FILES: Readonly<Record<string, string>> = {
   "network prune": "network",
   "network rm": "network",
   "system df": "disk-usage",
+  "system dial-stdio": "dial-stdio",
+  "system prune": "prune",
   "volume create": "volume",
   "volume inspect": "inspect",
   "volume ls": "volume",
@@ -90,6 +92,25 @@ const CONTAINER_COMMANDS =
   "attach commit cp create diff exec export kill logs pause port rename restart rm run start stats stop top unpause update wait".split(
     " ",
   );
+
+/**
+ * Commands of the original that this client doesn't have, by their first word or first two. What needs an engine in a swarm, managed plugins, checkpoints or builds would
+ * be refused by ours as well.
+ */
+const UNSUPPORTED: readonly string[] = [
+  ..."bake build builder buildx checkpoint compose config context manifest node plugin secret service stack swarm trust".split(
+    " ",
+  ),
+  "image build",
+  "volume update",
+];
+
+/** The original's command that the words name and that this client doesn't have; undefined when it is none of the original's. */
+export function unsupportedCommand([first = "", second = ""]: readonly string[]): string | undefined {
+  const both = `${first} ${second}`;
+  if (UNSUPPORTED.includes(both)) return both;
+  return UNSUPPORTED.includes(first) ? first : undefined;
+}
 
 /** Management words, under which the commands may also be called. */
 export const GROUPS: readonly string[] = ["container", "image", "network", "system", "volume"];

@@ -3,6 +3,7 @@ import { commands as archivesCommands } from "./archives.ts";
 import { commands as attachCommands } from "./attach.ts";
 import { commands as cpCommands } from "./cp.ts";
 import { commands as createCommands } from "./create.ts";
+import { commands as dialStdioCommands } from "./dial-stdio.ts";
 import { commands as diffCommands } from "./diff.ts";
 import { commands as diskUsageCommands } from "./disk-usage.ts";
 import { commands as eventsCommands } from "./events.ts";
@@ -36,6 +37,7 @@ export { cli } from "../cli.ts";
 /** All of them, for the help about them and for words that name none. */
 export const commands: Record<string, Command> = {
   ...archivesCommands,
+  ...dialStdioCommands,
   ...diffCommands,
   ...diskUsageCommands,
   ...historyCommands,
