@@ -19,6 +19,7 @@ export {
 export { type ArgumentComparison, libseccomp, packComparisons } from "./libseccomp.ts";
 export { tryLock } from "./lock.ts";
 export * from "./mount.ts";
+export { notifySupervisor } from "./notify.ts";
 export * as NR from "./numbers.ts";
 export * from "./process.ts";
 export { type Poll, poll, type Ready, SignalPipe } from "./signal-pipe.ts";

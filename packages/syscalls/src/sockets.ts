@@ -1,6 +1,6 @@
 import { Errno } from "@longshore/errors";
 import { type Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
-import { EINTR, MSG_CMSG_CLOEXEC, SOCK_CLOEXEC } from "./constants.ts";
+import { AF_INET, AF_INET6, AF_UNIX, EINTR, MSG_CMSG_CLOEXEC, SOCK_CLOEXEC } from "./constants.ts";
 import * as NR from "./numbers.ts";
 
 /** socket(2), always close-on-exec. It belongs to the network namespace that the thread is in. */
@@ -78,6 +78,28 @@ export function peerCredentials(fd: number): { pid: number; uid: number; gid: nu
   check(syscall(NR.getsockopt, fd, 1, 17, arena.base + at, arena.base + at + 12), "getsockopt");
   const [pid, uid, gid] = [0, 4, 8].map((offset) => arena.bytes.readUInt32LE(at + offset));
   return { pid: pid ?? 0, uid: uid ?? 0, gid: gid ?? 0 };
+}
+
+/** Where a socket is bound: a unix socket's family alone, an internet socket's address as text too. */
+export type SocketName = { family: "unix" | "other" } | { family: "inet"; hostname: string; port: number };
+
+/** getsockname(2) */
+export function socketName(fd: number): SocketName {
+  const arena = scratch();
+  const at = arena.room(128);
+  const length = arena.room(4);
+  arena.bytes.writeInt32LE(128, length);
+  check(syscall(NR.getsockname, fd, arena.base + at, arena.base + length), "getsockname", String(fd));
+  const family = arena.bytes.readUInt16LE(at);
+  if (family === AF_UNIX) return { family: "unix" };
+  if (family !== AF_INET && family !== AF_INET6) return { family: "other" };
+  const port = arena.bytes.readUInt16BE(at + 2);
+  if (family === AF_INET)
+    return { family: "inet", hostname: [...arena.bytes.subarray(at + 4, at + 8)].join("."), port };
+  const groups = Array.from({ length: 8 }, (_, index) =>
+    arena.bytes.readUInt16BE(at + 8 + 2 * index).toString(16),
+  );
+  return { family: "inet", hostname: new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1), port };
 }
 
 /** send(2) of a whole message (datagram, netlink); for streams loop over what is returned. */
