@@ -8,9 +8,11 @@ import { openNetworks } from "@longshore/network";
 import { channelTo, createClient } from "@longshore/rpc";
 import { collection } from "@longshore/store";
 import { allRoutes } from "./api/routes.ts";
+import { parseHost } from "./config/hosts.ts";
 import { reloadConfig } from "./config/reload.ts";
 import { writeWrappers } from "./config/runtimes.ts";
-import type { ConfigSource, Settings } from "./config/settings.ts";
+import { type ConfigSource, checkHost, type Settings } from "./config/settings.ts";
+import { readTls } from "./config/tls.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
 import { endStaleLeases } from "./containerd/leases.ts";
 import { trimTime } from "./containerd/timestamp.ts";
@@ -23,6 +25,7 @@ import type { Engine } from "./engine.ts";
 import { EngineEvents } from "./events/engine-events.ts";
 import { EventBridge } from "./events/event-bridge.ts";
 import { ExecIndex } from "./execs/exec-index.ts";
+import { socketGroup } from "./http/listeners.ts";
 import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
@@ -132,7 +135,12 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
 
   const server = new ApiServer(log);
   server.add(allRoutes(engine));
-  for (const host of flags.hosts) await server.listen(host.slice("unix://".length));
+  const hosts = flags.hosts.map((host) => parseHost(host, { tls: flags.tls !== undefined }));
+  await server.listen(hosts, {
+    tls: flags.tls && readTls(flags.tls),
+    group: socketGroup(flags.group),
+    checkAddress: (host) => checkHost(host, flags),
+  });
   if (flags.pidfile !== undefined) {
     const { pidfile } = flags;
     fs.writeFileSync(pidfile, `${process.pid}\n`);

@@ -37,7 +37,9 @@ Options:
   -D, --debug                        Log level debug
       --default-runtime NAME         Runtime of containers that name none (default "runc")
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
-  -H, --host unix://SOCK             Where to serve; may be given repeatedly (default "unix:///run/longshore/docker.sock")
+  -G, --group GROUP                  Group of the unix sockets (default "docker", where there is one)
+  -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
+                                     repeatedly (default "unix:///run/longshore/docker.sock")
       --init                         An init process in each container that doesn't say otherwise
       --init-path PROGRAM            Program of that process (default: docker-init or tini-static on PATH)
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
@@ -51,6 +53,11 @@ Options:
       --registry-client SOCK         registry-client's gRPC socket
       --registry-mirror URL          Try this mirror of Docker Hub first; may be given repeatedly
       --store URL                    Keep state in Redis (redis://…), where other engines see it; else in the data root
+      --tls                          TLS on TCP ports, clients verified unless --tlsverify=false
+      --tlscacert FILE               Trust clients' certificates that this CA has signed (default "~/.docker/ca.pem")
+      --tlscert FILE                 Certificate (default "~/.docker/cert.pem")
+      --tlskey FILE                  Its key (default "~/.docker/key.pem")
+      --tlsverify                    TLS, and clients must show a certificate
       --uninstall                    Take away networks, firewall rules and mounts of a daemon that has ended, and end
       --validate                     Say whether the configuration holds, and end
   -v, --version                      Print the version
@@ -74,7 +81,7 @@ const BY_FLAG = new Map<string, FlagTarget>(
 const UNSUPPORTED_FLAGS = new Set(
   Object.entries(UNSUPPORTED).flatMap(([key, { flag }]) => [`--${key}`, `--${flag ?? key}`]),
 );
-for (const short of ["-G", "-s"]) UNSUPPORTED_FLAGS.add(short);
+for (const short of ["-s"]) UNSUPPORTED_FLAGS.add(short);
 
 /** @throws UsageError for an unknown flag, a missing or a wrong value; EngineError for a value that isn't supported */
 export function parseFlags(argv: readonly string[]): CommandLine {

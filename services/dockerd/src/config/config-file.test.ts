@@ -45,7 +45,7 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   );
   expect(() => parse({ debug: "yes" })).toThrow(/^debug: .*boolean/);
   expect(() => parse({ hosts: "unix:///x" })).toThrow(/^hosts: .*array/);
-  expect(() => parse({ hosts: ["tcp://0.0.0.0:2375"] })).toThrow("only unix:///PATH is served");
+  expect(() => parse({ hosts: ["npipe:////x"] })).toThrow("unsupported proto 'npipe'");
   expect(() => parse({ runtimes: { a: { path: "/a", more: 1 } } })).toThrow(/^runtimes\.a: .*more/);
   expect(() => parse({ "log-opts": { "max-pace": "1m" } })).toThrow("unknown log opt 'max-pace'");
   expect(() => parse({ "insecure-registries": ["http://r:5000"] })).toThrow("should not contain '://'");

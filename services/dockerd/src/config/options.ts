@@ -1,6 +1,7 @@
 import { LOG_LEVELS } from "@longshore/log";
 import { z } from "zod";
 import { logOptionsOf } from "../containers/log-options.ts";
+import { parseHost } from "./hosts.ts";
 import { runtimeSchema } from "./runtimes.ts";
 
 /** How a flag's value is written: `key=value` for a map, NAME=PATH for runtimes; lists, maps and runtimes may be given repeatedly. */
@@ -15,8 +16,12 @@ export interface Option {
 }
 
 const socket = z.string().transform((value) => value.replace(/^unix:\/\//, ""));
-const host = z.string().refine((value) => value.startsWith("unix:///"), {
-  error: ({ input }) => `unsupported host ${input}: only unix:///PATH is served`,
+const host = z.string().superRefine((value, context) => {
+  try {
+    parseHost(value, { tls: false });
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+  }
 });
 const logLevel = z.enum(LOG_LEVELS, { error: ({ input }) => `unknown log level: ${input}` });
 const label = z.string().regex(/^[^=]+=/, { error: ({ input }) => `bad attribute format: ${input}` });
@@ -67,6 +72,7 @@ export const OPTIONS = {
   debug: { flag: "debug", short: "D", kind: "switch", schema: z.boolean() },
   "default-runtime": { flag: "default-runtime", kind: "text", schema: z.string() },
   "exec-root": { flag: "exec-root", kind: "text", schema: z.string() },
+  group: { flag: "group", short: "G", kind: "text", schema: z.string() },
   hosts: { flag: "host", short: "H", kind: "list", schema: z.array(host) },
   init: { flag: "init", kind: "switch", schema: z.boolean() },
   "init-path": { flag: "init-path", kind: "text", schema: z.string() },
@@ -81,6 +87,11 @@ export const OPTIONS = {
   "registry-client": { flag: "registry-client", kind: "text", schema: socket },
   "registry-mirrors": { flag: "registry-mirror", kind: "list", schema: z.array(mirror) },
   store: { flag: "store", kind: "text", schema: storeUrl },
+  tls: { flag: "tls", kind: "switch", schema: z.boolean() },
+  tlscacert: { flag: "tlscacert", kind: "text", schema: z.string() },
+  tlscert: { flag: "tlscert", kind: "text", schema: z.string() },
+  tlskey: { flag: "tlskey", kind: "text", schema: z.string() },
+  tlsverify: { flag: "tlsverify", kind: "switch", schema: z.boolean() },
   runtimes: { flag: "add-runtime", kind: "runtimes", schema: z.record(z.string(), runtimeSchema) },
 } as const satisfies Record<string, Option>;
 
@@ -121,7 +132,6 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   features: { flag: "feature", harmless: [{}] },
   "fixed-cidr": { harmless: [""] },
   "fixed-cidr-v6": { harmless: [""] },
-  group: { flag: "group", harmless: [""] },
   "host-gateway-ip": { harmless: [""] },
   "host-gateway-ips": { harmless: [[]] },
   "http-proxy": { harmless: [""] },
@@ -157,11 +167,6 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "storage-driver": { flag: "storage-driver", harmless: ["overlayfs"] },
   "storage-opts": { flag: "storage-opt", harmless: [[]] },
   "swarm-default-advertise-addr": { harmless: [""] },
-  tls: { harmless: [false] },
-  tlscacert: { harmless: [] },
-  tlscert: { harmless: [] },
-  tlskey: { harmless: [] },
-  tlsverify: { harmless: [false] },
   "userland-proxy": { harmless: [false] },
   "userland-proxy-path": { harmless: [""] },
   "userns-remap": { harmless: [""] },

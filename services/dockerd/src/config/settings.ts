@@ -1,8 +1,11 @@
 import { EngineError } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
+import { socketGroup } from "../http/listeners.ts";
 import { readConfigFile } from "./config-file.ts";
+import { DEFAULT_SOCKET, type Host, isLoopback, parseHost } from "./hosts.ts";
 import type { OptionValues } from "./options.ts";
 import { checkRuntime, chooseShim, type RuntimeConfig, STOCK_RUNTIME } from "./runtimes.ts";
+import { readTls, type TlsFiles, tlsFiles } from "./tls.ts";
 
 /** Where the configuration is looked for when no `--config-file` names it: not a real Docker's. */
 export const DEFAULT_CONFIG_FILE = "/etc/longshore/daemon.json";
@@ -10,6 +13,12 @@ export const DEFAULT_CONFIG_FILE = "/etc/longshore/daemon.json";
 /** How this daemon is set up, by its command line and its configuration file. */
 export interface Settings {
   hosts: string[];
+  /** What is spoken on TCP; undefined: plain HTTP. */
+  tls: TlsFiles | undefined;
+  /** Somebody asked by name for TCP ports that anyone may use who reaches them. */
+  openTcp: boolean;
+  /** Whose unix sockets are, a name or a number; undefined: `docker`, where there is one. */
+  group: string | undefined;
   dataRoot: string;
   execRoot: string;
   containerdSocket: string;
@@ -73,8 +82,12 @@ export function loadSettings({ flags, configFile }: ConfigSource): Settings {
 
 function toSettings(values: OptionValues): Settings {
   const debug = values.debug ?? false;
+  const { tls, tlsverify, tlscacert, tlscert, tlskey } = values;
   const settings: Settings = {
-    hosts: values.hosts?.length ? values.hosts : ["unix:///run/longshore/docker.sock"],
+    hosts: values.hosts?.length ? values.hosts : [`unix://${DEFAULT_SOCKET}`],
+    tls: tlsFiles({ tls, tlsverify, tlscacert, tlscert, tlskey }),
+    openTcp: tls === false || tlsverify === false,
+    group: values.group,
     dataRoot: values["data-root"] ?? "/var/lib/longshore/dockerd",
     execRoot: values["exec-root"] ?? "/run/longshore/dockerd",
     containerdSocket: values.containerd ?? "/run/longshore/containerd/containerd.sock",
@@ -103,7 +116,22 @@ function toSettings(values: OptionValues): Settings {
   return settings;
 }
 
+/** @throws EngineError `invalid_argument` for a TCP port that would give the machine to everyone who reaches it */
+export function checkHost(host: Host, { tls, openTcp }: Pick<Settings, "tls" | "openTcp">): void {
+  if (host.kind !== "tcp" || isLoopback(host.hostname) || tls?.ca !== undefined || openTcp) return;
+  const address = host.hostname.includes(":") ? `[${host.hostname}]` : host.hostname;
+  throw new EngineError(
+    "invalid_argument",
+    `refusing to serve tcp://${address}:${host.port}: binding to an IP address without --tlsverify gives root access on this machine to ` +
+      "everyone who has access to your network; if that is wanted, ask for it by --tls=false (no TLS) or --tlsverify=false (TLS without client certificates)",
+  );
+}
+
 function check(settings: Settings): void {
+  for (const host of settings.hosts)
+    checkHost(parseHost(host, { tls: settings.tls !== undefined }), settings);
+  if (settings.tls) readTls(settings.tls);
+  socketGroup(settings.group);
   for (const [name, runtime] of settings.runtimes) checkRuntime(name, runtime);
   try {
     chooseShim(settings.defaultRuntime, settings);

@@ -2,6 +2,9 @@ import type { IncomingMessage } from "node:http";
 import { EngineError } from "@longshore/errors";
 import type { z } from "zod";
 
+/** The longest body that is kept in memory. */
+export const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
+
 /**
  * All bytes of a request's body.
  * @throws EngineError `resource_exhausted` beyond the limit, `canceled` when the client goes away

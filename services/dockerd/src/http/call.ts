@@ -5,10 +5,8 @@ import type { Readable, Writable } from "node:stream";
 import { EngineError } from "@longshore/errors";
 import type { z } from "zod";
 import { API_VERSION, compareVersions } from "./api-version.ts";
-import { parseJson, readBody } from "./body.ts";
+import { BODY_LIMIT_BYTES, parseJson, readBody } from "./body.ts";
 import { toHttpError } from "./http-status.ts";
-
-const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
 
 /** Headers of every answer, as Docker's. */
 export const COMMON_HEADERS: Record<string, string> = {

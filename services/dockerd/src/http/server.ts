@@ -1,12 +1,16 @@
-import fs from "node:fs";
 import http, { type IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
-import path from "node:path";
-import { EngineError, isErrno } from "@longshore/errors";
+import net, { type Socket } from "node:net";
+import tls from "node:tls";
+import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
+import { socketName } from "@longshore/syscalls";
 import FindMyWay, { type HTTPMethod } from "find-my-way";
+import type { Host } from "../config/hosts.ts";
+import type { TlsKeys } from "../config/tls.ts";
 import { splitVersion } from "./api-version.ts";
 import { ApiCall, type Transport } from "./call.ts";
+import { chooseSockets, inheritedSockets, listening, listenTcp, listenUnix } from "./listeners.ts";
+import { takeBody } from "./upgrade-body.ts";
 
 export type Handler = (call: ApiCall) => Promise<void> | void;
 
@@ -17,10 +21,19 @@ export interface Route {
   handler: Handler;
 }
 
-/** The Engine API on one or more unix sockets. */
+export interface ListenOptions {
+  /** For TCP; undefined: plain HTTP. */
+  tls: TlsKeys | undefined;
+  /** Number of the group of unix sockets; undefined: root's. */
+  group: number | undefined;
+  /** Looks at the address of a TCP socket that was opened by someone else. @throws for one that is not to be served */
+  checkAddress(host: Host): void;
+}
+
+/** The Engine API on any number of sockets. */
 export class ApiServer {
   private readonly router = FindMyWay({ ignoreTrailingSlash: true, maxParamLength: 1024 });
-  private readonly servers: http.Server[] = [];
+  private readonly servers: net.Server[] = [];
   private readonly sockets = new Set<Socket>();
   private readonly log: Logger;
 
@@ -34,39 +47,78 @@ export class ApiServer {
     }
   }
 
-  /** Listen on a unix socket that root and its group may use; a stale socket file is replaced. */
-  async listen(socketPath: string): Promise<void> {
-    fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o711 });
-    try {
-      fs.unlinkSync(socketPath);
-    } catch (error) {
-      if (!isErrno(error, "ENOENT")) throw error;
+  /** Listen everywhere. @throws EngineError for an address that can't be had or is not to be served */
+  async listen(hosts: readonly Host[], { tls: keys, group, checkAddress }: ListenOptions): Promise<void> {
+    const inherited = inheritedSockets();
+    for (const host of hosts) {
+      if (host.kind === "unix") await listenUnix(this.plain(), host.path, group);
+      else if (host.kind === "tcp") await listenTcp(keys ? this.secure(keys) : this.plain(), host);
+      else {
+        for (const fd of chooseSockets(host.name, inherited)) {
+          const name = socketName(fd);
+          if (name.family === "inet") checkAddress({ kind: "tcp", ...name });
+          await listening(name.family === "inet" && keys ? this.secure(keys) : this.handing(), { fd });
+        }
+      }
     }
+  }
+
+  private plain(): http.Server {
     const server = http.createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 });
     server.on("request", (request, response) => this.dispatch(request, { kind: "response", response }));
     server.on("upgrade", (request, socket, rest) =>
-      this.dispatch(request, { kind: "socket", socket: socket as Socket, rest }),
+      this.upgrade(request, socket as Socket, rest, { handed: !server.listening }),
     );
-    server.on("connection", (socket) => {
-      this.sockets.add(socket);
-      socket.once("close", () => this.sockets.delete(socket));
-    });
-    const umask = process.umask(0o117);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        server.listen(socketPath, resolve);
-      });
-    } finally {
-      process.umask(umask);
-    }
-    fs.chmodSync(socketPath, 0o660);
+    server.on("connection", (socket) => this.keep(socket));
     this.servers.push(server);
+    return server;
+  }
+
+  /** For a socket that is open already, which bun's http server can't take: connections are handed on to one that doesn't listen. */
+  private handing(): net.Server {
+    const behind = this.plain();
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => behind.emit("connection", socket));
+    this.servers.push(server);
+    return server;
+  }
+
+  /** TLS, in front of an http server that doesn't listen: bun's https server doesn't say whose certificate a request came with. */
+  private secure(keys: TlsKeys): tls.Server {
+    const behind = this.plain();
+    const server = tls.createServer({ ...keys, allowHalfOpen: true }, (socket) =>
+      behind.emit("connection", socket),
+    );
+    server.on("tlsClientError", (error) => this.log.info({ err: error.message }, "TLS handshake failed"));
+    this.servers.push(server);
+    return server;
+  }
+
+  private upgrade(
+    request: IncomingMessage,
+    socket: Socket,
+    rest: Buffer,
+    { handed }: { handed: boolean },
+  ): void {
+    if (!handed) {
+      this.dispatch(request, { kind: "socket", socket, rest });
+      return;
+    }
+    takeBody(request, socket, rest).then(
+      (taken) => this.dispatch(taken.request, { kind: "socket", socket, rest: taken.rest }),
+      (error: unknown) =>
+        new ApiCall(request, { kind: "socket", socket, rest }, "", new URLSearchParams()).error(error),
+    );
+  }
+
+  private keep(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.once("close", () => this.sockets.delete(socket));
+    socket.on("error", () => {}); // shows as `close`
   }
 
   /** Stop serving at once; containers are none of this server's business. */
   close(): void {
-    for (const server of this.servers) server.close();
+    for (const server of this.servers) if (server.listening) server.close();
     for (const socket of this.sockets) socket.destroy();
   }
 
