@@ -204,3 +204,33 @@ export async function askUdp(hostname: string, port: number, timeoutMs = 2000): 
   socket.close();
   return answer;
 }
+
+/** A server that sends back what it gets. */
+export function serveEcho(hostname: string, port: number) {
+  return Bun.listen({ hostname, port, socket: { data: (socket, data) => void socket.write(data) } });
+}
+
+/** A connection to such a server. */
+export async function openEcho(hostname: string, port: number) {
+  let expected = 0;
+  let done = () => {};
+  const socket = await Bun.connect({
+    ...{ hostname, port },
+    socket: {
+      data(_, data) {
+        expected -= data.byteLength;
+        if (expected <= 0) done();
+      },
+    },
+  });
+  return {
+    /** Send something, and wait until as much has come back. */
+    async exchange(text: string): Promise<void> {
+      const back = new Promise<void>((resolve) => (done = resolve));
+      expected = text.length;
+      socket.write(text);
+      await back;
+    },
+    close: () => void socket.end(),
+  };
+}

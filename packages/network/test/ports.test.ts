@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
+import path from "node:path";
 import { NftablesSocket, nftMap } from "@longshore/netlink";
 import { testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { PortRequest } from "../src/index.ts";
@@ -8,10 +9,12 @@ import {
   askUdp,
   BRIDGE,
   inSandbox,
+  openEcho,
   openLab,
   openOutside,
   sandboxRequest,
   serveAddress,
+  serveEcho,
   serveUdp,
 } from "./lab.ts";
 
@@ -95,5 +98,58 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     await expect(
       networks.createSandbox({ ...sandboxRequest("fifth"), ports: [of("sctp", 9, 9900)] }),
     ).rejects.toThrow("Bind for 0.0.0.0:9900 failed: port is already allocated");
+  });
+
+  test("restarts, and networks that come and go, cost no packet of connections that there are or begin", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const ports = [of("tcp", 80, 8080), of("tcp", 7, 7007)];
+    const web = await networks.createSandbox({ ...sandboxRequest("web"), ports });
+    using servers = new DisposableStack();
+    servers.use(inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80)));
+    servers.use(inSandbox(web.netnsPath, () => serveEcho("0.0.0.0", 7)));
+    /** Sent again because nobody answered, in the namespace of the thread; and packets that came for nobody. */
+    const counters = () => {
+      const text = fs.readFileSync("/proc/thread-self/net/snmp", "utf8");
+      const [names = [], values = []] = [...text.matchAll(/^Tcp: (.*)$/gm)].map(([, line = ""]) =>
+        line.split(" "),
+      );
+      return ["RetransSegs", "OutRsts", "EstabResets"].map((name) => Number(values[names.indexOf(name)]));
+    };
+    const all = () => [counters(), outside.run(counters), inSandbox(web.netnsPath, counters)];
+    const before = all();
+    let isOver = false;
+    let connections = 0;
+    const visit = async () => {
+      while (!isOver) {
+        expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+        connections++;
+      }
+    };
+    const long = await outside.run(() => openEcho("198.51.100.1", 7007));
+    let exchanges = 0;
+    const talk = async () => {
+      for (; !isOver; exchanges++) await long.exchange("x".repeat(1000));
+    };
+    const talking = Promise.all([visit(), visit(), talk()]);
+    await networks.close();
+    for (let life = 0; life < 5; life++) {
+      const program = path.join(import.meta.dir, "restarts.ts");
+      const engine = Bun.spawn([process.execPath, program, lab.database, lab.stateDir], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const rounds = engine.stdout.getReader();
+      for (let round = 0; round < 4; round++) await rounds.read();
+      await Bun.sleep(Math.random() * 20);
+      engine.kill("SIGKILL");
+      await engine.exited;
+    }
+    isOver = true;
+    await talking;
+    long.close();
+    expect(exchanges).toBeGreaterThan(100);
+    expect(connections).toBeGreaterThan(20);
+    expect(all()).toEqual(before);
   });
 });
