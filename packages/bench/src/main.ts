@@ -20,6 +20,7 @@ import {
   seeOnlyCgroup2,
   useFreshFileSystem,
 } from "./namespaces.ts";
+import { ATTACH, bridgeBeyondNone, measureAttach, networkBenchmarks } from "./network-benchmarks.ts";
 import { failures, textTable, toJson, withFigures } from "./report.ts";
 import { crunBenchmark, runtimeBenchmarks } from "./runtime-benchmarks.ts";
 import { byEngine, prepareStacks, type Stack, startOurs, startReal } from "./stacks.ts";
@@ -94,11 +95,22 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
   const runtimeOptions = { dir: path.join(dir, "runc"), busybox, cgroupParent, runtimes };
   for (const benchmark of runtimeBenchmarks(runtimeOptions)) await run(benchmark);
 
+  if (wanted(ATTACH)) {
+    process.stderr.write(`${ATTACH} …\n`);
+    results.push(await measureAttach(flags.short ? 20 : 100));
+  }
+
   // Without engines they have their names only.
-  const named = [...dockerBenchmarks([]), logBenchmark([])].map(({ name }) => name);
+  const named = [...dockerBenchmarks([]), logBenchmark([]), ...networkBenchmarks([], dir)].map(
+    ({ name }) => name,
+  );
   if ([...named, ...imageBenchmarkNames, EXIT_EVENT, MEMORY].some(wanted)) {
     await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
       for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
+      const beyond = bridgeBeyondNone(results);
+      if (beyond) results.push(beyond);
+      for (const benchmark of networkBenchmarks(stacks, dir))
+        await run(benchmark, { rounds: flags.short ? 3 : 9, warmUp: 1 });
       await run(logBenchmark(stacks), { rounds: flags.short ? 3 : 9, warmUp: 1 });
       if (imageBenchmarkNames.some(wanted)) {
         const names = imageNames.filter((_, at) =>

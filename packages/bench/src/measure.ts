@@ -24,10 +24,10 @@ export interface Summary {
 
 export interface BenchmarkResult {
   readonly name: string;
-  readonly unit: "ms" | "MB" | "MB/s";
+  readonly unit: "ms" | "MB" | "MB/s" | "/s";
   readonly bar?: number;
-  /** The least that ours must be, where more is better: so much in its unit, or else so many times the real one's. */
-  readonly atLeast?: { readonly value: number; readonly timesReal: number };
+  /** The least that ours must be, where more is better: so much in its unit, if that is said, or else so many times the real one's. */
+  readonly atLeast?: { readonly value?: number; readonly timesReal: number };
   /** The most that ours may be, in its unit. */
   readonly limit?: number;
   readonly summaries: ReadonlyMap<Contender, Summary | Error>;

@@ -39,13 +39,21 @@ function judge(
   ours: number,
   ratio: number | undefined,
 ): boolean | undefined {
-  if (atLeast) return ours >= atLeast.value || (ratio !== undefined && ratio >= atLeast.timesReal);
+  if (atLeast) {
+    const { value, timesReal } = atLeast;
+    if (value !== undefined && ours >= value) return true;
+    if (ratio === undefined) return value === undefined ? undefined : false;
+    return ratio >= timesReal;
+  }
   if (limit !== undefined) return ours <= limit;
   return bar === undefined || ratio === undefined ? undefined : ratio <= bar;
 }
 
 function barOf({ unit, bar, limit, atLeast }: BenchmarkResult): string {
-  if (atLeast) return `≥ ${atLeast.value} ${unit} or ${atLeast.timesReal}×`;
+  if (atLeast) {
+    const { value, timesReal } = atLeast;
+    return `≥ ${value === undefined ? "" : `${value} ${unit} or `}${timesReal}×`;
+  }
   if (limit !== undefined) return `≤ ${limit} ${unit}`;
   return bar === undefined ? "" : `≤ ${bar.toFixed(1)}`;
 }
@@ -55,7 +63,8 @@ const isSummary = (summary: Summary | Error | undefined): summary is Summary =>
 
 function show(summary: Summary | Error | undefined, unit: string): string {
   if (summary === undefined) return "–";
-  return summary instanceof Error ? "failed" : `${summary.median.toFixed(1)} ${unit}`;
+  if (summary instanceof Error) return "failed";
+  return unit === "/s" ? `${Math.round(summary.median)} ${unit}` : `${summary.median.toFixed(1)} ${unit}`;
 }
 
 /** A table for people: columns three spaces apart. */
