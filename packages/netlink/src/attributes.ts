@@ -82,6 +82,13 @@ export class NetlinkWriter {
       .pad();
   }
 
+  attributeU16(type: number, value: number): this {
+    return this.u16(HEADER_BYTES + 2)
+      .u16(type)
+      .u16(value)
+      .pad();
+  }
+
   attributeU32(type: number, value: number): this {
     return this.u16(HEADER_BYTES + 4)
       .u16(type)

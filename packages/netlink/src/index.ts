@@ -55,3 +55,13 @@ export {
 export { NftablesSocket } from "./nftables-socket.ts";
 export { type NftChange, watchNftables } from "./nftables-watch.ts";
 export { RouteSocket } from "./route-socket.ts";
+export {
+  createDummy,
+  createIpvlan,
+  createMacvlan,
+  createVlan,
+  IPVLAN_FLAGS,
+  IPVLAN_MODES,
+  MACVLAN_MODES,
+  type StackedLink,
+} from "./stacked-link.ts";

@@ -13,16 +13,17 @@ const AF_INET6 = 10;
 const IFINFO_BYTES = 16;
 const IFF_UP = 0x1;
 
-const IFLA_ADDRESS = 1;
-const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
+export const IFLA_ADDRESS = 1;
+export const IFLA_IFNAME = 3;
+export const IFLA_MTU = 4;
+export const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_PROTINFO = 12;
-const IFLA_LINKINFO = 18;
+export const IFLA_LINKINFO = 18;
 const IFLA_AF_SPEC = 26;
-const IFLA_NET_NS_FD = 28;
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
+export const IFLA_NET_NS_FD = 28;
+export const IFLA_INFO_KIND = 1;
+export const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
@@ -37,6 +38,8 @@ export interface Link {
   readonly mac: string | undefined;
   readonly mtu: number | undefined;
   readonly master: number | undefined;
+  /** The interface that this one is a part of, as a VLAN is. */
+  readonly parent: number | undefined;
   readonly up: boolean;
 }
 
@@ -54,7 +57,11 @@ export function macText(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 
-const interfaceInfo = (writer: NetlinkWriter, { family = AF_UNSPEC, index = 0, up = false } = {}): void => {
+/** The fixed part of messages about interfaces. */
+export const interfaceInfo = (
+  writer: NetlinkWriter,
+  { family = AF_UNSPEC, index = 0, up = false } = {},
+): void => {
   const flags = up ? IFF_UP : 0;
   writer.u8(family).u8(0).u16(0).i32(index).u32(flags).u32(flags);
 };
@@ -206,6 +213,7 @@ export function parseLink(body: Uint8Array): Link {
     mac: mac && macText(mac),
     mtu: attributeNumber(attributes.get(IFLA_MTU)),
     master: attributeNumber(attributes.get(IFLA_MASTER)),
+    parent: attributeNumber(attributes.get(IFLA_LINK)),
     up: (view.readUInt32LE(8) & IFF_UP) !== 0,
   };
 }

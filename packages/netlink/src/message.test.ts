@@ -58,7 +58,7 @@ test("parseLink() takes a link of no kind for hardware", () => {
   writer.attributeString(3, "eth0").attributeBytes(1, macBytes("02:fc:00:00:00:01")).attributeU32(4, 1400);
   expect(parseLink(writer.written)).toEqual({
     ...{ index: 4, name: "eth0", kind: undefined, mac: "02:fc:00:00:00:01" },
-    ...{ mtu: 1400, master: undefined, up: true },
+    ...{ mtu: 1400, master: undefined, parent: undefined, up: true },
   });
 });
 
