@@ -1,12 +1,5 @@
 import { parseAttributes } from "./attributes.ts";
-import {
-  type NetlinkRequest,
-  NLM_F_ACK,
-  NLM_F_CREATE,
-  NLM_F_DUMP,
-  NLM_F_EXCL,
-  NLM_F_REPLACE,
-} from "./message.ts";
+import { type NetlinkRequest, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE } from "./message.ts";
 
 const RTM_NEWADDR = 20;
 const RTM_DELADDR = 21;
@@ -117,12 +110,12 @@ export function parseAddress(body: Uint8Array): LinkAddress {
   };
 }
 
-/** The default route, by a gateway that the interface reaches directly. */
+/** The default route, by a gateway that the interface reaches directly, in the place of the one that there is. */
 export function addDefaultRoute(index: number, gateway: Uint8Array): NetlinkRequest {
   return {
     what: `add default route to link ${index}`,
     type: RTM_NEWROUTE,
-    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
     body(writer) {
       writer.u8(familyOf(gateway)).u8(0).u8(0).u8(0);
       writer.u8(RT_TABLE_MAIN).u8(RTPROT_BOOT).u8(RT_SCOPE_UNIVERSE).u8(RTN_UNICAST).u32(0);

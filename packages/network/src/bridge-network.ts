@@ -32,6 +32,7 @@ export interface BridgeNetwork extends EndpointNetwork {
   /** Nothing outside of it is reached, nor reaches it. */
   readonly internal: boolean;
   readonly attachable: boolean;
+  readonly configFrom: string;
   readonly dnsPort?: number;
   readonly auxiliary: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
@@ -66,6 +67,7 @@ export function bridgeNetwork(
     masquerade: options[OPTION.masquerade] !== "false",
     internal: user?.internal ?? false,
     attachable: user?.attachable ?? false,
+    configFrom: user?.configFrom ?? "",
     ...(user?.dnsPort !== undefined && { dnsPort: user.dnsPort }),
     labels: user?.labels ?? {},
   };
@@ -97,6 +99,7 @@ export function networkFacts(network: BridgeNetwork, endpoints: readonly Endpoin
   return {
     ...{ id, name, created, internal, attachable, options, labels },
     ...{ driver: "bridge", scope: "local", enableIpv6: ipv6 !== undefined },
+    ...{ configOnly: false, configFrom: network.configFrom },
     ipam: [
       {
         subnet: formatSubnet(network.subnet),

@@ -20,6 +20,7 @@ import { ipv6FromBytes, type Subnet6, subnet6Of } from "./ipv6.ts";
 import { type NetworkRecord, networkRecords } from "./records.ts";
 import { readHostResolvConf } from "./resolv-conf.ts";
 import { chooseSubnet } from "./subnet-choice.ts";
+import { type TemplateNetwork, templateNetwork } from "./template-network.ts";
 import type { NetworksOptions } from "./types.ts";
 
 /** The networks that are always there, and those of users. */
@@ -28,6 +29,7 @@ export interface KnownNetworks {
   readonly host: NetworkRecord;
   readonly none: NetworkRecord;
   readonly users: readonly BridgeNetwork[];
+  readonly templates: readonly TemplateNetwork[];
 }
 
 export const PREDEFINED = ["bridge", "host", "none"];
@@ -48,7 +50,7 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
 
   const address =
     bip === undefined
-      ? (keptAddress(options, route, known) ?? newAddress(subnetsInUse(route, [options.bridge])))
+      ? (keptAddress(options, route, known) ?? newAddress(options, subnetsInUse(route, [options.bridge])))
       : givenAddress(bip);
   const was = known?.bridge?.subnet;
   const subnet = formatSubnet(address.subnet);
@@ -70,7 +72,8 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
   return {
     bridge: bridgeNetwork("bridge", bridge, fallback),
     ...{ host, none },
-    users: users.map(({ key, value }) => bridgeNetwork(key, value, fallback)),
+    users: users.flatMap(({ key, value }) => (value.bridge ? [bridgeNetwork(key, value, fallback)] : [])),
+    templates: users.flatMap(({ key, value }) => templateNetwork(key, value) ?? []),
   };
 }
 
@@ -109,8 +112,8 @@ function keptAddress(
   return taken ? undefined : { gateway, subnet };
 }
 
-function newAddress(inUse: readonly Subnet[]): BridgeAddress {
-  const subnet = chooseSubnet(inUse);
+function newAddress({ addressPools }: NetworksOptions, inUse: readonly Subnet[]): BridgeAddress {
+  const subnet = chooseSubnet(inUse, addressPools);
   return { subnet, gateway: subnet.base + 1 };
 }
 

@@ -3,6 +3,7 @@ import { EngineError } from "@longshore/errors";
 import type { Store } from "@longshore/store";
 import { AddressPool } from "./address-pool.ts";
 import { macOf } from "./bridge.ts";
+import { EndpointIndex } from "./endpoint-index.ts";
 import { newId } from "./ids.ts";
 import { formatIpv4, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
 import { formatIpv6, type Ipv6, parseIpv6, type Subnet6 } from "./ipv6.ts";
@@ -40,6 +41,8 @@ export interface EndpointRequest {
   readonly address6?: Ipv6 | undefined;
   /** `eth1`: the sandbox's end. */
   readonly interfaceName: string;
+  readonly gatewayPriority?: number | undefined;
+  readonly links?: Readonly<Record<string, string>> | undefined;
   readonly names: readonly string[];
   readonly upstreams: readonly string[];
 }
@@ -52,6 +55,7 @@ export class Endpoints {
   readonly #pools6 = new Map<string, Ipv6Pool>();
   /** By network id and address. */
   readonly #endpoints = new Map<string, EndpointRecord>();
+  readonly #index = new EndpointIndex();
 
   private constructor(store: Store) {
     this.#store = store;
@@ -60,7 +64,7 @@ export class Endpoints {
 
   static async load(store: Store): Promise<Endpoints> {
     const endpoints = new Endpoints(store);
-    for (const { key, value } of await endpoints.#records.list()) endpoints.#endpoints.set(key, value);
+    for (const { key, value } of await endpoints.#records.list()) endpoints.#keep(key, value);
     return endpoints;
   }
 
@@ -69,11 +73,21 @@ export class Endpoints {
   }
 
   ofSandbox(sandboxId: string): EndpointRecord[] {
-    return this.all().filter((endpoint) => endpoint.sandboxId === sandboxId);
+    return this.#index.ofSandbox(sandboxId);
   }
 
   ofNetwork(networkId: string): EndpointRecord[] {
-    return this.all().filter((endpoint) => endpoint.networkId === networkId);
+    return this.#index.ofNetwork(networkId);
+  }
+
+  /** On whatever network. */
+  withAddress(address: string): EndpointRecord[] {
+    return this.#index.withAddress(address);
+  }
+
+  /** Of a network; the name in lower case. */
+  named(networkId: string, name: string): EndpointRecord[] {
+    return this.#index.named(networkId, name);
   }
 
   /**
@@ -91,6 +105,8 @@ export class Endpoints {
       address: wanted,
       address6: wanted6,
       interfaceName,
+      gatewayPriority = 0,
+      links,
       names,
       upstreams,
     }: EndpointRequest,
@@ -121,6 +137,8 @@ export class Endpoints {
       mac: mac ?? macOf(address),
       link: `veth${randomBytes(5).toString("hex")}`,
       ...{ interfaceName, names, upstreams },
+      ...(gatewayPriority !== 0 && { gatewayPriority }),
+      ...(links && { links }),
     };
     const key = endpointKey(endpoint);
     try {
@@ -132,7 +150,7 @@ export class Endpoints {
       if (address6 !== undefined) this.#pools6.get(network.id)?.release(address6);
       throw error;
     }
-    this.#endpoints.set(key, endpoint);
+    this.#keep(key, endpoint);
     return endpoint;
   }
 
@@ -141,7 +159,7 @@ export class Endpoints {
     const key = endpointKey(endpoint);
     const renamed = { ...endpoint, names };
     await this.#store.commit([this.#records.put(key, renamed)], [], { outlive: "process", whenAway: "keep" });
-    this.#endpoints.set(key, renamed);
+    this.#keep(key, renamed);
   }
 
   /** Free the addresses of endpoints that no longer have an interface. */
@@ -154,12 +172,25 @@ export class Endpoints {
       { outlive: "process", whenAway: "keep" },
     );
     for (const [position, endpoint] of endpoints.entries()) {
-      this.#endpoints.delete(keys[position] ?? "");
+      this.#forget(keys[position] ?? "");
       const address = parseIpv4(endpoint.address);
       if (address !== undefined) this.#pools.get(endpoint.networkId)?.release(address);
       const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
       if (address6 !== undefined) this.#pools6.get(endpoint.networkId)?.release(address6);
     }
+  }
+
+  #keep(key: string, endpoint: EndpointRecord): void {
+    this.#forget(key);
+    this.#endpoints.set(key, endpoint);
+    this.#index.add(endpoint);
+  }
+
+  #forget(key: string): void {
+    const endpoint = this.#endpoints.get(key);
+    if (!endpoint) return;
+    this.#endpoints.delete(key);
+    this.#index.delete(endpoint);
   }
 
   /** A network is gone: another may have its addresses. */

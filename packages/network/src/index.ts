@@ -4,9 +4,11 @@ export {
   containerResolvConf,
   type DnsSettings,
   formatResolvConf,
+  hostResolvConf,
   parseResolvConf,
   readHostResolvConf,
 } from "./resolv-conf.ts";
+export { type AddressPoolSetting, checkPools } from "./subnet-choice.ts";
 export type {
   Attachment,
   CreateNetwork,

@@ -79,37 +79,42 @@ export class NameService implements Disposable {
     });
   }
 
+  /** The endpoints of the container that asks, on all of its networks. */
   #clients(client: string): EndpointRecord[] {
     const { endpoints } = this.#source;
-    const own = endpoints.all().filter(({ address }) => address === client);
-    // All networks of the container that asks.
-    const sandboxes = new Set(own.map(({ sandboxId }) => sandboxId));
-    return endpoints.all().filter(({ sandboxId }) => sandboxes.has(sandboxId));
+    const sandboxes = new Set(endpoints.withAddress(client).map(({ sandboxId }) => sandboxId));
+    return [...sandboxes].flatMap((sandboxId) => endpoints.ofSandbox(sandboxId));
   }
 
-  /** Those whom a client may know: on its own networks of users. */
-  #known(client: string): { endpoint: EndpointRecord; network: BridgeNetwork }[] {
-    const ids = new Set(this.#clients(client).map(({ networkId }) => networkId));
-    return this.#source.endpoints.all().flatMap((endpoint) => {
-      const network = ids.has(endpoint.networkId) ? this.#source.network(endpoint.networkId) : undefined;
-      return network ? [{ endpoint, network }] : [];
+  /** Networks of users that a client is on: it may know whoever is on them. */
+  #networks(clients: readonly EndpointRecord[]): BridgeNetwork[] {
+    const ids = new Set(clients.map(({ networkId }) => networkId));
+    return [...ids].flatMap((id) => this.#source.network(id) ?? []);
+  }
+
+  #names(client: string, asked: string): string[] | undefined {
+    const clients = this.#clients(client);
+    const linked = clients.find(({ links }) => links && Object.hasOwn(links, asked));
+    const name = linked?.links?.[asked] ?? asked;
+    const found = this.#networks(clients).flatMap((network) => {
+      const tail = `.${network.name.toLowerCase()}`;
+      const named = this.#source.endpoints.named(network.id, name);
+      if (!name.endsWith(tail)) return named;
+      return [...named, ...this.#source.endpoints.named(network.id, name.slice(0, -tail.length))];
     });
-  }
-
-  #names(client: string, name: string): string[] | undefined {
-    const found = this.#known(client).filter(({ endpoint: { names = [] }, network }) =>
-      names.some((one) => one === name || `${one}.${network.name.toLowerCase()}` === name),
-    );
-    return found.length > 0 ? found.flatMap(({ endpoint }) => addressesOf(endpoint)) : undefined;
+    return found.length > 0 ? [...new Set(found)].flatMap(addressesOf) : undefined;
   }
 
   #pointer(client: string, address: string): string | undefined {
     const address6 = parseIpv6(address);
     const isAsked = (one: string) =>
       one === address || (address6 !== undefined && parseIpv6(one) === address6);
-    const found = this.#known(client).find(({ endpoint }) => addressesOf(endpoint).some(isAsked));
-    const [name] = found?.endpoint.names ?? [];
-    return found && name !== undefined ? `${name}.${found.network.name}` : undefined;
+    for (const { id, name: networkName } of this.#networks(this.#clients(client))) {
+      const found = this.#source.endpoints.ofNetwork(id).find((one) => addressesOf(one).some(isAsked));
+      const [name] = found?.names ?? [];
+      if (name !== undefined) return `${name}.${networkName}`;
+    }
+    return undefined;
   }
 
   /** Who is on internal networks only asks nobody outside. */

@@ -2,26 +2,35 @@ import { EngineError } from "@longshore/errors";
 import { deleteLink } from "@longshore/netlink";
 import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
 import { newMac, PREDEFINED, subnets6InUse, subnetsInUse } from "./default-networks.ts";
+import type { Subnet } from "./ipv4.ts";
 import { inspectNetwork } from "./network-list.ts";
 import { bridgeNamed, type NetworkState } from "./network-state.ts";
 import { raiseNetwork, rebuildFirewall } from "./raise-networks.ts";
 import { networkRecords } from "./records.ts";
 import { serveNetwork } from "./serve-names.ts";
+import { countFree } from "./subnet-choice.ts";
+import { fromTemplate, planTemplate, templateFacts, templateNetwork } from "./template-network.ts";
 import type { CreateNetwork, NetworkFacts } from "./types.ts";
-import { planNetwork } from "./user-networks.ts";
+import { checkName, planNetwork } from "./user-networks.ts";
+
+/** With fewer subnets left than this, it is time to say so. */
+const FEW_POOLS = 4;
 
 /** `Networks.create`; one at a time, as two in the making must not choose the same subnet. */
-export async function createNetwork(state: NetworkState, request: CreateNetwork): Promise<NetworkFacts> {
-  const { route, bridges, options } = state;
-  const { name } = request;
-  if (bridges.has(name) || PREDEFINED.includes(name))
+export async function createNetwork(state: NetworkState, asked: CreateNetwork): Promise<NetworkFacts> {
+  const { route, bridges, templates, options } = state;
+  const { name } = asked;
+  if (bridges.has(name) || templates.has(name) || PREDEFINED.includes(name))
     throw new EngineError("conflict", `network with name ${name} already exists`);
+  checkName(name);
+  if (asked.configOnly) return createTemplate(state, asked);
+  const request = fromTemplate(asked, templates);
   const own = [...bridges.values()];
   const inUse = {
     ipv4: [...subnetsInUse(route), ...own.map(({ subnet }) => subnet)],
     ipv6: [...subnets6InUse(route), ...own.flatMap(({ ipv6 }) => ipv6?.subnet ?? [])],
   };
-  const record = planNetwork(request, inUse, newMac());
+  const record = planNetwork(request, inUse, newMac(), options.addressPools);
   const network = bridgeNetwork(name, record, { link: "", options: {} });
   if (route.link(network.link) || own.some(({ link }) => link === network.link)) {
     throw new EngineError(
@@ -41,7 +50,28 @@ export async function createNetwork(state: NetworkState, request: CreateNetwork)
     await forgetNetwork(state, network);
     throw error;
   }
+  if (request.ipam.subnet === "") warnOfLastPools(state, [...inUse.ipv4, network.subnet]);
   return networkFacts(network, []);
+}
+
+async function createTemplate(
+  { options, templates }: NetworkState,
+  request: CreateNetwork,
+): Promise<NetworkFacts> {
+  const { name } = request;
+  const record = planTemplate(request);
+  const { networks } = networkRecords(options.store);
+  await options.store.commit([networks.put(name, record)], [networks.absent(name)]);
+  const template = templateNetwork(name, record);
+  if (!template) throw new Error(`${name} is no configuration`);
+  templates.set(name, template);
+  return templateFacts(template);
+}
+
+/** Who makes networks is to hear in time that there will soon be no addresses for more. */
+function warnOfLastPools({ options }: NetworkState, inUse: readonly Subnet[]): void {
+  const left = countFree(inUse, options.addressPools ?? [], FEW_POOLS);
+  if (left < FEW_POOLS) options.log.warn({ left }, "the default address pools are nearly used up");
 }
 
 /** `Networks.remove` */
@@ -53,6 +83,10 @@ export async function removeNetwork(state: NetworkState, nameOrId: string): Prom
       `${facts.name} is a pre-defined network and cannot be removed`,
     );
   }
+  if (facts.configOnly) {
+    await removeTemplate(state, facts.name);
+    return facts;
+  }
   const network = bridgeNamed(state, facts.name);
   if (state.endpoints.ofNetwork(network.id).length > 0) {
     throw new EngineError(
@@ -62,6 +96,18 @@ export async function removeNetwork(state: NetworkState, nameOrId: string): Prom
   }
   await forgetNetwork(state, network);
   return facts;
+}
+
+async function removeTemplate(state: NetworkState, name: string): Promise<void> {
+  const { templates, bridges, options } = state;
+  if ([...bridges.values()].some(({ configFrom }) => configFrom === name)) {
+    throw new EngineError(
+      "permission_denied",
+      `error while removing network: configuration network ${JSON.stringify(name)} is in use`,
+    );
+  }
+  await options.store.commit([networkRecords(options.store).networks.delete(name)]);
+  templates.delete(name);
 }
 
 /** Take a network away: the firewall's part first, its record last. */

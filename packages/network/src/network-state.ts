@@ -14,6 +14,7 @@ import type { NetworkRecord } from "./records.ts";
 import type { PublishedPort } from "./ruleset.ts";
 import type { SandboxFiles } from "./sandbox.ts";
 import type { SandboxBuilder } from "./sandbox-builder.ts";
+import type { TemplateNetwork } from "./template-network.ts";
 import type { NetworksOptions } from "./types.ts";
 
 /** What the networks of an engine are made of. */
@@ -31,6 +32,8 @@ export interface NetworkState {
   readonly bridges: Map<string, BridgeNetwork>;
   /** Of the kernel's bridges, by network id. */
   readonly indexes: Map<string, number>;
+  /** Configurations for networks, by name. */
+  readonly templates: Map<string, TemplateNetwork>;
   readonly host: NetworkRecord;
   readonly none: NetworkRecord;
 }

@@ -8,7 +8,7 @@ import { NetnsPool } from "./netns-pool.ts";
 import { createNetwork, removeNetwork } from "./network-changes.ts";
 import { inspectNetwork, listNetworks } from "./network-list.ts";
 import { type NetworkState, placedOf, userNetworks } from "./network-state.ts";
-import { endpointFacts } from "./placed.ts";
+import { endpointFacts, resolvConfFor } from "./placed.ts";
 import { PublishedPorts } from "./published-ports.ts";
 import { raiseNetworks } from "./raise-networks.ts";
 import { reconcile, removeAll } from "./reconcile.ts";
@@ -22,6 +22,7 @@ import {
   renameEndpoint,
 } from "./sandbox-changes.ts";
 import { serveNames } from "./serve-names.ts";
+import { checkPools } from "./subnet-choice.ts";
 import type { Networks, NetworksOptions } from "./types.ts";
 import { watchFirewall } from "./watch-firewall.ts";
 
@@ -35,22 +36,24 @@ import { watchFirewall } from "./watch-firewall.ts";
 export async function openNetworks(options: NetworksOptions): Promise<Networks> {
   if (!/^[a-zA-Z][\w.-]{0,14}$/.test(options.bridge))
     throw new EngineError("invalid_argument", `invalid bridge name: ${options.bridge}`);
+  checkPools(options.addressPools ?? []);
   using undo = new DisposableStack();
   const route = undo.use(new RouteSocket());
   const firewall = undo.use(new Firewall(options.bridge, options.log));
   const pool = undo.use(new NetnsPool(options.log));
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
-  const { bridge, host, none, users } = await loadNetworks(options, route);
+  const { bridge, host, none, users, templates: known } = await loadNetworks(options, route);
   const published = undo.use(await PublishedPorts.load(options.store, options.log));
   const bridges = new Map([bridge, ...users].map((network) => [network.name, network]));
+  const templates = new Map(known.map((template) => [template.name, template]));
   const indexes = new Map<string, number>();
   const network = (id: string) => userNetworks({ bridges }).find((one) => one.id === id);
   const names = undo.use(new NameService({ endpoints, network }, options.log));
   const builder = new SandboxBuilder({ pool, files, route, indexes });
   const state: NetworkState = {
     ...{ options, route, firewall, pool, files, endpoints, published, names, builder },
-    ...{ bridges, indexes, host, none },
+    ...{ bridges, indexes, templates, host, none },
   };
   raiseNetworks(state);
   await serveNames(state);
@@ -75,6 +78,7 @@ function engineNetworks(state: NetworkState, owned: DisposableStack): Networks {
     connect: (sandbox, attachment) => connectSandbox(state, sandbox, attachment),
     disconnect: (sandboxId, networkId) => disconnectSandbox(state, sandboxId, networkId),
     rename: (sandboxId, networkId, names) => renameEndpoint(state, sandboxId, networkId, names),
+    resolvConf: (sandboxId, dns) => resolvConfFor(placedOf(state, sandboxId), dns),
     ports: (sandboxId) => state.published.of(sandboxId),
     endpoints: (sandboxId) => placedOf(state, sandboxId).map(endpointFacts),
     releaseSandbox: (sandboxId) => releaseSandbox(state, sandboxId),

@@ -6,21 +6,36 @@ import { hostsFile } from "./hosts-file.ts";
 import { contains, type Ipv4, parseIpv4 } from "./ipv4.ts";
 import { contains6, type Ipv6, parseIpv6 } from "./ipv6.ts";
 import type { EndpointRecord } from "./records.ts";
-import { containerResolvConf, formatResolvConf, readHostResolvConf, resolverConf } from "./resolv-conf.ts";
+import {
+  containerResolvConf,
+  type DnsSettings,
+  formatResolvConf,
+  readHostResolvConf,
+  resolverConf,
+} from "./resolv-conf.ts";
 import type { Endpoint, PortRequest, Sandbox, SandboxRequest } from "./types.ts";
 
 /** An endpoint, with its network. */
 export interface Placed {
   readonly network: BridgeNetwork;
   readonly endpoint: EndpointRecord;
+  /** What is to be set for its interface when that is made. */
+  readonly sysctls?: Readonly<Record<string, string>>;
 }
 
-/** The one by which what is for elsewhere goes, which is also where published ports lead: the first that isn't internal. */
+/**
+ * The one by which what is for elsewhere goes, which is also where published ports lead: of those that aren't internal the first with the
+ * highest priority.
+ */
 export function routed(placed: readonly Placed[], family: "ipv4" | "ipv6"): Placed | undefined {
-  return placed.find(
+  const able = placed.filter(
     ({ network, endpoint }) => !network.internal && (family === "ipv4" || endpoint.ipv6 !== undefined),
   );
+  const highest = Math.max(...able.map(priorityOf));
+  return able.find((one) => priorityOf(one) === highest);
 }
+
+const priorityOf = ({ endpoint: { gatewayPriority = 0 } }: Placed): number => gatewayPriority;
 
 /** Its addresses of both kinds. */
 export function addressesOf({ address, ipv6 }: EndpointRecord): string[] {
@@ -33,16 +48,21 @@ export function etcTexts(
   placed: readonly Placed[],
 ): Pick<Sandbox, "hosts" | "resolvConf"> {
   const names = [hostname, ...aliases];
-  const host = readHostResolvConf();
-  const asksUs = placed.some(({ network }) => !PREDEFINED.includes(network.name));
   return {
     hosts: hostsFile(
       placed.flatMap(({ endpoint }) => addressesOf(endpoint).map((address) => ({ address, names }))),
     ),
-    resolvConf: formatResolvConf(
-      asksUs ? resolverConf(RESOLVER_ADDRESS, host, dns) : containerResolvConf(host, dns),
-    ),
+    resolvConf: resolvConfFor(placed, dns),
   };
+}
+
+/** Who is on a network of a user's asks us, all others ask the host's servers, or those that they were given. */
+export function resolvConfFor(placed: readonly Placed[], dns: DnsSettings | undefined): string {
+  const host = readHostResolvConf();
+  const asksUs = placed.some(({ network }) => !PREDEFINED.includes(network.name));
+  return formatResolvConf(
+    asksUs ? resolverConf(RESOLVER_ADDRESS, host, dns) : containerResolvConf(host, dns),
+  );
 }
 
 /** A network may say at which address of the host ports are published that name none. */
@@ -75,6 +95,12 @@ export function wantedAddress6({ name, ipv6 }: BridgeNetwork, text: string): Ipv
 
 export function lowerCase(names: readonly string[]): string[] {
   return [...new Set(names.map((name) => name.toLowerCase()))];
+}
+
+export function lowerCaseLinks(links: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(links).map(([alias, name]) => [alias.toLowerCase(), name.toLowerCase()]),
+  );
 }
 
 export function interfaceOf({ interfaceName = "eth0" }: EndpointRecord): string {

@@ -1,5 +1,5 @@
 import { type Collection, collection, type Store } from "@longshore/store";
-import type { PortBinding } from "./types.ts";
+import type { CreateNetwork, PortBinding } from "./types.ts";
 
 /** A network as it is kept; key: its name. */
 export interface NetworkRecord {
@@ -17,6 +17,8 @@ export interface NetworkRecord {
     /** `fd00::/64`; only of networks with IPv6. */
     readonly ipv6?: { readonly subnet: string; readonly gateway: string };
   };
+  /** What only configurations for other networks have: what those are asked for with. */
+  readonly template?: Omit<CreateNetwork, "name" | "configOnly" | "configFrom">;
   /** What only networks of users have. */
   readonly user?: {
     /** Name of the kernel's bridge. */
@@ -32,6 +34,8 @@ export interface NetworkRecord {
     readonly dnsPort?: number;
     readonly options: Readonly<Record<string, string>>;
     readonly labels: Readonly<Record<string, string>>;
+    /** The configuration that it was made from. */
+    readonly configFrom?: string;
   };
 }
 
@@ -53,6 +57,10 @@ export interface EndpointRecord {
   readonly interfaceName?: string;
   /** What others on the network may call it, in lower case; the first is the container's own name. */
   readonly names?: readonly string[];
+  /** Of several networks, that with the highest has the default route; 0 when nothing is said. */
+  readonly gatewayPriority?: number;
+  /** What its container alone calls others: their names by its own for them, in lower case. */
+  readonly links?: Readonly<Record<string, string>>;
   /** Whom its container wants asked for other names; the host's servers when there are none. */
   readonly upstreams?: readonly string[];
 }

@@ -64,6 +64,20 @@ export function containerResolvConf(host: ResolvConf, settings: DnsSettings = {}
   };
 }
 
+/** What a container on the host's own network gets: the host's text, or with settings of its own those in the place of the host's. */
+export function hostResolvConf(settings: DnsSettings): string {
+  const { nameservers = [], search = [], options = [] } = settings;
+  const text = readText(HOST_FILE);
+  if (nameservers.length + search.length + options.length === 0) return text;
+  const host = parseResolvConf(text);
+  return formatResolvConf({
+    nameservers: nameservers.length > 0 ? nameservers : host.nameservers,
+    search: search.length > 0 ? search.filter((domain) => domain !== ".") : host.search,
+    options: options.length > 0 ? options : host.options,
+    other: host.other,
+  });
+}
+
 /** What a container on a network with a resolver of its own gets: that one, and of the host's the domains to search. */
 export function resolverConf(address: string, host: ResolvConf, settings: DnsSettings = {}): ResolvConf {
   const { search, options } = containerResolvConf(host, settings);

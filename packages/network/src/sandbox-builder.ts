@@ -5,7 +5,7 @@ import { parseIpv4 } from "./ipv4.ts";
 import { parseIpv6 } from "./ipv6.ts";
 import type { NetnsPool } from "./netns-pool.ts";
 import { interfaceOf, type Placed, routed } from "./placed.ts";
-import { configureInterface, type Netns, type SandboxFiles } from "./sandbox.ts";
+import { configureInterface, type Netns, type SandboxFiles, setSysctls } from "./sandbox.ts";
 
 interface BuilderParts {
   readonly pool: NetnsPool;
@@ -53,7 +53,7 @@ export class SandboxBuilder {
   /** Make an endpoint's interface in its sandbox. On failure it isn't there. */
   plug(
     netns: Pick<Netns, "fd" | "route">,
-    { network, endpoint }: Placed,
+    { network, endpoint, sysctls = {} }: Placed,
     { takesRoute, takesRoute6 }: { takesRoute: boolean; takesRoute6: boolean },
   ): void {
     const { route } = this.#parts;
@@ -75,6 +75,7 @@ export class SandboxBuilder {
             ipv6: { address: address6, subnet: ipv6.subnet, gateway: takesRoute6 ? ipv6.gateway : undefined },
           }),
       });
+      setSysctls(netns.fd, name, sysctls);
     } catch (error) {
       detach(route, link);
       throw error;

@@ -10,6 +10,7 @@ import {
   freeInterface,
   interfaceOf,
   lowerCase,
+  lowerCaseLinks,
   type Placed,
   portsAt,
   routed,
@@ -166,9 +167,19 @@ async function place(
     containerId,
     dns,
   }: Pick<SandboxRequest, "sandboxId" | "containerId"> & { dns: DnsSettings | undefined },
-  { network: name, ipAddress, ip6Address, mac, names = [] }: Attachment,
+  attachment: Attachment,
   interfaceName: string,
 ): Promise<Placed> {
+  const {
+    network: name,
+    ipAddress,
+    ip6Address,
+    mac,
+    gatewayPriority,
+    links,
+    sysctls = {},
+    names = [],
+  } = attachment;
   const facts = inspectNetwork(state, name);
   if (facts.driver !== "bridge")
     throw new EngineError("invalid_argument", `network ${name} of driver ${facts.driver} has no interfaces`);
@@ -176,8 +187,9 @@ async function place(
   const address = ipAddress === undefined ? undefined : wantedAddress(network, ipAddress);
   const address6 = ip6Address === undefined ? undefined : wantedAddress6(network, ip6Address);
   const endpoint = await state.endpoints.create(network, {
-    ...{ sandboxId, containerId, mac, address, address6, interfaceName },
+    ...{ sandboxId, containerId, mac, address, address6, interfaceName, gatewayPriority },
+    links: links && lowerCaseLinks(links),
     ...{ names: lowerCase(names), upstreams: dns?.nameservers ?? [] },
   });
-  return { network, endpoint };
+  return { network, endpoint, sysctls };
 }

@@ -72,6 +72,27 @@ function allowIpv6(name: string): void {
   fs.writeFileSync(`${directory}/disable_ipv6`, "0");
 }
 
+/**
+ * Settings of the kernel for an interface, in a namespace.
+ * @param sysctls `net.ipv4.conf.IFNAME.log_martians` by value
+ * @throws EngineError `invalid_argument` for what the kernel doesn't have, or doesn't take
+ */
+export function setSysctls(netns: number, name: string, sysctls: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(sysctls);
+  if (entries.length === 0) return;
+  inNetns(netns, () => {
+    for (const [key, value] of entries) {
+      const file = key.split(".").map((part) => (part.toUpperCase() === "IFNAME" ? name : part));
+      try {
+        fs.writeFileSync(path.join("/proc/sys", ...file), value, { flag: "r+" });
+      } catch (cause) {
+        const why = cause instanceof Error ? cause.message : String(cause);
+        throw new EngineError("invalid_argument", `sysctl ${key}=${value}: ${why}`, { cause });
+      }
+    }
+  });
+}
+
 /** Send what is for elsewhere by this interface. */
 export function routeBy(route: RouteSocket, name: string, gateway: Uint8Array): void {
   route.run(addDefaultRoute(requireLink(route, name).index, gateway));

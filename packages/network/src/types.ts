@@ -1,6 +1,7 @@
 import type { Logger } from "@longshore/log";
 import type { Store } from "@longshore/store";
 import type { DnsSettings } from "./resolv-conf.ts";
+import type { AddressPoolSetting } from "./subnet-choice.ts";
 
 export interface NetworksOptions {
   /** Of the host's current boot: `netns/` in it holds the sandboxes. */
@@ -9,6 +10,8 @@ export interface NetworksOptions {
   readonly bridge: string;
   /** Address and prefix of the default bridge, `10.1.0.1/16`; otherwise the first free one of Docker's pools. */
   readonly bip?: string;
+  /** Where subnets come from that nobody named; Docker's default ones when empty. */
+  readonly addressPools?: readonly AddressPoolSetting[];
   readonly store: Store;
   readonly log: Logger;
 }
@@ -25,6 +28,10 @@ export interface NetworkFacts {
   readonly internal: boolean;
   readonly attachable: boolean;
   readonly enableIpv6: boolean;
+  /** Only a configuration for other networks: nobody is on it. */
+  readonly configOnly: boolean;
+  /** Name of the one that this network has its configuration from; empty for one of its own. */
+  readonly configFrom: string;
   readonly ipam: ReadonlyArray<{
     readonly subnet: string;
     readonly gateway: string;
@@ -66,6 +73,10 @@ export interface CreateNetwork {
   /** The bridge driver's, with Docker's names. */
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
+  /** Make no network, but a configuration for others. */
+  readonly configOnly?: boolean;
+  /** Name of a configuration, in the place of addresses, options and labels. */
+  readonly configFrom?: string;
 }
 
 /** A network that a sandbox is to be on. */
@@ -78,6 +89,12 @@ export interface Attachment {
   readonly ip6Address?: string;
   /** `02:42:ac:11:00:02`; made from the address when left out. */
   readonly mac?: string;
+  /** Of several networks, that with the highest has the default route and the published ports; else the first. */
+  readonly gatewayPriority?: number;
+  /** Settings of the kernel for its interface, `net.ipv4.conf.IFNAME.log_martians`, in which IFNAME stands for its name. */
+  readonly sysctls?: Readonly<Record<string, string>>;
+  /** What this container alone calls others on the network: their names by its own for them. */
+  readonly links?: Readonly<Record<string, string>>;
   /** What others on the network may call it: the container's name first. */
   readonly names?: readonly string[];
 }
@@ -174,6 +191,8 @@ export interface Networks {
   rename(sandboxId: string, networkId: string, names: readonly string[]): Promise<void>;
   /** Take a sandbox off a network. */
   disconnect(sandboxId: string, networkId: string): Promise<void>;
+  /** The text of its /etc/resolv.conf on the networks that it is on now. */
+  resolvConf(sandboxId: string, dns?: DnsSettings): string;
   /** What is published of a sandbox, also after a restart. */
   ports(sandboxId: string): readonly PortBinding[];
   /** What is known of a sandbox's endpoints, also after a restart. */

@@ -15,7 +15,7 @@ import {
 import type { Subnet6 } from "./ipv6.ts";
 import { planIpv6 } from "./ipv6-plan.ts";
 import type { NetworkRecord } from "./records.ts";
-import { chooseSubnet } from "./subnet-choice.ts";
+import { type AddressPoolSetting, chooseSubnet } from "./subnet-choice.ts";
 import type { CreateNetwork } from "./types.ts";
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
@@ -29,27 +29,32 @@ const BOOLEANS: Readonly<Record<string, string>> = {
   "0": "false",
 };
 
+/** @throws EngineError `invalid_argument` for what can't be a network's name */
+export function checkName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new EngineError(
+    "invalid_argument",
+    `invalid network name "${name}": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+  );
+}
+
 /**
  * Work out a network as it was asked for, in Docker's words where that can't be.
  *
  * @param inUse networks that the host, or other networks of ours, use
+ * @param pools where subnets come from that nobody named; Docker's default ones when empty
  * @throws EngineError `invalid_argument`, `permission_denied` for a subnet in use, `resource_exhausted`
  */
 export function planNetwork(
   request: CreateNetwork,
   inUse: { readonly ipv4: readonly Subnet[]; readonly ipv6: readonly Subnet6[] },
   mac: string,
+  pools: readonly AddressPoolSetting[] = [],
 ): NetworkRecord {
-  const { name, internal, attachable, labels } = request;
-  if (!NAME.test(name)) {
-    throw new EngineError(
-      "invalid_argument",
-      `invalid network name "${name}": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
-    );
-  }
+  const { internal, attachable, labels } = request;
   const id = newId();
   const options = checkOptions(request.options);
-  const address = checkAddresses(request, inUse.ipv4);
+  const address = checkAddresses(request, inUse.ipv4, pools);
   const plan6 = request.ipam6 && planIpv6(request.ipam6, inUse.ipv6);
   return {
     ...{ id, driver: "bridge", created: new Date().toISOString() },
@@ -63,12 +68,17 @@ export function planNetwork(
       ...(plan6?.ipRange6 !== undefined && { ipRange6: plan6.ipRange6 }),
       auxiliary: { ...address.auxiliary, ...request.ipam6?.auxiliary },
       ...{ internal, attachable, options, labels },
+      ...(request.configFrom !== undefined && { configFrom: request.configFrom }),
     },
   };
 }
 
-function checkAddresses({ ipam }: CreateNetwork, inUse: readonly Subnet[]) {
-  const subnet = ipam.subnet === "" ? chooseSubnet(inUse) : givenSubnet(ipam.subnet, inUse);
+function checkAddresses(
+  { ipam }: CreateNetwork,
+  inUse: readonly Subnet[],
+  pools: readonly AddressPoolSetting[],
+) {
+  const subnet = ipam.subnet === "" ? chooseSubnet(inUse, pools) : givenSubnet(ipam.subnet, inUse);
   const within = (text: string, what: string): Ipv4 => {
     const address = parseIpv4(text);
     if (address === undefined) throw new EngineError("invalid_argument", `invalid ${what}: ${text}`);

@@ -81,6 +81,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     stateDir: flags.execRoot,
     bridge: flags.bridge,
     ...(flags.bip !== undefined && { bip: flags.bip }),
+    addressPools: flags.addressPools,
     store,
     log,
   });

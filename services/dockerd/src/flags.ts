@@ -35,11 +35,16 @@ Options:
       --containerd-namespace NS      containerd namespace (default "moby")
       --data-root DIR                Persistent state (default "/var/lib/longshore/dockerd")
   -D, --debug                        Log level debug
+      --default-address-pool POOL    Where networks get their subnets, as base=CIDR,size=N; may be given repeatedly
       --default-runtime NAME         Runtime of containers that name none (default "runc")
+      --dns ADDRESS                  Name server of containers that name none; may be given repeatedly
+      --dns-opt OPTION               Their option of resolv.conf; may be given repeatedly
+      --dns-search DOMAIN            Their domain to search; may be given repeatedly
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
   -G, --group GROUP                  Group of the unix sockets (default "docker", where there is one)
   -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
                                      repeatedly (default "unix:///run/longshore/docker.sock")
+      --host-gateway-ip ADDRESS      What host-gateway means in --add-host (default: the bridge's address); may be given repeatedly
       --init                         An init process in each container that doesn't say otherwise
       --init-path PROGRAM            Program of that process (default: docker-init or tini-static on PATH)
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly

@@ -57,7 +57,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
 export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
   --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
-  --gpus --io-maxbandwidth --io-maxiops --isolation --kernel-memory --label-file --link --link-local-ip
+  --gpus --io-maxbandwidth --io-maxiops --isolation --kernel-memory --label-file --link
   --memory-swappiness --oom-kill-disable --storage-opt --use-api-socket --userns`.split(/\s+/);
 
 /** The engine runs its own platform only. */

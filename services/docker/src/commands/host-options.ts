@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import net from "node:net";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseMemory } from "../format/units.ts";
@@ -271,6 +272,9 @@ function extraHost(value: string): string {
 function checkExtraHost(value: string): void {
   const [host, address] = cut(value, value.includes("=") ? "=" : ":");
   if (host === "" || address === "") throw new Error(`bad format for add-host: ${JSON.stringify(value)}`);
+  const bare = address.replace(/^\[(.*)\]$/, "$1");
+  if (bare !== "host-gateway" && net.isIP(bare) === 0)
+    throw new Error(`invalid IP address in add-host: ${JSON.stringify(bare)}`);
 }
 
 /** `/dev/x[:/dev/y][:rwm]` */

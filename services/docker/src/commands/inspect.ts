@@ -73,10 +73,21 @@ export const inspectNetwork: Command = {
   name: "docker network inspect",
   usage: "[OPTIONS] NETWORK [NETWORK...]",
   summary: "Display detailed information on one or more networks",
-  flags: [FORMAT],
-  unsupported: ["--scope", "--verbose", "-v"],
+  flags: [
+    FORMAT,
+    { name: "scope", kind: "string", help: "The scope that the network has" },
+    { name: "verbose", short: "v", kind: "bool", help: "Verbose output for diagnostics" },
+  ],
   run({ client, flags, args }) {
-    return show(client, args, { kinds: ["network"], format: flags.string("format"), size: false });
+    return show(client, args, {
+      kinds: ["network"],
+      format: flags.string("format"),
+      size: false,
+      query: {
+        scope: flags.string("scope") || undefined,
+        verbose: flags.bool("verbose") ? "true" : undefined,
+      },
+    });
   },
 };
 
@@ -95,6 +106,8 @@ interface ShowOptions {
   kinds: readonly Kind[];
   format: string;
   size: boolean;
+  /** Beside the size, of the one kind. */
+  query?: Readonly<Record<string, string | undefined>>;
 }
 
 /** What was found is shown also when others were not. */
@@ -131,11 +144,11 @@ async function show(client: EngineClient, names: readonly string[], options: Sho
 async function inspectOne(
   client: EngineClient,
   name: string,
-  { kinds, size }: ShowOptions,
+  { kinds, size, query: asked }: ShowOptions,
 ): Promise<unknown> {
   for (const kind of kinds) {
     try {
-      const query = { size: size && kind === "container" ? 1 : undefined };
+      const query = { ...asked, size: size && kind === "container" ? 1 : undefined };
       return await client.json<unknown>({ path: PATHS[kind](name), query });
     } catch (error) {
       const next = error instanceof EngineRefusal && (error.status === 404 || error.status === 501);

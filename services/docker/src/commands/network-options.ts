@@ -1,5 +1,6 @@
 import { CliError } from "../cli-error.ts";
 import type { Flag, FlagValues } from "../flags.ts";
+import { onlyGiven, pairs } from "./given.ts";
 import { parseExpose, parsePublish } from "./ports.ts";
 
 /** Flags of `create` and `run` about networks. */
@@ -24,6 +25,7 @@ export const NETWORK_FLAGS: readonly Flag[] = [
   { name: "dns-search", kind: "list", help: "Set custom DNS search domains" },
   { name: "ip", kind: "string", value: "ip", help: "IPv4 address (e.g., 172.30.100.104)" },
   { name: "ip6", kind: "string", value: "ip", help: "IPv6 address (e.g., 2001:db8::33)" },
+  { name: "link-local-ip", kind: "list", value: "ip", help: "Container IPv4/IPv6 link-local addresses" },
   { name: "mac-address", kind: "string", help: "Container MAC address (e.g., 92:d0:c6:0a:29:33)" },
   { name: "net", kind: "list", value: "network", help: "Connect a container to a network" },
   { name: "net-alias", kind: "list", help: "Add network-scoped alias for the container" },
@@ -31,26 +33,28 @@ export const NETWORK_FLAGS: readonly Flag[] = [
   { name: "network-alias", kind: "list", help: "Add network-scoped alias for the container" },
 ];
 
-interface EndpointConfig {
-  IPAMConfig?: { IPv4Address?: string; IPv6Address?: string };
-  Aliases?: string[];
-  MacAddress?: string;
-}
-
-/** One network as the advanced form names it: `name=web,alias=a,ip=172.30.0.9,ip6=fd00::9`. */
+/** One network as the advanced form names it: `name=web,alias=a,ip=172.30.0.9`. */
 interface NamedNetwork {
   name: string;
   aliases: string[];
+  driverOptions: string[];
+  gatewayPriority: number;
   ip: string;
   ip6: string;
+  linkLocalIps: string[];
   macAddress: string;
 }
+
+const UNNAMED: NamedNetwork = {
+  ...{ name: "", aliases: [], driverOptions: [], gatewayPriority: 0 },
+  ...{ ip: "", ip6: "", linkLocalIps: [], macAddress: "" },
+};
 
 /** What the flags mean for the engine. @throws CliError for those that contradict each other */
 export function networkOptions(flags: FlagValues): {
   exposed: Record<string, object>;
   mode: string;
-  endpoints: Record<string, EndpointConfig>;
+  endpoints: Record<string, object>;
   host: Record<string, unknown>;
 } {
   const networks = [...flags.list("network"), ...flags.list("net")].map(parseNetwork);
@@ -58,22 +62,26 @@ export function networkOptions(flags: FlagValues): {
   const aliases = [...flags.list("network-alias"), ...flags.list("net-alias")];
   const ip = flags.string("ip");
   const ip6 = flags.string("ip6");
+  const linkLocalIps = flags.list("link-local-ip");
   const macAddress = flags.string("mac-address");
   if (first) {
     if (aliases.length > 0 && first.aliases.length > 0)
       throw conflict("--network-alias and per-network alias");
     if (ip !== "" && first.ip !== "") throw conflict("--ip and per-network IPv4 address");
     if (ip6 !== "" && first.ip6 !== "") throw conflict("--ip6 and per-network IPv6 address");
+    if (linkLocalIps.length > 0 && first.linkLocalIps.length > 0)
+      throw conflict("--link-local-ip and per-network link-local IP addresses");
     if (macAddress !== "" && first.macAddress !== "")
       throw conflict("--mac-address and per-network MAC address");
   }
-  const own = { name: first?.name ?? "default", aliases: [], ip: "", ip6: "", macAddress: "", ...first };
+  const own = { ...UNNAMED, name: "default", ...first };
   const completed = [
     {
       ...own,
       aliases: [...own.aliases, ...aliases],
       ip: own.ip || ip,
       ip6: own.ip6 || ip6,
+      linkLocalIps: [...own.linkLocalIps, ...linkLocalIps],
       macAddress: own.macAddress || macAddress,
     },
     ...networks.slice(1),
@@ -99,38 +107,40 @@ export function networkOptions(flags: FlagValues): {
   };
 }
 
-/** Without lists and maps that are empty. */
-function onlyGiven(fields: Record<string, unknown>): Record<string, unknown> {
-  const isEmpty = (value: unknown) =>
-    typeof value === "object" && value !== null && Object.keys(value).length === 0;
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !isEmpty(value)));
-}
-
-function endpointOf({ aliases, ip, ip6, macAddress }: NamedNetwork): EndpointConfig {
-  const addresses = { ...(ip !== "" && { IPv4Address: ip }), ...(ip6 !== "" && { IPv6Address: ip6 }) };
-  return {
-    ...(ip + ip6 !== "" && { IPAMConfig: addresses }),
-    ...(aliases.length > 0 && { Aliases: aliases }),
-    ...(macAddress !== "" && { MacAddress: macAddress }),
-  };
+function endpointOf(network: NamedNetwork): Record<string, unknown> {
+  const { aliases, driverOptions, gatewayPriority, ip, ip6, linkLocalIps, macAddress } = network;
+  return onlyGiven({
+    IPAMConfig: onlyGiven({ IPv4Address: ip, IPv6Address: ip6, LinkLocalIPs: linkLocalIps }),
+    Aliases: aliases,
+    DriverOpts: pairs(driverOptions),
+    GwPriority: gatewayPriority,
+    MacAddress: macAddress,
+  });
 }
 
 function parseNetwork(text: string): NamedNetwork {
-  const network: NamedNetwork = { name: text, aliases: [], ip: "", ip6: "", macAddress: "" };
-  if (!text.includes("=")) return network;
-  network.name = "";
+  if (!text.includes("=")) return { ...UNNAMED, name: text };
+  const network = { ...UNNAMED, aliases: [] as string[], driverOptions: [] as string[] };
   for (const field of text.split(",")) {
     const at = field.indexOf("=");
     const [key, value] = [field.slice(0, at).trim().toLowerCase(), field.slice(at + 1).trim()];
     if (key === "name") network.name = value;
     else if (key === "alias") network.aliases.push(value);
+    else if (key === "driver-opt") network.driverOptions.push(value);
+    else if (key === "gw-priority") network.gatewayPriority = priority(value);
     else if (key === "ip") network.ip = value;
     else if (key === "ip6") network.ip6 = value;
+    else if (key === "link-local-ip") network.linkLocalIps = [...network.linkLocalIps, value];
     else if (key === "mac-address") network.macAddress = value;
     else throw new CliError(`invalid field key ${key}`, 125);
   }
   if (network.name === "") throw new CliError("network name is not specified", 125);
   return network;
+}
+
+function priority(value: string): number {
+  if (/^[+-]?\d+$/.test(value)) return Number(value);
+  throw new CliError(`invalid gw-priority (${value}): invalid syntax`, 125);
 }
 
 function conflict(what: string): CliError {

@@ -1,10 +1,11 @@
 import type { Command } from "../command.ts";
+import { checkInteger } from "../flags.ts";
 import { type Column, formatList } from "../format/list.ts";
 import { goTime, shortId } from "../format/text.ts";
 import { confirm } from "../io/ask.ts";
-import { print, writeAll } from "../io/output.ts";
+import { writeAll } from "../io/output.ts";
 import { FILTER_FLAG, parseFilters } from "./filters.ts";
-import { ipamConfigs } from "./ipam-options.ts";
+import { onlyGiven, pairs } from "./given.ts";
 import { forEachName } from "./parallel.ts";
 
 const TABLE = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
@@ -15,58 +16,14 @@ interface Network {
   Driver: string;
   Scope: string;
   Internal: boolean;
+  /** Of engines that can do without it. */
+  EnableIPv4?: boolean;
   EnableIPv6: boolean;
   Created: string;
   Labels: Record<string, string> | null;
 }
 
 const at = (name: string) => `/networks/${encodeURIComponent(name)}`;
-
-export const createNetwork: Command = {
-  name: "docker network create",
-  usage: "[OPTIONS] NETWORK",
-  summary: "Create a network",
-  arity: { min: 1, max: 1 },
-  flags: [
-    { name: "attachable", kind: "bool", help: "Enable manual container attachment" },
-    { name: "aux-address", kind: "list", help: "Auxiliary IPv4 or IPv6 addresses used by Network driver" },
-    { name: "driver", short: "d", kind: "string", help: 'Driver to manage the Network (default "bridge")' },
-    { name: "gateway", kind: "list", help: "IPv4 or IPv6 Gateway for the master subnet" },
-    { name: "internal", kind: "bool", help: "Restrict external access to the network" },
-    { name: "ip-range", kind: "list", help: "Allocate container ip from a sub-range" },
-    { name: "ipv6", kind: "bool", help: "Enable IPv6 networking" },
-    { name: "label", kind: "list", help: "Set metadata on a network" },
-    { name: "opt", short: "o", kind: "list", help: "Set driver specific options" },
-    { name: "subnet", kind: "list", help: "Subnet in CIDR format that represents a network segment" },
-  ],
-  unsupported: ["--config-from", "--config-only", "--ingress", "--ipam-driver", "--ipam-opt", "--scope"],
-  async run({ client, flags, args: [Name = ""] }) {
-    const configs = ipamConfigs({
-      subnets: flags.list("subnet"),
-      ranges: flags.list("ip-range"),
-      gateways: flags.list("gateway"),
-      auxiliary: pairs(flags.list("aux-address")),
-    });
-    const { Id, Warning } = await client.json<{ Id: string; Warning?: string }>({
-      method: "POST",
-      path: "/networks/create",
-      json: {
-        Name,
-        CheckDuplicate: true,
-        Driver: flags.string("driver") || "bridge",
-        Internal: flags.bool("internal"),
-        Attachable: flags.bool("attachable"),
-        EnableIPv6: flags.bool("ipv6"),
-        IPAM: { Driver: "default", Config: configs },
-        Options: pairs(flags.list("opt")),
-        Labels: pairs(flags.list("label")),
-      },
-    });
-    if (Warning) writeAll(2, `${Warning}\n`);
-    print(Id);
-    return 0;
-  },
-};
 
 export const listNetworks: Command = {
   name: "docker network ls",
@@ -102,6 +59,7 @@ function networkColumns(trunc: boolean): Readonly<Record<string, Column<Network>
     Name: { header: "NAME", value: ({ Name }) => Name },
     Driver: { header: "DRIVER", value: ({ Driver }) => Driver },
     Scope: { header: "SCOPE", value: ({ Scope }) => Scope },
+    IPv4: { header: "IPV4", value: ({ EnableIPv4 = true }) => String(EnableIPv4) },
     IPv6: { header: "IPV6", value: ({ EnableIPv6 }) => String(EnableIPv6) },
     Internal: { header: "INTERNAL", value: ({ Internal }) => String(Internal) },
     CreatedAt: { header: "CREATED AT", value: ({ Created }) => goTime(Date.parse(Created) / 1000) },
@@ -142,21 +100,37 @@ export const connectNetwork: Command = {
   arity: { min: 2, max: 2 },
   flags: [
     { name: "alias", kind: "list", help: "Add network-scoped alias for the container" },
+    { name: "driver-opt", kind: "list", help: "driver options for the network" },
+    {
+      name: "gw-priority",
+      kind: "string",
+      check: checkInteger,
+      help: "Highest gw-priority provides the default gateway. Accepts positive and negative values.",
+    },
     { name: "ip", kind: "string", help: 'IPv4 address (e.g., "172.30.100.104")' },
     { name: "ip6", kind: "string", help: 'IPv6 address (e.g., "2001:db8::33")' },
+    { name: "link", kind: "list", help: "Add link to another container" },
+    { name: "link-local-ip", kind: "list", help: "Add a link-local address for the container" },
   ],
-  unsupported: ["--driver-opt", "--gw-priority", "--link", "--link-local-ip"],
   async run({ client, flags, args: [network = "", Container = ""] }) {
-    const [ip, ip6] = [flags.string("ip"), flags.string("ip6")];
-    const addresses = { ...(ip && { IPv4Address: ip }), ...(ip6 && { IPv6Address: ip6 }) };
+    const ipam = onlyGiven({
+      IPv4Address: flags.string("ip"),
+      IPv6Address: flags.string("ip6"),
+      LinkLocalIPs: flags.list("link-local-ip"),
+    });
     await client.text({
       method: "POST",
       path: `${at(network)}/connect`,
       json: {
         Container,
         EndpointConfig: {
-          ...(ip + ip6 !== "" && { IPAMConfig: addresses }),
-          Aliases: flags.list("alias"),
+          ...onlyGiven({
+            IPAMConfig: ipam,
+            Links: flags.list("link"),
+            Aliases: flags.list("alias"),
+            DriverOpts: pairs(flags.list("driver-opt")),
+            GwPriority: Number(flags.string("gw-priority") || 0),
+          }),
         },
       },
     });
@@ -208,12 +182,3 @@ export const pruneNetworks: Command = {
     return 0;
   },
 };
-
-function pairs(list: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    list.map((text) => {
-      const equals = text.indexOf("=");
-      return equals < 0 ? [text, ""] : [text.slice(0, equals), text.slice(equals + 1)];
-    }),
-  );
-}

@@ -1,12 +1,12 @@
 import type { Command } from "../command.ts";
 import {
   connectNetwork,
-  createNetwork,
   disconnectNetwork,
   listNetworks,
   pruneNetworks,
   removeNetworks,
 } from "../commands/network.ts";
+import { createNetwork } from "../commands/network-create.ts";
 
 export { cli } from "../cli.ts";
 

@@ -1,4 +1,6 @@
+import net from "node:net";
 import { LOG_LEVELS } from "@longshore/log";
+import { checkPools } from "@longshore/network";
 import { z } from "zod";
 import { logOptionsOf } from "../containers/log-options.ts";
 import { parseHost } from "./hosts.ts";
@@ -47,6 +49,19 @@ const mirror = z.string().refine(isMirror, {
   error: ({ input }) => `invalid mirror: ${input} is not an http(s) URL without credentials or query`,
 });
 
+const ipAddress = z.string().refine((value) => net.isIP(value) !== 0, {
+  error: ({ input }) => `${input} is not an IP address`,
+});
+
+/** An object in the file, `base=10.9.0.0/16,size=24` as a flag. */
+const addressPool = z.union([
+  z.string().transform((text) => {
+    const fields = Object.fromEntries(text.split(",").map((field) => field.split("=").map((s) => s.trim())));
+    return { base: fields.base ?? "", size: Number(fields.size ?? Number.NaN) };
+  }),
+  z.object({ base: z.string(), size: z.number() }),
+]);
+
 const storeUrl = z
   .string()
   .refine((value) => ["redis:", "rediss:"].includes(URL.parse(value)?.protocol ?? ""), {
@@ -70,10 +85,25 @@ export const OPTIONS = {
   "containerd-namespace": { flag: "containerd-namespace", kind: "text", schema: z.string() },
   "data-root": { flag: "data-root", kind: "text", schema: z.string() },
   debug: { flag: "debug", short: "D", kind: "switch", schema: z.boolean() },
+  "default-address-pools": {
+    flag: "default-address-pool",
+    kind: "list",
+    schema: z.array(addressPool).superRefine((pools, context) => {
+      try {
+        checkPools(pools);
+      } catch (error) {
+        context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+      }
+    }),
+  },
   "default-runtime": { flag: "default-runtime", kind: "text", schema: z.string() },
+  dns: { flag: "dns", kind: "list", schema: z.array(ipAddress) },
+  "dns-opts": { flag: "dns-opt", kind: "list", schema: z.array(z.string()) },
+  "dns-search": { flag: "dns-search", kind: "list", schema: z.array(z.string()) },
   "exec-root": { flag: "exec-root", kind: "text", schema: z.string() },
   group: { flag: "group", short: "G", kind: "text", schema: z.string() },
   hosts: { flag: "host", short: "H", kind: "list", schema: z.array(host) },
+  "host-gateway-ips": { flag: "host-gateway-ip", kind: "list", schema: z.array(ipAddress) },
   init: { flag: "init", kind: "switch", schema: z.boolean() },
   "init-path": { flag: "init-path", kind: "text", schema: z.string() },
   "insecure-registries": { flag: "insecure-registry", kind: "list", schema: z.array(insecureRegistry) },
@@ -116,7 +146,6 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "containerd-plugins-namespace": { flag: "containerd-plugins-namespace", harmless: ["plugins.moby"] },
   "cpu-rt-period": { harmless: [0] },
   "cpu-rt-runtime": { harmless: [0] },
-  "default-address-pools": { flag: "default-address-pool", harmless: [[]] },
   "default-cgroupns-mode": { harmless: ["private"] },
   "default-gateway": { harmless: [""] },
   "default-gateway-v6": { harmless: [""] },
@@ -124,16 +153,12 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "default-network-opts": { flag: "default-network-opt", harmless: [{}] },
   "default-shm-size": { harmless: ["64M", "64m", "64MB"] },
   "default-ulimits": { flag: "default-ulimit", harmless: [{}] },
-  dns: { harmless: [[]] },
-  "dns-opts": { flag: "dns-opt", harmless: [[]] },
-  "dns-search": { harmless: [[]] },
   "exec-opts": { flag: "exec-opt", harmless: [[], ["native.cgroupdriver=cgroupfs"]] },
   experimental: { harmless: [false] },
   features: { flag: "feature", harmless: [{}] },
   "fixed-cidr": { harmless: [""] },
   "fixed-cidr-v6": { harmless: [""] },
   "host-gateway-ip": { harmless: [""] },
-  "host-gateway-ips": { harmless: [[]] },
   "http-proxy": { harmless: [""] },
   "https-proxy": { harmless: [""] },
   icc: { harmless: [true] },

@@ -1,5 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
+import type { AddressPoolSetting } from "@longshore/network";
 import { socketGroup } from "../http/listeners.ts";
 import { readConfigFile } from "./config-file.ts";
 import { DEFAULT_SOCKET, type Host, isLoopback, parseHost } from "./hosts.ts";
@@ -32,6 +33,14 @@ export interface Settings {
   storeUrl: string | undefined;
   bridge: string;
   bip: string | undefined;
+  /** Where networks get subnets that nobody named; empty: Docker's default ones. */
+  addressPools: AddressPoolSetting[];
+  /** Name servers, domains to search and options of containers that have none of their own. */
+  dns: string[];
+  dnsSearch: string[];
+  dnsOptions: string[];
+  /** What `host-gateway` means; empty: the default bridge's address. */
+  hostGatewayIps: string[];
   cgroupParent: string;
   /** Containers that don't say have an init process. */
   init: boolean;
@@ -100,6 +109,11 @@ function toSettings(values: OptionValues): Settings {
     storeUrl: values.store,
     bridge: values.bridge ?? "longshore0",
     bip: values.bip,
+    addressPools: values["default-address-pools"] ?? [],
+    dns: values.dns ?? [],
+    dnsSearch: values["dns-search"] ?? [],
+    dnsOptions: values["dns-opts"] ?? [],
+    hostGatewayIps: values["host-gateway-ips"] ?? [],
     cgroupParent: values["cgroup-parent"] ?? "/longshore",
     init: values.init ?? false,
     initPath: values["init-path"] || undefined,

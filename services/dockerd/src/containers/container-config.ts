@@ -210,6 +210,7 @@ export const endpointSchema = z.object({
   Aliases: strings,
   MacAddress: string,
   DriverOpts: stringMap,
+  GwPriority: integer,
 });
 export type EndpointRequest = z.output<typeof endpointSchema>;
 

@@ -8,6 +8,7 @@ import { checkHealthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
 import { labelWarnings } from "../health/replace-unhealthy.ts";
 import type { Image } from "../images/image.ts";
 import { initKey } from "../images/init-layer.ts";
+import { checkEtcOptions } from "../networks/etc-files.ts";
 import { requestedNetworks } from "../networks/network-request.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv } from "../spec/environment.ts";
@@ -140,6 +141,7 @@ function reserveName(engine: Engine, id: string, given: string | undefined): str
 
 function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   checkModes(host);
+  checkEtcOptions(host);
   parseSecurityOptions(host.SecurityOpt);
   capabilitiesOf({ add: host.CapAdd, drop: host.CapDrop, privileged: host.Privileged });
   const logConfig = withDefaultLog(host.LogConfig, engine.flags);

@@ -35,9 +35,6 @@ const HOST: Checks<HostConfig> = {
 export function refuseUnsupported(request: CreateRequest): void {
   refuse("HostConfig", RESOURCES, request.HostConfig);
   refuse("HostConfig", HOST, request.HostConfig);
-  for (const [name, endpoint] of Object.entries(request.NetworkingConfig.EndpointsConfig)) {
-    if (endpoint) refuse(`NetworkingConfig.EndpointsConfig.${name}`, ENDPOINT, endpoint);
-  }
 }
 
 /** The same for the body of an update. */
@@ -51,14 +48,6 @@ const UPDATE: Checks<Resources> = {
   DeviceCgroupRules: (r) => r.DeviceCgroupRules.length > 0,
   Ulimits: (r) => r.Ulimits.length > 0,
   OomKillDisable: (r) => r.OomKillDisable,
-};
-
-type Endpoint = NonNullable<CreateRequest["NetworkingConfig"]["EndpointsConfig"][string]>;
-
-const ENDPOINT: Checks<Endpoint> = {
-  "IPAMConfig.LinkLocalIPs": (e) => e.IPAMConfig.LinkLocalIPs.length > 0,
-  Links: (e) => e.Links.length > 0,
-  DriverOpts: (e) => Object.keys(e.DriverOpts).length > 0,
 };
 
 function refuse<T>(where: string, checks: Checks<T>, value: T): void {

@@ -3,6 +3,7 @@ import type { Container } from "../containers/container.ts";
 import type { EndpointRequest } from "../containers/container-config.ts";
 import { updateState } from "../containers/container-record.ts";
 import type { Engine } from "../engine.ts";
+import { dnsSettings, updateHosts, updateResolvConf } from "./etc-files.ts";
 import { toAttachment } from "./join-network.ts";
 import { tellNetworkEvent } from "./network-events.ts";
 import { JOINED, WITHOUT } from "./network-mode.ts";
@@ -51,11 +52,13 @@ export function connectContainer(
       await updateState(engine, container, {}, { networks });
       return;
     }
-    const dns = { nameservers: record.hostConfig.Dns };
+    const dns = dnsSettings(engine, record);
     const sandbox = { sandboxId: record.sandboxId, containerId: container.id, dns };
     const endpoint = await engine.networks.connect(sandbox, toAttachment(record, request));
     const endpoints = [...record.endpoints, endpoint];
     await updateState(engine, container, {}, { networks, endpoints });
+    updateHosts(engine, record, { added: endpoint });
+    updateResolvConf(engine, record, engine.networks.resolvConf(record.sandboxId, dns));
     tellNetworkEvent(engine, "connect", endpoint, container.id);
   });
 }
@@ -89,6 +92,10 @@ export function disconnectContainer(
     }
     const endpoints = record.endpoints.filter((endpoint) => endpoint !== gone);
     await updateState(engine, container, {}, { networks, endpoints });
-    if (gone) tellNetworkEvent(engine, "disconnect", gone, container.id);
+    if (!gone) return;
+    updateHosts(engine, record, { gone });
+    const dns = dnsSettings(engine, record);
+    updateResolvConf(engine, record, engine.networks.resolvConf(record.sandboxId, dns));
+    tellNetworkEvent(engine, "disconnect", gone, container.id);
   });
 }

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { PREDEFINED } from "./network-mode.ts";
+import { validateIpam } from "./validate-ipam.ts";
 
 const text = z
   .string()
@@ -27,6 +28,7 @@ const createSchema = z.object({
   Ingress: flag,
   ConfigOnly: flag,
   ConfigFrom: z.object({ Network: text }).nullish(),
+  EnableIPv4: z.boolean().nullish(),
   EnableIPv6: flag,
   IPAM: z
     .object({
@@ -46,9 +48,7 @@ type CreateBody = z.output<typeof createSchema>;
 const UNSUPPORTED: Record<string, (body: CreateBody) => boolean> = {
   Scope: ({ Scope }) => !["", "local"].includes(Scope),
   Ingress: ({ Ingress }) => Ingress,
-  ConfigOnly: ({ ConfigOnly }) => ConfigOnly,
-  ConfigFrom: ({ ConfigFrom }) => Boolean(ConfigFrom?.Network),
-  "IPAM.Driver": ({ IPAM }) => !["", "default"].includes(IPAM?.Driver ?? ""),
+  EnableIPv4: ({ EnableIPv4 }) => EnableIPv4 === false,
   "IPAM.Options": ({ IPAM }) => Object.keys(IPAM?.Options ?? {}).length > 0,
 };
 type IpamConfig = NonNullable<NonNullable<CreateBody["IPAM"]>["Config"]>[number];
@@ -63,12 +63,12 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
       `operation is not permitted on predefined ${body.Name} network`,
     );
   }
-  const driver = body.Driver || "bridge";
-  if (driver !== "bridge") throw driverRefusal(driver);
+  checkDrivers(body);
   for (const [field, isAsked] of Object.entries(UNSUPPORTED)) {
     if (isAsked(body)) throw new EngineError("invalid_argument", `${field} is not supported`);
   }
   const configs = body.IPAM?.Config ?? [];
+  validateIpam(configs);
   const network = await engine.networks.create({
     name: body.Name,
     ipam: ipamRequest(configs.filter((config) => !isIpv6(config))),
@@ -77,6 +77,8 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
     attachable: body.Attachable,
     options: body.Options,
     labels: body.Labels,
+    configOnly: body.ConfigOnly,
+    ...(body.ConfigFrom?.Network && { configFrom: body.ConfigFrom.Network }),
   });
   engine.events.emit("network", "create", network.id, { name: network.name, type: network.driver });
   call.json(201, { Id: network.id, Warning: "" });
@@ -94,8 +96,7 @@ function isIpv6Wanted({ EnableIPv6 }: CreateBody, configs: readonly IpamConfig[]
 
 /** What is asked for of one address family. */
 function ipamRequest([config, another]: readonly IpamConfig[]): CreateNetwork["ipam"] {
-  if (another)
-    throw new EngineError("invalid_argument", "several subnets of the same address family are not supported");
+  if (another) throw new EngineError("permission_denied", "bridge driver doesn't support multiple subnets");
   return {
     subnet: config?.Subnet ?? "",
     ipRange: config?.IPRange ?? "",
@@ -104,11 +105,25 @@ function ipamRequest([config, another]: readonly IpamConfig[]): CreateNetwork["i
   };
 }
 
+/** @throws EngineError in Docker's words for drivers that this engine hasn't got */
+function checkDrivers({ Driver, IPAM }: CreateBody): void {
+  const driver = Driver || "bridge";
+  if (driver !== "bridge") throw driverRefusal(driver);
+  const ipam = IPAM?.Driver || "default";
+  if (ipam !== "default") throw new EngineError("not_found", `plugin ${JSON.stringify(ipam)} not found`);
+}
+
 function driverRefusal(driver: string): EngineError {
   if (["host", "null"].includes(driver)) {
     return new EngineError("permission_denied", `only one instance of "${driver}" network is allowed`);
   }
-  if (["macvlan", "ipvlan", "overlay"].includes(driver)) {
+  if (driver === "overlay") {
+    return new EngineError(
+      "permission_denied",
+      'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
+    );
+  }
+  if (["macvlan", "ipvlan"].includes(driver)) {
     return new EngineError("invalid_argument", `network driver ${driver} is not supported`);
   }
   return new EngineError("not_found", `plugin "${driver}" not found`);

@@ -1,4 +1,3 @@
-import fs from "node:fs";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import type { Attachment, SandboxRequest } from "@longshore/network";
@@ -7,7 +6,7 @@ import { hasProcess } from "../containers/container-status.ts";
 import { newId } from "../containers/names.ts";
 import { portRequests } from "../containers/port-bindings.ts";
 import type { Engine } from "../engine.ts";
-import { etcFiles, hostsFile } from "./etc-files.ts";
+import { dnsSettings, hostEtcTexts, hostNames, writeEtcFiles } from "./etc-files.ts";
 import { tellNetworkEvent } from "./network-events.ts";
 import { joinedContainer } from "./network-mode.ts";
 import type { NetworkRequest } from "./network-request.ts";
@@ -42,30 +41,27 @@ export async function joinNetwork(
   record: ContainerRecord,
   plan: NetworkPlan | undefined,
 ): Promise<Pick<ContainerRecord, "endpoints" | "ports">> {
-  const { hosts, resolvConf } = etcFiles(engine, record);
   if (plan?.sandboxId === "") return NO_NETWORK; // all of it is the other container's
   if (!plan) {
-    fs.writeFileSync(hosts, hostsFile(fs.readFileSync("/etc/hosts", "utf8"), record));
-    fs.copyFileSync("/etc/resolv.conf", resolvConf);
+    writeEtcFiles(engine, record, hostEtcTexts(engine, record));
     return NO_NETWORK;
   }
-  const sandbox = await engine.networks.createSandbox(sandboxRequest(record, plan.sandboxId));
-  fs.writeFileSync(hosts, hostsFile(sandbox.hosts, record));
-  fs.writeFileSync(resolvConf, sandbox.resolvConf);
+  const sandbox = await engine.networks.createSandbox(sandboxRequest(engine, record, plan.sandboxId));
+  writeEtcFiles(engine, record, sandbox);
   for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
   return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
 }
 
 const NO_NETWORK: Pick<ContainerRecord, "endpoints" | "ports"> = { endpoints: [], ports: [] };
 
-function sandboxRequest(record: ContainerRecord, sandboxId: string): SandboxRequest {
+function sandboxRequest(engine: Engine, record: ContainerRecord, sandboxId: string): SandboxRequest {
   const { id, config, hostConfig, networks } = record;
+  const [hostname = "", ...aliases] = hostNames(record);
   return {
-    ...{ sandboxId, containerId: id, hostname: config.Hostname },
+    ...{ sandboxId, containerId: id, hostname, aliases },
     attachments: config.NetworkDisabled ? [] : networks.map((request) => toAttachment(record, request)),
-    aliases: networks.flatMap(({ aliases }) => aliases),
     ports: portRequests(config, hostConfig),
-    dns: { nameservers: hostConfig.Dns, search: hostConfig.DnsSearch, options: hostConfig.DnsOptions },
+    dns: dnsSettings(engine, record),
   };
 }
 
@@ -84,12 +80,21 @@ export async function renameOnNetworks(engine: Engine, { record }: Container): P
 
 /** What a container asks of a network, as the network takes it. */
 export function toAttachment(record: ContainerRecord, request: NetworkRequest): Attachment {
-  const { name, ipAddress, ip6Address = "", macAddress } = request;
+  const { name, ipAddress, ip6Address = "", macAddress, gatewayPriority, sysctls, links = [] } = request;
   return {
     network: name,
     names: dnsNames(record, request),
     ...(ipAddress !== "" && { ipAddress }),
     ...(ip6Address !== "" && { ip6Address }),
     ...(macAddress !== "" && { mac: macAddress }),
+    ...(gatewayPriority !== undefined && { gatewayPriority }),
+    ...(sysctls && { sysctls }),
+    ...(links.length > 0 && { links: Object.fromEntries(links.map(splitLink)) }),
   };
+}
+
+/** `container:alias`, or only the container. */
+function splitLink(text: string): [alias: string, target: string] {
+  const at = text.indexOf(":");
+  return at < 0 ? [text, text] : [text.slice(at + 1), text.slice(0, at)];
 }

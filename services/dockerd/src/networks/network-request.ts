@@ -1,7 +1,8 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, toEngineError } from "@longshore/errors";
 import type { NetworkFacts } from "@longshore/network";
 import type { CreateRequest, EndpointRequest, HostConfig } from "../containers/container-config.ts";
 import type { Engine } from "../engine.ts";
+import { contains, type Family, parseAddress, parsePrefix } from "./ip-prefix.ts";
 import { JOINED, joinedContainer, networkName, WITHOUT } from "./network-mode.ts";
 
 /** A network that a container is to be on, as it was asked for. */
@@ -14,6 +15,12 @@ export interface NetworkRequest {
   ip6Address?: string;
   /** Empty: made from the address. */
   macAddress: string;
+  /** That of the highest has the default route. */
+  gatewayPriority?: number;
+  /** Settings of the kernel for its interface, with IFNAME for its name. */
+  sysctls?: Record<string, string>;
+  /** What it alone calls others, as `container:alias`. */
+  links?: string[];
 }
 
 /**
@@ -39,7 +46,18 @@ export function requestedNetworks(
   for (const [nameOrId, config] of configs) {
     const facts = findBridge(engine, nameOrId === "default" ? "bridge" : nameOrId);
     const mac = facts.name === primary.name ? request.MacAddress : "";
-    networks.set(facts.name, toRequest(facts, config ?? undefined, mac));
+    if (mac !== "" && config?.MacAddress && config.MacAddress !== mac) {
+      throw new EngineError(
+        "invalid_argument",
+        "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+      );
+    }
+    try {
+      networks.set(facts.name, toRequest(facts, config ?? undefined, mac));
+    } catch (cause) {
+      const { code, message } = toEngineError(cause);
+      throw new EngineError(code, `invalid config for network ${facts.name}: ${message}`, { cause });
+    }
   }
   return [...networks.values()];
 }
@@ -48,6 +66,8 @@ export function requestedNetworks(
 export function findBridge(engine: Engine, nameOrId: string): NetworkFacts {
   const facts = engine.networks.inspect(nameOrId);
   if (facts.driver === "bridge") return facts;
+  if (facts.configOnly)
+    throw new EngineError("permission_denied", "cannot create endpoint on configuration-only network");
   throw new EngineError(
     "invalid_argument",
     `container cannot be connected to network ${facts.name} beside others`,
@@ -63,20 +83,71 @@ export function toRequest(
   const ipAddress = config?.IPAMConfig.IPv4Address ?? "";
   const ip6Address = config?.IPAMConfig.IPv6Address ?? "";
   const aliases = config?.Aliases ?? [];
-  if (facts.name === "bridge" && ipAddress + ip6Address !== "") {
-    throw new EngineError(
-      "invalid_argument",
-      "user specified IP address is supported on user defined networks only",
-    );
-  }
-  if (facts.name === "bridge" && aliases.length > 0) {
-    throw new EngineError(
-      "invalid_argument",
-      "network-scoped alias is supported only for containers in user defined networks",
-    );
-  }
   const macAddress = config?.MacAddress || mac;
-  return { name: facts.name, aliases, ipAddress, ip6Address, macAddress };
+  const errors: string[] = [];
+  if (facts.name === "bridge" && ipAddress + ip6Address !== "")
+    errors.push("user specified IP address is supported on user defined networks only");
+  if (facts.name === "bridge" && aliases.length > 0)
+    errors.push("network-scoped alias is supported only for containers in user defined networks");
+  errors.push(...addressErrors(facts, ipAddress, "IPv4"), ...addressErrors(facts, ip6Address, "IPv6"));
+  if (macAddress !== "" && !MAC.test(macAddress)) errors.push(`invalid MAC address ${macAddress}`);
+  const links = config?.Links ?? [];
+  if (facts.name === "bridge" && links.length > 0)
+    errors.push("links on the default bridge are not supported");
+  if (config && config.IPAMConfig.LinkLocalIPs.length > 0)
+    errors.push("IPAMConfig.LinkLocalIPs is not supported");
+  const { sysctls, errors: wrong } = endpointSysctls(config?.DriverOpts ?? {});
+  errors.push(...wrong);
+  if (errors.length > 0) {
+    const list = errors.length === 1 ? errors[0] : errors.map((error) => `* ${error}`).join("\n");
+    throw new EngineError("invalid_argument", `invalid endpoint settings:\n${list}`);
+  }
+  return {
+    ...{ name: facts.name, aliases, ipAddress, ip6Address },
+    macAddress: macAddress.toLowerCase().replaceAll("-", ":"),
+    ...(config?.GwPriority && { gatewayPriority: config.GwPriority }),
+    ...(links.length > 0 && { links }),
+    ...(Object.keys(sysctls).length > 0 && { sysctls }),
+  };
+}
+
+/** The driver's option for settings of the kernel, each as `net.X.Y.IFNAME.Z=value`, with commas between them. */
+export const ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls";
+
+/** The driver options of an endpoint, of which there is one. */
+function endpointSysctls(options: Readonly<Record<string, string>>) {
+  const sysctls: Record<string, string> = {};
+  const errors: string[] = [];
+  for (const [option, text] of Object.entries(options)) {
+    if (option !== ENDPOINT_SYSCTLS) {
+      errors.push(`driver option ${option} is not supported`);
+      continue;
+    }
+    for (const sysctl of text.split(",")) {
+      const at = sysctl.indexOf("=");
+      const key = sysctl.slice(0, at);
+      if (at > 0 && /^net\.(ipv4|ipv6|mpls)\.\w+\.ifname\.\w+$/i.test(key))
+        sysctls[key] = sysctl.slice(at + 1);
+      else
+        errors.push(
+          `unrecognised network interface sysctl '${sysctl}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`,
+        );
+    }
+  }
+  return { sysctls, errors };
+}
+
+const MAC = /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i;
+
+function addressErrors({ ipam, name }: NetworkFacts, text: string, family: Family): string[] {
+  if (text === "" || name === "bridge") return [];
+  const address = parseAddress(text);
+  if (address?.family !== family || address.value === 0n) return [`invalid ${family} address: ${text}`];
+  const inside = ipam.some(({ subnet }) => {
+    const prefix = parsePrefix(subnet);
+    return prefix !== undefined && contains(prefix, address);
+  });
+  return inside ? [] : [`no configured subnet or ip-range contain the IP address ${text}`];
 }
 
 /** What a container that shares another one's network can't have of its own. */

@@ -7,7 +7,8 @@ import { PREDEFINED } from "./network-mode.ts";
 
 /** `DELETE /networks/{id}` */
 export async function removeNetwork(engine: Engine, nameOrId: string): Promise<void> {
-  const { id, name, driver } = await engine.networks.remove(nameOrId);
+  const { id, name, driver, configOnly } = await engine.networks.remove(nameOrId);
+  if (configOnly) return; // nothing that anybody was on
   engine.events.emit("network", "destroy", id, { name, type: driver });
 }
 
@@ -16,8 +17,8 @@ export async function pruneNetworks(engine: Engine, call: ApiCall): Promise<void
   const filters = Filters.parse(call.query.get("filters"), ["label", "label!", "until"]);
   const [until] = filters.get("until").map(parseTime);
   const deleted: string[] = [];
-  for (const { name, labels, created, containers } of engine.networks.list()) {
-    if (PREDEFINED.includes(name) || Object.keys(containers).length > 0) continue;
+  for (const { name, labels, created, containers, configOnly } of engine.networks.list()) {
+    if (PREDEFINED.includes(name) || configOnly || Object.keys(containers).length > 0) continue;
     if (until !== undefined && BigInt(Date.parse(created)) * 1_000_000n > until) continue;
     if (!filters.matchLabels(labels)) continue;
     if (filters.has("label!") && filters.matchLabels(labels, "label!")) continue;

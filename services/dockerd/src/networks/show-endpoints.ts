@@ -3,7 +3,7 @@ import type { ContainerRecord } from "../containers/container.ts";
 import type { Engine } from "../engine.ts";
 import { dnsNames } from "./join-network.ts";
 import { JOINED, PREDEFINED, WITHOUT } from "./network-mode.ts";
-import type { NetworkRequest } from "./network-request.ts";
+import { ENDPOINT_SYSCTLS, type NetworkRequest } from "./network-request.ts";
 
 /** A container's networks by name, each with its endpoint's facts. */
 export function showNetworks(engine: Engine, record: ContainerRecord): Record<string, object> {
@@ -35,10 +35,11 @@ function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoi
   };
   return {
     IPAMConfig: ipAddress + ip6Address === "" ? null : asked,
-    Links: null,
+    Links: request.links ?? null,
     Aliases: aliases.length > 0 ? aliases : null,
     MacAddress: endpoint?.macAddress ?? "",
-    DriverOpts: null,
+    DriverOpts: request.sysctls ? { [ENDPOINT_SYSCTLS]: showSysctls(request.sysctls) } : null,
+    GwPriority: request.gatewayPriority ?? 0,
     NetworkID: endpoint?.networkId ?? networkId(engine, name),
     EndpointID: endpoint?.endpointId ?? "",
     Gateway: endpoint?.gateway ?? "",
@@ -53,4 +54,10 @@ function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoi
 
 function networkId(engine: Engine, name: string): string {
   return engine.networks.list().find((network) => network.name === name)?.id ?? "";
+}
+
+function showSysctls(sysctls: Readonly<Record<string, string>>): string {
+  return Object.entries(sysctls)
+    .map((entry) => entry.join("="))
+    .join(",");
 }

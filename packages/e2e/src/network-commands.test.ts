@@ -1,0 +1,158 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { clis, useWorld } from "./world.ts";
+
+const world = useWorld();
+
+describe.each(clis)("docker network by $name", (cli) => {
+  const docker = (...args: string[]) => world().docker(cli)(...args);
+  const attempt = (...args: string[]) => world().docker(cli).run(args);
+  const network = (...args: string[]) => docker("network", ...args);
+  const refused = async (words: string, ...args: string[]) => {
+    const { status, stderr } = await attempt("network", ...args);
+    expect({ status, stderr }).toMatchObject({ stderr: expect.stringContaining(words) });
+    expect(status).not.toBe(0);
+  };
+  const facts = async (name: string) => JSON.parse(await network("inspect", name))[0];
+
+  afterEach(async () => {
+    const ids = await docker("ps", "-aq");
+    if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
+    for (const name of (await network("ls", "-q", "--filter", "type=custom")).split("\n"))
+      if (name !== "") await attempt("network", "rm", name);
+    for (const name of (await network("ls", "-q", "--filter", "type=custom")).split("\n"))
+      if (name !== "") await network("rm", name);
+  });
+
+  test("create: addresses that don't fit together and names that can't be are refused, and nothing is made", async () => {
+    const before = await network("ls", "-q", "--no-trunc");
+    const create = (words: string, ...args: string[]) => refused(words, "create", ...args, "x");
+    await create("invalid subnet 10.61.2.3/16: it should be 10.61.0.0/16", "--subnet", "10.61.2.3/16");
+    await create(
+      "invalid ip-range 10.61.2.3/24: it should be 10.61.2.0/24",
+      ...["--subnet", "10.61.0.0/16", "--ip-range", "10.61.2.3/24"],
+    );
+    await create(
+      "no matching subnet for gateway 10.62.0.1",
+      ...["--subnet", "10.61.0.0/16", "--gateway", "10.62.0.1"],
+    );
+    await create(
+      "bridge driver doesn't support multiple subnets",
+      ...["--subnet", "10.61.0.0/16", "--subnet", "10.62.0.0/16"],
+    );
+    await create('plugin "nope" not found', "-d", "nope");
+    await create("This node is not a swarm manager", "-d", "overlay");
+    await create('only one instance of "host" network is allowed', "-d", "host");
+    await create('configuration network "nothing" does not exist', "--config-from", "nothing");
+    await create("network option nope is not supported", "-o", "nope=1");
+    await refused("operation is not permitted on predefined bridge network", "create", "bridge");
+    await refused("only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "create", "a b");
+    expect(await network("ls", "-q", "--no-trunc")).toBe(before);
+  });
+
+  test("--config-only and --config-from: one network's configuration is another's", async () => {
+    await network(
+      ...["create", "--config-only", "--subnet", "10.63.0.0/24", "--gateway", "10.63.0.9"],
+      ...["-o", "com.docker.network.driver.mtu=1400", "--label", "from=template", "template"],
+    );
+    expect(await facts("template")).toMatchObject({
+      ...{ ConfigOnly: true, Driver: "null", Internal: false, Labels: { from: "template" } },
+      IPAM: { Config: [{ Subnet: "10.63.0.0/24", Gateway: "10.63.0.9" }] },
+    });
+    await refused(
+      "a configuration network cannot depend on another configuration network",
+      ...["create", "--config-only", "--config-from", "template", "x"],
+    );
+    await refused(
+      "user specified configurations are not supported if the network depends on a configuration network",
+      ...["create", "--config-from", "template", "--subnet", "10.64.0.0/24", "x"],
+    );
+    await network("create", "--config-from", "template", "--internal", "made");
+    expect(await facts("made")).toMatchObject({
+      ...{ ConfigOnly: false, ConfigFrom: { Network: "template" }, Driver: "bridge", Internal: true },
+      IPAM: { Config: [{ Subnet: "10.63.0.0/24", Gateway: "10.63.0.9" }] },
+      ...{ Labels: { from: "template" }, Options: { "com.docker.network.driver.mtu": "1400" } },
+    });
+    const mtu = ["cat", "/sys/class/net/eth0/mtu"];
+    expect(await docker("run", "--rm", "--network", "made", world().busybox, ...mtu)).toBe("1400");
+    await refused('configuration network "template" is in use', "rm", "template");
+    const on = await attempt("run", "--rm", "--network", "template", world().busybox, "true");
+    expect(on.stderr).toContain("cannot create endpoint on configuration-only network");
+    await network("prune", "-f");
+    expect(await network("ls", "--format", "{{.Name}}", "--filter", "type=custom")).toBe("template");
+    await network("rm", "template");
+  });
+
+  test("ls: filters and formats; inspect -v; prune by labels and time; what is told of", async () => {
+    const since = Math.floor(Date.now() / 1000);
+    await network("create", "--label", "keep", "--label", "tier=1", "ls-one");
+    await network("create", "--label", "tier=2", "ls-two");
+    const names = async (...filters: string[]) =>
+      (await network("ls", ...filters.flatMap((one) => ["--filter", one]), "--format", "{{.Name}}")).split(
+        "\n",
+      );
+    expect(await names("name=^ls-")).toEqual(["ls-one", "ls-two"]);
+    expect(await names("name=ls-one")).toEqual(["ls-one"]);
+    expect(await names("label=tier=2")).toEqual(["ls-two"]);
+    expect(await names("label=tier", "label=keep")).toEqual(["ls-one"]);
+    expect(await names("driver=null")).toEqual(["none"]);
+    expect(await names("type=builtin")).toEqual(["bridge", "host", "none"]);
+    expect(await names("dangling=true")).toEqual(["ls-one", "ls-two"]);
+    expect(await names("scope=local", "name=none")).toEqual(["none"]);
+    await refused("invalid filter", "ls", "--filter", "nope=1");
+    await refused("invalid filter: 'type'='odd'", "ls", "--filter", "type=odd");
+    const line = JSON.parse(await network("ls", "--filter", "name=ls-one", "--format", "{{json .}}"));
+    expect(line).toMatchObject({ Name: "ls-one", Driver: "bridge", Scope: "local", Internal: "false" });
+    expect(await network("inspect", "-v", "-f", "{{.Name}} {{.Scope}}", "ls-one")).toBe("ls-one local");
+
+    await docker("run", "-d", "--name", "user", "--network", "ls-two", world().busybox, "sleep", "100");
+    await network("disconnect", "ls-two", "user");
+    expect(await network("prune", "-f", "--filter", "until=1h")).toBe("");
+    expect(await network("prune", "-f", "--filter", "label!=keep")).toContain("ls-two");
+    expect(await names("type=custom")).toEqual(["ls-one"]);
+    const told = await docker(
+      ...["events", "--since", `${since}`, "--until", `${Math.ceil(Date.now() / 1000) + 1}`],
+      ...["--filter", "type=network", "--format", "{{json .}}"],
+    );
+    const events = told.split("\n").map((line) => JSON.parse(line));
+    expect(
+      events.filter(({ Actor }) => Actor.Attributes.name?.startsWith("ls-")).map(({ Action }) => Action),
+    ).toEqual(["create", "create", "connect", "disconnect", "destroy"]);
+    expect(events.filter(({ Action }) => Action === "prune").length).toBeGreaterThanOrEqual(2);
+  });
+
+  test("endpoints: what can't be is refused before anything is made", async () => {
+    const { busybox } = world();
+    await network("create", "--subnet", "10.65.0.0/24", "ep");
+    const create = async (words: string, ...args: string[]) => {
+      const { status, stderr } = await attempt("create", "--name", "never", ...args, busybox, "true");
+      expect({ status, stderr }).toMatchObject({ stderr: expect.stringContaining(words) });
+      expect(status).not.toBe(0);
+      expect(await docker("ps", "-aq", "--filter", "name=never")).toBe("");
+    };
+    await create(
+      "no configured subnet or ip-range contain the IP address 10.66.0.1",
+      ...["--network", "ep", "--ip", "10.66.0.1"],
+    );
+    // Other clients refuse it themselves, in their own words, or don't ask.
+    if (cli.ours) {
+      await create(
+        "user specified IP address is supported on user defined networks only",
+        "--ip",
+        "10.66.0.1",
+      );
+      await create("network-scoped alias is supported only for", "--network-alias", "web");
+      await create("MAC", "--network", "ep", "--mac-address", "not:a:mac");
+    }
+    await network("create", "ep2");
+    await docker(
+      ...["run", "-d", "--name", "both", "--network", "name=ep,alias=web,ip=10.65.0.77"],
+      ...["--network", "ep2", busybox, "sleep", "100"],
+    );
+    const shown = JSON.parse(await docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", "both"));
+    expect(Object.keys(shown).sort()).toEqual(["ep", "ep2"]);
+    expect(shown.ep).toMatchObject({ IPAddress: "10.65.0.77", Aliases: ["web"] });
+    await refused("already exists in network ep", "connect", "ep", "both");
+    await refused("has active endpoints", "rm", "ep");
+    await refused("network nowhere not found", "connect", "nowhere", "both");
+  });
+});
