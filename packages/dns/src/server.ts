@@ -20,6 +20,11 @@ export interface ServerOptions {
   readonly maxWaiting?: number;
 }
 
+export interface ListenOptions {
+  /** Whom all queries are taken to be from, whatever their address: where only one can ask. */
+  readonly client?: string | undefined;
+}
+
 /** Of one connection: queries that wait for an answer, and bytes of answers that wait for the client. Beyond it is closed. */
 const MAX_PENDING = 128;
 const MAX_UNSENT_BYTES = 256 * 1024;
@@ -77,22 +82,26 @@ export class DnsServer implements Disposable {
    *
    * @throws Error with the `code` EADDRINUSE or EADDRNOTAVAIL
    */
-  async listen(hostname: string, port = 53): Promise<{ hostname: string; port: number }> {
+  async listen(
+    hostname: string,
+    port = 53,
+    { client }: ListenOptions = {},
+  ): Promise<{ hostname: string; port: number }> {
     using undo = new DisposableStack();
-    const tcp = this.#listenTcp(hostname, port);
+    const tcp = this.#listenTcp(hostname, port, client);
     undo.defer(() => tcp.stop(true));
-    const udp = await this.#listenUdp(hostname, tcp.port);
+    const udp = await this.#listenUdp(hostname, tcp.port, client);
     undo.defer(() => udp.close());
     if (this.#disposed) throw new Error("the DNS server has ended");
     growReceiveBuffer(udp);
-    this.#listeners.set(keyOf(hostname, tcp.port), { udp, tcp });
+    this.#listeners.set(keyOf(hostname, tcp.port, client), { udp, tcp });
     undo.move();
     return { hostname, port: tcp.port };
   }
 
   /** No longer listen on an address; its connections end. Returns whether it did. */
-  remove(hostname: string, port = 53): boolean {
-    const key = keyOf(hostname, port);
+  remove(hostname: string, port = 53, { client }: ListenOptions = {}): boolean {
+    const key = keyOf(hostname, port, client);
     const listener = this.#listeners.get(key);
     if (!listener) return false;
     this.#listeners.delete(key);
@@ -110,7 +119,7 @@ export class DnsServer implements Disposable {
     this.#listeners.clear();
   }
 
-  #listenUdp(hostname: string, port: number): Promise<Bun.udp.Socket<"buffer">> {
+  #listenUdp(hostname: string, port: number, known: string | undefined): Promise<Bun.udp.Socket<"buffer">> {
     const unsent: Datagram[] = [];
     return Bun.udpSocket({
       ...{ hostname, port },
@@ -123,7 +132,7 @@ export class DnsServer implements Disposable {
             if (unsent.length === 0 && sendDatagram(socket, datagram)) return;
             if (unsent.length < MAX_UNSENT_DATAGRAMS) unsent.push(datagram);
           };
-          const answer = this.#resolver.answer(client, query, "udp");
+          const answer = this.#resolver.answer(known ?? client, query, "udp");
           if (!(answer instanceof Promise)) {
             send(answer);
             return;
@@ -141,12 +150,12 @@ export class DnsServer implements Disposable {
     });
   }
 
-  #listenTcp(hostname: string, port: number): Bun.TCPSocketListener<Connection> {
+  #listenTcp(hostname: string, port: number, known: string | undefined): Bun.TCPSocketListener<Connection> {
     const { idleSeconds } = this.#options;
     return Bun.listen<Connection>({
       ...{ hostname, port },
       socket: {
-        open: (socket) => this.#open(socket),
+        open: (socket) => this.#open(socket, known ?? socket.remoteAddress),
         data: (socket, bytes) => {
           // One that was refused has none.
           if (!socket.data) return;
@@ -161,8 +170,7 @@ export class DnsServer implements Disposable {
     });
   }
 
-  #open(socket: TcpSocket): void {
-    const client = socket.remoteAddress;
+  #open(socket: TcpSocket, client: string): void {
     const ofClient = this.#connections.get(client) ?? 0;
     const { maxConnections, maxConnectionsOfClient, idleSeconds } = this.#options;
     if (this.#connected >= maxConnections || ofClient >= maxConnectionsOfClient) {
@@ -200,7 +208,8 @@ export class DnsServer implements Disposable {
   }
 }
 
-const keyOf = (hostname: string, port: number): string => `${hostname} ${port}`;
+const keyOf = (hostname: string, port: number, client: string | undefined): string =>
+  `${hostname} ${port}${client === undefined ? "" : ` ${client}`}`;
 
 function growReceiveBuffer(socket: object): void {
   // Bun's sockets tell their descriptor, its types don't.

@@ -82,6 +82,32 @@ describe.each(clis)("docker network by $name", (cli) => {
     await network("rm", "template");
   });
 
+  test("macvlan: containers on a network that leads nowhere else have addresses and names there", async () => {
+    const { busybox } = world();
+    await network("create", "-d", "macvlan", "--subnet", "10.67.0.0/24", "-o", "macvlan_mode=bridge", "mac");
+    expect(await facts("mac")).toMatchObject({
+      ...{ Driver: "macvlan", Options: { macvlan_mode: "bridge" } },
+      IPAM: { Config: [{ Subnet: "10.67.0.0/24", Gateway: "10.67.0.1" }] },
+    });
+    await docker(
+      ...["run", "-d", "--name", "one", "--network", "mac", "--ip", "10.67.0.99", busybox, "sleep", "100"],
+    );
+    const ping = ["ping", "-c", "1", "-W", "5", "one"];
+    expect(await docker("run", "--rm", "--network", "mac", busybox, ...ping)).toContain("10.67.0.99");
+    await docker("restart", "-t", "0", "one");
+    expect(await docker("run", "--rm", "--network", "mac", busybox, ...ping)).toContain("10.67.0.99");
+    await refused(
+      "loopback interface is not a valid macvlan parent link",
+      ...["create", "-d", "macvlan", "-o", "parent=lo", "x"],
+    );
+    await refused(
+      "requested ipvlan mode 'l5' is not valid",
+      ...["create", "-d", "ipvlan", "-o", "ipvlan_mode=l5", "x"],
+    );
+    await docker("rm", "-f", "one");
+    await network("rm", "mac");
+  });
+
   test("ls: filters and formats; inspect -v; prune by labels and time; what is told of", async () => {
     const since = Math.floor(Date.now() / 1000);
     await network("create", "--label", "keep", "--label", "tier=1", "ls-one");

@@ -47,9 +47,6 @@ describe.each(clis)("networks by $name", (cli) => {
     expect((await attempt("network", "create", "--subnet", "10.77.0.128/25", "red")).stderr).toContain(
       "Pool overlaps with other one on this address space",
     );
-    expect((await attempt("network", "create", "-d", "macvlan", "red")).stderr).toContain(
-      "macvlan is not supported",
-    );
     expect((await attempt("network", "rm", "bridge")).stderr).toContain("is a pre-defined network");
     await docker("run", "-d", "--name", "on-blue", "--network", "blue", world().busybox, "sleep", "100");
     expect((await attempt("network", "rm", "blue")).stderr).toContain("has active endpoints");

@@ -22,6 +22,7 @@ const IFA_BROADCAST = 4;
 const RT_TABLE_MAIN = 254;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
 const RTA_DST = 1;
 const RTA_OIF = 4;
@@ -110,16 +111,22 @@ export function parseAddress(body: Uint8Array): LinkAddress {
   };
 }
 
-/** The default route, by a gateway that the interface reaches directly, in the place of the one that there is. */
-export function addDefaultRoute(index: number, gateway: Uint8Array): NetlinkRequest {
+/** The default route, in the place of the one that there is: by a gateway that the interface reaches directly, or without one to whoever is on its link (IPv4). */
+export function addDefaultRoute(index: number, gateway: Uint8Array | undefined): NetlinkRequest {
   return {
     what: `add default route to link ${index}`,
     type: RTM_NEWROUTE,
     flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
     body(writer) {
-      writer.u8(familyOf(gateway)).u8(0).u8(0).u8(0);
-      writer.u8(RT_TABLE_MAIN).u8(RTPROT_BOOT).u8(RT_SCOPE_UNIVERSE).u8(RTN_UNICAST).u32(0);
-      writer.attributeBytes(RTA_GATEWAY, gateway).attributeU32(RTA_OIF, index);
+      const scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+      writer
+        .u8(gateway ? familyOf(gateway) : AF_INET)
+        .u8(0)
+        .u8(0)
+        .u8(0);
+      writer.u8(RT_TABLE_MAIN).u8(RTPROT_BOOT).u8(scope).u8(RTN_UNICAST).u32(0);
+      if (gateway) writer.attributeBytes(RTA_GATEWAY, gateway);
+      writer.attributeU32(RTA_OIF, index);
     },
   };
 }

@@ -1,8 +1,7 @@
 import type { EndpointNetwork, EndpointNetwork6 } from "./endpoints.ts";
-import { formatIpv4, formatSubnet, type Ipv4, parseCidr, parseIpv4, type Subnet } from "./ipv4.ts";
-import { formatIpv6, formatSubnet6, parseCidr6, parseIpv6 } from "./ipv6.ts";
-import type { EndpointRecord, NetworkRecord } from "./records.ts";
-import type { NetworkFacts, NetworkMember } from "./types.ts";
+import { type Ipv4, parseCidr, parseIpv4, type Subnet } from "./ipv4.ts";
+import { parseCidr6, parseIpv6 } from "./ipv6.ts";
+import type { NetworkRecord } from "./records.ts";
 
 /** Bytes; Docker's default. */
 const MTU = 1500;
@@ -18,6 +17,7 @@ export const OPTION = {
 
 /** A network that is a bridge of the kernel's. */
 export interface BridgeNetwork extends EndpointNetwork {
+  readonly driver: "bridge";
   readonly created: string;
   /** Of the kernel's bridge. */
   readonly link: string;
@@ -55,7 +55,7 @@ export function bridgeNetwork(
   const options = user?.options ?? fallback.options;
   const auxiliary = user?.auxiliary ?? {};
   return {
-    ...{ id, name, created, gateway, auxiliary, options },
+    ...{ id, name, created, gateway, auxiliary, options, driver: "bridge" },
     link: user?.link ?? fallback.link,
     mac: bridge.mac,
     subnet: parseCidr(bridge.subnet).subnet,
@@ -83,48 +83,5 @@ function ipv6Of(
     gateway: parseIpv6(gateway) ?? 0n,
     ...(ipRange6 !== undefined && { ipRange: parseCidr6(ipRange6).subnet }),
     reserved: Object.values(auxiliary).flatMap((address) => parseIpv6(address) ?? []),
-  };
-}
-
-/** Those of `auxiliary` that are of one family; none is left out altogether. */
-function auxiliaryOf(auxiliary: Readonly<Record<string, string>>, isIpv6: boolean) {
-  const some = Object.entries(auxiliary).filter(([, address]) => address.includes(":") === isIpv6);
-  return some.length > 0 && { auxiliary: Object.fromEntries(some) };
-}
-
-/** As the Engine API shows it. */
-export function networkFacts(network: BridgeNetwork, endpoints: readonly EndpointRecord[]): NetworkFacts {
-  const { id, name, created, internal, attachable, options, labels, auxiliary, ipRange, ipv6 } = network;
-  const containers = endpoints.map((endpoint) => [endpoint.containerId, memberOf(endpoint)]);
-  return {
-    ...{ id, name, created, internal, attachable, options, labels },
-    ...{ driver: "bridge", scope: "local", enableIpv6: ipv6 !== undefined },
-    ...{ configOnly: false, configFrom: network.configFrom },
-    ipam: [
-      {
-        subnet: formatSubnet(network.subnet),
-        gateway: formatIpv4(network.gateway),
-        ...(ipRange && { ipRange: formatSubnet(ipRange) }),
-        ...auxiliaryOf(auxiliary, false),
-      },
-      ...(ipv6
-        ? [
-            {
-              subnet: formatSubnet6(ipv6.subnet),
-              gateway: formatIpv6(ipv6.gateway),
-              ...(ipv6.ipRange && { ipRange: formatSubnet6(ipv6.ipRange) }),
-              ...auxiliaryOf(auxiliary, true),
-            },
-          ]
-        : []),
-    ],
-    containers: Object.fromEntries(containers),
-  };
-}
-
-function memberOf({ endpointId, mac, address, prefixLength, ipv6 }: EndpointRecord): NetworkMember {
-  return {
-    ...{ endpointId, macAddress: mac, ipv4Address: `${address}/${prefixLength}` },
-    ...(ipv6 && { ipv6Address: `${ipv6.address}/${ipv6.prefixLength}` }),
   };
 }

@@ -132,6 +132,7 @@ export function attach(route: RouteSocket, attachment: Attachment): void {
 
 /** Remove a veth pair by the name of the host's end; none is no error. */
 export function detach(route: RouteSocket, link: string): void {
+  if (link === "") return;
   unlessGone(() => route.run(deleteLink(link)));
 }
 

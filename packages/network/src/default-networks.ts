@@ -17,6 +17,7 @@ import {
   subnetOf,
 } from "./ipv4.ts";
 import { ipv6FromBytes, type Subnet6, subnet6Of } from "./ipv6.ts";
+import { type LinkedNetwork, linkedNetwork } from "./linked-network.ts";
 import { type NetworkRecord, networkRecords } from "./records.ts";
 import { readHostResolvConf } from "./resolv-conf.ts";
 import { chooseSubnet } from "./subnet-choice.ts";
@@ -29,6 +30,7 @@ export interface KnownNetworks {
   readonly host: NetworkRecord;
   readonly none: NetworkRecord;
   readonly users: readonly BridgeNetwork[];
+  readonly linked: readonly LinkedNetwork[];
   readonly templates: readonly TemplateNetwork[];
 }
 
@@ -73,6 +75,7 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
     bridge: bridgeNetwork("bridge", bridge, fallback),
     ...{ host, none },
     users: users.flatMap(({ key, value }) => (value.bridge ? [bridgeNetwork(key, value, fallback)] : [])),
+    linked: users.flatMap(({ key, value }) => linkedNetwork(key, value, hostAddresses(route)) ?? []),
     templates: users.flatMap(({ key, value }) => templateNetwork(key, value) ?? []),
   };
 }
@@ -115,6 +118,14 @@ function keptAddress(
 function newAddress({ addressPools }: NetworksOptions, inUse: readonly Subnet[]): BridgeAddress {
   const subnet = chooseSubnet(inUse, addressPools);
   return { subnet, gateway: subnet.base + 1 };
+}
+
+/** Addresses of IPv4 that the host has. */
+export function hostAddresses(route: RouteSocket): Ipv4[] {
+  return route
+    .addresses()
+    .filter(({ address }) => address.byteLength === 4)
+    .map(({ address }) => ipv4FromBytes(address));
 }
 
 /**

@@ -39,6 +39,8 @@ export interface EndpointRequest {
   readonly address?: Ipv4 | undefined;
   /** The same of IPv6, on networks that have it. */
   readonly address6?: Ipv6 | undefined;
+  /** It has no end on the host. */
+  readonly isLinked?: boolean;
   /** `eth1`: the sandbox's end. */
   readonly interfaceName: string;
   readonly gatewayPriority?: number | undefined;
@@ -104,6 +106,7 @@ export class Endpoints {
       mac,
       address: wanted,
       address6: wanted6,
+      isLinked = false,
       interfaceName,
       gatewayPriority = 0,
       links,
@@ -135,7 +138,7 @@ export class Endpoints {
       gateway: formatIpv4(network.gateway),
       ...(network.ipv6 && address6 !== undefined && { ipv6: ipv6Record(network.ipv6, address6) }),
       mac: mac ?? macOf(address),
-      link: `veth${randomBytes(5).toString("hex")}`,
+      link: isLinked ? "" : `veth${randomBytes(5).toString("hex")}`,
       ...{ interfaceName, names, upstreams },
       ...(gatewayPriority !== 0 && { gatewayPriority }),
       ...(links && { links }),

@@ -1,7 +1,8 @@
 import fs from "node:fs";
-import { DnsServer, Resolver, ROUTE_LOCALNET, redirection } from "@longshore/dns";
+import { DnsServer, RESOLVER_ADDRESS, Resolver, ROUTE_LOCALNET, redirection } from "@longshore/dns";
 import type { Logger } from "@longshore/log";
 import { NftablesSocket } from "@longshore/netlink";
+import type { AttachedNetwork } from "./attached-network.ts";
 import type { BridgeNetwork } from "./bridge-network.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { formatIpv4 } from "./ipv4.ts";
@@ -15,7 +16,7 @@ import { readHostResolvConf } from "./resolv-conf.ts";
 export interface NameSource {
   readonly endpoints: Endpoints;
   /** Networks of users by their id. */
-  network(id: string): BridgeNetwork | undefined;
+  network(id: string): AttachedNetwork | undefined;
 }
 
 /**
@@ -29,6 +30,8 @@ export class NameService implements Disposable {
   readonly #server: DnsServer;
   /** By network id. */
   readonly #ports = new Map<string, number>();
+  /** Where sandboxes are served that have a server of their own. */
+  readonly #within = new Map<string, { readonly address: string; readonly port: number }>();
 
   constructor(source: NameSource, log: Logger) {
     this.#source = source;
@@ -79,6 +82,34 @@ export class NameService implements Disposable {
     });
   }
 
+  /**
+   * Serve a sandbox in its own namespace, as nobody on its networks reaches the host. What served it before ends.
+   * @param within does something in its namespace
+   * @param address its own, by which it is known
+   */
+  async serveWithin(sandboxId: string, address: string, within: (work: () => void) => void): Promise<void> {
+    this.endWithin(sandboxId);
+    let listening: Promise<{ port: number }> | undefined;
+    // Sockets belong to the namespace in which they are asked for.
+    within(() => {
+      listening = this.#server.listen(RESOLVER_ADDRESS, 0, { client: address });
+    });
+    if (!listening) return;
+    const { port } = await listening;
+    this.#within.set(sandboxId, { address, port });
+    within(() => {
+      using nft = new NftablesSocket();
+      nft.commit(redirection({ address: RESOLVER_ADDRESS, port }));
+    });
+  }
+
+  /** None is no error. */
+  endWithin(sandboxId: string): void {
+    const known = this.#within.get(sandboxId);
+    if (known) this.#server.remove(RESOLVER_ADDRESS, known.port, { client: known.address });
+    this.#within.delete(sandboxId);
+  }
+
   /** The endpoints of the container that asks, on all of its networks. */
   #clients(client: string): EndpointRecord[] {
     const { endpoints } = this.#source;
@@ -87,7 +118,7 @@ export class NameService implements Disposable {
   }
 
   /** Networks of users that a client is on: it may know whoever is on them. */
-  #networks(clients: readonly EndpointRecord[]): BridgeNetwork[] {
+  #networks(clients: readonly EndpointRecord[]): AttachedNetwork[] {
     const ids = new Set(clients.map(({ networkId }) => networkId));
     return [...ids].flatMap((id) => this.#source.network(id) ?? []);
   }

@@ -1,10 +1,12 @@
 import { EngineError } from "@longshore/errors";
 import { deleteLink } from "@longshore/netlink";
-import { type BridgeNetwork, bridgeNetwork, networkFacts } from "./bridge-network.ts";
+import { type BridgeNetwork, bridgeNetwork } from "./bridge-network.ts";
 import { newMac, PREDEFINED, subnets6InUse, subnetsInUse } from "./default-networks.ts";
 import type { Subnet } from "./ipv4.ts";
+import { createLinked, forgetLinked } from "./linked-changes.ts";
+import { networkFacts } from "./network-facts.ts";
 import { inspectNetwork } from "./network-list.ts";
-import { bridgeNamed, type NetworkState } from "./network-state.ts";
+import { attachedNetworks, bridgeNamed, type NetworkState } from "./network-state.ts";
 import { raiseNetwork, rebuildFirewall } from "./raise-networks.ts";
 import { networkRecords } from "./records.ts";
 import { serveNetwork } from "./serve-names.ts";
@@ -18,16 +20,18 @@ const FEW_POOLS = 4;
 
 /** `Networks.create`; one at a time, as two in the making must not choose the same subnet. */
 export async function createNetwork(state: NetworkState, asked: CreateNetwork): Promise<NetworkFacts> {
-  const { route, bridges, templates, options } = state;
+  const { route, bridges, linked, templates, options } = state;
   const { name } = asked;
-  if (bridges.has(name) || templates.has(name) || PREDEFINED.includes(name))
+  if (bridges.has(name) || linked.has(name) || templates.has(name) || PREDEFINED.includes(name))
     throw new EngineError("conflict", `network with name ${name} already exists`);
   checkName(name);
   if (asked.configOnly) return createTemplate(state, asked);
   const request = fromTemplate(asked, templates);
+  if (request.driver !== undefined && request.driver !== "bridge")
+    return createLinked(state, request, request.driver);
   const own = [...bridges.values()];
   const inUse = {
-    ipv4: [...subnetsInUse(route), ...own.map(({ subnet }) => subnet)],
+    ipv4: [...subnetsInUse(route), ...attachedNetworks(state).map(({ subnet }) => subnet)],
     ipv6: [...subnets6InUse(route), ...own.flatMap(({ ipv6 }) => ipv6?.subnet ?? [])],
   };
   const record = planNetwork(request, inUse, newMac(), options.addressPools);
@@ -87,14 +91,15 @@ export async function removeNetwork(state: NetworkState, nameOrId: string): Prom
     await removeTemplate(state, facts.name);
     return facts;
   }
-  const network = bridgeNamed(state, facts.name);
-  if (state.endpoints.ofNetwork(network.id).length > 0) {
+  if (state.endpoints.ofNetwork(facts.id).length > 0) {
     throw new EngineError(
       "permission_denied",
-      `error while removing network: network ${network.name} id ${network.id} has active endpoints`,
+      `error while removing network: network ${facts.name} id ${facts.id} has active endpoints`,
     );
   }
-  await forgetNetwork(state, network);
+  const stacked = state.linked.get(facts.name);
+  if (stacked) await forgetLinked(state, stacked);
+  else await forgetNetwork(state, bridgeNamed(state, facts.name));
   return facts;
 }
 

@@ -1,11 +1,12 @@
 import { EngineError } from "@longshore/errors";
-import { networkFacts } from "./bridge-network.ts";
-import type { NetworkState } from "./network-state.ts";
+import { networkFacts } from "./network-facts.ts";
+import { attachedNetworks, type NetworkState } from "./network-state.ts";
 import { templateFacts } from "./template-network.ts";
 import type { NetworkFacts } from "./types.ts";
 
 /** All networks, as the Engine API shows them. */
-export function listNetworks({ bridges, templates, endpoints, host, none }: NetworkState): NetworkFacts[] {
+export function listNetworks(state: NetworkState): NetworkFacts[] {
+  const { templates, endpoints, host, none } = state;
   const plain = {
     scope: "local" as const,
     ...{ internal: false, attachable: false, enableIpv6: false, labels: {} },
@@ -13,7 +14,7 @@ export function listNetworks({ bridges, templates, endpoints, host, none }: Netw
     ...{ ipam: [], options: {}, containers: {} },
   };
   return [
-    ...[...bridges.values()].map((network) => networkFacts(network, endpoints.ofNetwork(network.id))),
+    ...attachedNetworks(state).map((network) => networkFacts(network, endpoints.ofNetwork(network.id))),
     ...[...templates.values()].map(templateFacts),
     { ...plain, id: host.id, name: "host", driver: "host", created: host.created },
     { ...plain, id: none.id, name: "none", driver: "null", created: none.created },

@@ -1,14 +1,16 @@
 import { EngineError } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
+import type { AttachedNetwork } from "./attached-network.ts";
 import type { BridgeNetwork } from "./bridge-network.ts";
 import { PREDEFINED } from "./default-networks.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { Firewall } from "./firewall.ts";
 import { ipv4Bytes, parseIpv4 } from "./ipv4.ts";
 import { ipv6Bytes, parseIpv6 } from "./ipv6.ts";
+import type { LinkedNetwork } from "./linked-network.ts";
 import type { NameService } from "./name-service.ts";
 import type { NetnsPool } from "./netns-pool.ts";
-import { interfaceNumber, type Placed, routed } from "./placed.ts";
+import { interfaceNumber, type Placed, publisher } from "./placed.ts";
 import type { PublishedPorts } from "./published-ports.ts";
 import type { NetworkRecord } from "./records.ts";
 import type { PublishedPort } from "./ruleset.ts";
@@ -32,6 +34,8 @@ export interface NetworkState {
   readonly bridges: Map<string, BridgeNetwork>;
   /** Of the kernel's bridges, by network id. */
   readonly indexes: Map<string, number>;
+  /** Networks on top of the host's interfaces, by name. */
+  readonly linked: Map<string, LinkedNetwork>;
   /** Configurations for networks, by name. */
   readonly templates: Map<string, TemplateNetwork>;
   readonly host: NetworkRecord;
@@ -49,9 +53,18 @@ export function bridgeNamed({ bridges }: NetworkState, name: string): BridgeNetw
   return network;
 }
 
+/** All networks that containers have interfaces of. */
+export function attachedNetworks({
+  bridges,
+  linked,
+}: Pick<NetworkState, "bridges" | "linked">): AttachedNetwork[] {
+  return [...bridges.values(), ...linked.values()];
+}
+
 /** A sandbox's endpoints in the order of its interfaces. */
-export function placedOf({ bridges, endpoints }: NetworkState, sandboxId: string): Placed[] {
-  const byId = new Map([...bridges.values()].map((network) => [network.id, network]));
+export function placedOf(state: NetworkState, sandboxId: string): Placed[] {
+  const { endpoints } = state;
+  const byId = new Map(attachedNetworks(state).map((network) => [network.id, network]));
   return endpoints
     .ofSandbox(sandboxId)
     .flatMap((endpoint) => {
@@ -71,8 +84,8 @@ export function portTargets(state: NetworkState, sandboxId: string): PublishedPo
   const bindings = state.published.of(sandboxId);
   if (bindings.length === 0) return [];
   const placed = placedOf(state, sandboxId);
-  const address = parseIpv4(routed(placed, "ipv4")?.endpoint.address ?? "");
-  const address6 = parseIpv6(routed(placed, "ipv6")?.endpoint.ipv6?.address ?? "");
+  const address = parseIpv4(publisher(placed, "ipv4")?.endpoint.address ?? "");
+  const address6 = parseIpv6(publisher(placed, "ipv6")?.endpoint.ipv6?.address ?? "");
   return bindings.flatMap(({ protocol, containerPort: port, hostIp, hostPort }) => {
     const own = { protocol, hostPort, port };
     const host6 = parseIpv6(hostIp);

@@ -1,5 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import { RouteSocket } from "@longshore/netlink";
+import { hasNames } from "./attached-network.ts";
 import { loadNetworks } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
@@ -7,7 +8,7 @@ import { NameService } from "./name-service.ts";
 import { NetnsPool } from "./netns-pool.ts";
 import { createNetwork, removeNetwork } from "./network-changes.ts";
 import { inspectNetwork, listNetworks } from "./network-list.ts";
-import { type NetworkState, placedOf, userNetworks } from "./network-state.ts";
+import { attachedNetworks, type NetworkState, placedOf } from "./network-state.ts";
 import { endpointFacts, resolvConfFor } from "./placed.ts";
 import { PublishedPorts } from "./published-ports.ts";
 import { raiseNetworks } from "./raise-networks.ts";
@@ -43,17 +44,19 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const pool = undo.use(new NetnsPool(options.log));
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
-  const { bridge, host, none, users, templates: known } = await loadNetworks(options, route);
+  const { bridge, host, none, users, linked: stacked, templates: known } = await loadNetworks(options, route);
   const published = undo.use(await PublishedPorts.load(options.store, options.log));
   const bridges = new Map([bridge, ...users].map((network) => [network.name, network]));
+  const linked = new Map(stacked.map((network) => [network.name, network]));
   const templates = new Map(known.map((template) => [template.name, template]));
   const indexes = new Map<string, number>();
-  const network = (id: string) => userNetworks({ bridges }).find((one) => one.id === id);
+  const network = (id: string) =>
+    attachedNetworks({ bridges, linked }).find((one) => one.id === id && hasNames(one));
   const names = undo.use(new NameService({ endpoints, network }, options.log));
   const builder = new SandboxBuilder({ pool, files, route, indexes });
   const state: NetworkState = {
     ...{ options, route, firewall, pool, files, endpoints, published, names, builder },
-    ...{ bridges, indexes, templates, host, none },
+    ...{ bridges, linked, indexes, templates, host, none },
   };
   raiseNetworks(state);
   await serveNames(state);

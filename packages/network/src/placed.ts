@@ -1,7 +1,7 @@
 import { RESOLVER_ADDRESS } from "@longshore/dns";
 import { EngineError } from "@longshore/errors";
-import { type BridgeNetwork, OPTION } from "./bridge-network.ts";
-import { PREDEFINED } from "./default-networks.ts";
+import { type AttachedNetwork, hasNames, isBridge } from "./attached-network.ts";
+import { OPTION } from "./bridge-network.ts";
 import { hostsFile } from "./hosts-file.ts";
 import { contains, type Ipv4, parseIpv4 } from "./ipv4.ts";
 import { contains6, type Ipv6, parseIpv6 } from "./ipv6.ts";
@@ -17,7 +17,7 @@ import type { Endpoint, PortRequest, Sandbox, SandboxRequest } from "./types.ts"
 
 /** An endpoint, with its network. */
 export interface Placed {
-  readonly network: BridgeNetwork;
+  readonly network: AttachedNetwork;
   readonly endpoint: EndpointRecord;
   /** What is to be set for its interface when that is made. */
   readonly sysctls?: Readonly<Record<string, string>>;
@@ -33,6 +33,14 @@ export function routed(placed: readonly Placed[], family: "ipv4" | "ipv6"): Plac
   );
   const highest = Math.max(...able.map(priorityOf));
   return able.find((one) => priorityOf(one) === highest);
+}
+
+/** The one at which its published ports are reached: only what comes by a bridge can be led there. */
+export function publisher(placed: readonly Placed[], family: "ipv4" | "ipv6"): Placed | undefined {
+  return routed(
+    placed.filter(({ network }) => isBridge(network)),
+    family,
+  );
 }
 
 const priorityOf = ({ endpoint: { gatewayPriority = 0 } }: Placed): number => gatewayPriority;
@@ -59,7 +67,7 @@ export function etcTexts(
 /** Who is on a network of a user's asks us, all others ask the host's servers, or those that they were given. */
 export function resolvConfFor(placed: readonly Placed[], dns: DnsSettings | undefined): string {
   const host = readHostResolvConf();
-  const asksUs = placed.some(({ network }) => !PREDEFINED.includes(network.name));
+  const asksUs = placed.some(({ network }) => hasNames(network));
   return formatResolvConf(
     asksUs ? resolverConf(RESOLVER_ADDRESS, host, dns) : containerResolvConf(host, dns),
   );
@@ -67,13 +75,13 @@ export function resolvConfFor(placed: readonly Placed[], dns: DnsSettings | unde
 
 /** A network may say at which address of the host ports are published that name none. */
 export function portsAt(placed: readonly Placed[], ports: readonly PortRequest[]): PortRequest[] {
-  const binding = routed(placed, "ipv4")?.network.options[OPTION.hostBinding] ?? "";
+  const binding = publisher(placed, "ipv4")?.network.options[OPTION.hostBinding] ?? "";
   // As a setting, any address of IPv4 means any address.
   const usual = binding === "0.0.0.0" ? "" : binding;
   return ports.map((port) => ({ ...port, hostIp: port.hostIp || usual }));
 }
 
-export function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
+export function wantedAddress(network: AttachedNetwork, text: string): Ipv4 {
   const address = parseIpv4(text);
   if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv4 address: ${text}`);
   if (contains(network.subnet, address)) return address;
@@ -83,7 +91,7 @@ export function wantedAddress(network: BridgeNetwork, text: string): Ipv4 {
   );
 }
 
-export function wantedAddress6({ name, ipv6 }: BridgeNetwork, text: string): Ipv6 {
+export function wantedAddress6({ name, ipv6 }: AttachedNetwork, text: string): Ipv6 {
   const address = parseIpv6(text);
   if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv6 address: ${text}`);
   if (ipv6 && contains6(ipv6.subnet, address)) return address;
@@ -116,11 +124,17 @@ export function freeInterface(present: readonly Placed[]): string {
   return `eth${Math.max(-1, ...present.map(({ endpoint }) => interfaceNumber(endpoint))) + 1}`;
 }
 
+/** Whether whatever is for elsewhere is simply sent, to no router. */
+export function routesByLink(network: AttachedNetwork): boolean {
+  return !isBridge(network) && network.how.driver === "ipvlan" && network.how.mode !== "l2";
+}
+
 export function endpointFacts({ network, endpoint }: Placed): Endpoint {
   const { networkId, endpointId, address, prefixLength, gateway, mac, ipv6 } = endpoint;
   return {
     ...{ networkId, endpointId, networkName: network.name, interfaceName: interfaceOf(endpoint) },
-    gateway: network.internal ? "" : gateway,
+    ...(!isBridge(network) && { driver: network.driver }),
+    gateway: network.internal || routesByLink(network) ? "" : gateway,
     ...{ ipAddress: address, prefixLen: prefixLength, macAddress: mac },
     ...(ipv6 && {
       ipv6: {

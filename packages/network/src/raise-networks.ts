@@ -2,6 +2,7 @@ import { dockerBridges, enableForwarding, enableForwarding6, ensureBridge, reatt
 import type { BridgeNetwork } from "./bridge-network.ts";
 import { formatSubnet } from "./ipv4.ts";
 import { allPorts, bridgeNamed, type NetworkState } from "./network-state.ts";
+import { ensureParent } from "./parent-link.ts";
 
 /** Put the bridges, with the interfaces that belong on them, forwarding and the firewall in place. */
 export function raiseNetworks(state: NetworkState): void {
@@ -11,6 +12,13 @@ export function raiseNetworks(state: NetworkState): void {
     const belonging = new Set(endpoints.ofNetwork(network.id).map(({ link }) => link));
     for (const { name, master } of route.links())
       if (belonging.has(name) && master !== index) reattach(route, name, index);
+  }
+  for (const network of state.linked.values()) {
+    try {
+      ensureParent(route, network);
+    } catch (error) {
+      options.log.warn({ network: network.name, err: error }, "a network has no interface to stand on");
+    }
   }
   rebuildFirewall(state);
   const subnet = formatSubnet(bridgeNamed(state, "bridge").subnet);

@@ -1,22 +1,28 @@
 import { deleteLink } from "@longshore/netlink";
 import { detach } from "./bridge.ts";
-import { type NetworkState, portTargets } from "./network-state.ts";
+import { attachedNetworks, type NetworkState, portTargets } from "./network-state.ts";
+import { removeParent } from "./parent-link.ts";
 import type { EndpointRecord } from "./records.ts";
+import { unplug } from "./sandbox-builder.ts";
+import { serveWithin } from "./serve-names.ts";
 
 /** `Networks.reconcile` */
 export async function reconcile(state: NetworkState, liveSandboxIds: readonly string[]): Promise<void> {
   const live = new Set(liveSandboxIds);
-  const { route, files, endpoints, bridges, published, firewall, indexes } = state;
+  const { route, files, endpoints, published, firewall, indexes } = state;
   const { bridge, log } = state.options;
   const pinned = files.list();
-  for (const sandboxId of pinned) if (!live.has(sandboxId)) files.unpin(sandboxId);
+  for (const sandboxId of pinned.filter((id) => !live.has(id))) {
+    unplugLinked(state, sandboxId);
+    files.unpin(sandboxId);
+  }
 
   for (const sandboxId of published.sandboxes().filter((id) => !live.has(id))) {
     firewall.changePorts(portTargets(state, sandboxId), "delete");
     await published.withdraw(sandboxId);
   }
 
-  const networkIds = new Set([...bridges.values()].map(({ id }) => id));
+  const networkIds = new Set(attachedNetworks(state).map(({ id }) => id));
   const all = endpoints.all();
   const isLive = ({ sandboxId, networkId }: EndpointRecord) =>
     live.has(sandboxId) && networkIds.has(networkId);
@@ -30,13 +36,29 @@ export async function reconcile(state: NetworkState, liveSandboxIds: readonly st
   await endpoints.remove(dead);
   for (const sandboxId of live)
     if (!pinned.includes(sandboxId)) log.warn({ sandboxId }, "a live sandbox has no network namespace");
+  for (const sandboxId of pinned.filter((id) => live.has(id))) await serveWithin(state, sandboxId);
   log.info({ bridge, live: live.size, removed: dead.length }, "networks reconciled");
+}
+
+/** A process may still be in the namespace: interfaces without an end on the host must go from within. */
+function unplugLinked({ route, files, endpoints, options }: NetworkState, sandboxId: string): void {
+  const linked = endpoints.ofSandbox(sandboxId).filter(({ link }) => link === "");
+  if (linked.length === 0) return;
+  try {
+    files.within(sandboxId, (netns) => {
+      for (const endpoint of linked) unplug(route, netns, endpoint);
+    });
+  } catch (error) {
+    // The file of one that is half-made leads nowhere.
+    options.log.debug({ sandboxId, err: error }, "interfaces in a dead sandbox");
+  }
 }
 
 /** `Networks.uninstall`, but for closing. */
 export async function removeAll(state: NetworkState): Promise<void> {
   await reconcile(state, []);
-  const { route, firewall, bridges } = state;
+  const { route, firewall, bridges, linked } = state;
+  for (const network of linked.values()) removeParent(route, network);
   const links = [...bridges.values()].map(({ link }) => link);
   firewall.remove(links);
   for (const link of links) if (route.link(link)) route.run(deleteLink(link));

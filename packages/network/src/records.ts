@@ -5,7 +5,7 @@ import type { CreateNetwork, PortBinding } from "./types.ts";
 export interface NetworkRecord {
   /** 64 hexadecimal digits, the same for the network's whole life. */
   readonly id: string;
-  readonly driver: "bridge" | "host" | "null";
+  readonly driver: "bridge" | "host" | "null" | "macvlan" | "ipvlan";
   /** RFC 3339. */
   readonly created: string;
   /** What only bridge networks have. */
@@ -19,9 +19,16 @@ export interface NetworkRecord {
   };
   /** What only configurations for other networks have: what those are asked for with. */
   readonly template?: Omit<CreateNetwork, "name" | "configOnly" | "configFrom">;
+  /** What only macvlan and ipvlan networks have. */
+  readonly linked?: {
+    readonly subnet: string;
+    readonly gateway: string;
+    /** The interface below was made for the network, and goes with it. */
+    readonly ownsParent: boolean;
+  };
   /** What only networks of users have. */
   readonly user?: {
-    /** Name of the kernel's bridge. */
+    /** Name of the kernel's bridge, or of the interface below those of containers. */
     readonly link: string;
     /** Part of the subnet that containers get their addresses from. */
     readonly ipRange?: string;
@@ -51,7 +58,7 @@ export interface EndpointRecord {
   /** On networks with IPv6. */
   readonly ipv6?: { readonly address: string; readonly prefixLength: number; readonly gateway: string };
   readonly mac: string;
-  /** The host's end of the veth pair. */
+  /** The host's end of the veth pair; empty where there is none. */
   readonly link: string;
   /** The other one; `eth0` in records of old. */
   readonly interfaceName?: string;

@@ -1,10 +1,13 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
+import { isBridge } from "./attached-network.ts";
 import { attach, detach } from "./bridge.ts";
 import { parseIpv4 } from "./ipv4.ts";
 import { parseIpv6 } from "./ipv6.ts";
 import type { NetnsPool } from "./netns-pool.ts";
-import { interfaceOf, type Placed, routed } from "./placed.ts";
+import { addLinked } from "./parent-link.ts";
+import { interfaceOf, type Placed, routed, routesByLink } from "./placed.ts";
+import type { EndpointRecord } from "./records.ts";
 import { configureInterface, type Netns, type SandboxFiles, setSysctls } from "./sandbox.ts";
 
 interface BuilderParts {
@@ -58,18 +61,21 @@ export class SandboxBuilder {
   ): void {
     const { route } = this.#parts;
     const { link, mac } = endpoint;
-    const { subnet, gateway, ipv6, mtu, icc, id } = network;
+    const { subnet, gateway, ipv6 } = network;
     const name = interfaceOf(endpoint);
     const address = parseIpv4(endpoint.address);
     if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
     const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
-    attach(route, {
-      ...{ link, mac, mtu, name, isolated: !icc },
-      ...{ bridgeIndex: this.#parts.indexes.get(id) ?? 0, netns: netns.fd },
-    });
+    if (isBridge(network)) {
+      attach(route, {
+        ...{ link, mac, mtu: network.mtu, name, isolated: !network.icc },
+        ...{ bridgeIndex: this.#parts.indexes.get(network.id) ?? 0, netns: netns.fd },
+      });
+    } else addLinked(route, network, { name, netns: netns.fd, mac });
     try {
       configureInterface(netns, {
         ...{ name, address, subnet, gateway: takesRoute ? gateway : undefined },
+        byLink: routesByLink(network),
         ...(ipv6 &&
           address6 !== undefined && {
             ipv6: { address: address6, subnet: ipv6.subnet, gateway: takesRoute6 ? ipv6.gateway : undefined },
@@ -77,8 +83,14 @@ export class SandboxBuilder {
       });
       setSysctls(netns.fd, name, sysctls);
     } catch (error) {
-      detach(route, link);
+      unplug(route, netns, endpoint);
       throw error;
     }
   }
+}
+
+/** Take an endpoint's interface away; none is no error. */
+export function unplug(route: RouteSocket, netns: Pick<Netns, "route">, endpoint: EndpointRecord): void {
+  if (endpoint.link !== "") detach(route, endpoint.link);
+  else detach(netns.route, interfaceOf(endpoint));
 }

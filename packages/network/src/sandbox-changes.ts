@@ -1,9 +1,9 @@
 import { EngineError, toEngineError } from "@longshore/errors";
-import { detach } from "./bridge.ts";
+import { isBridge } from "./attached-network.ts";
 import { ipv4Bytes } from "./ipv4.ts";
 import { ipv6Bytes } from "./ipv6.ts";
 import { inspectNetwork } from "./network-list.ts";
-import { bridgeNamed, type NetworkState, placedOf, portTargets } from "./network-state.ts";
+import { attachedNetworks, type NetworkState, placedOf, portTargets } from "./network-state.ts";
 import {
   endpointFacts,
   etcTexts,
@@ -13,7 +13,9 @@ import {
   lowerCaseLinks,
   type Placed,
   portsAt,
+  publisher,
   routed,
+  routesByLink,
   wantedAddress,
   wantedAddress6,
 } from "./placed.ts";
@@ -21,7 +23,8 @@ import { ensureNetworks } from "./raise-networks.ts";
 import type { DnsSettings } from "./resolv-conf.ts";
 import type { PublishedPort } from "./ruleset.ts";
 import { routeBy } from "./sandbox.ts";
-import { redirectNames } from "./serve-names.ts";
+import { unplug } from "./sandbox-builder.ts";
+import { redirectNames, serveWithin } from "./serve-names.ts";
 import type { Attachment, Endpoint, PortBinding, Sandbox, SandboxRequest } from "./types.ts";
 
 /** `Networks.createSandbox` */
@@ -38,7 +41,7 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
       placed.push(
         await place(state, { sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
       );
-    if (placed.some(({ network }) => !network.internal)) ports = await publishPorts(state, request, placed);
+    if (publisher(placed, "ipv4")) ports = await publishPorts(state, request, placed);
     builder.build(sandboxId, placed, (netns) => redirectNames(state, netns, placed));
     firewall.changePorts(portTargets(state, sandboxId), "add");
   } catch (error) {
@@ -46,6 +49,7 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
     await endpoints.remove(placed.map(({ endpoint }) => endpoint));
     throw error;
   }
+  await serveWithin(state, sandboxId);
   return {
     netnsPath: files.path(sandboxId),
     endpoints: placed.map(endpointFacts),
@@ -60,13 +64,13 @@ async function publishPorts(
   { sandboxId, containerId, attachments, ports = [] }: SandboxRequest,
   placed: readonly Placed[],
 ): Promise<readonly PortBinding[]> {
-  const ipv6 = routed(placed, "ipv6") !== undefined;
+  const ipv6 = publisher(placed, "ipv6") !== undefined;
   try {
     return await published.publish(sandboxId, portsAt(placed, ports), { ipv6 });
   } catch (error) {
-    const at = placed.findIndex(({ network }) => !network.internal);
-    const name = attachments[at]?.names?.[0] ?? containerId;
-    const endpoint = `${name} (${placed[at]?.endpoint.endpointId})`;
+    const own = publisher(placed, "ipv4");
+    const name = (own && attachments[placed.indexOf(own)]?.names?.[0]) ?? containerId;
+    const endpoint = `${name} (${own?.endpoint.endpointId})`;
     const { code, message } = toEngineError(error);
     throw new EngineError(
       code,
@@ -98,6 +102,7 @@ export async function connectSandbox(
     await endpoints.remove([placed.endpoint]);
     throw error;
   }
+  await serveWithin(state, sandboxId);
   // Ports that led nowhere may have somewhere to lead to now.
   repoint(state, sandboxId, ports);
   return endpointFacts(placed);
@@ -109,25 +114,31 @@ export async function disconnectSandbox(
   sandboxId: string,
   networkId: string,
 ): Promise<void> {
-  const { route, endpoints, files } = state;
+  const { route, endpoints, files, names } = state;
   const present = placedOf(state, sandboxId);
   const gone = present.find(({ network }) => network.id === networkId);
   if (!gone) throw new EngineError("not_found", `sandbox ${sandboxId} is not on network ${networkId}`);
   const ports = portTargets(state, sandboxId);
-  detach(route, gone.endpoint.link);
+  files.within(sandboxId, (netns) => unplug(route, netns, gone.endpoint));
   await endpoints.remove([gone.endpoint]);
   repoint(state, sandboxId, ports);
   // Its default routes went with it; other networks of the sandbox's take over.
   const rest = present.filter((one) => one !== gone);
   files.within(sandboxId, (netns) => {
     const next = routed(present, "ipv4") === gone ? routed(rest, "ipv4") : undefined;
-    if (next) routeBy(netns.route, interfaceOf(next.endpoint), ipv4Bytes(next.network.gateway));
+    if (next) {
+      const gateway = routesByLink(next.network) ? undefined : ipv4Bytes(next.network.gateway);
+      routeBy(netns.route, interfaceOf(next.endpoint), gateway);
+    }
     const next6 = routed(present, "ipv6") === gone ? routed(rest, "ipv6") : undefined;
     const gateway6 = next6?.network.ipv6?.gateway;
     if (next6 && gateway6 !== undefined)
       routeBy(netns.route, interfaceOf(next6.endpoint), ipv6Bytes(gateway6));
     redirectNames(state, netns.fd, rest);
   });
+  // By another address it may have been known until now.
+  names.endWithin(sandboxId);
+  await serveWithin(state, sandboxId);
 }
 
 /** `Networks.rename` */
@@ -143,7 +154,9 @@ export async function renameEndpoint(
 
 /** `Networks.releaseSandbox` */
 export async function releaseSandbox(state: NetworkState, sandboxId: string): Promise<void> {
-  const { files, endpoints, published, firewall } = state;
+  const { files, endpoints, published, firewall, names } = state;
+  // An open socket would keep the namespace.
+  names.endWithin(sandboxId);
   if (published.of(sandboxId).length > 0) {
     firewall.changePorts(portTargets(state, sandboxId), "delete");
     await published.withdraw(sandboxId);
@@ -181,13 +194,15 @@ async function place(
     names = [],
   } = attachment;
   const facts = inspectNetwork(state, name);
-  if (facts.driver !== "bridge")
+  const network = attachedNetworks(state).find(({ id }) => id === facts.id);
+  if (!network)
     throw new EngineError("invalid_argument", `network ${name} of driver ${facts.driver} has no interfaces`);
-  const network = bridgeNamed(state, facts.name);
   const address = ipAddress === undefined ? undefined : wantedAddress(network, ipAddress);
   const address6 = ip6Address === undefined ? undefined : wantedAddress6(network, ip6Address);
   const endpoint = await state.endpoints.create(network, {
-    ...{ sandboxId, containerId, mac, address, address6, interfaceName, gatewayPriority },
+    // Interfaces of ipvlan have the MAC address of the one below.
+    ...{ mac: network.driver === "ipvlan" ? "" : mac, isLinked: !isBridge(network) },
+    ...{ sandboxId, containerId, address, address6, interfaceName, gatewayPriority },
     links: links && lowerCaseLinks(links),
     ...{ names: lowerCase(names), upstreams: dns?.nameservers ?? [] },
   });

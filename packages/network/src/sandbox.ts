@@ -34,6 +34,8 @@ export interface InterfaceSettings {
   readonly address: Ipv4;
   readonly subnet: Subnet;
   readonly gateway?: Ipv4 | undefined;
+  /** The default route goes to no router, but to the link. */
+  readonly byLink?: boolean;
   readonly ipv6?:
     | { readonly address: Ipv6; readonly subnet: Subnet6; readonly gateway?: Ipv6 | undefined }
     | undefined;
@@ -42,7 +44,7 @@ export interface InterfaceSettings {
 /** Give the inner end of an attachment its addresses and default routes. */
 export function configureInterface(
   { route, fd }: Pick<Netns, "fd" | "route">,
-  { name, address, subnet, gateway, ipv6 }: InterfaceSettings,
+  { name, address, subnet, gateway, byLink = false, ipv6 }: InterfaceSettings,
 ): void {
   const { index } = requireLink(route, name);
   if (ipv6) inNetns(fd, () => allowIpv6(name));
@@ -54,7 +56,7 @@ export function configureInterface(
       prefixLength: subnet.prefixLength,
       broadcast: ipv4Bytes(broadcastOf(subnet)),
     }),
-    ...(gateway === undefined ? [] : [addDefaultRoute(index, ipv4Bytes(gateway))]),
+    ...(gateway === undefined ? [] : [addDefaultRoute(index, byLink ? undefined : ipv4Bytes(gateway))]),
   );
   if (!ipv6) return;
   const { prefixLength } = ipv6.subnet;
@@ -93,8 +95,8 @@ export function setSysctls(netns: number, name: string, sysctls: Readonly<Record
   });
 }
 
-/** Send what is for elsewhere by this interface. */
-export function routeBy(route: RouteSocket, name: string, gateway: Uint8Array): void {
+/** Send what is for elsewhere by this interface, to a router or simply to the link. */
+export function routeBy(route: RouteSocket, name: string, gateway: Uint8Array | undefined): void {
   route.run(addDefaultRoute(requireLink(route, name).index, gateway));
 }
 

@@ -1,5 +1,6 @@
+import { hasNames, isBridge } from "./attached-network.ts";
 import type { BridgeNetwork } from "./bridge-network.ts";
-import { PREDEFINED } from "./default-networks.ts";
+import { inNetns } from "./netns.ts";
 import { type NetworkState, placedOf, userNetworks } from "./network-state.ts";
 import type { Placed } from "./placed.ts";
 import { networkRecords } from "./records.ts";
@@ -31,8 +32,29 @@ export async function serveNetwork(state: NetworkState, network: BridgeNetwork):
   }
 }
 
-/** Let a sandbox ask the first of its networks that has names. */
+/** Let a sandbox ask the first of its networks that has names and the host on it. */
 export function redirectNames({ names }: NetworkState, netns: number, placed: readonly Placed[]): void {
-  const first = placed.find(({ network }) => !PREDEFINED.includes(network.name));
-  if (first) names.redirect(netns, first.network);
+  for (const { network } of placed)
+    if (hasNames(network) && isBridge(network)) {
+      names.redirect(netns, network);
+      return;
+    }
+}
+
+/** Serve a sandbox that has names, but reaches the host by none of its networks, in its own namespace; others are not any more. */
+export async function serveWithin(state: NetworkState, sandboxId: string): Promise<void> {
+  const { names, files, options } = state;
+  const named = placedOf(state, sandboxId).filter(({ network }) => hasNames(network));
+  const [first] = named;
+  if (!first || named.some(({ network }) => isBridge(network))) {
+    names.endWithin(sandboxId);
+    return;
+  }
+  try {
+    await names.serveWithin(sandboxId, first.endpoint.address, (work) =>
+      files.within(sandboxId, ({ fd }) => inNetns(fd, work)),
+    );
+  } catch (error) {
+    options.log.warn({ sandboxId, err: error }, "a container has no resolver");
+  }
 }

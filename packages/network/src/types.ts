@@ -21,7 +21,7 @@ export interface NetworkFacts {
   /** 64 hexadecimal digits. */
   readonly id: string;
   readonly name: string;
-  readonly driver: "bridge" | "host" | "null";
+  readonly driver: "bridge" | "host" | "null" | "macvlan" | "ipvlan";
   readonly scope: "local";
   /** RFC 3339. */
   readonly created: string;
@@ -65,12 +65,14 @@ export interface IpamRequest {
 /** A network to be made. */
 export interface CreateNetwork {
   readonly name: string;
+  /** A bridge when left out. */
+  readonly driver?: "bridge" | "macvlan" | "ipvlan";
   readonly ipam: IpamRequest;
   /** Left out for a network without IPv6. */
   readonly ipam6?: IpamRequest;
   readonly internal: boolean;
   readonly attachable: boolean;
-  /** The bridge driver's, with Docker's names. */
+  /** The driver's, with Docker's names. */
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   /** Make no network, but a configuration for others. */
@@ -131,6 +133,8 @@ export interface SandboxRequest {
 }
 
 export interface Endpoint {
+  /** Of its network; left out for a bridge. */
+  readonly driver?: "macvlan" | "ipvlan";
   readonly networkId: string;
   readonly networkName: string;
   /** `eth0` */

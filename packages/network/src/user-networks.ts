@@ -73,7 +73,8 @@ export function planNetwork(
   };
 }
 
-function checkAddresses(
+/** What a request says of IPv4, completed. @throws EngineError `invalid_argument`, `permission_denied`, `resource_exhausted` */
+export function checkAddresses(
   { ipam }: CreateNetwork,
   inUse: readonly Subnet[],
   pools: readonly AddressPoolSetting[],

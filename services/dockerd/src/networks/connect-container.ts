@@ -7,7 +7,7 @@ import { dnsSettings, updateHosts, updateResolvConf } from "./etc-files.ts";
 import { toAttachment } from "./join-network.ts";
 import { tellNetworkEvent } from "./network-events.ts";
 import { JOINED, WITHOUT } from "./network-mode.ts";
-import { findBridge, toRequest } from "./network-request.ts";
+import { findNetwork, toRequest } from "./network-request.ts";
 
 /**
  * Put a container on one more network, at once when it runs.
@@ -21,7 +21,7 @@ export function connectContainer(
   config: EndpointRequest | undefined,
 ): Promise<void> {
   return container.lock.run(async () => {
-    const facts = findBridge(engine, nameOrId);
+    const facts = findNetwork(engine, nameOrId);
     const { record } = container;
     if (
       WITHOUT.includes(record.hostConfig.NetworkMode) &&

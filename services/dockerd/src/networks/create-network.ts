@@ -71,8 +71,12 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   validateIpam(configs);
   const network = await engine.networks.create({
     name: body.Name,
-    ipam: ipamRequest(configs.filter((config) => !isIpv6(config))),
-    ...(isIpv6Wanted(body, configs) && { ipam6: ipamRequest(configs.filter(isIpv6)) }),
+    ipam: ipamRequest(
+      configs.filter((config) => !isIpv6(config)),
+      body.Driver,
+    ),
+    ...(isIpv6Wanted(body, configs) && { ipam6: ipamRequest(configs.filter(isIpv6), body.Driver) }),
+    ...(isOurs(body.Driver) && body.Driver !== "" && { driver: body.Driver }),
     internal: body.Internal,
     attachable: body.Attachable,
     options: body.Options,
@@ -95,8 +99,13 @@ function isIpv6Wanted({ EnableIPv6 }: CreateBody, configs: readonly IpamConfig[]
 }
 
 /** What is asked for of one address family. */
-function ipamRequest([config, another]: readonly IpamConfig[]): CreateNetwork["ipam"] {
-  if (another) throw new EngineError("permission_denied", "bridge driver doesn't support multiple subnets");
+function ipamRequest([config, another]: readonly IpamConfig[], driver: string): CreateNetwork["ipam"] {
+  if (another) {
+    throw new EngineError(
+      "permission_denied",
+      `${driver || "bridge"} driver doesn't support multiple subnets`,
+    );
+  }
   return {
     subnet: config?.Subnet ?? "",
     ipRange: config?.IPRange ?? "",
@@ -107,10 +116,13 @@ function ipamRequest([config, another]: readonly IpamConfig[]): CreateNetwork["i
 
 /** @throws EngineError in Docker's words for drivers that this engine hasn't got */
 function checkDrivers({ Driver, IPAM }: CreateBody): void {
-  const driver = Driver || "bridge";
-  if (driver !== "bridge") throw driverRefusal(driver);
+  if (!isOurs(Driver)) throw driverRefusal(Driver);
   const ipam = IPAM?.Driver || "default";
   if (ipam !== "default") throw new EngineError("not_found", `plugin ${JSON.stringify(ipam)} not found`);
+}
+
+function isOurs(driver: string): driver is "" | "bridge" | "macvlan" | "ipvlan" {
+  return ["", "bridge", "macvlan", "ipvlan"].includes(driver);
 }
 
 function driverRefusal(driver: string): EngineError {
@@ -122,9 +134,6 @@ function driverRefusal(driver: string): EngineError {
       "permission_denied",
       'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
     );
-  }
-  if (["macvlan", "ipvlan"].includes(driver)) {
-    return new EngineError("invalid_argument", `network driver ${driver} is not supported`);
   }
   return new EngineError("not_found", `plugin "${driver}" not found`);
 }

@@ -5,8 +5,8 @@ import type { Engine } from "../engine.ts";
 export function tellNetworkEvent(
   engine: Engine,
   action: "connect" | "disconnect",
-  { networkId, networkName: name }: Endpoint,
+  { networkId, networkName: name, driver }: Endpoint,
   container: string,
 ): void {
-  engine.events.emit("network", action, networkId, { container, name, type: "bridge" });
+  engine.events.emit("network", action, networkId, { container, name, type: driver ?? "bridge" });
 }

@@ -41,10 +41,10 @@ export function requestedNetworks(
   }
   if (WITHOUT.includes(mode)) return [];
   const configs = Object.entries(request.NetworkingConfig.EndpointsConfig);
-  const primary = findBridge(engine, networkName({ hostConfig: host }));
+  const primary = findNetwork(engine, networkName({ hostConfig: host }));
   const networks = new Map([[primary.name, toRequest(primary, undefined, request.MacAddress)]]);
   for (const [nameOrId, config] of configs) {
-    const facts = findBridge(engine, nameOrId === "default" ? "bridge" : nameOrId);
+    const facts = findNetwork(engine, nameOrId === "default" ? "bridge" : nameOrId);
     const mac = facts.name === primary.name ? request.MacAddress : "";
     if (mac !== "" && config?.MacAddress && config.MacAddress !== mac) {
       throw new EngineError(
@@ -62,10 +62,10 @@ export function requestedNetworks(
   return [...networks.values()];
 }
 
-/** @throws EngineError `not_found`, `invalid_argument` for one that is no bridge */
-export function findBridge(engine: Engine, nameOrId: string): NetworkFacts {
+/** A network that a container can have an interface of. @throws EngineError `not_found`, `invalid_argument` for others */
+export function findNetwork(engine: Engine, nameOrId: string): NetworkFacts {
   const facts = engine.networks.inspect(nameOrId);
-  if (facts.driver === "bridge") return facts;
+  if (!["host", "null"].includes(facts.driver)) return facts;
   if (facts.configOnly)
     throw new EngineError("permission_denied", "cannot create endpoint on configuration-only network");
   throw new EngineError(

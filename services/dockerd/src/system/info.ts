@@ -29,7 +29,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]],
     Plugins: {
       Volume: ["local"],
-      Network: ["bridge", "host", "null"],
+      Network: ["bridge", "host", "ipvlan", "macvlan", "null"],
       Authorization: null,
       Log: ["json-file", "none"],
     },

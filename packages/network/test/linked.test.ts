@@ -1,0 +1,203 @@
+import { expect, test } from "bun:test";
+import fs from "node:fs";
+import { addAddress, deleteLink, RouteSocket } from "@longshore/netlink";
+import { addNeighbour, address, type Neighbour, testInPrivateNetwork } from "@longshore/netlink/testing";
+import type { Attachment, CreateNetwork, Networks } from "../src/index.ts";
+import { ask, createRequest, inSandbox, openLab, sandboxRequest, serveAddress } from "./lab.ts";
+import { openClient } from "./lookup.ts";
+
+testInPrivateNetwork(import.meta.path, "macvlan and ipvlan networks, with a host of the LAN", () => {
+  /** A host of the LAN that our interface "cable" leads to: 10.50.0.2, and 10.51.0.1 beyond it. */
+  const openLan = (route: RouteSocket): Neighbour => {
+    const lan = addNeighbour("cable", "10.50.0.1", "10.50.0.2");
+    const { index } = lan.route.link("eth0") ?? { index: 0 };
+    lan.route.run(addAddress({ index, address: address("10.51.0.1"), prefixLength: 24 }));
+    const dispose = () => {
+      route.run(deleteLink("cable"));
+      lan[Symbol.dispose]();
+    };
+    return { ...lan, [Symbol.dispose]: dispose };
+  };
+  const request = (name: string, options: Record<string, string>, more: Partial<CreateNetwork> = {}) => ({
+    ...createRequest(name, { subnet: "10.50.0.0/24", ipRange: "10.50.0.128/25", gateway: "10.50.0.2" }),
+    ...{ driver: "macvlan" as const, options },
+    ...more,
+  });
+  const on = (networks: Networks, id: string, ...attachments: Attachment[]) =>
+    networks.createSandbox({
+      ...sandboxRequest(id),
+      attachments: attachments.map((one) => ({ names: [id], ...one })),
+    });
+  const linksIn = (netnsPath: string) =>
+    inSandbox(netnsPath, () => fs.readFileSync("/proc/thread-self/net/dev", "utf8"))
+      .match(/\w+(?=:)/g)
+      ?.sort();
+
+  test("macvlan: containers are hosts of the LAN, with names, whatever restarts", async () => {
+    await using lab = openLab();
+    using lan = openLan(lab.route);
+    let networks = await lab.open();
+    const created = await networks.create(request("lan", { parent: "cable" }));
+    expect(created).toMatchObject({
+      ...{ driver: "macvlan", internal: false, options: { parent: "cable" } },
+      ipam: [{ subnet: "10.50.0.0/24", ipRange: "10.50.0.128/25", gateway: "10.50.0.2" }],
+    });
+    const one = await on(networks, "one", { network: "lan", mac: "02:42:aa:bb:cc:dd" });
+    const two = await on(networks, "two", { network: "lan", ipAddress: "10.50.0.77" });
+    expect(one.endpoints[0]).toMatchObject({ ipAddress: "10.50.0.128", gateway: "10.50.0.2" });
+    expect(linksIn(one.netnsPath)).toEqual(["eth0", "lo"]);
+    const mac = inSandbox(one.netnsPath, () => {
+      using route = new RouteSocket();
+      return route.link("eth0")?.mac;
+    });
+    expect(mac).toBe("02:42:aa:bb:cc:dd");
+    using inOne = inSandbox(one.netnsPath, () => serveAddress("0.0.0.0", 80));
+    using beyond = lan.run(() => serveAddress("10.51.0.1", 80));
+    expect([inOne.port, beyond.port]).toEqual([80, 80]);
+    expect(await lan.run(() => ask("10.50.0.128", 80))).toBe("10.50.0.2");
+    expect(await inSandbox(two.netnsPath, () => ask("10.50.0.128", 80))).toBe("10.50.0.77");
+    expect(await inSandbox(two.netnsPath, () => ask("10.51.0.1", 80))).toBe("10.50.0.77");
+    {
+      using client = await openClient(two.netnsPath);
+      expect(await client.lookUp("one")).toEqual(["10.50.0.128"]);
+      expect(await client.lookUp("two.lan")).toEqual(["10.50.0.77"]);
+    }
+    await expect(on(networks, "three", { network: "lan", ipAddress: "10.50.0.77" })).rejects.toThrow(
+      "Address already in use",
+    );
+
+    // Nobody gets the address that the host has there.
+    await expect(on(networks, "three", { network: "lan", ipAddress: "10.50.0.1" })).rejects.toThrow(
+      "Address already in use",
+    );
+
+    await networks.close();
+    networks = await lab.open();
+    await networks.reconcile(["two"]);
+    expect(Object.keys(networks.inspect("lan").containers)).toEqual(["container-two"]);
+    using client = await openClient(two.netnsPath);
+    expect(await client.lookUp("two")).toEqual(["10.50.0.77"]);
+    expect(await lan.run(() => ask("10.50.0.128", 80, 300))).toBeUndefined();
+    await expect(networks.remove("lan")).rejects.toThrow("has active endpoints");
+    await networks.releaseSandbox("two");
+    await networks.remove("lan");
+    expect(lab.route.link("cable")?.up).toBe(true);
+  });
+
+  test("connect and disconnect, beside a bridge: routes and names go with the networks", async () => {
+    await using lab = openLab();
+    using lan = openLan(lab.route);
+    const networks = await lab.open();
+    await networks.create(request("lan", { parent: "cable" }));
+    const blue = await networks.create(createRequest("blue", { subnet: "10.52.0.0/24" }));
+    const box = await on(networks, "box", { network: "blue" });
+    const peer = await on(networks, "peer", { network: "lan" });
+    using beyond = lan.run(() => serveAddress("10.51.0.1", 80));
+    expect(beyond.port).toBe(80);
+    const added = await networks.connect(sandboxRequest("box"), { network: "lan", names: ["box"] });
+    expect(added).toMatchObject({ interfaceName: "eth1", ipAddress: "10.50.0.129" });
+    const lookUp = async (path: string, name: string) => {
+      using client = await openClient(path);
+      return await client.lookUp(name);
+    };
+    expect(await lookUp(box.netnsPath, "peer")).toEqual(["10.50.0.128"]);
+    expect(await lookUp(peer.netnsPath, "box")).toEqual(["10.50.0.129"]);
+    // The bridge's host answers for names, and has the default route, until the bridge is gone.
+    await networks.disconnect("box", blue.id);
+    expect(await inSandbox(box.netnsPath, () => ask("10.51.0.1", 80))).toBe("10.50.0.129");
+    expect(await lookUp(box.netnsPath, "peer")).toEqual(["10.50.0.128"]);
+    await networks.disconnect("box", networks.inspect("lan").id);
+    expect(linksIn(box.netnsPath)).toEqual(["lo"]);
+    expect(networks.endpoints("box")).toEqual([]);
+  });
+
+  test("without a parent it leads nowhere, on an interface that goes with it; its containers reach each other", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const { id, internal } = await networks.create(request("alone", {}));
+    expect(internal).toBe(true);
+    const parent = `dm-${id.slice(0, 12)}`;
+    expect(lab.route.link(parent)?.up).toBe(true);
+    const one = await on(networks, "one", { network: "alone" });
+    const two = await on(networks, "two", { network: "alone" });
+    expect(one.endpoints[0]?.gateway).toBe("");
+    using server = inSandbox(one.netnsPath, () => serveAddress("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    const address = one.endpoints[0]?.ipAddress ?? "";
+    expect(await inSandbox(two.netnsPath, () => ask(address, 80))).toBe(two.endpoints[0]?.ipAddress);
+    const routes = inSandbox(two.netnsPath, () => fs.readFileSync("/proc/thread-self/net/route", "utf8"));
+    expect(routes.trim().split("\n")).toHaveLength(2); // the heading, and the subnet's own
+    for (const sandbox of ["one", "two"]) await networks.releaseSandbox(sandbox);
+    await networks.remove("alone");
+    expect(lab.route.link(parent)).toBeUndefined();
+  });
+
+  test("what can't be is refused in Docker's words, and nothing is made", async () => {
+    await using lab = openLab();
+    using lan = openLan(lab.route);
+    expect(lan.route.link("eth0")).toBeDefined();
+    const networks = await lab.open();
+    const before = networks.list();
+    const links = lab.route.links().length;
+    const refused = (words: string, options: Record<string, string>, more: Partial<CreateNetwork> = {}) =>
+      expect(networks.create(request("x", options, more))).rejects.toThrow(words);
+    await refused("loopback interface is not a valid macvlan parent link", { parent: "lo" });
+    await refused("requested macvlan mode 'odd' is not valid, 'bridge' mode is the macvlan driver default", {
+      ...{ parent: "cable", macvlan_mode: "odd" },
+    });
+    await refused(
+      "requested ipvlan mode 'l9' is not valid, 'l2' mode is the ipvlan driver default",
+      { parent: "cable", ipvlan_mode: "l9" },
+      { driver: "ipvlan" },
+    );
+    await refused("network option ipvlan_mode is not supported", { ipvlan_mode: "l2" });
+    await refused("invalid subinterface vlan name nope, example formatting is eth0.10", { parent: "nope" });
+    await refused("-o parent interface was not found on the host: nope", { parent: "nope.10" });
+    await refused("vlan id must be between 1-4094, received: 5000", { parent: "cable.5000" });
+    await refused("unable to parse a valid vlan id from: x", { parent: "cable.x" });
+    await networks.create(request("lan", { parent: "cable" }));
+    await refused("Pool overlaps with other one on this address space", { parent: "cable" });
+    const other = createRequest("y", { subnet: "10.53.0.0/24" }).ipam;
+    await refused(
+      "cannot use mode passthru, macvlan network",
+      { parent: "cable", macvlan_mode: "passthru" },
+      { ipam: other },
+    );
+    await networks.remove("lan");
+    expect(networks.list()).toEqual(before);
+    expect(lab.route.links()).toHaveLength(links);
+  });
+
+  test("VLANs and ipvlan, where the kernel has them", async () => {
+    await using lab = openLab();
+    using lan = openLan(lab.route);
+    const networks = await lab.open();
+    /** Undefined when the kernel hasn't got such interfaces: then nothing may be left. */
+    const attempt = async <T>(what: string, work: Promise<T>): Promise<T | undefined> => {
+      try {
+        return await work;
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.includes("EOPNOTSUPP")) throw error;
+        console.log(`# skipped: ${what}: this kernel has none`);
+        return undefined;
+      }
+    };
+    const vlan = await attempt("VLANs", networks.create(request("tagged", { parent: "cable.10" })));
+    expect(lab.route.link("cable.10")?.kind).toBe(vlan ? "vlan" : undefined);
+    if (vlan) await networks.remove("tagged");
+    expect(lab.route.link("cable.10")).toBeUndefined();
+    expect(networks.list().map(({ name }) => name)).not.toContain("tagged");
+    for (const mode of ["l2", "l3"]) {
+      await networks.create(request(mode, { parent: "cable", ipvlan_mode: mode }, { driver: "ipvlan" }));
+      const box = await attempt("ipvlan", on(networks, mode, { network: mode }));
+      expect(networks.endpoints(mode)).toHaveLength(box ? 1 : 0);
+      if (box) {
+        using server = inSandbox(box.netnsPath, () => serveAddress("0.0.0.0", 80));
+        expect(server.port).toBe(80);
+        expect(await lan.run(() => ask(box.endpoints[0]?.ipAddress ?? "", 80))).toBe("10.50.0.2");
+        await networks.releaseSandbox(mode);
+      }
+      await networks.remove(mode);
+    }
+  });
+});
