@@ -1,5 +1,5 @@
 import { EngineError } from "@longshore/errors";
-import { encodeFrame, STDERR, STDOUT } from "@longshore/stdio";
+import { STDERR, STDOUT } from "@longshore/stdio";
 import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import { isRunning, requireRunning } from "../containers/container-status.ts";
@@ -8,6 +8,7 @@ import { type Engine, logPath } from "../engine.ts";
 import type { ApiCall, Hijacked } from "../http/call.ts";
 import type { Route } from "../http/server.ts";
 import { parseTime } from "../http/time.ts";
+import { FrameWriter } from "../logs/frame-writer.ts";
 import { fullPrecision, type LogEntry } from "../logs/log-entry.ts";
 import { readLog } from "../logs/read-log.ts";
 import { attach } from "../streams/attach.ts";
@@ -165,27 +166,19 @@ interface ShownLog {
 
 async function writeLog(
   { output }: Hijacked,
-  entries: AsyncIterable<LogEntry>,
+  entries: AsyncIterable<LogEntry[]>,
   { terminal, stdout, stderr, timestamps }: ShownLog,
 ): Promise<void> {
-  for await (const { stream, text, time } of entries) {
-    if (stream === "stdout" ? !stdout : !stderr) continue;
-    const bytes = Buffer.from(timestamps ? `${fullPrecision(time)} ${text}` : text);
-    const frame = terminal ? bytes : encodeFrame(stream === "stdout" ? STDOUT : STDERR, bytes);
-    if (!output.write(frame)) await drained(output);
+  const writer = new FrameWriter(output, { framed: !terminal });
+  for await (const some of entries) {
+    for (const { stream, text, time } of some) {
+      if (stream === "stdout" ? !stdout : !stderr) continue;
+      const shown = timestamps ? `${fullPrecision(time)} ${text}` : text;
+      const full = writer.write(stream === "stdout" ? STDOUT : STDERR, shown);
+      if (full) await full;
+    }
+    await writer.flush();
   }
-}
-
-async function drained(output: Hijacked["output"]): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      output.off("drain", done);
-      output.off("close", done);
-      resolve();
-    };
-    output.once("drain", done);
-    output.once("close", done);
-  });
 }
 
 /** `all`, or what isn't a number, is everything. */

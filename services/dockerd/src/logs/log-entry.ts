@@ -18,6 +18,50 @@ export function parseLogLine(line: string): LogEntry | undefined {
   }
 }
 
+const HEAD = Buffer.from('{"log":"');
+const TAILS = (["stdout", "stderr"] as const).map((stream) => ({
+  stream,
+  bytes: Buffer.from(`","stream":"${stream}","time":"`),
+}));
+const [QUOTE, BACKSLASH, LETTER_N, BRACE] = Buffer.from('"\\n}');
+const LONGEST_TIME = 40;
+
+/**
+ * The entry of one line of a file, from its bytes: for what nearly every line looks like, several times as quick as `parseLogLine`, which
+ * does the others.
+ * @param end of the line, where its newline is
+ */
+export function parseLogBytes(bytes: Buffer, start: number, end: number): LogEntry | undefined {
+  return plainEntry(bytes, start, end) ?? parseLogLine(bytes.toString("utf8", start, end));
+}
+
+/** `{"log":"TEXT\\n","stream":"stdout","time":"TIME"}`, with no other escape in the text. */
+function plainEntry(bytes: Buffer, start: number, end: number): LogEntry | undefined {
+  if (bytes[end - 1] !== BRACE || bytes[end - 2] !== QUOTE || !hasAt(bytes, HEAD, start)) return undefined;
+  let timeStart = end - 2;
+  while (bytes[timeStart - 1] !== QUOTE) if (--timeStart < end - LONGEST_TIME) return undefined;
+  const textStart = start + HEAD.length;
+  for (const { stream, bytes: tail } of TAILS) {
+    const textEnd = timeStart - tail.length;
+    if (textEnd < textStart || !hasAt(bytes, tail, textEnd)) continue;
+    const slash = bytes.indexOf(BACKSLASH ?? 0, textStart);
+    const isWhole = slash === textEnd - 2 && bytes[textEnd - 1] === LETTER_N;
+    if (!isWhole && slash >= 0 && slash < end) return undefined;
+    const text = bytes.toString("utf8", textStart, isWhole ? textEnd - 2 : textEnd);
+    return {
+      stream,
+      text: isWhole ? `${text}\n` : text,
+      time: bytes.toString("latin1", timeStart, end - 2),
+    };
+  }
+  return undefined;
+}
+
+function hasAt(bytes: Buffer, wanted: Buffer, at: number): boolean {
+  for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false;
+  return true;
+}
+
 /** Nanoseconds since 1970 of an RFC 3339 time. */
 export function timeToNano(time: string): bigint {
   const [, fraction = ""] = /\.([0-9]+)/.exec(time) ?? [];

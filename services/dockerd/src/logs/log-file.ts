@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { isErrno } from "@longshore/errors";
-import { type LogEntry, parseLogLine } from "./log-entry.ts";
+import { type LogEntry, parseLogBytes } from "./log-entry.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -29,7 +29,8 @@ export class LogFile {
     this.position = position;
   }
 
-  *entries(): Generator<LogEntry> {
+  /** All that is new, some at a time. */
+  *entries(): Generator<LogEntry[]> {
     this.fd ??= openIfThere(this.file);
     if (this.fd === undefined) return;
     const chunk = Buffer.alloc(CHUNK_BYTES);
@@ -37,7 +38,7 @@ export class LogFile {
       const length = this.read(chunk, this.position);
       if (length === 0) return;
       this.position += length;
-      yield* this.lines.push(chunk.subarray(0, length));
+      yield this.lines.push(chunk.subarray(0, length));
     }
   }
 
@@ -92,15 +93,17 @@ export class LogFile {
 export class LineSplitter {
   private partial = Buffer.alloc(0);
 
-  *push(chunk: Buffer): Generator<LogEntry> {
+  push(chunk: Buffer): LogEntry[] {
     const bytes = Buffer.concat([this.partial, chunk]);
+    const entries: LogEntry[] = [];
     let start = 0;
     for (let newline = bytes.indexOf(10); newline >= 0; newline = bytes.indexOf(10, start)) {
-      const entry = parseLogLine(bytes.toString("utf8", start, newline));
+      const entry = parseLogBytes(bytes, start, newline);
       start = newline + 1;
-      if (entry) yield entry;
+      if (entry) entries.push(entry);
     }
     this.partial = Buffer.from(bytes.subarray(start));
+    return entries;
   }
 }
 

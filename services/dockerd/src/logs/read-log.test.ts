@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { fullPrecision, timeToNano } from "./log-entry.ts";
+import { fullPrecision, parseLogBytes, parseLogLine, timeToNano } from "./log-entry.ts";
 import { type ReadLogOptions, readLog } from "./read-log.ts";
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "log-"));
@@ -15,8 +15,8 @@ const lines = (from: number, to: number) =>
 
 async function read(file: string, options: Partial<ReadLogOptions> = {}): Promise<string[]> {
   const found: string[] = [];
-  for await (const { text } of readLog(file, { signal: new AbortController().signal, ...options }))
-    found.push(text.trim());
+  for await (const some of readLog(file, { signal: new AbortController().signal, ...options }))
+    found.push(...some.map(({ text }) => text.trim()));
   return found;
 }
 
@@ -68,17 +68,19 @@ test("readLog() follows across a rotation until the container has ended", async 
     },
   };
   const seen: string[] = [];
-  for await (const { text } of readLog(file, { tail: 1, follow, signal: new AbortController().signal })) {
-    seen.push(text.trim());
-    if (seen.length === 1) fs.appendFileSync(file, lines(3, 3));
-    if (seen.length === 2) {
-      fs.appendFileSync(file, lines(4, 4));
-      fs.renameSync(file, `${file}.1`);
-      fs.writeFileSync(file, lines(5, 5));
-    }
-    if (seen.length === 4) {
-      ended = true;
-      for (const wake of wakers) wake();
+  for await (const some of readLog(file, { tail: 1, follow, signal: new AbortController().signal })) {
+    for (const { text } of some) {
+      seen.push(text.trim());
+      if (seen.length === 1) fs.appendFileSync(file, lines(3, 3));
+      if (seen.length === 2) {
+        fs.appendFileSync(file, lines(4, 4));
+        fs.renameSync(file, `${file}.1`);
+        fs.writeFileSync(file, lines(5, 5));
+      }
+      if (seen.length === 4) {
+        ended = true;
+        for (const wake of wakers) wake();
+      }
     }
   }
   expect(seen).toEqual(["line 2", "line 3", "line 4", "line 5"]);
@@ -90,20 +92,22 @@ test("readLog() follows across rotations that came faster than its looks, and fi
   let ended = false;
   const follow = { ended: () => ended, wake: () => () => {} };
   const seen: string[] = [];
-  for await (const { text } of readLog(file, { follow, signal: new AbortController().signal })) {
-    seen.push(text.trim());
-    if (seen.length === 1) {
-      // Rotated three times: what was being read has another inode by now.
-      fs.appendFileSync(file, lines(2, 2));
-      fs.writeFileSync(`${file}.3.gz`, Bun.gzipSync(fs.readFileSync(file)));
-      Bun.spawnSync(["touch", "-r", file, `${file}.3.gz`]);
-      fs.rmSync(file);
-      fs.writeFileSync(`${file}.2.gz`, Bun.gzipSync(Buffer.from(lines(3, 4))));
-      fs.writeFileSync(`${file}.1`, lines(5, 6));
-      fs.writeFileSync(file, lines(7, 8));
+  for await (const some of readLog(file, { follow, signal: new AbortController().signal })) {
+    for (const { text } of some) {
+      seen.push(text.trim());
+      if (seen.length === 1) {
+        // Rotated three times: what was being read has another inode by now.
+        fs.appendFileSync(file, lines(2, 2));
+        fs.writeFileSync(`${file}.3.gz`, Bun.gzipSync(fs.readFileSync(file)));
+        Bun.spawnSync(["touch", "-r", file, `${file}.3.gz`]);
+        fs.rmSync(file);
+        fs.writeFileSync(`${file}.2.gz`, Bun.gzipSync(Buffer.from(lines(3, 4))));
+        fs.writeFileSync(`${file}.1`, lines(5, 6));
+        fs.writeFileSync(file, lines(7, 8));
+      }
+      if (seen.length === 8) fs.writeFileSync(file, lines(9, 9));
+      if (seen.length === 9) ended = true;
     }
-    if (seen.length === 8) fs.writeFileSync(file, lines(9, 9));
-    if (seen.length === 9) ended = true;
   }
   expect(seen).toEqual(Array.from({ length: 9 }, (_, i) => `line ${i + 1}`));
 }, 10_000);
@@ -112,4 +116,41 @@ test("times keep nine digits", () => {
   expect(fullPrecision("2026-01-01T00:00:00.5Z")).toBe("2026-01-01T00:00:00.500000000Z");
   expect(fullPrecision("2026-01-01T00:00:00Z")).toBe("2026-01-01T00:00:00.000000000Z");
   expect(timeToNano("1970-01-01T00:00:01.000000002Z")).toBe(1_000_000_002n);
+});
+
+test("parseLogBytes() reads what parseLogLine() reads", () => {
+  const time = "2026-01-01T00:00:00.123456789Z";
+  const texts = [
+    "plain\n",
+    "",
+    "\n",
+    "no end",
+    'a "quote"\n',
+    "back\\slash\n",
+    "\\n",
+    "tab\t\n",
+    "é 漢 😀\n",
+    "\u0000\n",
+  ];
+  for (const log of texts) {
+    for (const stream of ["stdout", "stderr"]) {
+      const text = JSON.stringify({ log, stream, time });
+      const bytes = Buffer.from(`before\n${text}\n{"log":"a\\tb`);
+      expect(parseLogBytes(bytes, 7, 7 + Buffer.byteLength(text))).toEqual({
+        text: log,
+        stream: stream as "stdout",
+        time,
+      });
+    }
+  }
+  for (const odd of [
+    `{"log":"x"}`,
+    `"}`,
+    "{}",
+    `{"log":"","stream":"stdout","time":5}`,
+    `","stream":"stdout","time":"T"}`,
+  ]) {
+    const bytes = Buffer.from(odd);
+    expect(parseLogBytes(bytes, 0, bytes.length)).toEqual(parseLogLine(odd));
+  }
 });

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { type LogEntry, timeToNano } from "./log-entry.ts";
 import { endOfLastLine } from "./log-file.ts";
 import { lastOf, openLogFiles, type RotatedLog, rotatedSince } from "./rotated-log.ts";
@@ -16,11 +17,13 @@ export interface ReadLogOptions {
 
 const POLL_MS = 1000;
 
-/** The entries of a json-file log with its rotated files (`FILE.2.gz`, `FILE.1`, `FILE`), oldest first. */
-export async function* readLog(file: string, options: ReadLogOptions): AsyncGenerator<LogEntry> {
+/** The entries of a json-file log with its rotated files (`FILE.2.gz`, `FILE.1`, `FILE`), oldest first, some at a time. */
+export async function* readLog(file: string, options: ReadLogOptions): AsyncGenerator<LogEntry[]> {
   const { sinceNano, untilNano, tail, follow, signal } = options;
+  const isAny = sinceNano === undefined && untilNano === undefined;
   const wanted = (entry: LogEntry) => {
-    const time = sinceNano === undefined && untilNano === undefined ? 0n : timeToNano(entry.time);
+    if (isAny) return true;
+    const time = timeToNano(entry.time);
     return (sinceNano === undefined || time >= sinceNano) && (untilNano === undefined || time <= untilNano);
   };
   using watch = follow && new LogWatch(file, follow, signal);
@@ -32,7 +35,7 @@ export async function* readLog(file: string, options: ReadLogOptions): AsyncGene
     } else {
       const position = endOfLastLine(reader);
       reader.seek(position);
-      yield* await lastOf({ ...opened, position }, tail, wanted);
+      yield await lastOf({ ...opened, position }, tail, wanted);
     }
     for (;;) {
       const ended = follow?.ended(); // asked before reading: what comes after an end is nothing
@@ -102,7 +105,7 @@ async function* wholeFiles(
   files: readonly RotatedLog[],
   wanted: (entry: LogEntry) => boolean,
   signal: AbortSignal,
-): AsyncGenerator<LogEntry> {
+): AsyncGenerator<LogEntry[]> {
   try {
     for (const file of files) yield* filter(file.entries(), wanted, signal);
   } finally {
@@ -111,12 +114,14 @@ async function* wholeFiles(
 }
 
 async function* filter(
-  entries: Iterable<LogEntry> | AsyncIterable<LogEntry>,
+  entries: Iterable<LogEntry[]> | AsyncIterable<LogEntry[]>,
   wanted: (entry: LogEntry) => boolean,
   signal: AbortSignal,
-): AsyncGenerator<LogEntry> {
-  for await (const entry of entries) {
+): AsyncGenerator<LogEntry[]> {
+  for await (const some of entries) {
     if (signal.aborted) return;
-    if (wanted(entry)) yield entry;
+    yield some.filter(wanted);
+    // Who else is served by this process shall not wait for a whole log.
+    await setImmediate();
   }
 }

@@ -79,7 +79,8 @@ function lastLines(
 
 /** A file that no longer grows. */
 export interface RotatedLog {
-  entries(): Iterable<LogEntry> | AsyncIterable<LogEntry>;
+  /** Some at a time. */
+  entries(): Iterable<LogEntry[]> | AsyncIterable<LogEntry[]>;
   last(count: number, wanted: (entry: LogEntry) => boolean): Promise<LogEntry[]>;
   /** Whether it is what was read as another file's descriptor. */
   isOf(file: fs.BigIntStats): boolean;
@@ -107,19 +108,19 @@ class CompressedLog implements RotatedLog {
     this.file = file;
   }
 
-  async *entries(): AsyncGenerator<LogEntry> {
+  async *entries(): AsyncGenerator<LogEntry[]> {
     const lines = new LineSplitter();
     const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
     // What fails is thrown by the loop.
     pipeline(this.file.stream(), gunzip, () => {});
-    for await (const chunk of gunzip) yield* lines.push(chunk as Buffer);
+    for await (const chunk of gunzip) yield lines.push(chunk as Buffer);
   }
 
   /** There is no reading it from its end. */
   async last(count: number, wanted: (entry: LogEntry) => boolean): Promise<LogEntry[]> {
     let entries: LogEntry[] = [];
-    for await (const entry of this.entries()) {
-      if (wanted(entry)) entries.push(entry);
+    for await (const some of this.entries()) {
+      entries.push(...some.filter(wanted));
       if (entries.length >= 2 * count + 1000) entries = entries.slice(-count);
     }
     return entries.slice(-count);
