@@ -8,14 +8,19 @@ import { type Flag, type ParsedArguments, parseFlags } from "./flags.ts";
 import { print, printError } from "./io/output.ts";
 
 const GLOBAL_FLAGS: readonly Flag[] = [
+  { name: "config", kind: "string", help: "Location of client config files" },
+  {
+    name: "context",
+    short: "c",
+    kind: "string",
+    help: "Name of the context to use to connect to the daemon",
+  },
   { name: "host", short: "H", kind: "string", help: "Daemon socket to connect to" },
   { name: "version", short: "v", kind: "bool", help: "Print version information and quit" },
 ];
 
 const UNSUPPORTED_GLOBAL_FLAGS: readonly string[] =
-  "--config --context -c --debug -D --log-level -l --tls --tlscacert --tlscert --tlskey --tlsverify".split(
-    " ",
-  );
+  "--debug -D --log-level -l --tls --tlscacert --tlscert --tlskey --tlsverify".split(" ");
 
 function help(commands: Readonly<Record<string, Command>>): string {
   const names = Object.keys(commands)
@@ -31,8 +36,10 @@ function help(commands: Readonly<Record<string, Command>>): string {
     ...names.map((name) => `  ${name.padEnd(width)}${commands[name]?.summary ?? ""}`),
     "",
     "Global Options:",
-    "  -H, --host string   Daemon socket to connect to",
-    "  -v, --version       Print version information and quit",
+    "      --config string    Location of client config files",
+    "  -c, --context string   Name of the context to use to connect to the daemon",
+    "  -H, --host string      Daemon socket to connect to",
+    "  -v, --version          Print version information and quit",
     "",
     "Run 'docker COMMAND --help' for more information on a command.",
   ].join("\n");
@@ -41,6 +48,7 @@ function help(commands: Readonly<Record<string, Command>>): string {
 async function main(commands: Readonly<Record<string, Command>>, argv: readonly string[]): Promise<number> {
   const globals = parseGlobals(argv);
   const { args, flags } = globals;
+  applyGlobals(flags);
   if (flags.bool("version")) {
     print(versionLine("docker"));
     return 0;
@@ -62,8 +70,23 @@ async function main(commands: Readonly<Record<string, Command>>, argv: readonly 
     print(commandHelp(command));
     return 0;
   }
-  const client = new EngineClient(engineHost(flags.string("host"), process.env));
-  return command.run({ client, flags: parsed.flags, args: parsed.args });
+  return command.run({
+    // For those that ask: there may be no engine to be found.
+    get client() {
+      return new EngineClient(engineHost(flags.string("host"), process.env));
+    },
+    flags: parsed.flags,
+    args: parsed.args,
+  });
+}
+
+/** What else reads them finds them in the environment. */
+function applyGlobals(flags: ParsedArguments["flags"]): void {
+  if (flags.has("config")) process.env.DOCKER_CONFIG = flags.string("config");
+  if (!flags.has("context")) return;
+  if (flags.has("host")) throw new CliError("conflicting options: cannot specify both --host and --context");
+  process.env.DOCKER_CONTEXT = flags.string("context");
+  delete process.env.DOCKER_HOST;
 }
 
 function parseGlobals(argv: readonly string[]): ParsedArguments {

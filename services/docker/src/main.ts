@@ -2,11 +2,14 @@ import { findCommand } from "./commands/names.ts";
 
 // Only this and the file of the one command are loaded: what a command doesn't need would cost each `docker run`.
 
-/** The command's words: what follows the global flags, of which those of the host take a value. */
+/** Global flags that take a value. */
+const VALUED = ["-H", "--host", "-c", "--context", "--config"];
+
+/** The command's words: what follows the global flags. */
 function wordsOf(argv: readonly string[]): readonly string[] {
   for (let index = 0; index < argv.length; index++) {
     const word = argv[index] ?? "";
-    if (word === "-H" || word === "--host") index++;
+    if (VALUED.includes(word)) index++;
     else if (!word.startsWith("-")) return argv.slice(index);
   }
   return [];

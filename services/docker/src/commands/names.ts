@@ -43,6 +43,13 @@ const FILES: Readonly<Record<string, string>> = {
   version: "version",
   wait: "lifecycle",
   "container inspect": "inspect",
+  "context create": "context",
+  "context inspect": "context",
+  "context ls": "context",
+  "context rm": "context",
+  "context show": "context",
+  "context update": "context",
+  "context use": "context",
   "container prune": "prune",
   "image inspect": "inspect",
   "image prune": "prune",
@@ -69,6 +76,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   "container list": "ps",
   "container ps": "ps",
   "container remove": "rm",
+  "context list": "context ls",
+  "context remove": "context rm",
   "image history": "history",
   "image import": "import",
   "image load": "load",
@@ -98,9 +107,11 @@ const CONTAINER_COMMANDS =
  * be refused by ours as well.
  */
 const UNSUPPORTED: readonly string[] = [
-  ..."bake build builder buildx checkpoint compose config context manifest node plugin secret service stack swarm trust".split(
+  ..."bake build builder buildx checkpoint compose config manifest node plugin secret service stack swarm trust".split(
     " ",
   ),
+  "context export",
+  "context import",
   "image build",
   "volume update",
 ];
@@ -113,7 +124,7 @@ export function unsupportedCommand([first = "", second = ""]: readonly string[])
 }
 
 /** Management words, under which the commands may also be called. */
-export const GROUPS: readonly string[] = ["container", "image", "network", "system", "volume"];
+export const GROUPS: readonly string[] = ["container", "context", "image", "network", "system", "volume"];
 
 /** The command that the first words name, its file, and how many words that took. */
 export function findCommand(

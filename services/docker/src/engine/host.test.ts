@@ -1,11 +1,15 @@
 import { expect, test } from "bun:test";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { isOlder } from "./client.ts";
+import { Contexts } from "./contexts.ts";
 import { engineHost } from "./host.ts";
 
 test("engineHost() takes the flag, the environment, then the suite's own socket", () => {
   expect(engineHost("unix:///a", { DOCKER_HOST: "unix:///b" }).unix).toBe("/a");
   expect(engineHost("", { DOCKER_HOST: "unix:///b" }).unix).toBe("/b");
-  expect(engineHost(undefined, {}).unix).toBe("/run/longshore/docker.sock");
+  expect(engineHost(undefined, { HOME: "/nosuch" }).unix).toBe("/run/longshore/docker.sock");
   expect(engineHost("tcp://[::1]:99", {}).tcp).toEqual({ hostname: "::1", port: 99 });
   expect(engineHost("tcp://h.example", {}).tcp).toEqual({ hostname: "h.example", port: 2375 });
 });
@@ -13,7 +17,7 @@ test("engineHost() takes the flag, the environment, then the suite's own socket"
 test.each([
   ["ssh://x", {}, "ssh:// is not supported"],
   ["tcp://x", { DOCKER_TLS_VERIFY: "1" }, "TLS is not supported"],
-  [undefined, { DOCKER_CONTEXT: "far" }, "DOCKER_CONTEXT=far: contexts are not supported"],
+  [undefined, { DOCKER_CONTEXT: "far", DOCKER_CONFIG: "/nosuch" }, 'context "far" does not exist'],
 ])("engineHost(%p) is refused by name", (flag, env, message) => {
   expect(() => engineHost(flag, env)).toThrow(message);
 });
@@ -24,4 +28,30 @@ test("isOlder() compares by number, not by text", () => {
     false,
     false,
   ]);
+});
+
+test("engineHost() takes the context of the environment or of the configuration, unless a host is given", () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "contexts-"));
+  try {
+    const contexts = new Contexts(directory);
+    contexts.put({ name: "far", description: "", host: "tcp://far.example:1" });
+    contexts.put({ name: "near", description: "d", host: "unix:///near" });
+    const env = { DOCKER_CONFIG: directory };
+    expect(engineHost(undefined, env).unix).toBe("/run/longshore/docker.sock");
+    contexts.use("near");
+    expect(engineHost(undefined, env).unix).toBe("/near");
+    expect(engineHost(undefined, { ...env, DOCKER_CONTEXT: "far" }).tcp?.hostname).toBe("far.example");
+    expect(engineHost(undefined, { ...env, DOCKER_CONTEXT: "far", DOCKER_HOST: "unix:///x" }).unix).toBe(
+      "/x",
+    );
+    expect(engineHost("unix:///y", { ...env, DOCKER_CONTEXT: "far" }).unix).toBe("/y");
+    contexts.remove("near");
+    expect(() => engineHost(undefined, env)).toThrow('context "near" does not exist');
+    contexts.use("default");
+    expect(contexts.current()).toBe("default");
+    expect(contexts.list().map(({ name }) => name)).toEqual(["far"]);
+    expect(() => contexts.put({ name: "../x", description: "", host: "" })).toThrow("is invalid");
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
 });

@@ -1,4 +1,6 @@
+import path from "node:path";
 import { CliError } from "../cli-error.ts";
+import { Contexts, DEFAULT_CONTEXT } from "./contexts.ts";
 
 /** Where an engine listens. */
 export interface EngineHost {
@@ -10,16 +12,22 @@ export interface EngineHost {
 
 export const DEFAULT_HOST = "unix:///run/longshore/docker.sock";
 
-/** The engine that `-H` or the environment names. @throws CliError for what can't be reached from here */
-export function engineHost(
-  flag: string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-): EngineHost {
-  const name = flag || env.DOCKER_HOST || DEFAULT_HOST;
-  const context = env.DOCKER_CONTEXT;
-  if (!flag && !env.DOCKER_HOST && context && context !== "default") {
-    throw new CliError(`DOCKER_CONTEXT=${context}: contexts are not supported by this client yet`);
-  }
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The contexts of the environment's configuration directory. */
+export function contextsOf(env: Environment): Contexts {
+  return new Contexts(env.DOCKER_CONFIG || path.join(env.HOME ?? "/root", ".docker"));
+}
+
+/** Name of the context in use: of the environment, else the configuration's; one that names a host is the default one. */
+export function contextInUse(env: Environment): string {
+  if (env.DOCKER_HOST) return DEFAULT_CONTEXT;
+  return env.DOCKER_CONTEXT || contextsOf(env).current();
+}
+
+/** The engine that `-H`, the environment or a context names. @throws CliError for what can't be reached from here */
+export function engineHost(flag: string | undefined, env: Environment): EngineHost {
+  const name = flag || env.DOCKER_HOST || hostInUse(env);
   const [scheme, rest] = splitHost(name);
   if (scheme === "unix") return { name, unix: rest };
   if (scheme === "tcp") {
@@ -30,6 +38,11 @@ export function engineHost(
     return { name, tcp: { hostname: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 2375) } };
   }
   throw new CliError(`docker host ${JSON.stringify(name)}: ${scheme}:// is not supported by this client yet`);
+}
+
+function hostInUse(env: Environment): string {
+  const name = contextInUse(env);
+  return name === DEFAULT_CONTEXT ? DEFAULT_HOST : contextsOf(env).get(name).host;
 }
 
 function splitHost(name: string): [string, string] {

@@ -1,6 +1,7 @@
 import type { Command } from "../command.ts";
 import { commands as archivesCommands } from "./archives.ts";
 import { commands as attachCommands } from "./attach.ts";
+import { commands as contextCommands } from "./context.ts";
 import { commands as cpCommands } from "./cp.ts";
 import { commands as createCommands } from "./create.ts";
 import { commands as dialStdioCommands } from "./dial-stdio.ts";
@@ -48,6 +49,7 @@ export const commands: Record<string, Command> = {
   ...networkCommands,
   ...volumeCommands,
   ...attachCommands,
+  ...contextCommands,
   ...cpCommands,
   ...createCommands,
   ...execCommands,

@@ -1,0 +1,87 @@
+import { expect, test } from "bun:test";
+import { output, realDockerClis, run, tempDir } from "@longshore/testkit";
+import { binary } from "./real-engine.ts";
+
+test("contexts: create, ls, use, show, inspect, update, rm; Docker's own client reads and writes the same", async () => {
+  using dir = tempDir();
+  const env = { DOCKER_CONFIG: dir.path, DOCKER_HOST: "", DOCKER_CONTEXT: "" };
+  const docker = (...args: string[]) => run([binary, ...args], { env });
+  const text = async (...args: string[]) => (await docker(...args)).stdout.trim();
+
+  expect(await text("context", "show")).toBe("default");
+  const created = await docker(
+    "context",
+    "create",
+    "far",
+    "--docker",
+    "host=tcp://127.0.0.1:1",
+    "--description",
+    "d",
+  );
+  expect(created).toEqual({ status: 0, stdout: "far\n", stderr: 'Successfully created context "far"\n' });
+  expect((await docker("context", "create", "far", "--docker", "host=unix:///x")).stderr).toBe(
+    'context "far" already exists\n',
+  );
+  await docker("context", "create", "near", "--from", "far");
+  await docker("context", "update", "near", "--docker", "host=unix:///nobody/there", "--description", "here");
+  expect((await docker("context", "use", "near")).stderr).toBe('Current context is now "near"\n');
+  const listed = await text(
+    "context",
+    "ls",
+    "--format",
+    "{{.Name}} {{.Description}} {{.DockerEndpoint}} {{.Current}}",
+  );
+  expect(listed.split("\n").slice(1)).toEqual([
+    "far d tcp://127.0.0.1:1 ",
+    "near here unix:///nobody/there true",
+  ]);
+  expect(await text("context", "ls")).toMatch(/^near \* +here +unix:\/\/\/nobody\/there/m);
+  expect((await docker("ps")).stderr).toContain("unix:///nobody/there");
+  expect((await docker("-c", "far", "ps")).stderr).toContain("tcp://127.0.0.1:1");
+  expect((await docker("--context", "none", "ps")).stderr).toBe('context "none" does not exist\n');
+  expect((await docker("-c", "far", "-H", "unix:///x", "ps")).stderr).toContain("conflicting options");
+  const [inspected] = JSON.parse(await text("context", "inspect")) as [Record<string, unknown>];
+  expect(inspected).toMatchObject({
+    Name: "near",
+    Metadata: { Description: "here" },
+    Endpoints: { docker: { Host: "unix:///nobody/there", SkipTLSVerify: false } },
+  });
+  for (const real of realDockerClis()) {
+    const theirs = (...args: string[]) => output([real.path, ...args], { env });
+    expect((await theirs("context", "ls", "-q")).split("\n")).toEqual(["default", "far", "near"]);
+    expect(JSON.parse(await theirs("context", "inspect", "near"))[0]).toMatchObject({
+      Metadata: { Description: "here" },
+      Endpoints: { docker: { Host: "unix:///nobody/there" } },
+    });
+    await theirs("context", "create", "made", "--docker", "host=unix:///made");
+    expect(await text("context", "inspect", "-f", "{{.Endpoints.docker.Host}}", "made")).toBe("unix:///made");
+    await theirs("context", "rm", "made");
+  }
+  expect(await docker("context", "rm", "near")).toMatchObject({
+    status: 1,
+    stderr: 'context "near" is in use, set -f flag to force remove\n',
+  });
+  await docker("context", "rm", "-f", "near", "far");
+  expect(await text("context", "ls", "-q")).toBe("default");
+  expect(await text("context", "show")).toBe("default");
+});
+
+test("what a context can't be is refused; so are commands of the original's that are not here", async () => {
+  using dir = tempDir();
+  const env = { DOCKER_CONFIG: dir.path, DOCKER_HOST: "", DOCKER_CONTEXT: "" };
+  const refusal = async (...args: string[]) => {
+    const { status, stderr } = await run([binary, ...args], { env });
+    expect(status).toBe(1);
+    return stderr;
+  };
+  expect(await refusal("context", "create", "a/b", "--docker", "host=unix:///x")).toContain("is invalid");
+  expect(await refusal("context", "create", "default", "--docker", "host=unix:///x")).toContain("reserved");
+  expect(await refusal("context", "create", "tls", "--docker", "ca=x")).toContain("ca is not supported");
+  expect(await refusal("context", "create", "ssh", "--docker", "host=ssh://x")).toContain("ssh://");
+  expect(await refusal("context", "create", "none")).toContain("docker endpoint configuration is required");
+  expect(await refusal("context", "rm", "nobody")).toBe('context "nobody" does not exist\n');
+  for (const command of ["build", "service ls", "context export a", "image build ."]) {
+    const stderr = await refusal(...command.split(" "));
+    expect(stderr).toMatch(/^docker: 'docker .*' is not supported by this client\n$/);
+  }
+});
