@@ -142,13 +142,15 @@ describe.each(clis)("networks by $name", (cli) => {
     const [bridgeAddress = ""] = engine.bridge.cidr.split("/");
     expect(await page(`${bridgeAddress}:${port}`)).toBe("hello\n");
     const ports = JSON.parse(await docker("inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"));
-    const [, loopback] = ports["80/tcp"] as { HostIp: string; HostPort: string }[];
+    const [, , loopback] = ports["80/tcp"] as { HostIp: string; HostPort: string }[];
+    const any = ["0.0.0.0", "::"].map((HostIp) => ({ HostIp, HostPort: String(port) }));
     expect(ports).toEqual({
-      "80/tcp": [{ HostIp: "0.0.0.0", HostPort: String(port) }, loopback],
+      "80/tcp": [...any, loopback],
       "90/udp": null,
     });
     expect(loopback).toEqual({ HostIp: "127.0.0.1", HostPort: expect.stringMatching(/^\d+$/) });
     expect(await page(`127.0.0.1:${loopback?.HostPort}`)).toBe("hello\n");
+    expect(await page(`[::1]:${port}`)).toBe("hello\n");
     const listed = await docker("ps", "--filter", "name=web", "--format", "{{.Ports}}");
     expect(listed).toContain(`0.0.0.0:${port}->80/tcp`);
     expect(listed).toContain(`127.0.0.1:${loopback?.HostPort}->80/tcp`);

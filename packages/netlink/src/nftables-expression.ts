@@ -71,6 +71,8 @@ export type NftExpression =
       readonly address: number;
       readonly port?: number;
     }
+  /** Sends the connection to this host itself, at the port that the word holds. Ends the rule. */
+  | { readonly is: "redirect"; readonly port: number }
   | { readonly is: "verdict"; readonly verdict: keyof typeof VERDICTS }
   /** Goes on in a chain of the same table, and comes back from its end. */
   | { readonly is: "jump"; readonly chain: string };
@@ -149,6 +151,8 @@ function encode(expression: NftExpression): [name: string, data: Data] {
       const to = { 3: register(address), ...(port !== undefined && { 5: register(port) }) };
       return ["nat", numbers({ 1: NAT_DNAT, 2: NAT_FAMILIES[family], ...to })];
     }
+    case "redirect":
+      return ["redir", numbers({ 1: register(expression.port) })];
     case "verdict":
       return ["immediate", verdict((w) => w.attributeU32Be(NFTA_VERDICT_CODE, VERDICTS[expression.verdict]))];
     case "jump":

@@ -69,6 +69,11 @@ export function ensureBridge(route: RouteSocket, settings: BridgeSettings): numb
   return index;
 }
 
+/** Whether an answer to `::1` that crosses a bridge is translated before the kernel looks whether it may be there, and so is dropped. */
+export function forgesLoopback6(): boolean {
+  return readSysctl("net/bridge/bridge-nf-call-ip6tables") === "1";
+}
+
 /** Published ports are reached by the host's own `::1` as well: answers to it come by the bridge. */
 function answerLoopback6(route: RouteSocket, index: number): void {
   try {

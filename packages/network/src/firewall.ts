@@ -9,6 +9,7 @@ import {
   type NftRule,
   type NftTable,
 } from "@longshore/netlink";
+import type { Relay } from "./relay.ts";
 import {
   admission,
   BRIDGES_SET,
@@ -40,11 +41,14 @@ export class Firewall implements Disposable {
   readonly #nft = new NftablesSocket();
   readonly #table: NftTable;
   readonly #log: Logger;
+  readonly #relay: Relay | undefined;
   #ruleset: Ruleset | undefined;
   /** Of each of our chains. */
   #ruleCounts: readonly number[] = [];
 
-  constructor(table: string, log: Logger) {
+  /** @param relay is told of the ports that it has to carry on */
+  constructor(table: string, relay: Relay | undefined, log: Logger) {
+    this.#relay = relay;
     this.#table = { family: "inet", name: table };
     this.#log = log;
   }
@@ -56,6 +60,7 @@ export class Firewall implements Disposable {
    */
   rebuild(ruleset: Ruleset): void {
     this.#commit([...userChainRequests(this.#nft, this.#table), ...rebuildTable(this.#table, ruleset)]);
+    this.#relay?.add(ruleset.ports);
     for (const { bridge } of ruleset.bridges) this.#admit(bridge);
     this.#ruleset = ruleset;
     this.#ruleCounts = this.#countRules();
@@ -106,11 +111,16 @@ export class Firewall implements Disposable {
 
   /** Publish ports, or take them back. */
   changePorts(ports: readonly PublishedPort[], change: "add" | "delete"): void {
-    if (ports.length > 0) this.#commit(portElements(this.#table, ports, change));
+    if (ports.length === 0) return;
+    if (change === "add") this.#relay?.add(ports);
+    else this.#relay?.remove(ports);
+    this.#commit(portElements(this.#table, ports, change));
   }
 
   /** Let published ports lead elsewhere, from one moment to the next. */
   movePorts(from: readonly PublishedPort[], to: readonly PublishedPort[]): void {
+    this.#relay?.remove(from);
+    this.#relay?.add(to);
     this.#commit([...portElements(this.#table, from, "delete"), ...portElements(this.#table, to, "add")]);
   }
 

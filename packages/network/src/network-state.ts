@@ -13,6 +13,7 @@ import type { NetnsPool } from "./netns-pool.ts";
 import { interfaceNumber, type Placed, publisher } from "./placed.ts";
 import type { PublishedPorts } from "./published-ports.ts";
 import type { NetworkRecord } from "./records.ts";
+import type { Relay } from "./relay.ts";
 import type { PublishedPort } from "./ruleset.ts";
 import type { SandboxFiles } from "./sandbox.ts";
 import type { SandboxBuilder } from "./sandbox-builder.ts";
@@ -24,6 +25,9 @@ export interface NetworkState {
   readonly options: NetworksOptions;
   readonly route: RouteSocket;
   readonly firewall: Firewall;
+  readonly relay: Relay | undefined;
+  /** Answers to `::1` look forged to the kernel, since the start of this process at least; see `forgesLoopback6`. */
+  readonly forgesLoopback6: boolean;
   readonly pool: NetnsPool;
   readonly files: SandboxFiles;
   readonly endpoints: Endpoints;
@@ -74,6 +78,8 @@ export function placedOf(state: NetworkState, sandboxId: string): Placed[] {
     .sort((a, b) => interfaceNumber(a.endpoint) - interfaceNumber(b.endpoint));
 }
 
+const LOOPBACK6 = 1n;
+
 /** Where all published ports lead now. */
 export function allPorts(state: NetworkState): PublishedPort[] {
   return state.published.sandboxes().flatMap((sandboxId) => portTargets(state, sandboxId));
@@ -91,7 +97,18 @@ export function portTargets(state: NetworkState, sandboxId: string): PublishedPo
     const host6 = parseIpv6(hostIp);
     if (host6 !== undefined) {
       const hostAddress = host6 === 0n ? undefined : ipv6Bytes(host6);
-      return address6 === undefined ? [] : [{ ...own, hostAddress, address: ipv6Bytes(address6) }];
+      const relayed = (at: Uint8Array | undefined): PublishedPort[] =>
+        address === undefined || protocol !== "tcp"
+          ? []
+          : [{ ...own, hostAddress: at, address: ipv4Bytes(address), relayed: true }];
+      if (address6 === undefined) return relayed(hostAddress);
+      // What the kernel takes for forged must not come to it.
+      const isForged = (host6 === 0n || host6 === LOOPBACK6) && state.forgesLoopback6;
+      if (isForged && host6 === LOOPBACK6) return relayed(hostAddress);
+      return [
+        { ...own, hostAddress, address: ipv6Bytes(address6) },
+        ...(isForged ? relayed(ipv6Bytes(LOOPBACK6)) : []),
+      ];
     }
     const host = parseIpv4(hostIp) ?? 0;
     const hostAddress = host === 0 ? undefined : ipv4Bytes(host);

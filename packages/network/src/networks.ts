@@ -1,6 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { RouteSocket } from "@longshore/netlink";
 import { hasNames } from "./attached-network.ts";
+import { forgesLoopback6 } from "./bridge.ts";
 import { loadNetworks } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
@@ -13,6 +14,7 @@ import { endpointFacts, resolvConfFor } from "./placed.ts";
 import { PublishedPorts } from "./published-ports.ts";
 import { raiseNetworks } from "./raise-networks.ts";
 import { reconcile, removeAll } from "./reconcile.ts";
+import { Relay } from "./relay.ts";
 import { SandboxFiles } from "./sandbox.ts";
 import { SandboxBuilder } from "./sandbox-builder.ts";
 import {
@@ -40,7 +42,8 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   checkPools(options.addressPools ?? []);
   using undo = new DisposableStack();
   const route = undo.use(new RouteSocket());
-  const firewall = undo.use(new Firewall(options.bridge, options.log));
+  const relay = undo.use(await Relay.open(options.log));
+  const firewall = undo.use(new Firewall(options.bridge, relay, options.log));
   const pool = undo.use(new NetnsPool(options.log));
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
@@ -55,8 +58,9 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const names = undo.use(new NameService({ endpoints, network }, options.log));
   const builder = new SandboxBuilder({ pool, files, route, indexes });
   const state: NetworkState = {
-    ...{ options, route, firewall, pool, files, endpoints, published, names, builder },
+    ...{ options, route, firewall, relay, pool, files, endpoints, published, names, builder },
     ...{ bridges, linked, indexes, templates, host, none },
+    forgesLoopback6: forgesLoopback6(),
   };
   raiseNetworks(state);
   await serveNames(state);

@@ -16,6 +16,9 @@ const ANY6 = "::";
 /** Where ports come from that nobody named, when the kernel doesn't say. */
 const EPHEMERAL: readonly [number, number] = [32_768, 60_999];
 
+/** Protocols of a container that are reached by IPv6. */
+export type Ipv6Ports = "all" | "tcp" | "none";
+
 /** A port of the host at one of its addresses, or at any of a family. */
 type HostPort = Pick<PortBinding, "protocol" | "hostIp" | "hostPort">;
 
@@ -28,10 +31,10 @@ export class PortReservations implements Disposable {
   /**
    * Find a host port for each request and hold it. All or none.
    *
-   * @param options.ipv6 whether a request for any address means IPv6 as well
+   * @param options.ipv6 for which protocols a request for any address means IPv6 as well
    * @throws EngineError `internal` in Docker's words for a port that is taken
    */
-  reserve(requests: readonly PortRequest[], { ipv6 = false }: { ipv6?: boolean } = {}): PortBinding[] {
+  reserve(requests: readonly PortRequest[], { ipv6 = "none" }: { ipv6?: Ipv6Ports } = {}): PortBinding[] {
     const bindings: PortBinding[] = [];
     try {
       for (const request of requests) bindings.push(...this.#reserveOne(request, ipv6));
@@ -73,8 +76,15 @@ export class PortReservations implements Disposable {
   }
 
   /** The same port at each of the addresses that are meant. */
-  #reserveOne({ protocol, containerPort, hostIp, hostPorts }: PortRequest, ipv6: boolean): PortBinding[] {
-    const addresses = hostIp === "" ? [ANY, ...(ipv6 && hasIpv6() ? [ANY6] : [])] : [normalize(hostIp)];
+  #reserveOne({ protocol, containerPort, hostIp, hostPorts }: PortRequest, ipv6: Ipv6Ports): PortBinding[] {
+    const reachesIpv6 = (ipv6 === "all" || ipv6 === protocol) && hasIpv6();
+    if (hostIp.includes(":") && !reachesIpv6) {
+      throw new EngineError(
+        "invalid_argument",
+        `${protocol} can't be published at [${hostIp}]: the container has no IPv6`,
+      );
+    }
+    const addresses = hostIp === "" ? [ANY, ...(reachesIpv6 ? [ANY6] : [])] : [normalize(hostIp)];
     const [first, last] = hostPorts ?? ephemeralRange();
     const anyOf = last - first + 1;
     // Ports that nobody named are handed out in turn; of a range that somebody named the first free one is taken.

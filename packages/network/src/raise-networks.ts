@@ -60,6 +60,7 @@ export function rebuildFirewall(state: NetworkState): void {
     foreignBridges: foreignBridges(state),
     ...{ guardedLinks, guardedLinks6 },
     ports: allPorts(state),
+    relayPort: state.relay?.port,
   });
 }
 

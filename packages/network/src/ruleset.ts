@@ -19,6 +19,7 @@ import {
   type NftField,
   type NftTable,
   nftMap,
+  nftSet,
 } from "@longshore/netlink";
 import { ipv4Bytes, type Subnet, subnetMask } from "./ipv4.ts";
 import { ipv6Bytes, type Subnet6, subnet6Mask } from "./ipv6.ts";
@@ -45,9 +46,13 @@ export interface PublishedPort {
   /** 4 or 16 bytes. */
   readonly address: Uint8Array;
   readonly port: number;
+  /** Of the host's IPv6, and for the relay to carry on: the container has IPv4 only, or the kernel can't. */
+  readonly relayed?: true;
 }
 
 export interface Ruleset {
+  /** Where relayed connections are taken; undefined for a host without IPv6. */
+  readonly relayPort: number | undefined;
   readonly ports: readonly PublishedPort[];
   readonly bridges: readonly BridgeRules[];
   /** Bridges of a real Docker: ours don't reach into its networks. */
@@ -77,6 +82,12 @@ const portMaps = (name: string, address: "ipv4_addr" | "ipv6_addr") => ({
   at: nftMap(`${name}_at`, [address, "inet_proto", "inet_service"], [address, "inet_service"]),
 });
 const PORT_MAPS = { ip: portMaps("ports", "ipv4_addr"), ip6: portMaps("ports6", "ipv6_addr") };
+
+/** Ports whose connections the relay takes. */
+const RELAYED = {
+  any: nftSet("relayed", ["inet_proto", "inet_service"]),
+  at: nftSet("relayed_at", ["ipv6_addr", "inet_proto", "inet_service"]),
+};
 
 /** By which interface a packet came, or goes. */
 export type Direction = "iifname" | "oifname";
@@ -135,6 +146,11 @@ const isTranslated: Statement = [
   { is: "mask", mask: Uint8Array.of(CT_STATUS_DNAT, 0, 0, 0) },
   { is: "compare", equal: false, value: new Uint8Array(4) },
 ];
+const isForThisHost = (family: Family): Statement => [
+  ...isFamily(family),
+  { is: "addressType", of: "destination" },
+  { is: "compare", equal: true, value: Uint8Array.of(ADDRESS_LOCAL, 0, 0, 0) },
+];
 const port = (into: number): NftExpression => ({
   ...{ is: "payload", header: "transport", offset: 2, length: 2, into },
 });
@@ -142,15 +158,10 @@ const port = (into: number): NftExpression => ({
 const publish: readonly Statement[] = (["ip", "ip6"] as const).flatMap((family) => {
   const { destination, bytes } = FAMILIES[family];
   const words = bytes / 4;
-  const isForThisHost: Statement = [
-    ...isFamily(family),
-    { is: "addressType", of: "destination" },
-    { is: "compare", equal: true, value: Uint8Array.of(ADDRESS_LOCAL, 0, 0, 0) },
-  ];
   const toContainer: Statement = [{ is: "dnat", family, address: 8, port: 8 + words }];
   return [
     [
-      ...isForThisHost,
+      ...isForThisHost(family),
       { is: "payload", offset: destination, length: bytes, into: 0 },
       { is: "meta", key: "l4proto", into: words },
       port(words + 1),
@@ -158,7 +169,7 @@ const publish: readonly Statement[] = (["ip", "ip6"] as const).flatMap((family) 
       ...toContainer,
     ],
     [
-      ...isForThisHost,
+      ...isForThisHost(family),
       { is: "meta", key: "l4proto", into: 0 },
       port(1),
       { is: "map", map: PORT_MAPS[family].any.name, into: 8 },
@@ -167,31 +178,87 @@ const publish: readonly Statement[] = (["ip", "ip6"] as const).flatMap((family) 
   ];
 });
 
+/** Before those: what the relay takes. */
+const relay = (relayPort: number): readonly Statement[] => {
+  const toRelay: Statement = [
+    { is: "load", value: Uint8Array.of(relayPort >> 8, relayPort & 0xff), into: 0 },
+    { is: "redirect", port: 0 },
+  ];
+  const { destination, bytes } = FAMILIES.ip6;
+  return [
+    [
+      ...isForThisHost("ip6"),
+      { is: "payload", offset: destination, length: bytes, into: 0 },
+      { is: "meta", key: "l4proto", into: 4 },
+      port(5),
+      { is: "lookup", set: RELAYED.at.name },
+      ...toRelay,
+    ],
+    [
+      ...isForThisHost("ip6"),
+      { is: "meta", key: "l4proto", into: 0 },
+      port(1),
+      { is: "lookup", set: RELAYED.any.name },
+      ...toRelay,
+    ],
+  ];
+};
+
 /** Requests that publish ports, or take them back, in a table that is in place. */
 export function portElements(
   table: NftTable,
   ports: readonly PublishedPort[],
   change: "add" | "delete",
 ): NetlinkRequest[] {
-  return (["ip", "ip6"] as const).flatMap((family) => {
-    const { any, at } = PORT_MAPS[family];
-    const own = ports.filter(({ address }) => address.byteLength === FAMILIES[family].bytes);
-    const elementsOfAny = own.flatMap(({ protocol, hostAddress, hostPort, address, port }) =>
-      hostAddress ? [] : [{ key: [PROTOCOLS[protocol], hostPort] as const, value: [address, port] as const }],
-    );
-    const elementsOfOne = own.flatMap(({ protocol, hostAddress, hostPort, address, port }) =>
-      hostAddress
-        ? [{ key: [hostAddress, PROTOCOLS[protocol], hostPort] as const, value: [address, port] as const }]
-        : [],
-    );
-    if (change === "add")
-      return [...addElements(table, any, elementsOfAny), ...addElements(table, at, elementsOfOne)];
-    const keys = <K>(elements: readonly { readonly key: K }[]) => elements.map(({ key }) => key);
-    return [
-      ...deleteElements(table, any, keys(elementsOfAny)),
-      ...deleteElements(table, at, keys(elementsOfOne)),
-    ];
-  });
+  return [
+    ...relayElements(table, ports, change),
+    ...(["ip", "ip6"] as const).flatMap((family) => mapElements(table, family, ports, change)),
+  ];
+}
+
+function relayElements(
+  table: NftTable,
+  ports: readonly PublishedPort[],
+  change: "add" | "delete",
+): NetlinkRequest[] {
+  const relayed = ports.filter((one) => one.relayed);
+  const any = relayed.flatMap(({ protocol, hostAddress, hostPort }) =>
+    hostAddress ? [] : [[PROTOCOLS[protocol], hostPort] as const],
+  );
+  const at = relayed.flatMap(({ protocol, hostAddress, hostPort }) =>
+    hostAddress ? [[hostAddress, PROTOCOLS[protocol], hostPort] as const] : [],
+  );
+  if (change === "delete")
+    return [...deleteElements(table, RELAYED.any, any), ...deleteElements(table, RELAYED.at, at)];
+  const elements = <K>(keys: readonly K[]) => keys.map((key) => ({ key }));
+  return [...addElements(table, RELAYED.any, elements(any)), ...addElements(table, RELAYED.at, elements(at))];
+}
+
+function mapElements(
+  table: NftTable,
+  family: Family,
+  ports: readonly PublishedPort[],
+  change: "add" | "delete",
+): NetlinkRequest[] {
+  const { any, at } = PORT_MAPS[family];
+  const own = ports.filter(
+    ({ address, relayed }) => !relayed && address.byteLength === FAMILIES[family].bytes,
+  );
+  const elementsOfAny = own.flatMap(({ protocol, hostAddress, hostPort, address, port }) =>
+    hostAddress ? [] : [{ key: [PROTOCOLS[protocol], hostPort] as const, value: [address, port] as const }],
+  );
+  const elementsOfOne = own.flatMap(({ protocol, hostAddress, hostPort, address, port }) =>
+    hostAddress
+      ? [{ key: [hostAddress, PROTOCOLS[protocol], hostPort] as const, value: [address, port] as const }]
+      : [],
+  );
+  if (change === "add")
+    return [...addElements(table, any, elementsOfAny), ...addElements(table, at, elementsOfOne)];
+  const keys = <K>(elements: readonly { readonly key: K }[]) => elements.map(({ key }) => key);
+  return [
+    ...deleteElements(table, any, keys(elementsOfAny)),
+    ...deleteElements(table, at, keys(elementsOfOne)),
+  ];
 }
 
 const guard = (family: Family, set: string): Statement => [
@@ -214,6 +281,7 @@ export const admission = (key: Direction, bridge: string): Statement => [
  */
 export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[] {
   const { bridges, foreignBridges, guardedLinks, guardedLinks6 } = ruleset;
+  const redirected = ruleset.relayPort === undefined ? [] : relay(ruleset.relayPort);
   const sets = {
     [BRIDGES_SET]: bridges.map(({ bridge }) => bridge),
     [FOREIGN_BRIDGES_SET]: foreignBridges,
@@ -271,6 +339,8 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
       addSet(table, any, 10 + 2 * family),
       addSet(table, at, 11 + 2 * family),
     ]),
+    addSet(table, RELAYED.any, 14),
+    addSet(table, RELAYED.at, 15),
     ...portElements(table, ruleset.ports, "add"),
     addBaseChain(table, {
       ...{ name: "loopback", type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
@@ -278,6 +348,7 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
     addRule(table, "loopback", foreignLoopback),
     ...(["prerouting", "output"] as const).flatMap((hook) => [
       addBaseChain(table, { name: hook, type: "nat", hook, priority: -100, policy: "accept" }),
+      ...redirected.map((rule) => addRule(table, hook, rule)),
       ...publish.map((rule) => addRule(table, hook, rule)),
     ]),
     addBaseChain(table, {
@@ -300,18 +371,19 @@ export function missingPorts(
   table: NftTable,
   ports: readonly PublishedPort[],
 ): PublishedPort[] {
+  const maps = Object.entries({ ...PORT_MAPS, relayed: RELAYED });
   const held = new Set(
-    Object.values(PORT_MAPS).flatMap(({ any, at }) =>
+    maps.flatMap(([kind, { any, at }]) =>
       [any, at].flatMap((map) =>
         nft
           .elements<readonly NftField[], readonly NftField[]>(table, map)
-          .map((element) => element.key.join("/")),
+          .map((element) => [kind, ...element.key].join("/")),
       ),
     ),
   );
-  return ports.filter(({ protocol, hostAddress, hostPort }) => {
-    const key = [PROTOCOLS[protocol], hostPort];
-    return !held.has((hostAddress ? [hostAddress, ...key] : key).join("/"));
+  return ports.filter(({ protocol, hostAddress, hostPort, address, relayed }) => {
+    const kind = relayed ? "relayed" : address.byteLength === FAMILIES.ip.bytes ? "ip" : "ip6";
+    return !held.has([kind, ...(hostAddress ? [hostAddress] : []), PROTOCOLS[protocol], hostPort].join("/"));
   });
 }
 

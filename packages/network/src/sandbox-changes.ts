@@ -60,11 +60,12 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
 
 /** @throws EngineError in Docker's words, which name the endpoint */
 async function publishPorts(
-  { published }: NetworkState,
+  { published, relay }: NetworkState,
   { sandboxId, containerId, attachments, ports = [] }: SandboxRequest,
   placed: readonly Placed[],
 ): Promise<readonly PortBinding[]> {
-  const ipv6 = publisher(placed, "ipv6") !== undefined;
+  // A relay carries on nothing but TCP.
+  const ipv6 = publisher(placed, "ipv6") ? "all" : relay ? "tcp" : "none";
   try {
     return await published.publish(sandboxId, portsAt(placed, ports), { ipv6 });
   } catch (error) {

@@ -82,13 +82,13 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
       const web = await networks.createSandbox({ ...sandboxRequest("web"), ports });
       using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
       expect(server.port).toBe(80);
-      const reach = (at: number) => outside.run(() => ask("198.51.100.1", at, 300));
+      const reach = (at: number, timeoutMs = 5000) => outside.run(() => ask("198.51.100.1", at, timeoutMs));
       expect([await reach(8080), await reach(8081)]).toEqual(["198.51.100.2", "198.51.100.2"]);
       nft(
         `add rule inet ${BRIDGE}_user forward ip saddr 198.51.100.0/24 meta l4proto tcp ct original proto-dst 8081 drop`,
       );
       const holds = async () => {
-        expect([await reach(8080), await reach(8081)]).toEqual(["198.51.100.2", undefined]);
+        expect([await reach(8080), await reach(8081, 300)]).toEqual(["198.51.100.2", undefined]);
         // The host itself is not forwarded.
         expect(await ask("127.0.0.1", 8081)).toBe("172.17.0.1");
       };
@@ -101,7 +101,7 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
       await holds();
       nft(`add chain inet ${BRIDGE}_user forward { policy drop ; }`);
       await again.remove("blue");
-      expect([await reach(8080), await reach(8081)]).toEqual([undefined, undefined]);
+      expect([await reach(8080, 300), await reach(8081, 300)]).toEqual([undefined, undefined]);
       await again.uninstall();
       expect(nft("list tables")).toBe("");
     },

@@ -2,7 +2,17 @@ import { expect, test } from "bun:test";
 import fs from "node:fs";
 import { testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { PortRequest } from "../src/index.ts";
-import { ask, createRequest, inSandbox, openLab, openOutside, sandboxRequest, serveAddress } from "./lab.ts";
+import {
+  ask,
+  createRequest,
+  inSandbox,
+  openEcho,
+  openLab,
+  openOutside,
+  sandboxRequest,
+  serveAddress,
+  serveEcho,
+} from "./lab.ts";
 
 const SUBNET = "fd00:6::/64";
 
@@ -137,6 +147,78 @@ testInPrivateNetwork(import.meta.path, "IPv6 between network namespaces of the t
     await again.releaseSandbox("web");
     expect(await ask("::1", 8080)).toBeUndefined();
   });
+
+  test("a relay takes connections by IPv6 to containers that have IPv4 only", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const web = await networks.createSandbox({
+      ...sandboxRequest("web"),
+      ports: [
+        tcp("", 8080),
+        tcp("::1", 8081),
+        tcp("2001:db8::1", 8082),
+        { ...tcp("", 8083), containerPort: 7 },
+      ],
+    });
+    using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+    using echo = inSandbox(web.netnsPath, () => serveEcho("0.0.0.0", 7));
+    expect([server.port, echo.port]).toEqual([80, 7]);
+    const everywhere = async () => {
+      for (const port of [8080, 8081]) expect(await ask("::1", port)).toBe("172.17.0.1");
+      for (const port of [8080, 8082]) {
+        expect(await ask("2001:db8::1", port)).toBe("172.17.0.1");
+        expect(await outside.run(() => ask("2001:db8::1", port))).toBe("172.17.0.1");
+      }
+      expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+      expect(await outside.run(() => ask("2001:db8::1", 8081, 300))).toBeUndefined();
+      expect(await ask("::1", 8082)).toBeUndefined();
+      const long = await outside.run(() => openEcho("2001:db8::1", 8083));
+      for (let round = 0; round < 100; round++) await long.exchange("x".repeat(5000));
+      long.close();
+    };
+    await everywhere();
+    const udp = networks.createSandbox({
+      ...sandboxRequest("udp"),
+      ports: [{ ...tcp("::1", 53), protocol: "udp" }],
+    });
+    await expect(udp).rejects.toThrow("udp can't be published at [::1]: the container has no IPv6");
+    await networks.close();
+    const again = await lab.open();
+    await again.reconcile(["web"]);
+    await everywhere();
+
+    // On a network with IPv6 the kernel takes over.
+    await again.create(createRequest("six", {}, { subnet: SUBNET }));
+    await again.connect(on("web"), { network: "six" });
+    using six = inSandbox(web.netnsPath, () => serveAddress("fd00:6::2", 80));
+    expect(six.port).toBe(80);
+    expect(await outside.run(() => ask("2001:db8::1", 8080))).toBe("2001:db8::2");
+    await again.releaseSandbox("web");
+    expect(await ask("::1", 8080)).toBeUndefined();
+    expect(await outside.run(() => ask("2001:db8::1", 8080, 300))).toBeUndefined();
+  });
+
+  test.skipIf(!fs.existsSync(BRIDGE_FIREWALL))(
+    "and those to ::1 that the kernel would take for forged",
+    async () => {
+      fs.writeFileSync(BRIDGE_FIREWALL, "1");
+      await using lab = openLab();
+      using outside = openOutside(lab.route);
+      const networks = await lab.open();
+      await networks.create(createRequest("six", {}, { subnet: SUBNET }));
+      const web = await networks.createSandbox({
+        ...on("web", "six"),
+        ports: [tcp("", 8080), tcp("::1", 8081)],
+      });
+      using server = inSandbox(web.netnsPath, () => serveAddress("::", 80));
+      expect(server.port).toBe(80);
+      for (const port of [8080, 8081]) expect(await ask("::1", port)).toContain("172.18.0.1");
+      expect(await outside.run(() => ask("2001:db8::1", 8080))).toBe("2001:db8::2");
+      expect(await outside.run(() => ask("2001:db8::1", 8081, 300))).toBeUndefined();
+      fs.writeFileSync(BRIDGE_FIREWALL, "0");
+    },
+  );
 
   test("a host that took its routes from a router still does when it forwards for a network with IPv6", async () => {
     await using lab = openLab();

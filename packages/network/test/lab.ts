@@ -143,7 +143,7 @@ export function serveAddress(hostname: string, port: number) {
 }
 
 /** Start to connect, and what the server says; undefined when nothing came of it within `timeoutMs`. */
-export function ask(hostname: string, port: number, timeoutMs = 2000): Promise<string | undefined> {
+export function ask(hostname: string, port: number, timeoutMs = 10_000): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   let answer = "";
   const timer = setTimeout(() => resolve(undefined), timeoutMs);
@@ -191,7 +191,11 @@ export async function serveUdp(hostname: string, port: number): Promise<Disposab
 }
 
 /** Send a datagram, and what comes back; undefined when nothing did within `timeoutMs`. */
-export async function askUdp(hostname: string, port: number, timeoutMs = 2000): Promise<string | undefined> {
+export async function askUdp(
+  hostname: string,
+  port: number,
+  timeoutMs = 10_000,
+): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const timer = setTimeout(() => resolve(undefined), timeoutMs);
   const socket = await Bun.udpSocket({

@@ -28,6 +28,8 @@ import {
 const TABLE = { family: "inet", name: BRIDGE } as const;
 /** What leads to published ports, as nft shows it. */
 const PUBLISHED = [
+  "fib daddr type local ip6 daddr . meta l4proto . th dport @relayed_at redirect to :PORT",
+  "meta nfproto ipv6 fib daddr type local meta l4proto . th dport @relayed redirect to :PORT",
   "fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @ports_at",
   "meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @ports",
   "fib daddr type local dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at",
@@ -236,11 +238,12 @@ function defineTests(): void {
         { protocol: "tcp", containerPort: 80, hostIp: "" },
       ],
     });
-    expect(web.ports.slice(0, 2)).toEqual([
+    expect(web.ports.slice(0, 3)).toEqual([
       { protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 },
+      { protocol: "tcp", containerPort: 80, hostIp: "::", hostPort: 8080 },
       { protocol: "tcp", containerPort: 80, hostIp: "127.0.0.1", hostPort: 9000 },
     ]);
-    const chosen = web.ports[2]?.hostPort ?? 0;
+    const chosen = web.ports[3]?.hostPort ?? 0;
     using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
     expect(server.port).toBe(80);
     const neighbour = await networks.createSandbox(sandboxRequest("neighbour"));
@@ -470,7 +473,7 @@ function defineTests(): void {
       stdout
         .toString()
         .split("\n")
-        .map((line) => line.trim())
+        .map((line) => line.trim().replace(/(?<=redirect to :)\d+$/, "PORT"))
         .filter(Boolean),
     ).toEqual([
       `table inet ${BRIDGE} {`,
@@ -482,6 +485,8 @@ function defineTests(): void {
       ...["map ports_at {", "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service", "}"],
       ...["map ports6 {", "type inet_proto . inet_service : ipv6_addr . inet_service", "}"],
       ...["map ports6_at {", "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service", "}"],
+      ...["set relayed {", "type inet_proto . inet_service", "}"],
+      ...["set relayed_at {", "type ipv6_addr . inet_proto . inet_service", "}"],
       ...["chain loopback {", "type filter hook prerouting priority raw; policy accept;"],
       ...['iifname != "lo" ip daddr 127.0.0.0/8 drop', "}"],
       ...["chain prerouting {", "type nat hook prerouting priority dstnat; policy accept;"],

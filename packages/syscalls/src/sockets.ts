@@ -70,6 +70,16 @@ export function setsockopt(fd: number, level: number, option: number, value: num
   check(syscall(NR.setsockopt, fd, level, option, arena.base + at, 4), "setsockopt", String(option));
 }
 
+/** getsockopt(2) of a value of this length. */
+export function getsockopt(fd: number, level: number, option: number, length: number): Uint8Array {
+  const arena = scratch();
+  const [at, size] = [arena.room(length), arena.room(4)];
+  arena.bytes.writeInt32LE(length, size);
+  const result = syscall(NR.getsockopt, fd, level, option, arena.base + at, arena.base + size);
+  check(result, "getsockopt", String(option));
+  return Uint8Array.from(arena.bytes.subarray(at, at + length));
+}
+
 /** The process at the other end of a unix socket when it connected. */
 export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } {
   const arena = scratch();
