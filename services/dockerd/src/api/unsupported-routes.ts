@@ -1,22 +1,39 @@
 import { EngineError } from "@longshore/errors";
 import type { HTTPMethod } from "find-my-way";
+import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 
-/** Operations of the API that this daemon doesn't do: they say so, instead of not being there. */
+/** Operations that this daemon does not do say so; where there is an answer without a swarm or plugins, it is that. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["GET", "/containers/:id/attach/ws", "attaching over a websocket"],
   ["GET", "/containers/:id/checkpoints", "checkpoints"],
   ["POST", "/containers/:id/checkpoints", "checkpoints"],
   ["DELETE", "/containers/:id/checkpoints/:checkpoint", "checkpoints"],
   ["POST", "/build", "building images"],
-  ["POST", "/build/prune", "building images"],
   ["POST", "/build/cancel", "building images"],
   ["POST", "/session", "building images"],
   ["POST", "/grpc", "building images"],
-  ["GET", "/plugins", "plugins"],
+  ["GET", "/plugins/privileges", "managed plugins"],
+  ["POST", "/plugins/pull", "managed plugins"],
+  ["POST", "/plugins/create", "managed plugins"],
+  ["POST", "/swarm/init", "swarm mode"],
+  ["POST", "/swarm/join", "swarm mode"],
+];
+
+/** What is done to one plugin: there is none. */
+const PLUGIN: [HTTPMethod, string][] = [
+  ["GET", "/plugins/:name/json"],
+  ["DELETE", "/plugins/:name"],
+  ...["enable", "disable", "upgrade", "push", "set"].map((what): [HTTPMethod, string] => [
+    "POST",
+    `/plugins/:name/${what}`,
+  ]),
 ];
 
 const SWARM = ["swarm", "nodes", "services", "tasks", "secrets", "configs"];
+
+/** `docker system prune` gives its own filters, labels too. */
+const BUILD_CACHE_FILTERS = "description id inuse label label! parent private shared type until".split(" ");
 
 export function unsupportedRoutes(): Route[] {
   const unsupported = UNSUPPORTED.map(([method, path, what]): Route => {
@@ -30,7 +47,38 @@ export function unsupportedRoutes(): Route[] {
       [`/${name}`, `/${name}/*`].map((path): Route => ({ method, path, handler: notInSwarm })),
     ),
   );
-  return [...unsupported, ...swarm];
+  const plugins: Route[] = [
+    {
+      method: "GET",
+      path: "/plugins",
+      handler: (call) => {
+        Filters.parse(call.query.get("filters"), ["capability", "enabled"]);
+        call.json(200, []);
+      },
+    },
+    ...PLUGIN.map(([method, path]): Route => {
+      const handler: Route["handler"] = (call) => {
+        throw new EngineError("not_found", `plugin ${JSON.stringify(call.param("name"))} not found`);
+      };
+      return { method, path, handler };
+    }),
+  ];
+  const noBuildCache: Route = {
+    method: "POST",
+    path: "/build/prune",
+    handler: (call) => {
+      Filters.parse(call.query.get("filters"), BUILD_CACHE_FILTERS);
+      call.json(200, { CachesDeleted: null, SpaceReclaimed: 0 });
+    },
+  };
+  const leave: Route[] = ["/swarm/leave", "/swarm/unlock"].map((path) => ({
+    method: "POST",
+    path,
+    handler: () => {
+      throw new EngineError("unavailable", "This node is not part of a swarm");
+    },
+  }));
+  return [...unsupported, ...plugins, noBuildCache, ...leave, ...swarm];
 }
 
 function notInSwarm(): never {

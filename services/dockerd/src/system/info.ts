@@ -95,7 +95,11 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     },
     RuncCommit: { ID: "", Expected: "" },
     InitCommit: { ID: "", Expected: "" },
-    SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"],
+    ...(call.atLeast("1.25")
+      ? { SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"] }
+      : { SecurityOptions: ["seccomp", "cgroupns"], ExecutionDriver: "<not supported>" }),
+    // No devices by CDI.
+    CDISpecDirs: [],
     Warnings: null,
   };
 }

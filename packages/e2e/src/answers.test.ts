@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import crypto from "node:crypto";
+import os from "node:os";
+import { realContainerd, realDockerd } from "@longshore/suite";
+import { CheckedEngine } from "./schema/checked-engine.ts";
+import { OPERATIONS } from "./schema/operations.ts";
+import { callEverything } from "./schema/scenario.ts";
+import { field, goList, isOlder, map, object, optional, problemsOf } from "./schema/shape.ts";
+import { anyReal, skipped, useWorld, type WorldOptions } from "./world.ts";
+
+test("problemsOf() finds what is missing, unknown, of another type, or of another version", () => {
+  const shape = object({
+    Id: "id",
+    Some: optional("integer"),
+    Ports: goList(map("string")),
+    Old: field("string", { before: "1.44" }),
+    New: field("string", { since: "1.44" }),
+  });
+  const at = (request: string, value: object) => problemsOf(value, shape, { request, engine: "1.44" });
+  const right = { Id: "a".repeat(64), Ports: null, New: "" };
+  expect(at("1.44", right)).toEqual([]);
+  expect(at("1.43", { ...right, New: undefined, Old: "" })).toEqual(["New: is not of version 1.43"]);
+  expect(at("1.44", { Id: "b", Ports: [{ a: 1 }], New: "", Some: 1.5, Other: true })).toEqual([
+    "Other: is not in the schema",
+    'Id: "b" is not of type id',
+    "Some: 1.5 is not of type integer",
+    'Ports[0]["a"]: 1 is not of type string',
+  ]);
+  expect(at("1.43", { Id: right.Id, Ports: [] })).toEqual(["Old: is missing"]);
+});
+
+/** An index that finds one image for every word, and a registry with that one in its catalog. */
+let index: ReturnType<typeof Bun.serve>;
+beforeAll(() => {
+  const hit = { name: "some/any", description: "", star_count: 3, is_official: false, is_automated: false };
+  const search = { num_results: 1, query: "any", results: [hit] };
+  index = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    routes: {
+      "/v1/_ping": Response.json({ standalone: true }),
+      "/v1/search": Response.json(search),
+      "/v2/": Response.json({}),
+      "/v2/_catalog": Response.json({ repositories: ["some/any"] }),
+    },
+  });
+});
+afterAll(() => index.stop(true));
+
+/** A /24 of 10.0.0.0/9 that no interface of this machine is in. */
+function freeSubnet(): string {
+  const addresses = Object.values(os.networkInterfaces()).flatMap((all) =>
+    all?.map(({ address }) => address),
+  );
+  for (;;) {
+    const prefix = `10.${crypto.randomInt(1, 127)}.${crypto.randomInt(0, 255)}.`;
+    if (!addresses.some((address) => address?.startsWith(prefix))) return `${prefix}0`;
+  }
+}
+
+function answersOf(options: WorldOptions, newest: string, versions: string[]): void {
+  const world = useWorld(options);
+  test.each(versions)("of version %s", async (request) => {
+    const { engine, busybox: image, registry } = world();
+    const versions = { request, engine: newest };
+    const checked = new CheckedEngine(engine.suite.paths.dockerSocket, versions);
+    const scene = { image, registry, index: `127.0.0.1:${index.port}`, subnet: freeSubnet(), ...versions };
+    try {
+      await callEverything(checked, scene);
+    } finally {
+      // What a scenario that was broken off leaves; a real engine's bridge would stay for ever.
+      const docker = world().docker();
+      await docker.run(["rm", "-f", "full", "fuller", "minimal"]);
+      await docker.run(["network", "rm", "schema-net"]);
+    }
+    expect(checked.problems).toEqual([]);
+    const newer = isOlder(request, "1.31") ? ["POST /build/prune"] : [];
+    expect([...checked.called, ...newer].sort()).toEqual(Object.keys(OPERATIONS).sort());
+  });
+}
+
+describe("answers of our engine are as the API's schema has them", () => {
+  answersOf({}, "1.44", ["1.24", "1.41", "1.44"]);
+});
+
+const [dockerd, containerd] = [realDockerd(), realContainerd()];
+const real: WorldOptions = {
+  components: { ...(dockerd && { dockerd }), ...(containerd && { containerd }) },
+  without: ["registry-client"],
+  bridgeFirst: true,
+  ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
+};
+const missing =
+  dockerd && containerd && anyReal ? undefined : "a real dockerd with its containerd and client";
+if (missing) skipped(`the schema against the real dockerd: ${missing} is not installed`);
+describe.skipIf(missing !== undefined)("the schema is that of the real dockerd", () => {
+  answersOf(real, "1.41", ["1.24", "1.41"]);
+});
