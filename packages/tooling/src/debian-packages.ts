@@ -15,11 +15,13 @@ export const TEST_PACKAGES = [
   "containerd",
   "crun",
   "docker-cli", // its own package from Debian 13 on
+  "docker-compose",
   "docker-registry",
   "docker.io",
   "iproute2",
   "nftables",
   "podman",
+  "python3-docker", // a client that many programs are written with
   "redis-server",
   "runc",
   "skopeo",

@@ -127,6 +127,8 @@ export async function launch(
   container.startWaiters.clear();
   container.stopRequested = false;
   container.replacing = false;
+  // Before it runs: clients ask for the log since then.
+  const startedAt = new Date().toISOString();
   const pid = await startTask(engine, id);
   io.started();
   // A start that can't be saved is taken back, too.
@@ -143,7 +145,7 @@ export async function launch(
       exitCode: 0,
       error: "",
       oomKilled: false,
-      startedAt: new Date().toISOString(),
+      startedAt,
       health: healthPlan(container.record.config) && newHealth(),
     },
     { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },

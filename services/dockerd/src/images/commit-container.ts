@@ -3,7 +3,7 @@ import { VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import { SNAPSHOTTER } from "../containerd/client.ts";
-import { withLease } from "../containerd/leases.ts";
+import { cleanUp, withLease } from "../containerd/leases.ts";
 import type { Container } from "../containers/container.ts";
 import type { ContainerConfig } from "../containers/container-config.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
@@ -49,31 +49,32 @@ export async function commitContainer(
     using writer = new BlobWriter(containerd, lease);
     const layer = await (pause ? whilePaused(engine, container, pack) : pack());
     async function pack() {
-      const [lower, upper] = await Promise.all([
-        containerd.snapshots.view(
+      const key = `commit-${crypto.randomUUID()}`;
+      const metadata = { "containerd-lease": lease };
+      try {
+        const [lower, upper] = await Promise.all([
+          containerd.snapshots.view(
+            { snapshotter: SNAPSHOTTER, key, parent: initKey(base), labels: {} },
+            { metadata },
+          ),
+          containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: container.id }),
+        ]);
+        const { diff } = await containerd.diff.diff(
           {
-            snapshotter: SNAPSHOTTER,
-            key: `commit-${crypto.randomUUID()}`,
-            parent: initKey(base),
+            left: lower.mounts,
+            right: upper.mounts,
+            mediaType: LAYER_TYPES.gzip,
+            ref: key,
             labels: {},
+            sourceDateEpoch: undefined,
           },
-          { metadata: { "containerd-lease": lease } },
-        ),
-        containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: container.id }),
-      ]);
-      const { diff } = await containerd.diff.diff(
-        {
-          left: lower.mounts,
-          right: upper.mounts,
-          mediaType: LAYER_TYPES.gzip,
-          ref: `commit-${crypto.randomUUID()}`,
-          labels: {},
-          sourceDateEpoch: undefined,
-        },
-        { metadata: { "containerd-lease": lease } },
-      );
-      if (!diff) throw new EngineError("internal", "containerd made no layer");
-      return diff;
+          { metadata },
+        );
+        if (!diff) throw new EngineError("internal", "containerd made no layer");
+        return diff;
+      } finally {
+        await cleanUp(() => containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key }));
+      }
     }
     const { info } = await containerd.content.info({ digest: layer.digest });
     const diffId = info?.labels["containerd.io/uncompressed"];
