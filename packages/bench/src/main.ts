@@ -9,9 +9,10 @@ import { dockerBenchmarks, removeContainers } from "./docker-benchmarks.ts";
 import { EXIT_EVENT, measureExitEvents } from "./exit-events.ts";
 import { type Flags, parseFlags, USAGE } from "./flags.ts";
 import { imageBenchmarkNames, imageBenchmarks } from "./image-benchmarks.ts";
-import { logBenchmark } from "./log-benchmark.ts";
+import { listBenchmark } from "./list-benchmark.ts";
+import { logBenchmarks } from "./log-benchmark.ts";
 import { type Benchmark, type BenchmarkResult, type Contender, measure } from "./measure.ts";
-import { measureMemory } from "./memory.ts";
+import { measureEngines, measureMemory } from "./memory.ts";
 import {
   cgroupParentOf,
   insideDirectory,
@@ -101,17 +102,17 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
   }
 
   // Without engines they have their names only.
-  const named = [...dockerBenchmarks([]), logBenchmark([]), ...networkBenchmarks([], dir)].map(
-    ({ name }) => name,
-  );
+  const named = [
+    ...[...dockerBenchmarks([]), ...logBenchmarks([])],
+    ...[...networkBenchmarks([], dir), listBenchmark([])],
+  ].map(({ name }) => name);
   if ([...named, ...imageBenchmarkNames, EXIT_EVENT, MEMORY].some(wanted)) {
     await withStacks({ dir, busybox, binDir, cgroupParent, signal }, async (stacks) => {
       for (const benchmark of dockerBenchmarks(stacks)) await run(benchmark);
       const beyond = bridgeBeyondNone(results);
       if (beyond) results.push(beyond);
-      for (const benchmark of networkBenchmarks(stacks, dir))
+      for (const benchmark of [...networkBenchmarks(stacks, dir), ...logBenchmarks(stacks)])
         await run(benchmark, { rounds: flags.short ? 3 : 9, warmUp: 1 });
-      await run(logBenchmark(stacks), { rounds: flags.short ? 3 : 9, warmUp: 1 });
       if (imageBenchmarkNames.some(wanted)) {
         const names = imageNames.filter((_, at) =>
           [at, at + imageNames.length].some((n) => wanted(imageBenchmarkNames[n] ?? "")),
@@ -126,10 +127,14 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
         process.stderr.write(`${EXIT_EVENT} …\n`);
         results.push(await measureExitEvents(ours, flags.short ? 15 : 50));
       }
+      // With a thousand containers there, nothing else is measured.
+      await run(listBenchmark(stacks));
       if (!wanted(MEMORY)) return;
       for (const stack of byEngine(stacks)) await removeContainers(stack);
       process.stderr.write(`${MEMORY} …\n`);
       results.push(...(await measureMemory(stacks, flags.short ? 2 : 5)));
+      for (const stack of byEngine(stacks)) await removeContainers(stack);
+      results.push(...(await measureEngines(stacks)));
     });
   }
 

@@ -7,6 +7,7 @@ export interface Benchmark {
   /** The most that ours may be, as a part of the real one's. */
   readonly bar?: number;
   readonly atLeast?: BenchmarkResult["atLeast"];
+  readonly limit?: BenchmarkResult["limit"];
   /** Of what an attempt returns; `ms` when left out. */
   readonly unit?: BenchmarkResult["unit"];
   readonly contenders: ReadonlyMap<Contender, Attempt>;
@@ -50,7 +51,7 @@ export async function measure(
   benchmark: Benchmark,
   { rounds, warmUp, signal }: { rounds: number; warmUp: number; signal: AbortSignal },
 ): Promise<BenchmarkResult> {
-  const { name, bar, atLeast, unit = "ms", contenders } = benchmark;
+  const { name, bar, atLeast, limit, unit = "ms", contenders } = benchmark;
   const samples = new Map<Contender, number[]>();
   const failures = new Map<Contender, Error>();
   const order = [...contenders];
@@ -71,5 +72,10 @@ export async function measure(
   const summaries = new Map<Contender, Summary | Error>();
   for (const contender of contenders.keys())
     summaries.set(contender, failures.get(contender) ?? summarize(samples.get(contender) ?? []));
-  return { name, unit, ...(bar !== undefined && { bar }), ...(atLeast && { atLeast }), summaries };
+  return {
+    ...{ name, unit, summaries },
+    ...(bar !== undefined && { bar }),
+    ...(atLeast && { atLeast }),
+    ...(limit !== undefined && { limit }),
+  };
 }

@@ -27,6 +27,47 @@ function shimPid(containerId: string): number {
 
 const DAEMONS: readonly ComponentName[] = ["dockerd", "containerd", "registry-client", "nats-server"];
 
+/** What an engine needs to run containers: what the real one has as well, and our client of registries. */
+const NEEDED: readonly ComponentName[] = ["dockerd", "containerd", "registry-client"];
+const IDLE_BAR = 1.2;
+const MANY = 100;
+const MANY_BAR = 0.8;
+const STARTED_AT_ONCE = 4;
+
+/** Memory of each engine's processes together: without containers, and with a hundred, their shims included. */
+export async function measureEngines(stacks: readonly Stack[]): Promise<BenchmarkResult[]> {
+  const measured = byEngine(stacks);
+  const sum = (suite: Suite, shims: readonly number[]) => {
+    const daemons = NEEDED.flatMap((name) => suite.pid(name) ?? []);
+    return [...daemons, ...shims].reduce((total, pid) => total + privateMegabytes(pid), 0);
+  };
+  const result = async (name: string, bar: number, shimsOf: (stack: Stack) => number[]) => {
+    await delay(SETTLE_MS);
+    execFileSync("sync");
+    const summaries = measured.map(
+      (stack) => [stack.contender, attempt(() => [sum(stack.suite, shimsOf(stack))])] as const,
+    );
+    return { name, unit: "MB", bar, summaries: new Map(summaries) } satisfies BenchmarkResult;
+  };
+  const idle = await result("private memory, engine, idle", IDLE_BAR, () => []);
+  const ids = new Map<Stack, string[]>();
+  for (const stack of measured) ids.set(stack, await startMany(stack));
+  const many = await result(`private memory, engine, ${MANY} containers`, MANY_BAR, (stack) =>
+    (ids.get(stack) ?? []).map(shimPid),
+  );
+  return [idle, many];
+}
+
+async function startMany({ docker, env, image }: Stack): Promise<string[]> {
+  const ids: string[] = [];
+  const starter = async () => {
+    for (let count = 0; count < MANY / STARTED_AT_ONCE; count++)
+      ids.push((await timed([docker, "run", "-d", image, "sleep", "100000"], { env })).stdout);
+  };
+  await Promise.all(Array.from({ length: STARTED_AT_ONCE }, starter));
+  return ids;
+}
+
 /** Memory of the shims of idle containers, and of each daemon beside its peer. */
 export async function measureMemory(
   stacks: readonly Stack[],

@@ -35,6 +35,14 @@ test("textTable() judges what should be much", () => {
   });
   const verdicts = textTable([log(160), log(100, 20), log(100, 30), log(100)]).match(/pass|miss/g);
   expect(verdicts).toEqual(["pass", "pass", "miss", "miss"]);
+  const times = (ours: number, real: number): BenchmarkResult => ({
+    ...log(ours, real),
+    atLeast: { timesReal: 4 },
+  });
+  expect(textTable([times(90, 20), times(70, 20)]).match(/≥ 4× +(pass|miss)/g)).toEqual([
+    "≥ 4×   pass",
+    "≥ 4×   miss",
+  ]);
 });
 
 test("textTable() judges each of ours beside the real one", () => {
