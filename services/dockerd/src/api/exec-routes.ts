@@ -23,7 +23,8 @@ export function execRoutes(engine: Engine): Route[] {
       path: "/containers/:id/exec",
       handler: async (call) => {
         const container = engine.containers.find(call.param("id"));
-        const exec = createExec(engine, container, await call.body(execConfigSchema));
+        const config = await call.body(execConfigSchema);
+        const exec = createExec(engine, container, config, call.param("id"));
         call.json(201, { Id: exec.id });
       },
     },

@@ -22,16 +22,19 @@ import { Exec } from "./exec.ts";
 import type { ExecConfig } from "./exec-config.ts";
 
 /**
+ * @param shown how the client calls the container
  * @throws EngineError `conflict` unless the container runs, `invalid_argument` without a command
  */
-export function createExec(engine: Engine, container: Container, config: ExecConfig): Exec {
+export function createExec(
+  engine: Engine,
+  container: Container,
+  config: ExecConfig,
+  shown: string = container.id,
+): Exec {
   if (config.Cmd.length === 0) throw new EngineError("invalid_argument", "No exec command specified");
   requireRunning(container.id, container.record.state.status);
   if (container.record.state.status === "paused") {
-    throw new EngineError(
-      "conflict",
-      `Container ${container.id} is paused, unpause the container before exec`,
-    );
+    throw new EngineError("conflict", `Container ${shown} is paused, unpause the container before exec`);
   }
   const exec = new Exec(newId(), container, config);
   engine.execs.add(exec);
