@@ -6,6 +6,7 @@ export {
   type LinkAddress,
   type Route,
 } from "./address.ts";
+export { type ConnectionTuple, ConntrackSocket, type TrackedConnection } from "./conntrack-socket.ts";
 export {
   createBridge,
   createVeth,

@@ -24,6 +24,7 @@ import {
   rebuildTable,
   removeTable,
 } from "./ruleset.ts";
+import { StaleConnections } from "./stale-connections.ts";
 import { removeUserChain, userChainRequests, userTable } from "./user-chain.ts";
 
 /** Where iptables-nft, and so the real Docker, keeps what decides on forwarded packets. */
@@ -42,6 +43,7 @@ export class Firewall implements Disposable {
   readonly #table: NftTable;
   readonly #log: Logger;
   readonly #relay: Relay | undefined;
+  readonly #stale = new StaleConnections();
   #ruleset: Ruleset | undefined;
   /** Of each of our chains. */
   #ruleCounts: readonly number[] = [];
@@ -115,6 +117,7 @@ export class Firewall implements Disposable {
     if (change === "add") this.#relay?.add(ports);
     else this.#relay?.remove(ports);
     this.#commit(portElements(this.#table, ports, change));
+    this.#stale.forget(ports);
   }
 
   /** Let published ports lead elsewhere, from one moment to the next. */
@@ -122,6 +125,7 @@ export class Firewall implements Disposable {
     this.#relay?.remove(from);
     this.#relay?.add(to);
     this.#commit([...portElements(this.#table, from, "delete"), ...portElements(this.#table, to, "add")]);
+    this.#stale.forget([...from, ...to]);
   }
 
   /** A bridge is gone: Docker's chain needs to know of it no more. */
@@ -137,6 +141,7 @@ export class Firewall implements Disposable {
 
   [Symbol.dispose](): void {
     this.#nft[Symbol.dispose]();
+    this.#stale[Symbol.dispose]();
   }
 
   /**

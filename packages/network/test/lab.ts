@@ -218,9 +218,11 @@ export function serveEcho(hostname: string, port: number) {
 export async function openEcho(hostname: string, port: number) {
   let expected = 0;
   let done = () => {};
+  let failed = (_error: Error) => {};
   const socket = await Bun.connect({
     ...{ hostname, port },
     socket: {
+      close: () => failed(new Error("the connection has ended")),
       data(_, data) {
         expected -= data.byteLength;
         if (expected <= 0) done();
@@ -230,7 +232,7 @@ export async function openEcho(hostname: string, port: number) {
   return {
     /** Send something, and wait until as much has come back. */
     async exchange(text: string): Promise<void> {
-      const back = new Promise<void>((resolve) => (done = resolve));
+      const back = new Promise<void>((resolve, reject) => ([done, failed] = [resolve, reject]));
       expected = text.length;
       socket.write(text);
       await back;

@@ -102,6 +102,52 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     ).rejects.toThrow("Bind for 0.0.0.0:9900 failed: port is already allocated");
   });
 
+  test("a client that goes on sending by UDP finds the container that comes, and the next one", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const answers: string[] = [];
+    let wake = () => {};
+    const opened = outside.run(() =>
+      Bun.udpSocket({
+        connect: { hostname: "198.51.100.1", port: 5300 },
+        socket: {
+          data(_, data) {
+            answers.push(data.toString());
+            wake();
+          },
+          error() {},
+        },
+      }),
+    );
+    const client = await opened;
+    // Often enough that the kernel doesn't forget it by itself.
+    const sending = setInterval(() => client.send("?"), 5);
+    const heardOf = async (name: string) => {
+      while (answers.at(-1) !== name) await new Promise<void>((resolve) => (wake = resolve));
+    };
+    const serve = (netnsPath: string, name: string) =>
+      inSandbox(netnsPath, () =>
+        Bun.udpSocket({
+          ...{ hostname: "0.0.0.0", port: 53 },
+          socket: { data: (self, _data, port, sender) => void self.send(name, port, sender) },
+        }),
+      );
+    await Bun.sleep(50);
+    for (const name of ["first", "second", "third"]) {
+      const { netnsPath } = await networks.createSandbox({
+        ...sandboxRequest(name),
+        ports: [of("udp", 53, 5300)],
+      });
+      const server = await serve(netnsPath, name);
+      await heardOf(name);
+      server.close();
+      await networks.releaseSandbox(name);
+    }
+    clearInterval(sending);
+    client.close();
+  });
+
   test("restarts, and networks that come and go, cost no packet of connections that there are or begin", async () => {
     await using lab = openLab();
     using outside = openOutside(lab.route);
