@@ -157,13 +157,20 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     using servers = new DisposableStack();
     servers.use(inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80)));
     servers.use(inSandbox(web.netnsPath, () => serveEcho("0.0.0.0", 7)));
-    /** Sent again because nobody answered, in the namespace of the thread; and packets that came for nobody. */
+    /** Of the thread's namespace, since it was made. */
     const counters = () => {
-      const text = fs.readFileSync("/proc/thread-self/net/snmp", "utf8");
-      const [names = [], values = []] = [...text.matchAll(/^Tcp: (.*)$/gm)].map(([, line = ""]) =>
-        line.split(" "),
-      );
-      return ["RetransSegs", "OutRsts", "EstabResets"].map((name) => Number(values[names.indexOf(name)]));
+      const read = (file: string) => fs.readFileSync(`/proc/thread-self/net/${file}`, "utf8");
+      const all = new Map<string, number>();
+      const lines = `${read("snmp")}${read("netstat")}`.matchAll(/^(\w+): (\D.*)\n\w+: (.*)$/gm);
+      for (const [, , names = "", values = ""] of lines)
+        for (const [at, name] of names.split(" ").entries()) all.set(name, Number(values.split(" ")[at]));
+      const of = (name: string) => all.get(name) ?? 0;
+      return {
+        // Who is slow to answer is sent something again, and says then that he had it.
+        lost: of("RetransSegs") - of("TCPDSACKRecv"),
+        resets: of("OutRsts") + of("EstabResets"),
+        newConnections: of("TCPSynRetrans"),
+      };
     };
     const all = () => [counters(), outside.run(counters), inSandbox(web.netnsPath, counters)];
     const before = all();
