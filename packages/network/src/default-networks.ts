@@ -17,6 +17,7 @@ import {
   subnetOf,
 } from "./ipv4.ts";
 import { ipv6FromBytes, type Subnet6, subnet6Of } from "./ipv6.ts";
+import { planIpv6 } from "./ipv6-plan.ts";
 import { type LinkedNetwork, linkedNetwork } from "./linked-network.ts";
 import { type NetworkRecord, networkRecords } from "./records.ts";
 import { readHostResolvConf } from "./resolv-conf.ts";
@@ -62,7 +63,7 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
   const mac = known?.bridge?.mac ?? newMac();
   const bridge: NetworkRecord = {
     ...{ id, driver: "bridge", created: known?.created ?? created },
-    bridge: { subnet, gateway: formatIpv4(address.gateway), mac },
+    bridge: { subnet, gateway: formatIpv4(address.gateway), mac, ...defaultIpv6(options, route, known) },
   };
   await store.commit([
     networks.put("bridge", bridge),
@@ -78,6 +79,18 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
     linked: users.flatMap(({ key, value }) => linkedNetwork(key, value, hostAddresses(route)) ?? []),
     templates: users.flatMap(({ key, value }) => templateNetwork(key, value) ?? []),
   };
+}
+
+/** The recorded subnet stays, unless another one is asked for. */
+function defaultIpv6(
+  { ipv6 }: NetworksOptions,
+  route: RouteSocket,
+  known: NetworkRecord | undefined,
+): Pick<NonNullable<NetworkRecord["bridge"]>, "ipv6"> {
+  if (ipv6 === undefined) return {};
+  const ipam = { ipRange: "", gateway: "", auxiliary: {} };
+  if (ipv6 !== "") return { ipv6: planIpv6({ ...ipam, subnet: ipv6 }, []).ipv6 };
+  return { ipv6: known?.bridge?.ipv6 ?? planIpv6({ ...ipam, subnet: "" }, subnets6InUse(route)).ipv6 };
 }
 
 /** Docker's options of its default bridge. */

@@ -12,6 +12,8 @@ export interface NetworksOptions {
   readonly bip?: string;
   /** Where subnets come from that nobody named; Docker's default ones when empty. */
   readonly addressPools?: readonly AddressPoolSetting[];
+  /** The default bridge has IPv6, with this subnet, `fd00:1::/64`, or one that is chosen when it is empty. */
+  readonly ipv6?: string;
   readonly store: Store;
   readonly log: Logger;
 }

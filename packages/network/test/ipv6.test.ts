@@ -4,6 +4,7 @@ import { testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { PortRequest } from "../src/index.ts";
 import {
   ask,
+  BRIDGE,
   createRequest,
   inSandbox,
   openEcho,
@@ -146,6 +147,29 @@ testInPrivateNetwork(import.meta.path, "IPv6 between network namespaces of the t
     expect(await outside.run(() => ask("2001:db8::1", 8080))).toBe("2001:db8::2");
     await again.releaseSandbox("web");
     expect(await ask("::1", 8080)).toBeUndefined();
+  });
+
+  test("the default bridge has IPv6 when it is asked for, and the same subnet from then on", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    using inOutside = outside.run(() => serveAddress("::", 80));
+    expect(inOutside.port).toBe(80);
+    const networks = await lab.open({ ipv6: "" });
+    const [, chosen] = networks.inspect("bridge").ipam;
+    expect(chosen?.subnet).toMatch(/^fd[0-9a-f:]+::\/64$/);
+    const { netnsPath } = await networks.createSandbox(sandboxRequest("one"));
+    expect(await inSandbox(netnsPath, () => ask("2001:db8::2", 80))).toBe("2001:db8::1");
+    await networks.releaseSandbox("one");
+    await networks.close();
+    const again = await lab.open({ ipv6: "" });
+    expect(again.inspect("bridge").ipam[1]).toEqual(chosen);
+    await again.close();
+    const named = await lab.open({ ipv6: SUBNET });
+    expect(named.inspect("bridge")).toMatchObject({ enableIpv6: true, ipam: [{}, { subnet: SUBNET }] });
+    await named.close();
+    const without = await lab.open();
+    expect(without.inspect("bridge")).toMatchObject({ enableIpv6: false });
+    expect(fs.readFileSync(`/proc/sys/net/ipv6/conf/${BRIDGE}/disable_ipv6`, "utf8")).toBe("1\n");
   });
 
   test("a relay takes connections by IPv6 to containers that have IPv4 only", async () => {

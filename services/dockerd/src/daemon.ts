@@ -81,6 +81,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     stateDir: flags.execRoot,
     bridge: flags.bridge,
     ...(flags.bip !== undefined && { bip: flags.bip }),
+    ...(flags.ipv6 !== undefined && { ipv6: flags.ipv6 }),
     addressPools: flags.addressPools,
     store,
     log,

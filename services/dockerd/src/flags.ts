@@ -42,12 +42,14 @@ Options:
       --dns-search DOMAIN            Their domain to search; may be given repeatedly
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
   -G, --group GROUP                  Group of the unix sockets (default "docker", where there is one)
+      --fixed-cidr-v6 CIDR           IPv6 subnet of the default bridge, with --ipv6
   -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
                                      repeatedly (default "unix:///run/longshore/docker.sock")
       --host-gateway-ip ADDRESS      What host-gateway means in --add-host (default: the bridge's address); may be given repeatedly
       --init                         An init process in each container that doesn't say otherwise
       --init-path PROGRAM            Program of that process (default: docker-init or tini-static on PATH)
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
+      --ipv6                         IPv6 on the default bridge
       --label KEY=VALUE              Label of the daemon; may be given repeatedly
       --log-driver NAME              Log driver of containers that name none: json-file or none (default "json-file")
   -l, --log-level LEVEL              trace, debug, info, warn, error or fatal (default "info")

@@ -15,8 +15,10 @@ test("parseConfig() takes Docker's keys; an empty file asks for nothing", () => 
       "log-opts": { "max-size": "1m", "max-file": "3" },
       runtimes: { other: { path: "/usr/bin/other", runtimeArgs: ["--debug"] } },
       "live-restore": true,
+      ...{ ipv6: true, ip6tables: true, "fixed-cidr-v6": "fd00::/64" },
     }),
   ).toEqual({
+    ...{ ipv6: true, "fixed-cidr-v6": "fd00::/64" },
     hosts: ["unix:///x.sock"],
     containerd: "/c.sock",
     debug: true,
@@ -53,6 +55,8 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
   expect(() => parse({ "userns-remap": "default" })).toThrow('userns-remap: "default" is not supported');
   expect(() => parse({ iptables: false })).toThrow("iptables: false is not supported");
+  expect(() => parse({ ip6tables: false })).toThrow("ip6tables: false is not supported");
+  expect(() => parse({ "fixed-cidr-v6": "10.0.0.0/8" })).toThrow("invalid CIDR address: 10.0.0.0/8");
   expect(() => parse("[1]")).toThrow("the file must hold an object");
   expect(() => parse("{")).toThrow("invalid JSON");
 });

@@ -76,6 +76,15 @@ function isMirror(text: string): boolean {
   );
 }
 
+const subnet6 = z
+  .string()
+  .refine(
+    (value) => value === "" || (/^[^/%]+\/\d{1,3}$/.test(value) && net.isIPv6(value.split("/")[0] ?? "")),
+    {
+      error: ({ input }) => `invalid CIDR address: ${input}`,
+    },
+  );
+
 /** Every option that is carried out, by its key in the configuration file. */
 export const OPTIONS = {
   bip: { flag: "bip", kind: "text", schema: z.string() },
@@ -102,11 +111,13 @@ export const OPTIONS = {
   "dns-search": { flag: "dns-search", kind: "list", schema: z.array(z.string()) },
   "exec-root": { flag: "exec-root", kind: "text", schema: z.string() },
   group: { flag: "group", short: "G", kind: "text", schema: z.string() },
+  "fixed-cidr-v6": { flag: "fixed-cidr-v6", kind: "text", schema: subnet6 },
   hosts: { flag: "host", short: "H", kind: "list", schema: z.array(host) },
   "host-gateway-ips": { flag: "host-gateway-ip", kind: "list", schema: z.array(ipAddress) },
   init: { flag: "init", kind: "switch", schema: z.boolean() },
   "init-path": { flag: "init-path", kind: "text", schema: z.string() },
   "insecure-registries": { flag: "insecure-registry", kind: "list", schema: z.array(insecureRegistry) },
+  ipv6: { flag: "ipv6", kind: "switch", schema: z.boolean() },
   labels: { flag: "label", kind: "list", schema: z.array(label) },
   "log-driver": { flag: "log-driver", kind: "text", schema: logDriver },
   "log-level": { flag: "log-level", short: "l", kind: "text", schema: logLevel },
@@ -157,18 +168,16 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   experimental: { harmless: [false] },
   features: { flag: "feature", harmless: [{}] },
   "fixed-cidr": { harmless: [""] },
-  "fixed-cidr-v6": { harmless: [""] },
   "host-gateway-ip": { harmless: [""] },
   "http-proxy": { harmless: [""] },
   "https-proxy": { harmless: [""] },
   icc: { harmless: [true] },
   ip: { harmless: ["0.0.0.0"] },
-  ip6tables: { harmless: [false] },
+  ip6tables: { harmless: [true] },
   "ip-forward": { harmless: [true] },
   "ip-forward-no-drop": { harmless: [false] },
   "ip-masq": { harmless: [true] },
   iptables: { harmless: [true] },
-  ipv6: { harmless: [false] },
   // Containers always live on.
   "live-restore": { harmless: [true] },
   "log-format": { harmless: [""] },

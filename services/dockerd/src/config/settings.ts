@@ -33,6 +33,8 @@ export interface Settings {
   storeUrl: string | undefined;
   bridge: string;
   bip: string | undefined;
+  /** The default bridge's subnet of IPv6, empty for one that is chosen; undefined without IPv6. */
+  ipv6: string | undefined;
   /** Where networks get subnets that nobody named; empty: Docker's default ones. */
   addressPools: AddressPoolSetting[];
   /** Name servers, domains to search and options of containers that have none of their own. */
@@ -89,6 +91,13 @@ export function loadSettings({ flags, configFile }: ConfigSource): Settings {
   return toSettings({ ...values, ...flags, runtimes: { ...values?.runtimes, ...flags.runtimes } });
 }
 
+/** @throws EngineError `invalid_argument` for a subnet without IPv6 */
+function defaultIpv6({ ipv6 = false, "fixed-cidr-v6": subnet = "" }: OptionValues): string | undefined {
+  if (!ipv6 && subnet !== "")
+    throw new EngineError("invalid_argument", "fixed-cidr-v6 is of no use without ipv6");
+  return ipv6 ? subnet : undefined;
+}
+
 function toSettings(values: OptionValues): Settings {
   const debug = values.debug ?? false;
   const { tls, tlsverify, tlscacert, tlscert, tlskey } = values;
@@ -109,6 +118,7 @@ function toSettings(values: OptionValues): Settings {
     storeUrl: values.store,
     bridge: values.bridge ?? "longshore0",
     bip: values.bip,
+    ipv6: defaultIpv6(values),
     addressPools: values["default-address-pools"] ?? [],
     dns: values.dns ?? [],
     dnsSearch: values["dns-search"] ?? [],

@@ -16,7 +16,7 @@ import { lockRoot } from "./root-lock.ts";
  * @throws EngineError `failed_precondition` while the daemon runs, or a container does
  */
 export async function uninstall(settings: Settings, log: Logger, signal: AbortSignal): Promise<void> {
-  const { dataRoot, execRoot, cgroupParent, bridge, bip } = settings;
+  const { dataRoot, execRoot, cgroupParent, bridge, bip, ipv6 } = settings;
   if (!fs.existsSync(dataRoot)) return;
   await using resources = new AsyncDisposableStack();
   resources.use(lockRoot(dataRoot));
@@ -31,7 +31,11 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
   fs.mkdirSync(execRoot, { recursive: true, mode: 0o711 });
   const { store } = await openState(settings, engineId(dataRoot), log, signal);
   resources.use(store);
-  const options = { stateDir: execRoot, bridge, store, log, ...(bip !== undefined && { bip }) };
+  const options = {
+    ...{ stateDir: execRoot, bridge, store, log },
+    ...(bip !== undefined && { bip }),
+    ...(ipv6 !== undefined && { ipv6 }),
+  };
   await (await openNetworks(options)).uninstall();
   for (const at of mountsBelow(execRoot)) umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW);
   for (const directory of groupDirs(cgroupParent)) removeEmpty(directory);
