@@ -6,8 +6,9 @@ import zlib from "node:zlib";
 import { digestOf } from "@longshore/digest";
 import { mknod, S_IFCHR } from "@longshore/syscalls";
 import { applyLayer } from "./apply-layer.ts";
-import { compressionOf, detectCompression } from "./decompress.ts";
-import { paxHeader, tarBlocks, tarOf } from "./testing.ts";
+import { type Compression, compressionOf, detectCompression } from "./decompress.ts";
+import { DEFAULT_SIZE_LIMITS, type SizeLimits } from "./size-limits.ts";
+import { paxHeader, paxRecord, tarBlocks, tarOf } from "./testing.ts";
 
 let dir: string;
 let root: string;
@@ -209,6 +210,14 @@ describe("applyLayer()", () => {
     expect(fs.statSync(at("owned"))).toMatchObject({ uid: 1234, gid: 0o7777777 });
   });
 
+  test("does without end blocks and the last padding", async () => {
+    const whole = tarBlocks({ name: "last", content: "x" });
+    await apply(whole);
+    await apply(whole.subarray(0, 513));
+    expect(fs.readFileSync(at("last"), "utf8")).toBe("x");
+    await expect(apply(whole.subarray(0, 512))).rejects.toThrow("unexpected EOF");
+  });
+
   test("decompresses what the bytes say when the type does not", async () => {
     const tar = tarOf([{ name: "a", content: "x" }]);
     for (const bytes of [tar, zlib.gzipSync(tar), zlib.zstdCompressSync(tar)]) {
@@ -338,6 +347,67 @@ describe("a hostile layer", () => {
       );
     },
   );
+
+  test("is refused when it unpacks to too much", async () => {
+    const tar = tarOf([{ name: "zeros", content: "\0".repeat(3_000_000) }]);
+    const exhausted = (message: string) =>
+      expect.objectContaining({ code: "resource_exhausted", message: expect.stringContaining(message) });
+    const run = (bytes: Buffer, compression: Compression, limits: Partial<SizeLimits>) => {
+      fs.writeFileSync(path.join(dir, "layer.tar"), bytes);
+      return applyLayer(path.join(dir, "layer.tar"), compression, root, {
+        whiteouts: "remove",
+        limits: { ...DEFAULT_SIZE_LIMITS, ...limits },
+      });
+    };
+    const gzip = zlib.gzipSync(tar);
+    await expect(run(gzip, "gzip", { maxBytes: 2_000_000 })).rejects.toEqual(
+      exhausted("the layer unpacks to more than 2000000 bytes, the limit here"),
+    );
+    await expect(run(tar, "none", { maxBytes: 2_000_000 })).rejects.toEqual(exhausted("2000000 bytes"));
+    const ratio = { freeBytes: 1_000_000, maxRatio: 100 };
+    await expect(run(gzip, "gzip", ratio)).rejects.toEqual(
+      exhausted(`the layer of ${gzip.length} bytes unpacks to more than 100 times its size, the limit here`),
+    );
+    await expect(run(zlib.zstdCompressSync(tar), "zstd", ratio)).rejects.toEqual(exhausted("100 times"));
+    expect((await run(gzip, "gzip", {})).size).toBe(tar.length);
+    expect((await run(gzip, "gzip", { ...ratio, freeBytes: 4_000_000 })).size).toBe(tar.length);
+    expect((await run(tar, "none", ratio)).size).toBe(tar.length);
+  });
+
+  test("is refused when its metadata have no end", async () => {
+    const invalid = (message: string) =>
+      expect.objectContaining({ code: "invalid_argument", message: expect.stringContaining(message) });
+    const good = tarOf([{ name: "a", content: "x" }]);
+    const globals = Array.from({ length: 40 }, (_, i) =>
+      tarBlocks({ name: "g", type: "g", content: paxRecord(`comment${i}`, "x".repeat(50_000)) }),
+    );
+    await expect(apply(Buffer.concat([...globals, good]))).rejects.toEqual(invalid("global header fields"));
+    await apply(Buffer.concat([...globals.slice(0, 10), good]));
+    const long = `${"d/".repeat(2047)}ff`;
+    await expect(apply(Buffer.concat([paxHeader({ path: long }), good]))).rejects.toEqual(
+      invalid("a name of more than 4095 bytes"),
+    );
+    const link = tarOf([{ name: "link", type: "2" }]);
+    await expect(apply(Buffer.concat([paxHeader({ linkpath: long }), link]))).rejects.toEqual(
+      invalid("a name of more than 4095 bytes"),
+    );
+    await expect(
+      apply(Buffer.concat([tarBlocks({ name: "l", type: "L", content: `${long}\0` }), good])),
+    ).rejects.toEqual(invalid("a name of more than 4095 bytes"));
+    // A map of a sparse file without a line end, and one of a million parts that never come.
+    const sparse = paxHeader({
+      "GNU.sparse.major": "1",
+      "GNU.sparse.minor": "0",
+      "GNU.sparse.realsize": "9",
+      "GNU.sparse.name": "s",
+    });
+    const file = (content: string) => tarOf([{ name: "s", content }]);
+    await expect(apply(Buffer.concat([sparse, file("1".repeat(5000))]))).rejects.toEqual(invalid("sparse"));
+    const began = performance.now();
+    const parts = `1000000\n${"0\n".repeat(1_900_000)}`;
+    await expect(apply(Buffer.concat([sparse, file(parts)]))).rejects.toEqual(invalid("sparse"));
+    expect(performance.now() - began).toBeLessThan(10_000);
+  });
 
   test("is refused when it is no tar, ends early or lies about lengths", async () => {
     const good = tarOf([{ name: "a", content: "x".repeat(2000) }]);

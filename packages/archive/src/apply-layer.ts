@@ -1,6 +1,8 @@
+import fs from "node:fs";
 import { createHasher, type Digest } from "@longshore/digest";
 import { type Compression, readDecompressed } from "./decompress.ts";
 import { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
+import { checkSize, DEFAULT_SIZE_LIMITS, type SizeLimits } from "./size-limits.ts";
 import { TarReader } from "./tar-reader.ts";
 
 export interface AppliedLayer {
@@ -15,14 +17,16 @@ export interface AppliedLayer {
  *
  * @param file the layer's blob
  * @param root existing directory
- * @throws EngineError `invalid_argument` for a broken archive; what was unpacked until then stays
+ * @throws EngineError `invalid_argument` for a broken archive, `resource_exhausted` beyond the limits; what was unpacked until then stays
  */
 export async function applyLayer(
   file: string,
   compression: Compression,
   root: string,
-  options: ApplyOptions,
+  options: ApplyOptions & { limits?: SizeLimits },
 ): Promise<AppliedLayer> {
+  const { limits = DEFAULT_SIZE_LIMITS } = options;
+  const packed = fs.statSync(file).size;
   using applier = new LayerApplier(root, options);
   const reader = new TarReader(applier);
   const hasher = createHasher();
@@ -30,6 +34,7 @@ export async function applyLayer(
   for await (const chunk of readDecompressed(file, compression)) {
     hasher.update(chunk);
     size += chunk.length;
+    checkSize("the layer", { packed, unpacked: size }, limits);
     reader.feed(chunk);
   }
   reader.end();

@@ -4,6 +4,7 @@ import { Readable, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import zlib from "node:zlib";
 import { EngineError, isErrno } from "@longshore/errors";
+import { checkSize, DEFAULT_SIZE_LIMITS, type SizeLimits } from "./size-limits.ts";
 
 const CHUNK_BYTES = 256 << 10;
 
@@ -48,22 +49,44 @@ async function* rest(start: Buffer, pieces: AsyncIterator<Buffer>): AsyncGenerat
 /**
  * A stream unpacked, whatever it is packed with. bzip2 and xz need the programs of these names, as Docker's xz does.
  *
- * @throws EngineError `invalid_argument` for damaged input, `unavailable` when the program is missing
+ * @throws EngineError `invalid_argument` for damaged input, `resource_exhausted` for what becomes too large, `unavailable` when the program
+ * is missing
  */
-export async function* decompressStream(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* decompressStream(
+  source: AsyncIterable<Buffer>,
+  limits: SizeLimits = DEFAULT_SIZE_LIMITS,
+): AsyncGenerator<Buffer> {
   const { compression, stream } = await peekCompression(source);
+  if (compression === "none") {
+    yield* stream;
+    return;
+  }
+  let packed = 0;
+  let unpacked = 0;
+  const counted = (async function* () {
+    for await (const piece of stream) {
+      packed += piece.length;
+      yield piece;
+    }
+  })();
+  for await (const piece of decompressed(counted, compression)) {
+    unpacked += piece.length;
+    checkSize("the archive", { packed, unpacked }, limits);
+    yield piece;
+  }
+}
+
+function decompressed(
+  stream: AsyncIterable<Buffer>,
+  compression: Exclude<StreamCompression, "none">,
+): AsyncGenerator<Buffer> {
   switch (compression) {
-    case "none":
-      yield* stream;
-      return;
     case "gzip":
-      yield* through(stream, zlib.createGunzip({ chunkSize: CHUNK_BYTES }), compression);
-      return;
+      return through(stream, zlib.createGunzip({ chunkSize: CHUNK_BYTES }), compression);
     case "zstd":
-      yield* through(stream, zlib.createZstdDecompress({ chunkSize: CHUNK_BYTES }), compression);
-      return;
+      return through(stream, zlib.createZstdDecompress({ chunkSize: CHUNK_BYTES }), compression);
     default:
-      yield* throughProgram(stream, compression);
+      return throughProgram(stream, compression);
   }
 }
 

@@ -60,19 +60,24 @@ export function paxSparse(records: PaxRecords): PaxSparse | undefined {
 
 /** The map of format 1.0, which comes in blocks: decimal numbers, one a line, the first of which is how many parts there are. */
 export class SparseMapReader {
-  private text = "";
+  private readonly numbers: number[] = [];
+  private unfinished = "";
 
   /** @returns the parts when the map is complete */
   feed(block: Buffer): Segment[] | undefined {
-    this.text += block.toString("latin1");
-    const lines = this.text.split("\n");
-    const count = lines.length > 1 ? whole(lines[0] ?? "") : undefined;
-    if (count !== undefined && count > SEGMENTS_MAX) throw tooMany();
-    if (count === undefined || lines.length < 2 * count + 2) {
-      if (this.text.length > 48 * SEGMENTS_MAX) throw tooMany();
-      return undefined;
+    const lines = `${this.unfinished}${block.toString("latin1")}`.split("\n");
+    this.unfinished = lines.pop() ?? "";
+    for (const line of lines) {
+      const [count] = this.numbers;
+      if (count !== undefined && this.numbers.length > 2 * count) break;
+      this.numbers.push(whole(line));
     }
-    return segmentsOf(lines.slice(1, 2 * count + 1).map(whole));
+    const [count] = this.numbers;
+    if (count !== undefined && count > SEGMENTS_MAX) throw tooMany();
+    if (count !== undefined && this.numbers.length > 2 * count) return segmentsOf(this.numbers.slice(1));
+    // No number is that long.
+    if (this.unfinished.length > 32) throw tarError("invalid map of a sparse file");
+    return undefined;
   }
 }
 

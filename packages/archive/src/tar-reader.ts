@@ -31,6 +31,9 @@ export interface TarSink {
 /** Go's limit for the content of an extended header. */
 const MAX_EXTENSION_BYTES = 1 << 20;
 
+/** As the kernel: no path is longer. */
+const MAX_NAME_BYTES = 4095;
+
 /** More entries than any real image has; each costs memory here and an inode there. */
 const MAX_ENTRIES = 10_000_000;
 
@@ -86,8 +89,8 @@ export class TarReader {
   /** The input has ended. */
   end(): void {
     if (this.state === "done") return;
-    // An archive may lack its end blocks, but not end within an entry.
-    const between = this.state === "header" && this.pending.length === 0 && this.paddingLeft === 0;
+    // An archive may lack its end blocks, and, as umoci writes it, the padding of its last entry, but not end within that.
+    const between = this.state === "header" && this.pending.length === 0;
     if (!between) throw tarError("unexpected EOF");
   }
 
@@ -144,10 +147,18 @@ export class TarReader {
     const { typeflag, size } = this.extension;
     if (typeflag === "L") this.longName = cString(bytes);
     else if (typeflag === "K") this.longLink = cString(bytes);
-    else if (typeflag === "g") for (const [key, value] of parsePax(bytes)) this.globals.set(key, value);
+    else if (typeflag === "g") this.takeGlobals(parsePax(bytes));
     else this.records = parsePax(bytes);
     this.paddingLeft = padding(size);
     this.state = "header";
+  }
+
+  /** Records for all entries that follow, which are remembered. */
+  private takeGlobals(records: PaxRecords): void {
+    let bytes = 0;
+    for (const [key, value] of records) this.globals.set(key, value);
+    for (const [key, value] of this.globals) bytes += key.length + value.length;
+    if (bytes > MAX_EXTENSION_BYTES) throw tarError("global header fields too long");
   }
 
   private takeEntry(header: RawHeader, block: Buffer): void {
@@ -237,6 +248,9 @@ export class TarReader {
     else if (this.records.size > 0) applyPax(entry, this.records);
     // Before there was a type for them, directories were files with a slash at the end.
     if (type === "file" && entry.name.endsWith("/")) type = "directory";
+    if (entry.name.length > MAX_NAME_BYTES || entry.linkName.length > MAX_NAME_BYTES) {
+      throw tarError(`a name of more than ${MAX_NAME_BYTES} bytes`);
+    }
     return { ...entry, type };
   }
 

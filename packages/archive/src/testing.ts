@@ -44,13 +44,16 @@ export function tarOf(entries: readonly TestEntry[]): Buffer {
   return Buffer.concat([...entries.map(tarBlocks), Buffer.alloc(1024)]);
 }
 
+/** One record of an extended header. */
+export function paxRecord(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  let length = rest.length;
+  while (length !== rest.length + String(length).length) length = rest.length + String(length).length;
+  return `${length}${rest}`;
+}
+
 /** An extended header for the entry that follows. */
 export function paxHeader(records: Record<string, string>): Buffer {
-  const content = Object.entries(records).map(([key, value]) => {
-    const rest = ` ${key}=${value}\n`;
-    let length = rest.length;
-    while (length !== rest.length + String(length).length) length = rest.length + String(length).length;
-    return `${length}${rest}`;
-  });
+  const content = Object.entries(records).map(([key, value]) => paxRecord(key, value));
   return tarBlocks({ name: "pax", type: "x", content: content.join("") });
 }

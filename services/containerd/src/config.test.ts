@@ -44,6 +44,9 @@ test("parseConfig() takes the settings of plugins, and refuses those that it has
       path = "/opt/x"
     [plugins."io.containerd.snapshotter.v1.native"]
       root_path = "/data/native"
+    [plugins."io.containerd.differ.v1.walking"]
+      layer_max_bytes = 1000
+      layer_max_ratio = 20
     [plugins."io.containerd.gc.v1.scheduler"]
       pause_threshold = 0.9
       deletion_threshold = 5
@@ -53,6 +56,13 @@ test("parseConfig() takes the settings of plugins, and refuses those that it has
   `);
   expect(config.optPath).toBe("/opt/x");
   expect(config.snapshotterRoots).toEqual({ native: "/data/native" });
+  expect(config.layerLimits).toMatchObject({ maxBytes: 1000, maxRatio: 20 });
+  for (const value of ["0", "-1", "1.5", '"much"']) {
+    const text = `version = 2\n[plugins."io.containerd.differ.v1.walking"]\nlayer_max_bytes = ${value}`;
+    expect(() => parseConfig(text)).toThrow(
+      "plugins.io.containerd.differ.v1.walking.layer_max_bytes must be",
+    );
+  }
   expect(config.gc).toEqual({
     pauseThreshold: 0.5,
     deletionThreshold: 5,

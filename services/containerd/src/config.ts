@@ -1,4 +1,5 @@
 import path from "node:path";
+import { DEFAULT_SIZE_LIMITS, type SizeLimits } from "@longshore/archive";
 import { UsageError } from "@longshore/cli";
 import type { LogLevel } from "@longshore/log";
 import { type Document, parseToml, readConfigFiles } from "./config-files.ts";
@@ -14,6 +15,7 @@ const GRPC_PLUGIN = "io.containerd.server.v1.grpc";
 const TTRPC_PLUGIN = "io.containerd.server.v1.ttrpc";
 const GC_PLUGIN = "io.containerd.gc.v1.scheduler";
 const SNAPSHOTTERS = "io.containerd.snapshotter.v1";
+const DIFFER = "io.containerd.differ.v1.walking";
 const OPT_PLUGIN = "io.containerd.internal.v1.opt";
 const NATS_PLUGIN = "io.longshore.events.v1.nats";
 
@@ -32,6 +34,8 @@ export interface Config {
   gc: Readonly<GcSchedule>;
   /** Directories of snapshotters, by their names; below the root where none is given. */
   snapshotterRoots: Readonly<Record<string, string>>;
+  /** How large layers may become. */
+  layerLimits: SizeLimits;
   /** Where `ctr install` puts programs; below the root when it isn't given. */
   optPath: string | undefined;
   natsUrl: string | undefined;
@@ -56,6 +60,7 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
   requiredPlugins: [],
   gc: DEFAULT_GC_SCHEDULE,
   snapshotterRoots: {},
+  layerLimits: DEFAULT_SIZE_LIMITS,
   optPath: undefined,
   natsUrl: undefined,
   natsTokenFile: undefined,
@@ -106,6 +111,7 @@ function readConfig(document: Document): { config: Config; unknownKeys: string[]
     requiredPlugins: reader.take("required_plugins", pluginIds) ?? [],
     gc: readGcSchedule(reader),
     snapshotterRoots: readSnapshotterRoots(reader),
+    layerLimits: readLayerLimits(reader),
     optPath: reader.take(`plugins/${OPT_PLUGIN}/path`, string) || undefined,
     natsUrl: reader.take(`plugins/${NATS_PLUGIN}/url`, string) || undefined,
     natsTokenFile: reader.take(`plugins/${NATS_PLUGIN}/token_file`, string) || undefined,
@@ -126,6 +132,22 @@ function readGcSchedule(reader: ConfigReader): GcSchedule {
     mutationThreshold: Math.max(take("mutation_threshold", integer) ?? mutationThreshold, 0),
     scheduleDelayMs: take("schedule_delay", durationMs) ?? scheduleDelayMs,
     startupDelayMs: take("startup_delay", durationMs) ?? startupDelayMs,
+  };
+}
+
+function readLayerLimits(reader: ConfigReader): SizeLimits {
+  const take = (name: string, otherwise: number) => {
+    const key = `plugins/${DIFFER}/${name}`;
+    const value = reader.take(key, integer);
+    if (value !== undefined && value < 1)
+      throw invalid(`${key.replaceAll("/", ".")} must be a positive integer`);
+    return value ?? otherwise;
+  };
+  const { maxBytes, maxRatio, freeBytes } = DEFAULT_SIZE_LIMITS;
+  return {
+    maxBytes: take("layer_max_bytes", maxBytes),
+    maxRatio: take("layer_max_ratio", maxRatio),
+    freeBytes,
   };
 }
 
@@ -170,6 +192,10 @@ export function printConfig(config: Config): string {
       `    root_path = ${JSON.stringify(config.snapshotterRoots[name] ?? "")}`,
       "",
     ]),
+    `  [plugins.${JSON.stringify(DIFFER)}]`,
+    `    layer_max_bytes = ${config.layerLimits.maxBytes}`,
+    `    layer_max_ratio = ${config.layerLimits.maxRatio}`,
+    "",
     `  [plugins.${JSON.stringify(OPT_PLUGIN)}]`,
     `    path = ${JSON.stringify(config.optPath ?? "")}`,
     "",

@@ -41,6 +41,9 @@ export interface PullDeps {
   registry: RegistryOptions;
 }
 
+/** No image's config is longer; whoever reads it has it in memory. */
+export const CONFIG_LIMIT_BYTES = 8 << 20;
+
 /** Image configs that are no Docker or OCI ones, but that old tools gave images. */
 const OLD_CONFIG_TYPES = ["application/octet-stream", "application/json", ""];
 
@@ -97,6 +100,12 @@ async function resolveImage(job: PullJob, repository: Repository, signal: AbortS
     throw new EngineError(
       "invalid_argument",
       `${familiarName(reference)} is not an image: encountered remote ${JSON.stringify(config.mediaType)} when fetching`,
+    );
+  }
+  if (config.size > CONFIG_LIMIT_BYTES) {
+    throw new EngineError(
+      "resource_exhausted",
+      `${familiarName(reference)}: its config would have ${config.size} bytes, and the limit is ${CONFIG_LIMIT_BYTES}`,
     );
   }
   return { target: top.descriptor, manifest: descriptor, config, layers };

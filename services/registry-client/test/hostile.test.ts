@@ -314,6 +314,56 @@ describe.skipIf(skipReason !== "")("registry-client with registries that misbeha
     expect(failure.message).toContain(message);
   });
 
+  test.each<[string, Answer]>([
+    [
+      "the same names on ever new pages",
+      ({ path }) => {
+        const next = Number(/page=(\d+)/.exec(path)?.[1] ?? 0) + 1;
+        const headers = { Link: `</v2/_catalog?page=${next}>; rel="next"` };
+        return { status: 200, headers, body: '{"repositories":[]}' };
+      },
+    ],
+    [
+      "pages of long names",
+      ({ path }) => {
+        const next = Number(/page=(\d+)/.exec(path)?.[1] ?? 0) + 1;
+        const headers = { Link: `</v2/_catalog?page=${next}>; rel="next"` };
+        return { status: 200, headers, body: JSON.stringify({ repositories: ["x".repeat(4_000_000)] }) };
+      },
+    ],
+    ["one page without end", () => ({ status: 200, body: Buffer.alloc(65536, 32), endless: true })],
+  ])(
+    "a catalog of %s is refused",
+    async (_what, answer) => {
+      const registry = await HostileRegistry.start(stage, (seen, count) =>
+        seen.path.includes("_catalog") ? answer(seen, count) : { status: 200, body: "{}" },
+      );
+      const search = { term: `${registry.host}/x`, limit: 25, credentials: undefined, hosts: undefined };
+      const failure = await failureOf(service.registry.search(search, { timeoutMs: 60_000 }));
+      expect(failure.message).toMatch(
+        /the registry's list of repositories has no end|longer than 16777216 bytes/,
+      );
+      expect(["data_loss", "resource_exhausted"]).toContain(failure.code);
+    },
+    60_000,
+  );
+
+  test("a config that says it is larger than any is not fetched", async () => {
+    const { image, registry, name } = await registryOf((image) => ({ path, method }) => {
+      if (!path.includes("/manifests/")) return undefined;
+      const manifest = JSON.parse(image.manifest.toString());
+      manifest.config.size = 2 ** 33;
+      return method === "HEAD" ? { status: 405 } : { status: 200, body: JSON.stringify(manifest) };
+    });
+    const failure = await failureOf(pullAll(service, request(name)));
+    expect([failure.code, failure.message]).toEqual([
+      "resource_exhausted",
+      expect.stringContaining("its config would have 8589934592 bytes, and the limit is 8388608"),
+    ]);
+    expect(registry.seen("/blobs/")).toEqual([]);
+    expect(Object.keys(await ingests(service))).not.toContain(`layer-${image.layerDigest}`);
+  });
+
   test("the service has survived all of this", async () => {
     expect(service.process.exitCode).toBeNull();
     expect((await service.health.check({ service: "" })).status).toBe(1);

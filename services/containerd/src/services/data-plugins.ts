@@ -70,7 +70,8 @@ const directoryOf = ({ root }: PluginContext, { type, id }: { type: string; id: 
 export function dataPlugins({
   gc,
   snapshotterRoots,
-}: Pick<Config, "gc" | "snapshotterRoots">): ContainerdPlugin[] {
+  layerLimits,
+}: Pick<Config, "gc" | "snapshotterRoots" | "layerLimits">): ContainerdPlugin[] {
   const shared: Shared = { snapshotters: new Map() };
   return [
     {
@@ -140,7 +141,7 @@ export function dataPlugins({
       server.add(LocalContentDefinition, localContentHandlers(need(shared.content), publish, warm));
     }),
     grpcPlugin("diff", ({ server }) =>
-      server.add(DiffDefinition, diffHandlers(need(shared.content), need(shared.diffProcesses))),
+      server.add(DiffDefinition, diffHandlers(need(shared.content), need(shared.diffProcesses), layerLimits)),
     ),
     grpcPlugin("images", ({ server, publish }) => {
       const images = new ImageMetadata(need(shared.database));

@@ -1,3 +1,4 @@
+import type { SizeLimits } from "@longshore/archive";
 import type { Digest } from "@longshore/digest";
 import type { ErrorCode } from "@longshore/errors";
 
@@ -18,6 +19,7 @@ export interface ApplyJob {
   readonly mounts: readonly MountMessage[];
   /** Have everything on disk before answering. */
   readonly sync: boolean;
+  readonly limits: SizeLimits;
 }
 
 export interface CreateJob {

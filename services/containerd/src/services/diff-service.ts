@@ -4,7 +4,7 @@ import type {
   DiffRequest,
 } from "@longshore/api/containerd/services/diff/v1/diff";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
-import { compressionOf } from "@longshore/archive";
+import { compressionOf, type SizeLimits } from "@longshore/archive";
 import { isDigest } from "@longshore/digest";
 import { EngineError } from "@longshore/errors";
 import type { Handlers } from "@longshore/rpc";
@@ -19,10 +19,12 @@ const UNCOMPRESSED_LABEL = "containerd.io/uncompressed";
 export function diffHandlers(
   content: ContentMetadata,
   processes: DiffProcesses,
+  limits: SizeLimits,
 ): Handlers<typeof DiffDefinition> {
   return {
     async apply(request, context) {
-      return { applied: await apply(content, processes, scopeOf(context), request, context.signal) };
+      const job = { ...request, limits };
+      return { applied: await apply(content, processes, scopeOf(context), job, context.signal) };
     },
     async diff(request, context) {
       return { diff: await create(content, processes, scopeOf(context), request, context.signal) };
@@ -34,7 +36,7 @@ async function apply(
   content: ContentMetadata,
   processes: DiffProcesses,
   scope: Scope,
-  { diff, mounts, payloads, syncFs }: ApplyRequest,
+  { diff, mounts, payloads, syncFs, limits }: ApplyRequest & { limits: SizeLimits },
   signal: AbortSignal,
 ): Promise<Descriptor> {
   if (!diff || !isDigest(diff.digest)) {
@@ -51,7 +53,7 @@ async function apply(
   using _ = content.hold(scope, diff.digest);
   const { labels } = await content.info(scope, diff.digest);
   const file = content.backend.blobPath(diff.digest);
-  const job = { job: "apply", file, compression, mounts, sync: syncFs } as const;
+  const job = { job: "apply", file, compression, mounts, sync: syncFs, limits } as const;
   const { digest, size } = await processes.run(job, signal);
   if (digest !== diff.digest && labels[UNCOMPRESSED_LABEL] !== digest) {
     const paths = [`labels.${UNCOMPRESSED_LABEL}`];

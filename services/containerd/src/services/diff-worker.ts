@@ -46,13 +46,13 @@ async function answer(job: DiffJob): Promise<DiffAnswer> {
   }
 }
 
-async function apply({ file, compression, mounts, sync }: ApplyJob): Promise<LayerResult> {
+async function apply({ file, compression, mounts, sync, limits }: ApplyJob): Promise<LayerResult> {
   const unpack = async (root: string, lowers?: readonly string[] | "later") => {
     const applied = await applyLayer(
       file,
       compression,
       root,
-      lowers ? { whiteouts: "overlay", lowers } : { whiteouts: "remove" },
+      lowers ? { whiteouts: "overlay", lowers, limits } : { whiteouts: "remove", limits },
     );
     if (sync) syncFileSystem(root);
     return applied;

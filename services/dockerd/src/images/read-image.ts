@@ -7,6 +7,8 @@ import { type DescriptorJson, imageConfigSchema, manifestSchema } from "./image-
 
 const DOCUMENT_LIMIT_BYTES = 8 * 1024 * 1024;
 const INDEX_DEPTH_MAX = 3;
+/** overlayfs stacks 500 directories: an image's layers and the one between it and its containers. */
+const LAYERS_MAX = 499;
 
 /** This host in Go's names, which images use. */
 export const HOST_PLATFORM = {
@@ -30,6 +32,10 @@ export async function readImage(containerd: ContainerdClient, target: string): P
       "data_loss",
       `image ${manifest.config.digest} has ${diffIds.length} diff ids for ${manifest.layers.length} layers`,
     );
+  }
+  if (diffIds.length > LAYERS_MAX) {
+    const message = `max depth exceeded: image ${manifest.config.digest} has ${diffIds.length} layers, and the limit is ${LAYERS_MAX}`;
+    throw new EngineError("invalid_argument", message);
   }
   const layers = manifest.layers.map(toDescriptor);
   const layerBytes = manifest.layers.reduce((sum, layer) => sum + layer.size, 0);

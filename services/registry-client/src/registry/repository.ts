@@ -4,7 +4,7 @@ import type { Descriptor } from "../manifest.ts";
 import { ACCEPT, OCI_INDEX } from "../media-types.ts";
 import type { Credentials } from "./credentials.ts";
 import type { HttpResponse } from "./http.ts";
-import { PAGE, readPages } from "./pages.ts";
+import { PAGE, pages, readPages } from "./pages.ts";
 import type { RateLimit } from "./rate-limit.ts";
 import { parseReferrers, type Referrer, referrersTagOf } from "./referrers.ts";
 import { repositoryScope } from "./scopes.ts";
@@ -190,17 +190,19 @@ export class Repository {
     artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<Referrer[]> {
+    const { path } = this.reference;
+    const request = {
+      target: `${path}/referrers/${digest}`,
+      scopes: [repositoryScope(path, "pull")],
+      key: "referrers",
+      subject: this.reference,
+      headers: { accept: OCI_INDEX },
+      absent: [404, 405],
+      signal,
+    };
     const listed = await this.session.tryEach("resolve", signal, async (connection) => {
-      const response = await this.#request(connection, {
-        method: "GET",
-        target: `referrers/${digest}`,
-        headers: { accept: OCI_INDEX },
-        signal,
-      });
-      if (response.status === 200) return parseReferrers(await response.bytes(MANIFEST_LIMIT_BYTES));
-      if (response.status !== 404 && response.status !== 405) throw await this.#refusal(response);
-      await response.discard();
-      return undefined;
+      const found = await Array.fromAsync(pages(this.session, connection, request), parseReferrers);
+      return found.length > 0 ? found.flat() : undefined;
     });
     const all = listed ?? (await this.referrersTag(digest, signal));
     return all.filter((referrer) => artifactType === undefined || referrer.artifactType === artifactType);
