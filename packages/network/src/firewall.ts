@@ -1,20 +1,11 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
-import {
-  addRule,
-  deleteRule,
-  type NetlinkRequest,
-  NftablesSocket,
-  type NftChange,
-  type NftRule,
-  type NftTable,
-} from "@longshore/netlink";
+import { type NetlinkRequest, NftablesSocket, type NftChange, type NftTable } from "@longshore/netlink";
+import { DockerUserChain } from "./docker-user-chain.ts";
 import type { Relay } from "./relay.ts";
 import {
-  admission,
   BRIDGES_SET,
   CHAINS,
-  type Direction,
   GUARDED_LINKS_SET,
   GUARDED_LINKS6_SET,
   missingPorts,
@@ -27,22 +18,13 @@ import {
 import { StaleConnections } from "./stale-connections.ts";
 import { removeUserChain, userChainRequests, userTable } from "./user-chain.ts";
 
-/** Where iptables-nft, and so the real Docker, keeps what decides on forwarded packets. */
-const DOCKER_TABLE: NftTable = { family: "ip", name: "filter" };
-const FORWARD = "FORWARD";
-/** A chain that the real Docker makes for rules of others, and which it asks before its own. */
-const DOCKER_USER = "DOCKER-USER";
-
-const DIRECTIONS: readonly Direction[] = ["iifname", "oifname"];
-/** Of changing Docker's chain while others change it, too. */
-const ADMIT_ATTEMPTS = 5;
-
 /** Our table in nftables, and the two rules by which a real Docker on the same host lets our traffic pass. */
 export class Firewall implements Disposable {
   readonly #nft = new NftablesSocket();
   readonly #table: NftTable;
   readonly #log: Logger;
   readonly #relay: Relay | undefined;
+  readonly #dockerChains: readonly DockerUserChain[];
   readonly #stale = new StaleConnections();
   #ruleset: Ruleset | undefined;
   /** Of each of our chains. */
@@ -51,6 +33,9 @@ export class Firewall implements Disposable {
   /** @param relay is told of the ports that it has to carry on */
   constructor(table: string, relay: Relay | undefined, log: Logger) {
     this.#relay = relay;
+    this.#dockerChains = (["ip", "ip6"] as const).map(
+      (family) => new DockerUserChain({ nft: this.#nft, family, log }),
+    );
     this.#table = { family: "inet", name: table };
     this.#log = log;
   }
@@ -63,7 +48,7 @@ export class Firewall implements Disposable {
   rebuild(ruleset: Ruleset): void {
     this.#commit([...userChainRequests(this.#nft, this.#table), ...rebuildTable(this.#table, ruleset)]);
     this.#relay?.add(ruleset.ports);
-    for (const { bridge } of ruleset.bridges) this.#admit(bridge);
+    for (const { bridge } of ruleset.bridges) for (const chain of this.#dockerChains) chain.admit(bridge);
     this.#ruleset = ruleset;
     this.#ruleCounts = this.#countRules();
   }
@@ -71,7 +56,7 @@ export class Firewall implements Disposable {
   /** Whether it is of any interest here what somebody has changed. */
   isConcernedBy({ table, portId }: NftChange): boolean {
     const isOf = ({ family, name }: NftTable) => table.family === family && table.name === name;
-    const own = [this.#table, userTable(this.#table), DOCKER_TABLE];
+    const own = [this.#table, userTable(this.#table), ...this.#dockerChains.map((chain) => chain.table)];
     return portId !== this.#nft.portId && own.some(isOf);
   }
 
@@ -96,10 +81,9 @@ export class Firewall implements Disposable {
   /** Whether nobody has flushed it since, nor a real Docker has come that does not yet know of us. About 0.1 ms. */
   isInPlace(): boolean {
     if (!this.#ruleset || !this.#nft.hasSet(this.#table, BRIDGES_SET)) return false;
-    return this.#ruleset.bridges.every(({ bridge }) => {
-      const present = this.#admissions(bridge);
-      return present === undefined || present.length === DIRECTIONS.length;
-    });
+    return this.#ruleset.bridges.every(({ bridge }) =>
+      this.#dockerChains.every((chain) => chain.admits(bridge)),
+    );
   }
 
   /** The guarded links of this process's last ruleset, at first of the table that is in place. */
@@ -116,7 +100,13 @@ export class Firewall implements Disposable {
     if (ports.length === 0) return;
     if (change === "add") this.#relay?.add(ports);
     else this.#relay?.remove(ports);
-    this.#commit(portElements(this.#table, ports, change));
+    try {
+      this.#nft.commit(portElements(this.#table, ports, change));
+    } catch (error) {
+      // Others have taken it away: what is put back then is without these.
+      if (change === "add" || !isErrno(error, "ENOENT")) throw refusal(error);
+      this.#log.warn({ err: error }, "published ports are gone already");
+    }
     this.#stale.forget(ports);
   }
 
@@ -130,13 +120,13 @@ export class Firewall implements Disposable {
 
   /** A bridge is gone: Docker's chain needs to know of it no more. */
   withdraw(bridge: string): void {
-    this.#replaceAdmissions(bridge, []);
+    for (const chain of this.#dockerChains) chain.withdraw(bridge);
   }
 
   /** Take away all that is ours. */
   remove(bridges: readonly string[]): void {
     this.#commit([...removeTable(this.#table), ...removeUserChain(this.#table)]);
-    for (const bridge of bridges) this.#replaceAdmissions(bridge, []);
+    for (const bridge of bridges) this.withdraw(bridge);
   }
 
   [Symbol.dispose](): void {
@@ -144,63 +134,16 @@ export class Firewall implements Disposable {
     this.#stale[Symbol.dispose]();
   }
 
-  /**
-   * The real Docker sets the policy of all forwarding to drop, which an accept of ours does not undo. Where it is
-   * present, its chain for such cases gets a rule for each direction; what may pass is still for our own table to say.
-   */
-  #admit(bridge: string): void {
-    const rules = DIRECTIONS.map((key) =>
-      addRule(DOCKER_TABLE, DOCKER_USER, admission(key, bridge), { first: true }),
-    );
-    if (!this.#replaceAdmissions(bridge, rules) && this.#nft.policy(DOCKER_TABLE, FORWARD) === "drop")
-      this.#log.warn(
-        { bridge },
-        "the host's firewall drops forwarded packets: allow forwarding from and to the bridge",
-      );
-  }
-
-  /** Put these rules in the place of ours in Docker's chain. Returns whether there is such a chain. */
-  #replaceAdmissions(bridge: string, rules: readonly NetlinkRequest[]): boolean {
-    for (let attempt = 1; ; attempt++) {
-      const present = this.#admissions(bridge);
-      if (present === undefined) return false;
-      const gone = present.map((handle) => deleteRule(DOCKER_TABLE, DOCKER_USER, handle));
-      try {
-        this.#nft.commit([...gone, ...rules]);
-        return true;
-      } catch (error) {
-        // Others have taken the chain, or a rule, away since it was read; or it isn't what it is taken for.
-        if (isErrno(error, "ENOENT") && attempt < ADMIT_ATTEMPTS) continue;
-        this.#log.warn({ bridge, err: error }, "rules in the chain DOCKER-USER");
-        return true;
-      }
-    }
-  }
-
-  /** Handles of our rules in Docker's chain; undefined where there is no such chain. */
-  #admissions(bridge: string): bigint[] | undefined {
-    const rules = this.#nft.rules(DOCKER_TABLE, DOCKER_USER);
-    return rules?.filter((rule) => isAdmission(rule, bridge)).map(({ handle }) => handle);
-  }
-
   #commit(requests: readonly NetlinkRequest[]): void {
     try {
       this.#nft.commit(requests);
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new EngineError("failed_precondition", why, { cause });
+      throw refusal(cause);
     }
   }
 }
 
-/** Whether a rule accepts what comes from, or goes to, the bridge, and nothing else, as ours do. */
-function isAdmission({ expressions }: NftRule, bridge: string): boolean {
-  const [meta, compare, counter, verdict, ...others] = expressions;
-  if (meta?.is !== "meta" || meta.key === "nfproto") return false;
-  if (compare?.is !== "compare" || !compare.equal || others.length > 0) return false;
-  // Who has made it may have written fewer of the zeros that end the name; without any it is the start of names.
-  const name = Buffer.from(compare.value);
-  const end = name.indexOf(0);
-  if (end < 0 || name.toString("utf8", 0, end) !== bridge) return false;
-  return counter?.is === "counter" && verdict?.is === "verdict" && verdict.verdict === "accept";
+function refusal(cause: unknown): EngineError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new EngineError("failed_precondition", why, { cause });
 }

@@ -1,5 +1,14 @@
 import { expect, test } from "bun:test";
-import { createBridge, deleteTable, flushChain, flushSet, NftablesSocket } from "@longshore/netlink";
+import fs from "node:fs";
+import {
+  createBridge,
+  deleteLink,
+  deleteTable,
+  flushChain,
+  flushSet,
+  NftablesSocket,
+  RouteSocket,
+} from "@longshore/netlink";
 import { testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { PortRequest } from "../src/index.ts";
 import {
@@ -113,28 +122,75 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
       await using lab = openLab();
       using outside = openOutside(lab.route);
       const networks = await lab.open();
-      const web = await networks.createSandbox({ ...sandboxRequest("web"), ports: [port(8080)] });
-      using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+      await networks.create(createRequest("six", {}, { subnet: "fd00:6::/64" }));
+      const web = await networks.createSandbox({
+        ...sandboxRequest("web"),
+        attachments: [{ network: "six" }],
+        ports: [port(8080)],
+      });
+      using server = inSandbox(web.netnsPath, () => serveAddress("::", 80));
       expect(server.port).toBe(80);
       const iptables = (...words: string[]) => {
-        const result = Bun.spawnSync(["iptables-nft", "-w", ...words]);
-        if (!result.success) throw new Error(result.stderr.toString());
-        return result.stdout.toString();
+        for (const program of ["iptables-nft", "ip6tables-nft"]) {
+          const result = Bun.spawnSync([program, "-w", ...words]);
+          if (!result.success) throw new Error(result.stderr.toString());
+        }
       };
       lab.route.run(createBridge({ name: "docker0" }));
       iptables("-P", "FORWARD", "DROP");
       iptables("-N", "DOCKER-USER");
       iptables("-A", "DOCKER-USER", "-j", "RETURN");
       iptables("-I", "FORWARD", "-j", "DOCKER-USER");
-      const reach = () => outside.run(() => ask("198.51.100.1", 8080, 300));
-      await untilSo(async () => (await reach()) === "198.51.100.2", "Docker's chain lets our traffic pass");
+      const isReached = async () =>
+        (await outside.run(() => ask("198.51.100.1", 8080, 300)))?.endsWith("198.51.100.2") === true &&
+        (await outside.run(() => ask("2001:db8::1", 8080, 300))) === "2001:db8::2";
+      await untilSo(isReached, "Docker's chains let our traffic pass");
       using socket = new NftablesSocket();
       await untilSo(() => socket.setLinks(TABLE, "foreign_bridges").includes("docker0"), "docker0 is known");
-      // It starts anew, which rewrites its chain.
+      // It starts anew, which rewrites its chains.
       iptables("-F", "DOCKER-USER");
       iptables("-A", "DOCKER-USER", "-j", "RETURN");
-      await untilSo(async () => (await reach()) === "198.51.100.2", "it is let pass again");
+      await untilSo(isReached, "it is let pass again");
       for (const words of [["-P", "FORWARD", "ACCEPT"], ["-F"], ["-X"]]) iptables(...words);
+      lab.route.run(deleteLink("docker0"));
     },
   );
+
+  test("a network's MTU holds for its bridge and its containers, and what is that large gets through", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const options = { "com.docker.network.driver.mtu": "9000" };
+    await networks.create({ ...createRequest("large"), options });
+    const on = (id: string) =>
+      networks.createSandbox({ ...sandboxRequest(id), attachments: [{ network: "large" }] });
+    const [one, two] = [await on("one"), await on("two")];
+    const mtus = inSandbox(one.netnsPath, () => {
+      using route = new RouteSocket();
+      return route.links().map(({ name, mtu }) => [name, mtu]);
+    });
+    expect(mtus).toContainEqual(["eth0", 9000]);
+    const heard = Promise.withResolvers<number>();
+    using receiver = await inSandbox(one.netnsPath, () =>
+      Bun.udpSocket({
+        ...{ hostname: "0.0.0.0", port: 9 },
+        socket: { data: (_, data) => heard.resolve(data.byteLength) },
+      }),
+    ).then((socket) => ({ [Symbol.dispose]: () => socket.close() }));
+    expect(receiver).toBeDefined();
+    const fragments = () => {
+      const text = fs.readFileSync("/proc/thread-self/net/snmp", "utf8");
+      const [names, values] = [...text.matchAll(/^Ip: (.*)$/gm)].map(([, line = ""]) => line.split(" "));
+      return values?.[names?.indexOf("FragCreates") ?? -1];
+    };
+    const before = inSandbox(two.netnsPath, fragments);
+    const address = one.endpoints[0]?.ipAddress ?? "";
+    const sender = await inSandbox(two.netnsPath, () =>
+      Bun.udpSocket({ connect: { hostname: address, port: 9 } }),
+    );
+    sender.send(Buffer.alloc(8900));
+    expect(await heard.promise).toBe(8900);
+    sender.close();
+    // It went in one piece.
+    expect(inSandbox(two.netnsPath, fragments)).toBe(before ?? "none counted");
+  });
 });
