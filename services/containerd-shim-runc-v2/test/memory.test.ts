@@ -33,7 +33,7 @@ test.skipIf(!canRun)(
     await Bun.sleep(4000);
     // Pages of the executable that are not written back yet count as private.
     execFileSync("sync");
-  for (const pid of shims) expect(privateBytes(pid)).toBeLessThan(3_050_000);
+    for (const pid of shims) expect(privateBytes(pid)).toBeLessThan(3_050_000);
   },
   60_000,
 );
