@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
-import { type CommandOptions, type CommandResult, eventually, output, run } from "@longshore/testkit";
+import fs from "node:fs";
+import path from "node:path";
+import {
+  type CommandOptions,
+  type CommandResult,
+  eventually,
+  output,
+  run,
+  tempDir,
+} from "@longshore/testkit";
 import { binary, type RealEngine, referenceClient, skipReason, startRealEngine } from "./real-engine.ts";
 
 const skip = skipReason();
@@ -73,9 +82,32 @@ describe.skipIf(skip !== "")("our docker client with a real dockerd", () => {
     expect(await statusOf(engine.image, "/etc")).toBe(126);
     expect(await statusOf(`${engine.registry}/nosuch`)).toBe(125);
     expect(await statusOf("--nosuch", engine.image)).toBe(125);
-    const refused = await docker(["run", "--link", "a:b", engine.image]);
-    expect(refused.stderr).toStartWith("flag --link is not supported by this client yet\n");
+    const refused = await docker(["run", "--cpu-count", "2", engine.image]);
+    expect(refused.stderr).toStartWith("flag --cpu-count is not supported by this client yet\n");
+    const gpus = await docker(["run", "--rm", "--gpus", "all", engine.image, "true"]);
+    expect(gpus).toMatchObject({ status: 125 });
+    expect(gpus.stderr).toContain('could not select device driver "" with capabilities: [[gpu]]');
     expect(await out(["ps", "-aq"])).toBe("");
+  });
+
+  test("links, and files of labels and ids", async () => {
+    using dir = tempDir();
+    const [idFile, labelFile] = [path.join(dir.path, "id"), path.join(dir.path, "labels")];
+    fs.writeFileSync(labelFile, "# comment\n\na=b=c\nbare\n");
+    await out(["create", "--name", "target", engine.image, "true"]);
+    const options = ["--cidfile", idFile, "--label-file", labelFile, "-l", "own=1", "--link", "target:t"];
+    const id = await out(["create", "--name", "linker", ...options, engine.image, "true"]);
+    expect(fs.readFileSync(idFile, "utf8")).toBe(id);
+    const shown = () =>
+      out(["inspect", "-f", "{{json .HostConfig.Links}} {{json .Config.Labels}}", "linker"]);
+    const labels = '{"a":"b=c","bare":"","own":"1"}';
+    expect(await shown()).toBe(`["/target:/linker/t"] ${labels}`);
+    expect((await docker(["create", "--cidfile", idFile, engine.image, "true"])).stderr).toContain(
+      `container ID file found, make sure the other container isn't running or delete ${idFile}`,
+    );
+    expect(await out(["rm", "--link", "linker/t"])).toBe("linker/t");
+    expect(await shown()).toBe(`null ${labels}`);
+    await out(["rm", "linker", "target"]);
   });
 
   test("signals go to the container's process", async () => {

@@ -20,6 +20,7 @@ import { startWanted } from "./containers/auto-restart.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import { ContainerIndex } from "./containers/container-index.ts";
 import { loadContainers, reconcileContainers, removeLeftovers } from "./containers/reconcile.ts";
+import { removeStaleSharedMemory } from "./containers/shared-memory.ts";
 import { takeExit, watchContainerd } from "./containers/watch-exits.ts";
 import type { Engine } from "./engine.ts";
 import { EngineEvents } from "./events/engine-events.ts";
@@ -132,6 +133,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const watching = watchContainerd(engine, signal);
   await reconcileContainers(engine);
   engine.volumes.settle(runningVolumes(containers));
+  removeStaleSharedMemory(engine);
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
   const starting = startWanted(engine);
 

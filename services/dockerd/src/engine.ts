@@ -48,13 +48,9 @@ export interface Engine {
   signal: AbortSignal;
 }
 
-/** The directory with a container's log and /etc files. */
+/** The directory with a container's logs and /etc files. */
 export function containerDir(engine: Engine, id: string): string {
   return path.join(engine.flags.dataRoot, "containers", id);
-}
-
-export function logPath(engine: Engine, id: string): string {
-  return path.join(containerDir(engine, id), `${id}-json.log`);
 }
 
 /** The directory with the stdio sockets or FIFOs of a container's processes. */

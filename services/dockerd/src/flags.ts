@@ -51,7 +51,7 @@ Options:
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
       --ipv6                         IPv6 on the default bridge
       --label KEY=VALUE              Label of the daemon; may be given repeatedly
-      --log-driver NAME              Log driver of containers that name none: json-file or none (default "json-file")
+      --log-driver NAME              Log driver of containers that name none (default "json-file")
   -l, --log-level LEVEL              trace, debug, info, warn, error or fatal (default "info")
       --log-opt NAME=VALUE           Option of the log driver; may be given repeatedly
       --nats-token-file FILE         File with the NATS token

@@ -48,19 +48,41 @@ test("RingSink hands on what there is room for, drops whole lines beyond it, and
   expect(fs.readFileSync(droppedFile, "utf8")).toBe("2\n");
 });
 
-test("RingSink ends a line whose rest it drops", () => {
+test("RingSink tears no line, whatever way its bytes are cut, and hands on what ends without a newline", () => {
+  const lines = Array.from({ length: 5000 }, (_, n) => `line ${n} ${"x".repeat(n % 90)}`);
+  const all = Buffer.from(`${lines.join("\n")}\nlast`);
+  for (const step of [1, 7, 300, 5000]) {
+    const slow = slowSink();
+    const ring = new Ring(1000, undefined);
+    const sink = new RingSink(ring, slow.open);
+    for (let at = 0, n = 0; at < all.length; at += step, n++) {
+      sink.write(all.subarray(at, at + step));
+      if (n % 3 === 0) slow.room();
+    }
+    slow.state.slow = false;
+    slow.room();
+    sink.end();
+    const taken = slow.taken.join("").split("\n");
+    expect(taken.at(-1)).toBe("last");
+    expect(taken.slice(0, -1).filter((line) => !lines.includes(line))).toEqual([]);
+    expect(taken.length - 1 + ring.dropped).toBe(lines.length);
+    expect(slow.state.ended).toBe(true);
+  }
+});
+
+test("RingSink hands a very long line on in pieces, or drops it whole", () => {
+  const long = Buffer.alloc(100 << 10, "y");
   const slow = slowSink();
-  const ring = new Ring(10, undefined);
+  const ring = new Ring(1000, undefined);
   const sink = new RingSink(ring, slow.open);
-  const write = (text: string) => sink.write(Buffer.from(text));
-  write("x\n");
-  write("begin");
-  write(" and far too long\nnext line that is long\n");
+  sink.write(long); // taken, and from now on it is slow
+  sink.write(Buffer.from("\n"));
+  sink.write(long);
+  sink.write(Buffer.from("y\nafter\n"));
   slow.state.slow = false;
   slow.room();
-  write("after\n");
-  expect(slow.taken.join("")).toBe("x\nbegin\nafter\n");
-  expect(ring.dropped).toBe(2);
+  expect(slow.taken.join("")).toBe(`${long}\nafter\n`);
+  expect(ring.dropped).toBe(1);
 });
 
 test("RingSink ends its sink only when all was handed on, and forgets it when it is closed", () => {

@@ -2,7 +2,9 @@ import { close, O_CLOEXEC, O_CREAT, O_TRUNC, O_WRONLY, openFile, writeAll } from
 import type { Sink } from "./sink.ts";
 
 const NEWLINE = 10;
-const LINE_END = Buffer.from([NEWLINE]);
+/** A line that is longer is handed on in pieces. */
+const LINE_BYTES = 64 << 10;
+const NOTHING = Buffer.alloc(0);
 /** How often at most the number of dropped lines is written. */
 const TELL_MS = 500;
 
@@ -56,10 +58,10 @@ export class RingSink implements Sink {
   #waiting: Buffer[] = [];
   #busy = false;
   #ending = false;
+  /** The beginning of a line: only whole ones are handed on, so that none is torn when there is no room for its rest. */
+  #begun: Buffer = NOTHING;
   /** The rest of a line whose beginning was dropped is dropped too. */
   #dropping = false;
-  /** What was taken last is no whole line. */
-  #inLine = false;
 
   /** @param open makes the slow sink; what it is given is to be called when it has room again */
   constructor(ring: Ring, open: (onRoom: () => void) => Sink) {
@@ -76,14 +78,20 @@ export class RingSink implements Sink {
       this.#dropping = false;
       rest = rest.subarray(end + 1);
     }
-    const room = this.#busy ? this.#ring.room : Number.POSITIVE_INFINITY;
-    if (rest.length <= room) this.#take(rest);
-    else this.#takeSome(rest, room);
+    const end = rest.lastIndexOf(NEWLINE) + 1;
+    if (end > 0) {
+      const lines = rest.subarray(0, end);
+      this.#offer(this.#begun.length > 0 ? Buffer.concat([this.#begun, lines]) : lines);
+      this.#begun = NOTHING;
+    }
+    if (end < rest.length) this.#begin(rest.subarray(end));
     return true;
   }
 
   end(): void {
+    if (this.#ending) return;
     this.#ending = true;
+    if (this.#begun.length > 0) this.#takeBegun();
     if (!this.#busy) this.#finish();
   }
 
@@ -94,21 +102,35 @@ export class RingSink implements Sink {
     this.#sink?.close();
   }
 
-  /** As many whole lines as there is room for. */
-  #takeSome(bytes: Uint8Array, room: number): void {
-    const whole = room <= 0 ? 0 : bytes.lastIndexOf(NEWLINE, room - 1) + 1;
-    if (whole > 0) this.#take(bytes.subarray(0, whole));
-    const dropped = bytes.subarray(whole);
-    if (dropped.length === 0) return;
-    // A line whose beginning was taken ends here, so that the next one isn't taken for its rest.
-    if (this.#inLine) this.#take(LINE_END);
-    this.#dropping = dropped[dropped.length - 1] !== NEWLINE;
-    this.#ring.drop(linesIn([dropped]) + (this.#dropping ? 1 : 0));
+  #begin(bytes: Uint8Array): void {
+    this.#begun = Buffer.concat([this.#begun, bytes]);
+    if (this.#begun.length > LINE_BYTES) this.#dropping = !this.#takeBegun();
+  }
+
+  /** False when there is no room for it: the line is dropped. */
+  #takeBegun(): boolean {
+    const bytes = this.#begun;
+    this.#begun = NOTHING;
+    const fits = bytes.length <= this.#room;
+    if (fits) this.#take(bytes);
+    else this.#ring.drop(1);
+    return fits;
+  }
+
+  /** As many of these whole lines as there is room for. */
+  #offer(lines: Uint8Array): void {
+    const room = this.#room;
+    const taken =
+      lines.length <= room ? lines.length : room <= 0 ? 0 : lines.lastIndexOf(NEWLINE, room - 1) + 1;
+    if (taken > 0) this.#take(lines.subarray(0, taken));
+    if (taken < lines.length) this.#ring.drop(linesIn([lines.subarray(taken)]));
+  }
+
+  get #room(): number {
+    return this.#busy ? this.#ring.room : Number.POSITIVE_INFINITY;
   }
 
   #take(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
-    this.#inLine = bytes[bytes.length - 1] !== NEWLINE;
     if (this.#busy) {
       this.#waiting.push(Buffer.from(bytes));
       this.#ring.bytes += bytes.length;

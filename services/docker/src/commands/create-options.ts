@@ -46,6 +46,8 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: "tty", short: "t", kind: "bool", help: "Allocate a pseudo-TTY" },
   { name: "user", short: "u", kind: "string", help: "Username or UID (format: <name|uid>[:<group|gid>])" },
   { name: "workdir", short: "w", kind: "string", help: "Working directory inside the container" },
+  { name: "cidfile", kind: "string", help: "Write the container ID to the file" },
+  { name: "label-file", kind: "list", help: "Read in a line delimited file of labels" },
   { name: "domainname", kind: "string", help: "Container NIS domain name" },
   ...HEALTH_FLAGS,
   ...HOST_OPTION_FLAGS,
@@ -55,10 +57,9 @@ export const CREATE_FLAGS: readonly Flag[] = [
 
 /** Flags of the original `create` and `run` that the engine can't do yet. */
 export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
-  `--annotation --blkio-weight --blkio-weight-device --cgroup-parent --cidfile --cpu-count --cpu-percent --cpu-rt-period
-  --cpu-rt-runtime --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust
-  --gpus --io-maxbandwidth --io-maxiops --isolation --kernel-memory --label-file --link
-  --memory-swappiness --oom-kill-disable --storage-opt --use-api-socket --userns`.split(/\s+/);
+  `--cpu-count --cpu-percent --disable-content-trust --io-maxbandwidth --io-maxiops --use-api-socket`.split(
+    /\s+/,
+  );
 
 /** The engine runs its own platform only. */
 export function checkPlatform(flags: FlagValues): void {
@@ -110,6 +111,7 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
   const interactive = flags.bool("interactive");
   const attachStdin = attach.includes("stdin") || interactive;
   const { mode, endpoints, host, exposed } = networkOptions(flags);
+  linkThere(endpoints, mode, flags.list("link"));
   const options = hostOptions(flags);
   if (flags.bool("rm") && isRestarting(options.RestartPolicy)) {
     throw new CliError("conflicting options: cannot specify both --restart and --rm", 125);
@@ -123,7 +125,10 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
     ...(flags.has("entrypoint") && { Entrypoint: [flags.string("entrypoint")] }),
     Env: environment(flags),
     ...(Object.keys(exposed).length > 0 && { ExposedPorts: exposed }),
-    Labels: Object.fromEntries(flags.list("label").map(keyValue)),
+    Labels: Object.fromEntries([
+      ...flags.list("label-file").flatMap(readLines).map(keyValue),
+      ...flags.list("label").map(keyValue),
+    ]),
     User: flags.string("user"),
     WorkingDir: flags.string("workdir"),
     Hostname: flags.string("hostname"),
@@ -153,6 +158,12 @@ export function createBody(flags: FlagValues, [image = "", ...command]: readonly
   };
 }
 
+/** On a network of users links are the endpoint's. */
+function linkThere(endpoints: Record<string, object>, mode: string, links: readonly string[]): void {
+  if (links.length === 0 || /^(default|bridge|host|none|container:.*)$/.test(mode)) return;
+  endpoints[mode] = { ...endpoints[mode], Links: [...links] };
+}
+
 /** `--env-file` first, then `--env`, which has the last word; `NAME` alone takes our own value, if there is one. */
 export function environment(flags: FlagValues): string[] {
   const fromFiles = flags.list("env-file").flatMap(readEnvFile);
@@ -165,7 +176,8 @@ function withOwnValue(entry: string): string[] {
   return value === undefined ? [] : [`${entry}=${value}`];
 }
 
-function readEnvFile(file: string): string[] {
+/** Lines of a file of variables or labels, without comments and empty ones. */
+function readLines(file: string): string[] {
   let text: string;
   try {
     text = fs.readFileSync(file, "utf8");
@@ -174,10 +186,15 @@ function readEnvFile(file: string): string[] {
     const why = code === "ENOENT" ? "no such file or directory" : String(error);
     throw new CliError(`open ${file}: ${why}`, 125);
   }
-  const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
-  return lines.flatMap((raw) => {
-    const line = raw.trimStart();
-    if (line === "" || line.startsWith("#")) return [];
+  const lines = text
+    .replace(/^\ufeff/, "")
+    .split(/\r?\n/)
+    .map((line) => line.trimStart());
+  return lines.filter((line) => line !== "" && !line.startsWith("#"));
+}
+
+function readEnvFile(file: string): string[] {
+  return readLines(file).flatMap((line) => {
     const [name = ""] = line.split("=", 1);
     if (name === "")
       throw new CliError(`invalid env file (${file}): no variable name on line '${line}'`, 125);

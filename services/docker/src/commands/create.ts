@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { familiarString, isImageId, parseReference, withDefaultTag } from "@longshore/reference";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
@@ -41,6 +42,13 @@ export async function createContainer(
   flags: FlagValues,
   body: CreateBody,
 ): Promise<string> {
+  const idFile = flags.string("cidfile");
+  if (idFile !== "" && fs.existsSync(idFile)) {
+    throw new CliError(
+      `container ID file found, make sure the other container isn't running or delete ${idFile}`,
+      125,
+    );
+  }
   const policy = flags.string("pull") || "missing";
   const quiet = flags.bool("quiet");
   const named = isImageId(body.Image) ? undefined : withDefaultTag(parseReference(body.Image));
@@ -63,6 +71,7 @@ export async function createContainer(
     created = await post();
   }
   for (const warning of created.Warnings ?? []) printError(`WARNING: ${warning}`);
+  if (idFile !== "") fs.writeFileSync(idFile, created.Id);
   return created.Id;
 }
 

@@ -3,10 +3,11 @@ import net from "node:net";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseMemory } from "../format/units.ts";
+import { RESOURCE_FLAGS } from "./resource-options.ts";
 import { parseRestartPolicy } from "./restart-policy.ts";
 
 /** A flag that sets one field of a container's HostConfig. */
-interface HostFlag extends Flag {
+export interface HostFlag extends Flag {
   readonly field: string;
   readonly convert: (values: readonly string[]) => unknown;
 }
@@ -17,6 +18,7 @@ const bytes = (values: readonly string[]) => parseMemory(text(values));
 const list = (values: readonly string[]) => [...values];
 
 const HOST_FLAGS: readonly HostFlag[] = [
+  ...RESOURCE_FLAGS,
   {
     name: "add-host",
     kind: "list",

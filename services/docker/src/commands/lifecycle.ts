@@ -95,17 +95,26 @@ export const rm: Command = {
       kind: "bool",
       help: "Remove anonymous volumes associated with the container",
     },
+    { name: "link", short: "l", kind: "bool", help: "Remove the specified link" },
   ],
-  unsupported: ["--link", "-l"],
   run({ client, flags, args }) {
     const force = flags.bool("force");
-    const query = { force: force ? 1 : undefined, v: flags.bool("volumes") ? 1 : undefined };
+    const link = flags.bool("link");
+    const query = {
+      force: force ? 1 : undefined,
+      v: flags.bool("volumes") ? 1 : undefined,
+      link: link ? 1 : undefined,
+    };
     return forEachName(
       args,
       async (name) => {
         const id = name.replace(/^\/+|\/+$/g, "");
         if (id === "") throw new CliError("container name cannot be empty");
-        await client.text({ method: "DELETE", path: `/containers/${encodeURIComponent(id)}`, query });
+        await client.text({
+          method: "DELETE",
+          path: `/containers/${id.split("/").map(encodeURIComponent).join("/")}`,
+          query,
+        });
       },
       { forgive: ({ status }) => force && status === 404 },
     );

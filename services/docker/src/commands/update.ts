@@ -7,6 +7,10 @@ import { givenFields, HOST_OPTION_FLAGS } from "./host-options.ts";
 
 /** Flags of `create` that can be changed later. */
 const SHARED = [
+  "blkio-weight",
+  "cpu-rt-period",
+  "cpu-rt-runtime",
+  "kernel-memory",
   "cpu-period",
   "cpu-quota",
   "cpu-shares",
@@ -37,7 +41,6 @@ export const update: Command = {
   summary: "Update configuration of one or more containers",
   arity: { min: 1 },
   flags: FLAGS,
-  unsupported: ["--blkio-weight", "--cpu-rt-period", "--cpu-rt-runtime", "--kernel-memory"],
   async run({ client, flags, args }) {
     if (!FLAGS.some(({ name }) => flags.has(name))) {
       throw new CliError("you must provide one or more flags when using this command");

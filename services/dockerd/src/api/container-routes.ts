@@ -19,6 +19,7 @@ import { parseWaitCondition, waitContainer } from "../containers/wait-container.
 import type { Engine } from "../engine.ts";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
+import { removeLink } from "../links/container-links.ts";
 
 /** Operations on containers, but for their streams. */
 export function containerRoutes(engine: Engine): Route[] {
@@ -93,6 +94,9 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/start",
       handler: async (call) => {
+        if (call.query.get("checkpoint")) {
+          throw new EngineError("invalid_argument", "checkpoint is only supported in experimental mode");
+        }
         const started = await startContainer(engine, containers.find(call.param("id")));
         call.empty(started ? 204 : 304);
       },
@@ -162,8 +166,8 @@ export function containerRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const container = containers.find(call.param("id"));
         const body = await call.body(updateSchema);
-        await updateContainer(engine, container, body, body.RestartPolicy);
-        call.json(200, { Warnings: [] });
+        const { warnings } = await updateContainer(engine, container, body, body.RestartPolicy);
+        call.json(200, { Warnings: warnings });
       },
     },
     {
@@ -183,11 +187,27 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "DELETE",
       path: "/containers/:id",
       handler: async (call) => {
-        if (call.flag("link"))
-          throw new EngineError("invalid_argument", "query parameter link is not supported");
+        if (call.flag("link")) {
+          const name = call.param("id").replace(/^\//, "");
+          throw new EngineError(
+            "invalid_argument",
+            `Conflict, cannot remove the default link name of the container: /${name}`,
+          );
+        }
         const container = containers.find(call.param("id"));
         await engine.store.check();
         await removeContainer(engine, container, { force: call.flag("force"), volumes: call.flag("v") });
+        call.empty(204);
+      },
+    },
+    {
+      // The only name with a slash: of a link.
+      method: "DELETE",
+      path: "/containers/:parent/:alias",
+      handler: async (call) => {
+        const [parent, alias] = [call.param("parent"), call.param("alias")];
+        if (!call.flag("link")) throw new EngineError("not_found", `No such container: ${parent}/${alias}`);
+        await removeLink(engine, containers.find(parent), alias);
         call.empty(204);
       },
     },

@@ -4,16 +4,21 @@ import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import { isRunning, requireRunning } from "../containers/container-status.ts";
 import { runningStdio } from "../containers/start-container.ts";
-import { type Engine, logPath } from "../engine.ts";
+import type { Engine } from "../engine.ts";
 import type { ApiCall, Hijacked } from "../http/call.ts";
 import type { Route } from "../http/server.ts";
 import { parseTime } from "../http/time.ts";
+import { acceptWebsocket, websocketStreams } from "../http/websocket.ts";
+import { droppedLines, readablePath } from "../logs/container-log.ts";
 import { FrameWriter } from "../logs/frame-writer.ts";
-import { fullPrecision, type LogEntry } from "../logs/log-entry.ts";
+import { fullPrecision, type LogEntry, showDetails } from "../logs/log-entry.ts";
 import { readLog } from "../logs/read-log.ts";
 import { attach } from "../streams/attach.ts";
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from "../streams/detach-keys.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
+
+/** How many lines are missing from a log, since the mode `non-blocking` has dropped them. */
+const DROPPED_HEADER = "Longshore-Log-Dropped";
 
 /** Attach and logs. */
 export function streamRoutes(engine: Engine): Route[] {
@@ -22,6 +27,11 @@ export function streamRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/attach",
       handler: (call) => attachContainer(engine, call, engine.containers.find(call.param("id"))),
+    },
+    {
+      method: "GET",
+      path: "/containers/:id/attach/ws",
+      handler: (call) => attachContainer(engine, call, engine.containers.find(call.param("id")), "websocket"),
     },
     {
       method: "GET",
@@ -37,11 +47,18 @@ export function streamType(call: ApiCall, terminal: boolean): string {
   return "application/vnd.docker.multiplexed-stream";
 }
 
-async function attachContainer(engine: Engine, call: ApiCall, container: Container): Promise<void> {
-  const { config, hostConfig, state } = container.record;
+async function attachContainer(
+  engine: Engine,
+  call: ApiCall,
+  container: Container,
+  over: "stream" | "websocket" = "stream",
+): Promise<void> {
+  const { config, state } = container.record;
+  const bare = over === "websocket";
   const stream = call.flag("stream");
-  const stdout = call.flag("stdout");
-  const stderr = call.flag("stderr");
+  // A websocket once had them all.
+  const wants = (name: string) => (bare && !call.atLeast("1.42") ? true : call.flag(name));
+  const [stdin, stdout, stderr] = [wants("stdin"), wants("stdout"), wants("stderr")];
   const keys = call.query.get("detachKeys");
   const detachKeys = keys ? parseDetachKeys(keys) : DEFAULT_DETACH_KEYS;
   if (state.status === "restarting") requireRunning(container.id, state.status);
@@ -51,15 +68,16 @@ async function attachContainer(engine: Engine, call: ApiCall, container: Contain
       `container ${container.id} is paused, unpause the container before attach`,
     );
   }
-  if (call.flag("logs") && hostConfig.LogConfig.Type === "none") {
-    throw new EngineError("invalid_argument", "configured logging driver does not support reading");
-  }
+  const log = call.flag("logs") ? readablePath(engine, container.record) : undefined;
+  const accepted = bare ? acceptWebsocket(call.request) : undefined;
   // Before the answer: once the client has seen it, it may start the container.
   const stdio = stream ? nextStdio(engine, container, call.signal) : undefined;
-  const client = call.hijack(streamType(call, config.Tty));
-  if (call.flag("logs")) {
-    const entries = readLog(logPath(engine, container.id), { signal: call.signal });
-    await writeLog(client, entries, { terminal: config.Tty, stdout, stderr, timestamps: false });
+  const client = accepted
+    ? websocketStreams(call.hijack("", accepted), { text: !call.atLeast("1.28") })
+    : call.hijack(streamType(call, config.Tty));
+  if (log !== undefined) {
+    const entries = readLog(log, { signal: call.signal });
+    await writeLog(client, entries, { terminal: config.Tty || bare, stdout, stderr });
   }
   emitContainerEvent(engine, container, "attach");
   const connected = await stdio;
@@ -68,10 +86,11 @@ async function attachContainer(engine: Engine, call: ApiCall, container: Contain
     return;
   }
   const end = await attach(connected, client, {
-    stdin: call.flag("stdin") && config.OpenStdin,
+    stdin: stdin && config.OpenStdin,
     stdout,
     stderr,
     terminal: config.Tty,
+    bare,
     closeStdin: config.StdinOnce,
     detachKeys,
   });
@@ -114,17 +133,13 @@ async function connect(stdio: ProcessStdio) {
 }
 
 async function sendLogs(engine: Engine, call: ApiCall, container: Container): Promise<void> {
-  const { config, hostConfig } = container.record;
+  const { config } = container.record;
   const stdout = call.flag("stdout");
   const stderr = call.flag("stderr");
   if (!stdout && !stderr) {
     throw new EngineError("invalid_argument", "Bad parameters: you must choose at least one stream");
   }
-  if (call.flag("details"))
-    throw new EngineError("invalid_argument", "query parameter details is not supported");
-  if (hostConfig.LogConfig.Type === "none") {
-    throw new EngineError("invalid_argument", "configured logging driver does not support reading");
-  }
+  const log = readablePath(engine, container.record);
   const since = call.query.get("since") ?? "";
   const until = call.query.get("until") ?? "";
   const options = {
@@ -134,10 +149,17 @@ async function sendLogs(engine: Engine, call: ApiCall, container: Container): Pr
     signal: call.signal,
     ...(call.flag("follow") && { follow: followOf(container) }),
   };
-  const output = call.stream(streamType(call, config.Tty));
+  const dropped = droppedLines(engine, container.id);
+  const output = call.stream(
+    streamType(call, config.Tty),
+    dropped > 0 ? { [DROPPED_HEADER]: String(dropped) } : {},
+  );
   const client = { input: call.request, output };
-  const shown = { terminal: config.Tty, stdout, stderr, timestamps: call.flag("timestamps") };
-  await writeLog(client, readLog(logPath(engine, container.id), options), shown);
+  const shown = {
+    ...{ terminal: config.Tty, stdout, stderr },
+    ...{ timestamps: call.flag("timestamps"), details: call.flag("details") },
+  };
+  await writeLog(client, readLog(log, options), shown);
   if (!call.signal.aborted) output.end();
 }
 
@@ -161,19 +183,22 @@ interface ShownLog {
   terminal: boolean;
   stdout: boolean;
   stderr: boolean;
-  timestamps: boolean;
+  timestamps?: boolean;
+  details?: boolean;
 }
 
 async function writeLog(
   { output }: Hijacked,
   entries: AsyncIterable<LogEntry[]>,
-  { terminal, stdout, stderr, timestamps }: ShownLog,
+  { terminal, stdout, stderr, timestamps = false, details = false }: ShownLog,
 ): Promise<void> {
   const writer = new FrameWriter(output, { framed: !terminal });
   for await (const some of entries) {
-    for (const { stream, text, time } of some) {
+    for (const entry of some) {
+      const { stream, text, time } = entry;
       if (stream === "stdout" ? !stdout : !stderr) continue;
-      const shown = timestamps ? `${fullPrecision(time)} ${text}` : text;
+      const detailed = details ? `${showDetails(entry)} ${text}` : text;
+      const shown = timestamps ? `${fullPrecision(time)} ${detailed}` : detailed;
       const full = writer.write(stream === "stdout" ? STDOUT : STDERR, shown);
       if (full) await full;
     }

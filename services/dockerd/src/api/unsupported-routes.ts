@@ -5,10 +5,6 @@ import type { Route } from "../http/server.ts";
 
 /** Operations that this daemon does not do say so; where there is an answer without a swarm or plugins, it is that. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
-  ["GET", "/containers/:id/attach/ws", "attaching over a websocket"],
-  ["GET", "/containers/:id/checkpoints", "checkpoints"],
-  ["POST", "/containers/:id/checkpoints", "checkpoints"],
-  ["DELETE", "/containers/:id/checkpoints/:checkpoint", "checkpoints"],
   ["POST", "/build", "building images"],
   ["POST", "/build/cancel", "building images"],
   ["POST", "/session", "building images"],
@@ -30,6 +26,13 @@ const PLUGIN: [HTTPMethod, string][] = [
   ]),
 ];
 
+/** Checkpoints are an experiment of Docker's; this is what it says where experiments are off. */
+const EXPERIMENTAL: [HTTPMethod, string][] = [
+  ["GET", "/containers/:id/checkpoints"],
+  ["POST", "/containers/:id/checkpoints"],
+  ["DELETE", "/containers/:id/checkpoints/:checkpoint"],
+];
+
 const SWARM = ["swarm", "nodes", "services", "tasks", "secrets", "configs"];
 
 /** `docker system prune` gives its own filters, labels too. */
@@ -46,6 +49,9 @@ export function unsupportedRoutes(): Route[] {
     (["GET", "POST", "DELETE"] as const).flatMap((method) =>
       [`/${name}`, `/${name}/*`].map((path): Route => ({ method, path, handler: notInSwarm })),
     ),
+  );
+  const experimental = EXPERIMENTAL.map(
+    ([method, path]): Route => ({ method, path, handler: experimentsAreOff }),
   );
   const plugins: Route[] = [
     {
@@ -78,7 +84,14 @@ export function unsupportedRoutes(): Route[] {
       throw new EngineError("unavailable", "This node is not part of a swarm");
     },
   }));
-  return [...unsupported, ...plugins, noBuildCache, ...leave, ...swarm];
+  return [...unsupported, ...experimental, ...plugins, noBuildCache, ...leave, ...swarm];
+}
+
+function experimentsAreOff(): never {
+  throw new EngineError(
+    "unimplemented",
+    "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to enable it.",
+  );
 }
 
 function notInSwarm(): never {

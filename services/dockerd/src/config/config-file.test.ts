@@ -49,7 +49,7 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ hosts: "unix:///x" })).toThrow(/^hosts: .*array/);
   expect(() => parse({ hosts: ["npipe:////x"] })).toThrow("unsupported proto 'npipe'");
   expect(() => parse({ runtimes: { a: { path: "/a", more: 1 } } })).toThrow(/^runtimes\.a: .*more/);
-  expect(() => parse({ "log-opts": { "max-pace": "1m" } })).toThrow("unknown log opt 'max-pace'");
+  expect(() => parse({ "log-driver": "gelf" })).toThrow("no log driver named 'gelf' is registered");
   expect(() => parse({ "insecure-registries": ["http://r:5000"] })).toThrow("should not contain '://'");
   expect(() => parse({ "insecure-registries": ["10.0.0.0/8"] })).toThrow("networks are not supported");
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");

@@ -1,5 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
+import { checkLogConfig } from "@longshore/log-drivers";
 import type { AddressPoolSetting } from "@longshore/network";
 import { socketGroup } from "../http/listeners.ts";
 import { readConfigFile } from "./config-file.ts";
@@ -174,9 +175,5 @@ function check(settings: Settings): void {
       );
     seen.set(key, label);
   }
-  if (settings.logDriver !== "json-file" && Object.keys(settings.logOpts).length > 0)
-    throw new EngineError(
-      "invalid_argument",
-      `log-opts are not supported by the log driver ${settings.logDriver}`,
-    );
+  checkLogConfig({ Type: settings.logDriver, Config: settings.logOpts });
 }

@@ -2,7 +2,8 @@ import { type ErrorCode, toEngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import { BackOff } from "./back-off.ts";
 import { type Container, ZERO_TIME } from "./container.ts";
-import { isRunning } from "./container-status.ts";
+import { hasProcess, isRunning } from "./container-status.ts";
+import { dependenciesOf } from "./dependencies.ts";
 import { nextDelayMs, startsWithDaemon } from "./restart-policy.ts";
 import { failStart, launch, startContainer } from "./start-container.ts";
 
@@ -10,6 +11,9 @@ import { failStart, launch, startContainer } from "./start-container.ts";
 const PASSING: ErrorCode[] = ["unavailable", "deadline_exceeded", "canceled"];
 /** How many containers are started at once when the daemon starts. */
 const STARTS_AT_ONCE = 4;
+/** How long a start waits for containers whose network or other namespaces it joins, or that it has links to. */
+const NEEDED_WAIT_MS = 60_000;
+const NEEDED_POLL_MS = 100;
 
 /**
  * Start a container again after a while, which is the longer the sooner it ends each time. The caller holds its lock, and has
@@ -36,6 +40,10 @@ export function scheduleRestart(engine: Engine, container: Container, ranMs: num
 async function restart(engine: Engine, container: Container, delayMs: number): Promise<void> {
   // It may be restarting no more, or another start was faster.
   if (container.record.state.status !== "restarting" || engine.signal.aborted) return;
+  if (delayMs < NEEDED_WAIT_MS / 2 && !areNeededRunning(engine, container)) {
+    scheduleRestart(engine, container, 0);
+    return;
+  }
   try {
     await launch(engine, container);
   } catch (error) {
@@ -50,26 +58,57 @@ async function restart(engine: Engine, container: Container, delayMs: number): P
   }
 }
 
-/** Start what its restart policy wants running, after a start of the daemon; a few at a time, in the order of their making. */
+/** Start what its restart policy wants running, after a start of the daemon; a few at a time, in the order of their making; those that others need before these. */
 export async function startWanted(engine: Engine): Promise<void> {
-  const wanted = engine.containers
-    .list()
-    .reverse()
-    .filter(({ record }) => {
-      const { state, hostConfig, manuallyStopped = false } = record;
-      const wasStarted = state.startedAt !== ZERO_TIME;
-      return (
-        wasStarted && !isRunning(state.status) && startsWithDaemon(hostConfig.RestartPolicy, manuallyStopped)
-      );
-    });
+  const isWanted = ({ record }: Container) => {
+    const { state, hostConfig, manuallyStopped = false } = record;
+    const wasStarted = state.startedAt !== ZERO_TIME;
+    return (
+      wasStarted && !isRunning(state.status) && startsWithDaemon(hostConfig.RestartPolicy, manuallyStopped)
+    );
+  };
+  const wanted = engine.containers.list().reverse().filter(isWanted);
+  const waiting: Promise<void>[] = [];
+  const start = async (container: Container): Promise<void> => {
+    const { id } = container;
+    if (engine.signal.aborted || engine.containers.get(id) !== container) return;
+    await startContainer(engine, container).catch((error: unknown) =>
+      engine.log.warn({ id, err: error }, "starting a container as its restart policy wants"),
+    );
+  };
   const startNext = async (): Promise<void> => {
     for (let next = wanted.shift(); next && !engine.signal.aborted; next = wanted.shift()) {
-      const { id } = next;
-      if (engine.containers.get(id) !== next) continue;
-      await startContainer(engine, next).catch((error: unknown) =>
-        engine.log.warn({ id, err: error }, "starting a container as its restart policy wants"),
-      );
+      const container = next;
+      if (areNeededRunning(engine, container)) await start(container);
+      else waiting.push(untilNeededRun(engine, container).then(() => start(container)));
     }
   };
   await Promise.all(Array.from({ length: STARTS_AT_ONCE }, startNext));
+  await Promise.all(waiting);
+}
+
+function areNeededRunning(engine: Engine, container: Container): boolean {
+  return neededBy(engine, container).every(({ record }) => hasProcess(record.state.status));
+}
+
+/** Containers that must run before this one; those that are gone are left out. */
+function neededBy(engine: Engine, { record }: Container): Container[] {
+  return dependenciesOf(record).flatMap((name) => {
+    try {
+      return engine.containers.find(name);
+    } catch {
+      return []; // its start will say so
+    }
+  });
+}
+
+/**
+ * Give the containers that another one needs some time: they may be starting, or be started by somebody soon. Should they not run
+ * then, the start says why it failed.
+ */
+async function untilNeededRun(engine: Engine, container: Container): Promise<void> {
+  const deadline = performance.now() + NEEDED_WAIT_MS;
+  while (!areNeededRunning(engine, container) && performance.now() < deadline && !engine.signal.aborted) {
+    await Bun.sleep(NEEDED_POLL_MS);
+  }
 }

@@ -105,7 +105,10 @@ test("createRequestSchema takes a command given as one string", () => {
 test("refuseUnsupported() names the field", () => {
   const refuse = (host: object, config: object = {}) =>
     refuseUnsupported(createRequestSchema.parse({ Image: "x", ...config, HostConfig: host }));
-  expect(() => refuse({ Links: ["a:b"] })).toThrow("HostConfig.Links is not supported");
+  expect(() => refuse({ Cgroup: "container:x" })).toThrow("HostConfig.Cgroup is not supported");
+  expect(() => refuse({ StorageOpt: { size: "1G" } })).toThrow(
+    "HostConfig.StorageOpt: --storage-opt is supported only",
+  );
   expect(() => refuse({ CpuCount: 2 })).toThrow("HostConfig.CpuCount is not supported");
   expect(() => refuse({ Init: false, RestartPolicy: { Name: "always" } })).not.toThrow();
 });

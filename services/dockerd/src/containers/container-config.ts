@@ -38,6 +38,18 @@ const stringSlice = z
 
 const ulimit = z.object({ Name: z.string(), Soft: integer, Hard: integer });
 const device = z.object({ PathOnHost: string, PathInContainer: string, CgroupPermissions: string });
+const deviceRequest = z.object({
+  Driver: z.string().nullish(),
+  Count: z.number().int().nullish(),
+  DeviceIDs: z.array(z.string()).nullish(),
+  Capabilities: z.array(z.array(z.string())).nullish(),
+  Options: z.record(z.string(), z.string()).nullish(),
+});
+const kernelMemory = z
+  .number()
+  .int()
+  .nullish()
+  .transform((value) => value || undefined);
 const throttle = z.object({ Path: string, Rate: integer });
 const weight = z.object({ Path: string, Weight: integer });
 
@@ -67,7 +79,10 @@ export const resourcesSchema = z.object({
   CpusetMems: string,
   Devices: listOf(device),
   DeviceCgroupRules: strings,
-  DeviceRequests: listOf(z.unknown()),
+  DeviceRequests: listOf(deviceRequest),
+  /** Limits of old kernels: never carried out, and not kept. */
+  KernelMemory: kernelMemory,
+  KernelMemoryTCP: kernelMemory,
   MemoryReservation: integer,
   MemorySwap: integer,
   MemorySwappiness: z

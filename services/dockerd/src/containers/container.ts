@@ -1,6 +1,7 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { Endpoint, PortBinding } from "@longshore/network";
 import type { Health } from "../health/health.ts";
+import type { ContainerLink } from "../links/link.ts";
 import type { NetworkRequest } from "../networks/network-request.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { MountPoint } from "../volumes/mount-point.ts";
@@ -56,6 +57,8 @@ export interface ContainerRecord {
   endpoints: Endpoint[];
   /** What of it is published while it runs. */
   ports: PortBinding[];
+  /** Other containers that it knows by names of its own. */
+  links?: ContainerLink[];
   /** How often its restart policy has started it since somebody did. */
   restartCount?: number;
   /** Somebody asked for the end of its last process. */

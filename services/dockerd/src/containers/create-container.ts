@@ -1,18 +1,22 @@
 import fs from "node:fs";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
+import { checkLogConfig } from "@longshore/log-drivers";
 import { chooseShim } from "../config/runtimes.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
-import { containerDir, type Engine, logPath } from "../engine.ts";
+import { containerDir, type Engine } from "../engine.ts";
 import { checkHealthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
 import { labelWarnings } from "../health/replace-unhealthy.ts";
 import type { Image } from "../images/image.ts";
 import { initKey } from "../images/init-layer.ts";
+import { requestedLinks } from "../links/container-links.ts";
+import { logPath, withDefaultLog } from "../logs/container-log.ts";
 import { checkEtcOptions } from "../networks/etc-files.ts";
 import { requestedNetworks } from "../networks/network-request.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
+import { checkDevices } from "../spec/devices.ts";
+import { withoutDiscarded } from "../spec/discarded.ts";
 import { mergeEnv } from "../spec/environment.ts";
-import { checkModes } from "../spec/generate-spec.ts";
 import { checkInit } from "../spec/init-process.ts";
 import { checkResources } from "../spec/resources.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
@@ -21,8 +25,8 @@ import { checkValues } from "./check-values.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
-import { logOptionsOf, withDefaultLog } from "./log-options.ts";
 import { checkName, newId, randomName } from "./names.ts";
+import { checkModes } from "./namespace-modes.ts";
 import { portRequests } from "./port-bindings.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 import { checkRestartPolicy, restarts } from "./restart-policy.ts";
@@ -50,9 +54,10 @@ export async function createContainer(
   refuseUnsupported(request);
   checkValues(request);
   await engine.store.check();
-  const hostConfig = checkHostConfig(engine, request.HostConfig);
+  const { hostConfig, warnings } = checkHostConfig(engine, request);
   portRequests({ ExposedPorts: request.ExposedPorts }, hostConfig); // throws for what is none
   const networks = requestedNetworks(engine, request, hostConfig);
+  const links = requestedLinks(engine, hostConfig);
   if (request.Image === "")
     throw new EngineError("invalid_argument", "no image specified: Config.Image is empty");
   const { image } = await engine.images.find(request.Image);
@@ -84,6 +89,7 @@ export async function createContainer(
     config,
     hostConfig,
     networks,
+    ...(links.length > 0 && { links }),
     mounts: planned.points,
     path: first,
     args,
@@ -113,7 +119,10 @@ export async function createContainer(
   engine.containers.add(container);
   planned.made();
   emitContainerEvent(engine, container, "create");
-  return { container, warnings: [...labelWarnings(config, hostConfig), ...portWarnings(hostConfig)] };
+  return {
+    container,
+    warnings: [...warnings, ...labelWarnings(config, hostConfig), ...portWarnings(hostConfig)],
+  };
 }
 
 function portWarnings({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): string[] {
@@ -139,13 +148,28 @@ function reserveName(engine: Engine, id: string, given: string | undefined): str
   return name;
 }
 
-function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
-  checkModes(host);
+const SCORE_LIMIT = 1000;
+
+/** What a container is to be limited to and have of the host, with Docker's defaults, and what its client should know. */
+function checkHostConfig(
+  engine: Engine,
+  request: CreateRequest,
+): { hostConfig: HostConfig; warnings: string[] } {
+  const { resources: host, warnings } = withoutDiscarded(request.HostConfig);
+  const modes = checkModes(engine.containers, request);
   checkEtcOptions(host);
+  checkDevices(host);
+  if (Math.abs(host.OomScoreAdj) > SCORE_LIMIT) {
+    throw new EngineError(
+      "invalid_argument",
+      `Invalid value ${host.OomScoreAdj}, range for oom score adj is [-1000, 1000]`,
+    );
+  }
+  if (host.ShmSize < 0) throw new EngineError("invalid_argument", "SHM size can not be less than 0");
   parseSecurityOptions(host.SecurityOpt);
   capabilitiesOf({ add: host.CapAdd, drop: host.CapDrop, privileged: host.Privileged });
   const logConfig = withDefaultLog(host.LogConfig, engine.flags);
-  logOptionsOf({ LogConfig: logConfig });
+  checkLogConfig(logConfig);
   checkMounts(host);
   const runtime = host.Runtime || engine.flags.defaultRuntime;
   chooseShim(runtime, engine.flags); // throws for one that isn't there
@@ -154,16 +178,18 @@ function checkHostConfig(engine: Engine, host: HostConfig): HostConfig {
   if (host.AutoRemove && restarts(host.RestartPolicy)) {
     throw new EngineError("invalid_argument", "can't create 'AutoRemove' container with restart policy");
   }
-  return {
+  const hostConfig = {
     ...host,
     ...checkResources(host),
     Runtime: runtime,
-    NetworkMode: host.NetworkMode === "" ? "default" : host.NetworkMode,
-    IpcMode: host.IpcMode === "" ? "private" : host.IpcMode,
+    NetworkMode: modes.NetworkMode === "" ? "default" : modes.NetworkMode,
+    IpcMode: modes.IpcMode === "" ? "private" : modes.IpcMode,
+    PidMode: modes.PidMode,
     CgroupnsMode: host.CgroupnsMode === "" ? "private" : host.CgroupnsMode,
     LogConfig: logConfig,
     ShmSize: host.ShmSize || 64 * 1024 * 1024,
   };
+  return { hostConfig, warnings };
 }
 
 /** What the client asked for, completed from the image as Docker does: a given entrypoint drops the image's command. */
@@ -206,5 +232,6 @@ function makeDirectory(engine: Engine, container: Container): void {
   const directory = containerDir(engine, container.id);
   fs.mkdirSync(directory, { recursive: true, mode: 0o710 });
   fs.writeFileSync(path.join(directory, "hostname"), `${container.record.config.Hostname}\n`);
-  fs.writeFileSync(logPath(engine, container.id), "", { mode: 0o640 });
+  const log = logPath(engine, container.record);
+  if (log !== "") fs.writeFileSync(log, "", { mode: 0o640 });
 }

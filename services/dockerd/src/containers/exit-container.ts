@@ -9,6 +9,7 @@ import { type SaveOptions, saveRecord, updateState } from "./container-record.ts
 import { hasProcess, nextStatus } from "./container-status.ts";
 import { removeEnded } from "./remove-container.ts";
 import { restartsAfter } from "./restart-policy.ts";
+import { unmountSharedMemory } from "./shared-memory.ts";
 
 /** The end of a container's init process. */
 export interface TaskExit {
@@ -85,6 +86,7 @@ export async function endContainer(engine: Engine, container: Container, exit: T
   );
   die.tell();
   await unmountVolumes(engine, container, { tell: true });
+  unmountSharedMemory(engine, container.id);
   engine.log.info({ id: container.id, exitStatus: exit.exitCode }, "exited");
   container.tellExit();
   // Until it is saved the task keeps the exit status: should this daemon end, the next one reads it there.

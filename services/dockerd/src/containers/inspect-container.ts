@@ -1,5 +1,7 @@
 import path from "node:path";
-import { containerDir, type Engine, logPath } from "../engine.ts";
+import { containerDir, type Engine } from "../engine.ts";
+import { showLinks } from "../links/container-links.ts";
+import { logPath } from "../logs/container-log.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
 import { showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
@@ -8,7 +10,7 @@ import { showPorts } from "./port-bindings.ts";
 
 /** The whole truth about a container, as `GET /containers/{id}/json`. */
 export function inspectContainer(engine: Engine, { record, execs }: Container): object {
-  const { id, state, hostConfig } = record;
+  const { id, state } = record;
   const directory = containerDir(engine, id);
   return {
     Id: id,
@@ -33,7 +35,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
     ResolvConfPath: path.join(directory, "resolv.conf"),
     HostnamePath: path.join(directory, "hostname"),
     HostsPath: path.join(directory, "hosts"),
-    LogPath: hostConfig.LogConfig.Type === "none" ? "" : logPath(engine, id),
+    LogPath: logPath(engine, record),
     Name: `/${record.name}`,
     RestartCount: record.restartCount ?? 0,
     Driver: "overlayfs",
@@ -42,7 +44,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
     ProcessLabel: "",
     AppArmorProfile: "",
     ExecIDs: execs.size > 0 ? [...execs] : null,
-    HostConfig: showHostConfig(record),
+    HostConfig: showHostConfig(engine, record),
     GraphDriver: { Data: null, Name: "overlayfs" },
     Mounts: showMounts(record),
     Config: showConfig(record),
@@ -50,7 +52,8 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
   };
 }
 
-function showHostConfig({ hostConfig }: ContainerRecord): object {
+function showHostConfig(engine: Engine, record: ContainerRecord): object {
+  const { hostConfig } = record;
   const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, Mounts, ...rest } = hostConfig;
   const orMissing = (name: string, map: object) => (Object.keys(map).length > 0 ? { [name]: map } : {});
   return {
@@ -67,7 +70,7 @@ function showHostConfig({ hostConfig }: ContainerRecord): object {
     GroupAdd: orNull(rest.GroupAdd),
     ExtraHosts: orNull(rest.ExtraHosts),
     SecurityOpt: orNull(rest.SecurityOpt),
-    Links: orNull(rest.Links),
+    Links: showLinks(engine, record),
     VolumesFrom: orNull(rest.VolumesFrom),
     MemorySwappiness: rest.MemorySwappiness < 0 ? null : rest.MemorySwappiness,
   };

@@ -2,6 +2,7 @@ import os from "node:os";
 import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
+import { namesByLinks } from "../links/container-links.ts";
 import { networkName } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
 import { hasMount, showMounts } from "../volumes/mount-point.ts";
@@ -16,11 +17,15 @@ export const LIST_FILTERS = [
   "before",
   "engine",
   "exited",
+  "expose",
   "health",
   "id",
+  "is-task",
+  "isolation",
   "label",
   "name",
   "network",
+  "publish",
   "since",
   "status",
   "volume",
@@ -28,6 +33,9 @@ export const LIST_FILTERS = [
 
 const HEALTH = ["starting", "healthy", "unhealthy", "none"];
 const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+const TRUE = ["1", "true", "True"];
+const FALSE = ["0", "false", "False"];
 
 export interface ListOptions {
   all: boolean;
@@ -45,6 +53,8 @@ export async function listContainers(
 ): Promise<object[]> {
   filters.checkValues("status", STATUSES);
   filters.checkValues("health", HEALTH);
+  filters.checkValues("is-task", [...TRUE, ...FALSE]);
+  for (const key of ["expose", "publish"]) for (const port of filters.get(key)) parsePorts(key, port);
   const everything = all || limit !== undefined || filters.has("status") || filters.has("exited");
   const ancestors = await resolveAncestors(engine, filters);
   const before = filters.get("before").map((name) => engine.containers.find(name).record.created)[0];
@@ -60,6 +70,11 @@ export async function listContainers(
       filters.match("status", (status) => record.state.status === status) &&
       filters.match("health", (health) => (record.state.health?.Status ?? "none") === health) &&
       filters.match("exited", (code) => matchesExit(record.state, code)) &&
+      filters.match("expose", (port) => hasPort(record.config.ExposedPorts, port)) &&
+      filters.match("publish", (port) => hasPort(publishedPorts(record), port)) &&
+      // There are no tasks of a swarm here.
+      filters.match("is-task", (value) => FALSE.includes(value)) &&
+      filters.match("isolation", (value) => [record.hostConfig.Isolation, "default"].includes(value)) &&
       filters.match("network", (name) => matchesNetwork(engine, record, name)) &&
       filters.match("volume", (value) => hasMount(record, value)) &&
       filters.matchLabels(record.config.Labels) &&
@@ -105,7 +120,7 @@ async function candidates(engine: Engine, filters: Filters): Promise<Candidate[]
 function summary(engine: Engine, { record, engineName }: Candidate): object {
   return {
     Id: record.id,
-    Names: [`/${record.name}`],
+    Names: [`/${record.name}`, ...namesByLinks(engine, record.id)],
     Image: record.config.Image,
     ImageID: record.imageId,
     Command: [record.path, ...record.args].map(quoteWord).join(" "),
@@ -118,6 +133,32 @@ function summary(engine: Engine, { record, engineName }: Candidate): object {
     NetworkSettings: { Networks: showNetworks(engine, record) },
     Mounts: showMounts(record),
   };
+}
+
+/** Ports of the container that are published, once it runs, else those that will be. */
+function publishedPorts({ ports, hostConfig }: ContainerRecord): string[] {
+  const asked = Object.entries(hostConfig.PortBindings).flatMap(([port, bindings]) =>
+    bindings?.length ? port : [],
+  );
+  return [...asked, ...ports.map(({ containerPort, protocol }) => `${containerPort}/${protocol}`)];
+}
+
+/** @param filter `PORT[-PORT][/PROTOCOL]` */
+function hasPort(ports: readonly string[], filter: string): boolean {
+  const wanted = parsePorts("port", filter);
+  return ports.some((port) => {
+    const [number = "", protocol = "tcp"] = port.split("/");
+    return protocol === wanted.protocol && Number(number) >= wanted.first && Number(number) <= wanted.last;
+  });
+}
+
+function parsePorts(key: string, text: string): { first: number; last: number; protocol: string } {
+  const [, first, last, protocol = "tcp"] =
+    /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(text) ?? [];
+  if (first === undefined || Number(last ?? first) < Number(first)) {
+    throw new EngineError("invalid_argument", `invalid filter '${key}=${text}'`);
+  }
+  return { first: Number(first), last: Number(last ?? first), protocol: protocol.toLowerCase() };
 }
 
 /** Docker shows a word with blanks in quotes. */

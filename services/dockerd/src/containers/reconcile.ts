@@ -22,7 +22,12 @@ import { removeContainer } from "./remove-container.ts";
 import { runningStdio } from "./start-container.ts";
 import { upgradeRecord } from "./upgrade-record.ts";
 
-const LOST = 255;
+/** Of a process that is gone without anybody having seen its end: nothing but a SIGKILL does that, or the end of the machine. */
+const LOST = 137;
+const LOST_WORDS = "its exit status was lost: it ended while nobody was there to see it";
+/** How long a start of the daemon waits for a container's shim to answer, and how often one that doesn't is asked again. */
+const ANSWER_WAIT_MS = 5000;
+const ANSWER_RETRY_MS = 1000;
 /** How long the news of an exit may be behind the end of its task. */
 const EXIT_WAIT_MS = 2000;
 
@@ -43,11 +48,10 @@ export async function reconcileContainers(engine: Engine): Promise<void> {
     engine.containers.list().map(async (container) => {
       const task = byId.get(container.id);
       if (task === undefined && isAtRest(container)) return;
-      try {
-        await container.lock.run(() => reconcile(engine, container));
-      } catch (error) {
-        engine.log.warn({ id: container.id, err: error }, "reconciling a container");
-      }
+      const work = reconcilePatiently(engine, container).finally(() => engine.exits.delete(work));
+      engine.exits.add(work); // the daemon's end waits for it
+      // One whose shim hangs holds up nobody else.
+      await Promise.race([work, Bun.sleep(ANSWER_WAIT_MS)]);
     }),
   );
   for (const container of engine.containers.list()) {
@@ -56,6 +60,19 @@ export async function reconcileContainers(engine: Engine): Promise<void> {
     await removeContainer(engine, container, { volumes: true }).catch((error: unknown) =>
       engine.log.warn({ id: container.id, err: error }, "removing a container"),
     );
+  }
+}
+
+/** Until containerd says how the container is: its shim may not answer for a while. */
+async function reconcilePatiently(engine: Engine, container: Container): Promise<void> {
+  for (;;) {
+    try {
+      return await container.lock.run(() => reconcile(engine, container));
+    } catch (error) {
+      engine.log.warn({ id: container.id, err: error }, "reconciling a container");
+      if (errorCode(error) !== "deadline_exceeded" || engine.signal.aborted) return;
+    }
+    await Bun.sleep(ANSWER_RETRY_MS);
   }
 }
 
@@ -73,8 +90,13 @@ async function reconcile(engine: Engine, container: Container): Promise<void> {
     if (alive) return adopt(engine, container, task);
     if (task?.status === Status.STOPPED) return missedExit(engine, container, exitOf(task));
     // The task is gone, and its exit is being told, or was when nobody heard.
-    const told = await toldExit(container);
-    return told ? endContainer(engine, container, told) : missedExit(engine, container, lostExit());
+    const told = (await toldExit(container)) ?? (await engine.bridge?.keptExit(container.id, state.pid));
+    if (told) return endContainer(engine, container, { ...told, pid: state.pid });
+    await missedExit(engine, container, lostExit());
+    // Not made up without a word.
+    if (engine.containers.get(container.id) === container && container.record.state.exitCode === LOST)
+      await updateState(engine, container, { error: LOST_WORDS });
+    return;
   }
   if (!task) {
     container.mayHaveTask = false;

@@ -3,17 +3,8 @@ import type { CreateRequest, HostConfig, Resources } from "./container-config.ts
 
 type Checks<T> = Record<string, (value: T) => boolean>;
 
-/** Resource fields that aren't carried out; true means that the client asked for them. */
+/** Resource fields of other systems; true means that the client asked for them. */
 const RESOURCES: Checks<Resources> = {
-  CgroupParent: (r) => r.CgroupParent !== "",
-  BlkioWeightDevice: (r) => r.BlkioWeightDevice.length > 0,
-  CpuRealtimePeriod: (r) => r.CpuRealtimePeriod !== 0,
-  CpuRealtimeRuntime: (r) => r.CpuRealtimeRuntime !== 0,
-  DeviceRequests: (r) => r.DeviceRequests.length > 0,
-  BlkioDeviceReadBps: (r) => r.BlkioDeviceReadBps.length > 0,
-  BlkioDeviceWriteBps: (r) => r.BlkioDeviceWriteBps.length > 0,
-  BlkioDeviceReadIOps: (r) => r.BlkioDeviceReadIOps.length > 0,
-  BlkioDeviceWriteIOps: (r) => r.BlkioDeviceWriteIOps.length > 0,
   CpuCount: (r) => r.CpuCount !== 0,
   CpuPercent: (r) => r.CpuPercent !== 0,
   IOMaximumIOps: (r) => r.IOMaximumIOps !== 0,
@@ -22,10 +13,6 @@ const RESOURCES: Checks<Resources> = {
 
 const HOST: Checks<HostConfig> = {
   Cgroup: (h) => h.Cgroup !== "",
-  Links: (h) => h.Links.length > 0,
-  StorageOpt: (h) => Object.keys(h.StorageOpt).length > 0,
-  UsernsMode: (h) => !["", "host"].includes(h.UsernsMode),
-  Isolation: (h) => !["", "default"].includes(h.Isolation),
 };
 
 /**
@@ -35,6 +22,16 @@ const HOST: Checks<HostConfig> = {
 export function refuseUnsupported(request: CreateRequest): void {
   refuse("HostConfig", RESOURCES, request.HostConfig);
   refuse("HostConfig", HOST, request.HostConfig);
+  const { Isolation, StorageOpt } = request.HostConfig;
+  if (!["", "default"].includes(Isolation)) {
+    throw new EngineError("invalid_argument", `invalid isolation '${Isolation}' on linux`);
+  }
+  if (Object.keys(StorageOpt).length > 0) {
+    throw new EngineError(
+      "invalid_argument",
+      "HostConfig.StorageOpt: --storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+    );
+  }
 }
 
 /** The same for the body of an update. */
@@ -43,6 +40,9 @@ export function refuseUnsupportedUpdate(resources: Resources): void {
 }
 
 const UPDATE: Checks<Resources> = {
+  CgroupParent: (r) => r.CgroupParent !== "",
+  DeviceRequests: (r) => r.DeviceRequests.length > 0,
+  MemorySwappiness: (r) => r.MemorySwappiness !== -1,
   Init: (r) => r.Init !== null,
   Devices: (r) => r.Devices.length > 0,
   DeviceCgroupRules: (r) => r.DeviceCgroupRules.length > 0,

@@ -1,9 +1,10 @@
 import fs from "node:fs";
+import path from "node:path";
 import { EngineError, errorCode } from "@longshore/errors";
 import { withNames } from "@longshore/stdio";
 import type { CommitOptions } from "@longshore/store";
 import { SNAPSHOTTER } from "../containerd/client.ts";
-import { containerDir, type Engine, ioDir, logPath } from "../engine.ts";
+import { containerDir, type Engine, ioDir } from "../engine.ts";
 import { leaveAnonymousVolumes, removeAnonymousVolumes } from "../volumes/prune-volumes.ts";
 import { removeImageViews } from "../volumes/start-mounts.ts";
 import type { Container } from "./container.ts";
@@ -122,7 +123,7 @@ async function removeDirectory(engine: Engine, id: string): Promise<void> {
     return true;
   };
   if (!fs.existsSync(directory)) return;
-  while (!withNames(logPath(engine, id), remove)) await Bun.sleep(1);
+  while (!withNames(path.join(directory, "log"), remove)) await Bun.sleep(1);
 }
 
 function tellRemoval(engine: Engine, container: Container): void {

@@ -2,15 +2,16 @@ import path from "node:path";
 import { type Process, Status } from "@longshore/api/containerd/types/task/task";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, errorCode, toEngineError } from "@longshore/errors";
-import type { JsonFileLog } from "@longshore/stdio";
 import { chooseShim } from "../config/runtimes.ts";
 import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
 import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
-import { type Engine, ioDir, logPath } from "../engine.ts";
+import { type Engine, ioDir } from "../engine.ts";
 import { newHealth } from "../health/health.ts";
 import { healthPlan } from "../health/healthcheck.ts";
 import { monitorHealth } from "../health/monitor-health.ts";
+import { linkHosts, linkVariables, refreshLinks } from "../links/container-links.ts";
+import { outputsOf, prepareLogger } from "../logs/container-log.ts";
 import { etcFiles } from "../networks/etc-files.ts";
 import { joinNetwork, planNetwork } from "../networks/join-network.ts";
 import { generateSpec } from "../spec/generate-spec.ts";
@@ -27,8 +28,9 @@ import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { nextStatus } from "./container-status.ts";
 import { killTask } from "./kill-task.ts";
-import { logOptionsOf } from "./log-options.ts";
+import { joinNamespaces } from "./namespace-modes.ts";
 import { removeContainer } from "./remove-container.ts";
+import { mountSharedMemory, sharedMemoryDir, unmountSharedMemory } from "./shared-memory.ts";
 import { explainStartFailure } from "./start-failure.ts";
 
 /** How long a start waits for a containerd that went in the middle of it. */
@@ -98,22 +100,33 @@ export async function launch(
   container.rootfs = rootfs;
   undo.defer(() => unmountVolumes(engine, container));
   using mounting = await startMounts(engine, container.record);
+  const { shmOf, ...joinedPaths } = joinNamespaces(engine.containers, container.record.hostConfig);
+  undo.defer(() => unmountSharedMemory(engine, id));
+  mountSharedMemory(engine, container.record);
+  const shmOwner = shmOf ?? (container.record.hostConfig.IpcMode === "shareable" ? id : undefined);
   const spec = generateSpec(container.record, {
     cgroupParent: engine.flags.cgroupParent,
     etc: etcFiles(engine, container.record),
     netns: network?.netnsPath,
+    ...joinedPaths,
+    shm: shmOwner === undefined ? undefined : sharedMemoryDir(engine, shmOwner),
     userFiles: readUserFiles(layersOf(rootfs)),
     mounts: mounting.mounts,
+    variables: linkVariables(engine, container.record),
     init: wantsInit(container.record.hostConfig, engine.flags) ? findInit(engine.flags) : undefined,
   });
 
   undo.defer(() => quiet(containerd.containers.delete({ id })));
   if (sandboxId !== "") undo.defer(() => engine.networks.releaseSandbox(sandboxId));
   const [joined] = await settle([
-    joinNetwork(engine, container.record, network),
+    joinNetwork(engine, container.record, {
+      plan: network,
+      links: linkHosts(engine, container.record),
+    }),
     createContainerdContainer(engine, container.record, jsonAny(SPEC_TYPE, spec)),
   ]);
 
+  await prepareLogger(engine, container.record);
   const io = undo.use(
     await createTask(engine, container).catch((error: unknown) => {
       // It may have gone in the middle of it, and the shim then goes on.
@@ -151,6 +164,7 @@ export async function launch(
     { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },
   );
   undo.move();
+  refreshLinks(engine, container);
   tellMounts(engine, container);
   emitContainerEvent(engine, container, "start");
   monitorHealth(engine, container);
@@ -268,10 +282,8 @@ export function runningStdio(
 
 /** The stdio of a container's init process. */
 function containerStdio(engine: Engine, record: ContainerRecord, kind: "longshore" | "fifo"): ProcessStdio {
-  const { id, config, hostConfig } = record;
-  const options = logOptionsOf(hostConfig);
-  const log: JsonFileLog | undefined = options && { path: logPath(engine, id), ...options };
-  const shared = { stdin: config.OpenStdin, terminal: config.Tty, log };
+  const { id, config } = record;
+  const shared = { stdin: config.OpenStdin, terminal: config.Tty, ...outputsOf(engine, record) };
   const directory = ioDir(engine, id);
   if (kind === "fifo") return fifoStdio({ ...shared, ...fifoHooks(engine, id, ""), directory, name: "init" });
   return socketStdio({ ...shared, socketPath: path.join(directory, "init") });

@@ -1,6 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { jsonAny, RESOURCES_TYPE } from "../containerd/any.ts";
 import type { Engine } from "../engine.ts";
+import { withoutDiscarded } from "../spec/discarded.ts";
 import { checkResources, toLinuxResources } from "../spec/resources.ts";
 import type { Container } from "./container.ts";
 import type { Resources } from "./container-config.ts";
@@ -13,6 +14,13 @@ import { checkRestartPolicy, type RestartPolicy, restarts } from "./restart-poli
 /** What an update may change. */
 const UPDATABLE = [
   "BlkioWeight",
+  "BlkioWeightDevice",
+  "BlkioDeviceReadBps",
+  "BlkioDeviceWriteBps",
+  "BlkioDeviceReadIOps",
+  "BlkioDeviceWriteIOps",
+  "CpuRealtimePeriod",
+  "CpuRealtimeRuntime",
   "CpuPeriod",
   "CpuQuota",
   "CpuShares",
@@ -34,17 +42,15 @@ export function updateContainer(
   container: Container,
   resources: Resources,
   restartPolicy: RestartPolicy,
-): Promise<void> {
+): Promise<{ warnings: string[] }> {
   return container.lock.run(async () => {
     checkRestartPolicy(restartPolicy);
     refuseUnsupportedUpdate(resources);
+    const { warnings } = withoutDiscarded(resources);
     await engine.store.check();
     const { hostConfig, state } = container.record;
     const changes = Object.fromEntries(
-      UPDATABLE.filter((field) => !["", 0, null].includes(resources[field])).map((field) => [
-        field,
-        resources[field],
-      ]),
+      UPDATABLE.filter((field) => isGiven(resources[field])).map((field) => [field, resources[field]]),
     );
     // A new memory limit moves a swap limit that was only derived from the old one.
     const derived = hostConfig.Memory > 0 && hostConfig.MemorySwap === hostConfig.Memory * 2;
@@ -70,5 +76,11 @@ export function updateContainer(
     container.record = { ...container.record, hostConfig: updated };
     await saveRecord(engine, container);
     emitContainerEvent(engine, container, "update");
+    return { warnings };
   });
+}
+
+/** Docker's zero values, and empty lists, leave a limit as it is. */
+function isGiven(value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : value !== "" && value !== 0 && value !== null;
 }

@@ -5,6 +5,7 @@ import { errorCode } from "@longshore/errors";
 import {
   type EventBus,
   eventFromAny,
+  eventSubject,
   hostName,
   isTopic,
   now,
@@ -15,6 +16,8 @@ import {
 } from "@longshore/events";
 import type { Logger } from "@longshore/log";
 import type { ContainerdClient } from "../containerd/client.ts";
+import { trimTime } from "../containerd/timestamp.ts";
+import type { TaskExit } from "../containers/exit-container.ts";
 import type { ProcessExit } from "../containers/watch-exits.ts";
 
 /** How our containerd names what publishes its events. */
@@ -22,6 +25,8 @@ const NATS_PLUGIN = "io.longshore.events.v1";
 const RETRY_MS = 250;
 /** After so long, what happened while a subscription was being made shows in a list. */
 const SETTLE_MS = 1000;
+/** How long the stream is waited for when somebody asks for what it has kept. */
+const KEPT_MS = 3000;
 const MAX_REMEMBERED = 10_000;
 
 export interface EventBridgeOptions {
@@ -67,6 +72,21 @@ export class EventBridge {
     }
     this.#started.resolve();
     await this.#catchingUp;
+  }
+
+  /**
+   * The exit of a container's init process that the stream has kept; undefined when it has none, or doesn't answer in time.
+   * @param pid of the process, on the host: an earlier one's exit is another matter
+   */
+  async keptExit(containerId: string, pid: number): Promise<TaskExit | undefined> {
+    const { bus, containerd } = this.#options;
+    const place = { host: this.#host, namespace: containerd.namespace };
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(KEPT_MS)]);
+    const last = await bus.last(eventSubject("/tasks/exit", containerId, place), signal);
+    if (!last) return undefined;
+    const { id, pid: ended, exit_status: exitCode, exited_at: exitedAt } = last.event;
+    if (id !== containerId || ended !== pid || typeof exitCode !== "number") return undefined;
+    return { pid, exitCode, exitedAt: trimTime(typeof exitedAt === "string" ? exitedAt : last.time) };
   }
 
   /** containerd was away: what is back may be another one. */

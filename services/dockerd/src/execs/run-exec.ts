@@ -9,6 +9,7 @@ import { requireRunning } from "../containers/container-status.ts";
 import { newId } from "../containers/names.ts";
 import { explainStartFailure } from "../containers/start-failure.ts";
 import { type Engine, ioDir } from "../engine.ts";
+import { runningLinkVariables } from "../links/container-links.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv, processEnv } from "../spec/environment.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
@@ -120,7 +121,7 @@ function execStdio(engine: Engine, { id, config, container }: Exec): ProcessStdi
   const directory = ioDir(engine, container.id);
   // The whole id would make the socket's path too long.
   const name = id.slice(0, 16);
-  const shared = { stdin: config.AttachStdin, terminal: config.Tty, log: undefined };
+  const shared = { stdin: config.AttachStdin, terminal: config.Tty };
   if (container.record.stdio === "fifo") {
     return fifoStdio({ ...shared, ...fifoHooks(engine, container.id, id), directory, name });
   }
@@ -154,7 +155,7 @@ async function processSpec(
     user,
     args: config.Cmd,
     env: processEnv({
-      env: mergeEnv(record.config.Env, config.Env),
+      env: mergeEnv(mergeEnv(runningLinkVariables(engine, record), record.config.Env), config.Env),
       hostname: record.config.Hostname,
       terminal: config.Tty,
     }),

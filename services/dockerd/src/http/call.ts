@@ -157,15 +157,16 @@ export class ApiCall {
   /**
    * Take the connection over for raw bytes both ways. With `Upgrade` the answer is 101; without it the stream is the
    * body of a 200, and what the client sends is the body of its request.
+   * @param headers of the 101
    */
-  hijack(contentType: string): Hijacked {
+  hijack(contentType: string, headers = upgradeHeaders(contentType)): Hijacked {
     if (this.transport.kind === "response") {
       return { input: this.request, output: this.stream(contentType) };
     }
     this.answered = true;
     const { socket, rest } = this.transport;
     socket.setNoDelay?.(true);
-    socket.write(head(101, { "Content-Type": contentType, Connection: "Upgrade", Upgrade: "tcp" }));
+    socket.write(head(101, headers));
     if (rest.length > 0) socket.unshift(rest);
     return { input: socket, output: socket };
   }
@@ -198,6 +199,10 @@ export class ApiCall {
     if (this.transport.kind === "response") this.transport.response.destroy();
     else this.transport.socket.destroy();
   }
+}
+
+function upgradeHeaders(contentType: string): Record<string, string> {
+  return { "Content-Type": contentType, Connection: "Upgrade", Upgrade: "tcp" };
 }
 
 function head(status: number, headers: Record<string, string>): string {

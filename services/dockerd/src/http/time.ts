@@ -17,7 +17,9 @@ export function parseTime(text: string): bigint {
     );
     return BigInt(Math.round(Date.now() - ago * 1000)) * 1_000_000n;
   }
-  const ms = Date.parse(text);
+  // Dates have no more than milliseconds, times of a log nine digits.
+  const [, digits = ""] = /:[0-9]{2}\.([0-9]{1,9})/.exec(text) ?? [];
+  const ms = Date.parse(digits === "" ? text : text.replace(`.${digits}`, ""));
   if (Number.isNaN(ms)) throw new EngineError("invalid_argument", `invalid time: ${JSON.stringify(text)}`);
-  return BigInt(ms) * 1_000_000n;
+  return BigInt(ms) * 1_000_000n + BigInt(digits.padEnd(9, "0"));
 }

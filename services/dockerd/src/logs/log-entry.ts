@@ -5,14 +5,16 @@ export interface LogEntry {
   text: string;
   /** RFC 3339 with up to nine digits of fraction. */
   time: string;
+  /** What the container's log options have added. */
+  attributes?: Record<string, string>;
 }
 
 /** @returns undefined for a line that isn't an entry, such as one that was cut off by a crash */
 export function parseLogLine(line: string): LogEntry | undefined {
   try {
-    const { log, stream, time } = JSON.parse(line) as Record<string, unknown>;
+    const { log, stream, time, attrs } = JSON.parse(line) as Record<string, unknown>;
     if (typeof log !== "string" || typeof time !== "string") return undefined;
-    return { text: log, stream: stream === "stderr" ? "stderr" : "stdout", time };
+    return { text: log, stream: stream === "stderr" ? "stderr" : "stdout", time, ...withAttributes(attrs) };
   } catch {
     return undefined;
   }
@@ -60,6 +62,21 @@ function plainEntry(bytes: Buffer, start: number, end: number): LogEntry | undef
 function hasAt(bytes: Buffer, wanted: Buffer, at: number): boolean {
   for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false;
   return true;
+}
+
+function withAttributes(attrs: unknown): Pick<LogEntry, "attributes"> {
+  if (typeof attrs !== "object" || attrs === null) return {};
+  const texts = Object.entries(attrs).map(([key, value]) => [key, String(value)]);
+  return { attributes: Object.fromEntries(texts) };
+}
+
+/** What `--details` puts before a line: `key=value` by key, encoded as in a query. */
+export function showDetails({ attributes = {} }: LogEntry): string {
+  const encode = (text: string) => new URLSearchParams([["", text]]).toString().slice(1);
+  return Object.entries(attributes)
+    .map(([key, value]) => `${encode(key)}=${encode(value)}`)
+    .sort()
+    .join(",");
 }
 
 /** Nanoseconds since 1970 of an RFC 3339 time. */

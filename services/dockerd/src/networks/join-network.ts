@@ -35,11 +35,14 @@ export function planNetwork(
   return { sandboxId: "", netnsPath: `/proc/${joined.record.state.pid}/ns/net` };
 }
 
-/** Make the container's network and write its /etc files. */
+/**
+ * Make the container's network and write its /etc files.
+ * @param links lines of /etc/hosts for containers that it has links to
+ */
 export async function joinNetwork(
   engine: Engine,
   record: ContainerRecord,
-  plan: NetworkPlan | undefined,
+  { plan, links }: { plan: NetworkPlan | undefined; links: string },
 ): Promise<Pick<ContainerRecord, "endpoints" | "ports">> {
   if (plan?.sandboxId === "") return NO_NETWORK; // all of it is the other container's
   if (!plan) {
@@ -47,7 +50,7 @@ export async function joinNetwork(
     return NO_NETWORK;
   }
   const sandbox = await engine.networks.createSandbox(sandboxRequest(engine, record, plan.sandboxId));
-  writeEtcFiles(engine, record, sandbox);
+  writeEtcFiles(engine, record, { ...sandbox, hosts: sandbox.hosts + links });
   for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
   return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
 }

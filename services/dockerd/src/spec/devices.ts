@@ -3,6 +3,7 @@ import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Device, DeviceRule } from "@longshore/oci";
 import type { HostConfig } from "../containers/container-config.ts";
+import { majorOf, minorOf } from "./device-number.ts";
 
 const DEVICE_TYPE = { char: "c", block: "b" } as const;
 const RULE = /^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$/;
@@ -24,26 +25,68 @@ const OWN_DIRECTORIES = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".
  * @throws EngineError `invalid_argument` for a rule that can't be read or a host path that is no device
  */
 export function devicesOf(host: HostConfig): { devices: Device[]; rules: DeviceRule[] } {
+  const added = host.Devices.flatMap(({ PathOnHost, PathInContainer, CgroupPermissions }) =>
+    readDevices(PathOnHost, PathInContainer || PathOnHost).map((device) => ({
+      device,
+      access: CgroupPermissions || "rwm",
+    })),
+  );
   if (host.Privileged) {
-    return { devices: allDevices("/dev"), rules: [{ allow: true, access: "rwm" }] };
+    // All of them, and those under names of their own.
+    const devices = allDevices("/dev");
+    const named = added.filter(({ device }) => !devices.some(({ path: taken }) => taken === device.path));
+    return {
+      devices: [...devices, ...named.map(({ device }) => device)],
+      rules: [{ allow: true, access: "rwm" }],
+    };
   }
-  const devices: Device[] = [];
-  const rules = [...DEFAULT_RULES];
-  for (const { PathOnHost, PathInContainer, CgroupPermissions } of host.Devices) {
-    const device = readDevice(PathOnHost, PathInContainer || PathOnHost);
-    devices.push(device);
+  const rules = added.map(({ device, access }): DeviceRule => {
     const { path: _, fileMode: __, uid: ___, gid: ____, ...node } = device;
-    rules.push({ allow: true, ...node, access: CgroupPermissions || "rwm" });
-  }
-  return { devices, rules: [...rules, ...host.DeviceCgroupRules.map(parseRule)] };
+    return { allow: true, ...node, access };
+  });
+  return {
+    devices: added.map(({ device }) => device),
+    rules: [...DEFAULT_RULES, ...rules, ...host.DeviceCgroupRules.map(parseRule)],
+  };
 }
 
-function readDevice(hostPath: string, containerPath: string): Device {
+/** What can be told before the container starts. @throws EngineError `invalid_argument` in Docker's words */
+export function checkDevices({ Devices, DeviceCgroupRules, DeviceRequests }: HostConfig): void {
+  for (const { PathOnHost, CgroupPermissions } of Devices) {
+    if (!path.isAbsolute(PathOnHost)) {
+      throw new EngineError("invalid_argument", `bad format for path: ${PathOnHost}`);
+    }
+    if (CgroupPermissions !== "" && !/^[rwm]{1,3}$/.test(CgroupPermissions)) {
+      throw new EngineError("invalid_argument", `bad mode specified: ${CgroupPermissions}`);
+    }
+  }
+  DeviceCgroupRules.forEach(parseRule);
+  const [first] = DeviceRequests;
+  if (first === undefined) return;
+  // There is no driver of any name.
+  const capabilities = (first.Capabilities ?? []).map((set) => `[${set.join(" ")}]`).join(" ");
+  throw new EngineError(
+    "invalid_argument",
+    `could not select device driver ${JSON.stringify(first.Driver ?? "")} with capabilities: [${capabilities}]`,
+  );
+}
+
+/** A device, or all below a directory. */
+function readDevices(hostPath: string, containerPath: string): Device[] {
   try {
-    const device = toDevice(fs.statSync(hostPath), containerPath);
-    if (device) return device;
+    const stat = fs.statSync(hostPath);
+    const device = toDevice(stat, containerPath);
+    if (device) return [device];
+    if (stat.isDirectory()) {
+      const place = (file: string) => path.join(containerPath, path.relative(hostPath, file));
+      return allDevices(hostPath).map((one) => ({ ...one, path: place(one.path) }));
+    }
   } catch (error) {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
+    throw new EngineError(
+      "invalid_argument",
+      `error gathering device information while adding custom device ${JSON.stringify(hostPath)}: no such file or directory`,
+    );
   }
   throw new EngineError(
     "invalid_argument",
@@ -63,15 +106,6 @@ function toDevice(stat: fs.Stats, containerPath: string): Device | undefined {
     uid: stat.uid,
     gid: stat.gid,
   };
-}
-
-/** @see glibc `sys/sysmacros.h` */
-function majorOf(rdev: number): number {
-  return (Math.floor(rdev / 2 ** 8) & 0xfff) | (Math.floor(rdev / 2 ** 32) & 0xfffff000);
-}
-
-function minorOf(rdev: number): number {
-  return (rdev & 0xff) | (Math.floor(rdev / 2 ** 12) & 0xffffff00);
 }
 
 function allDevices(directory: string): Device[] {

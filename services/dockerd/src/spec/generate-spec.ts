@@ -1,15 +1,15 @@
-import { EngineError } from "@longshore/errors";
-import type { Linux, Mount, Namespace, Spec } from "@longshore/oci";
+import path from "node:path";
+import type { Linux, Mount, Spec } from "@longshore/oci";
 import type { ContainerRecord } from "../containers/container.ts";
-import type { HostConfig } from "../containers/container-config.ts";
+import { namespacesOf } from "../containers/namespace-modes.ts";
 import { rootPropagation } from "../volumes/mount-point.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { devicesOf } from "./devices.ts";
-import { processEnv } from "./environment.ts";
+import { mergeEnv, processEnv } from "./environment.ts";
 import { withInit } from "./init-process.ts";
 import { type EtcFiles, mountsOf } from "./mounts.ts";
 import { toLinuxResources } from "./resources.ts";
-import { defaultSeccomp } from "./seccomp.ts";
+import { seccompOf } from "./seccomp-profile.ts";
 import { parseSecurityOptions } from "./security-options.ts";
 import { resolveUser, type UserFiles } from "./user.ts";
 
@@ -35,9 +35,16 @@ export interface SpecInputs {
   etc: EtcFiles;
   /** Path of the network namespace to join; undefined for the host's. */
   netns: string | undefined;
+  /** Paths of namespaces of other containers to join; undefined for one of its own. */
+  pid?: string | undefined;
+  ipc?: string | undefined;
+  /** Where on the host its /dev/shm is; undefined for one that it doesn't share. */
+  shm?: string | undefined;
   userFiles: UserFiles;
   /** What the user has mounted. */
   mounts: readonly Mount[];
+  /** What the environment tells of other containers. */
+  variables?: readonly string[];
   /** The program that is to be the first process, on the host; undefined for none. */
   init?: string | undefined;
 }
@@ -65,7 +72,11 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
       ...(config.Tty && height > 0 && width > 0 && { consoleSize: { height, width } }),
       user,
       args: init?.args ?? command,
-      env: processEnv({ env: config.Env, hostname: config.Hostname, terminal: config.Tty }),
+      env: processEnv({
+        env: mergeEnv(inputs.variables ?? [], config.Env),
+        hostname: config.Hostname,
+        terminal: config.Tty,
+      }),
       cwd: config.WorkingDir || "/",
       capabilities: {
         bounding: capabilities,
@@ -83,7 +94,10 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
       oomScoreAdj: hostConfig.OomScoreAdj,
     },
     root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs },
-    mounts: [...mountsOf(hostConfig, inputs.etc, inputs.mounts), ...(init ? [init.mount] : [])],
+    mounts: [
+      ...mountsOf({ ...inputs, host: hostConfig, writableCgroups: security.writableCgroups }),
+      ...(init ? [init.mount] : []),
+    ],
     annotations: hostConfig.Annotations,
     linux: linux(record, inputs, capabilities, security),
   };
@@ -91,7 +105,7 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
 
 function linux(
   record: ContainerRecord,
-  { cgroupParent, netns }: SpecInputs,
+  { cgroupParent, netns, pid, ipc }: SpecInputs,
   capabilities: string[],
   security: ReturnType<typeof parseSecurityOptions>,
 ): Linux {
@@ -99,12 +113,12 @@ function linux(
   const { devices, rules } = devicesOf(hostConfig);
   const rootfsPropagation = rootPropagation(record);
   const open = hostConfig.Privileged || security.unconfinedSystemPaths;
-  const seccomp =
-    hostConfig.Privileged || security.seccomp === "unconfined" ? undefined : defaultSeccomp(capabilities);
+  const seccomp = hostConfig.Privileged ? undefined : seccompOf(security.seccomp, capabilities);
   return {
-    namespaces: namespaces(hostConfig, netns),
+    namespaces: namespacesOf(hostConfig, { netns, pid, ipc }),
     devices,
-    cgroupsPath: `${cgroupParent}/${id}`,
+    // Below the root, whatever dots are in it.
+    cgroupsPath: path.join("/", hostConfig.CgroupParent || cgroupParent, id),
     resources: { devices: rules, ...toLinuxResources(hostConfig) },
     sysctl: hostConfig.Sysctls,
     maskedPaths: open ? [] : (hostConfig.MaskedPaths ?? MASKED_PATHS),
@@ -112,35 +126,4 @@ function linux(
     ...(rootfsPropagation && { rootfsPropagation }),
     ...(seccomp && { seccomp }),
   };
-}
-
-function namespaces(host: HostConfig, netns: string | undefined): Namespace[] {
-  const own: Namespace[] = [{ type: "mount" }];
-  if (netns !== undefined) own.push({ type: "network", path: netns });
-  if (host.UTSMode !== "host") own.push({ type: "uts" });
-  if (host.PidMode !== "host") own.push({ type: "pid" });
-  if (host.IpcMode !== "host") own.push({ type: "ipc" });
-  if (host.CgroupnsMode !== "host") own.push({ type: "cgroup" });
-  return own;
-}
-
-/**
- * Refuse namespace modes that aren't carried out.
- * @throws EngineError `invalid_argument`
- */
-export function checkModes(host: HostConfig): void {
-  const allowed: [keyof HostConfig & ("IpcMode" | "PidMode" | "UTSMode" | "CgroupnsMode"), string[]][] = [
-    ["IpcMode", ["", "none", "private", "shareable", "host"]],
-    ["PidMode", ["", "host"]],
-    ["UTSMode", ["", "host"]],
-    ["CgroupnsMode", ["", "private", "host"]],
-  ];
-  for (const [field, values] of allowed) {
-    if (!values.includes(host[field])) {
-      throw new EngineError(
-        "invalid_argument",
-        `HostConfig.${field} ${JSON.stringify(host[field])} is not supported`,
-      );
-    }
-  }
 }

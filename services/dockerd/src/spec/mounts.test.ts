@@ -3,8 +3,8 @@ import { hostConfigSchema } from "../containers/container-config.ts";
 import { mountsOf } from "./mounts.ts";
 
 const etc = { hosts: "/d/hosts", hostname: "/d/hostname", resolvConf: "/d/resolv.conf" };
-const mounts = (host: object, users: Parameters<typeof mountsOf>[2] = []) =>
-  mountsOf(hostConfigSchema.parse(host), etc, users);
+const mounts = (host: object, more: Partial<Parameters<typeof mountsOf>[0]> = {}) =>
+  mountsOf({ host: hostConfigSchema.parse(host), etc, ...more });
 const at = (list: ReturnType<typeof mounts>, destination: string) =>
   list.find((one) => one.destination === destination);
 
@@ -20,7 +20,7 @@ test("mountsOf() has Docker's defaults, parents first", () => {
 
 test("mountsOf() puts the user's mounts in the place of its own", () => {
   const own = { destination: "/etc/hosts", type: "bind", source: "/my/hosts", options: ["rbind", "ro"] };
-  const list = mounts({ Tmpfs: { "/run": "size=1m" } }, [own]);
+  const list = mounts({ Tmpfs: { "/run": "size=1m" } }, { mounts: [own] });
   expect(list.filter(({ destination }) => destination === "/etc/hosts")).toHaveLength(1);
   expect(at(list, "/etc/hosts")?.options).toEqual(["rbind", "ro"]);
   expect(at(list, "/run")?.options).toContain("size=1m");
@@ -28,4 +28,14 @@ test("mountsOf() puts the user's mounts in the place of its own", () => {
 
 test("mountsOf() lets a privileged container write to /sys", () => {
   expect(at(mounts({ Privileged: true }), "/sys")?.options).not.toContain("ro");
+});
+
+test("mountsOf() takes a /dev/shm that is shared, and lets cgroups be written to where that is asked for", () => {
+  expect(at(mounts({ IpcMode: "shareable" }, { shm: "/run/shm/x" }), "/dev/shm")).toMatchObject({
+    type: "bind",
+    source: "/run/shm/x",
+  });
+  const list = mounts({}, { writableCgroups: true });
+  expect(at(list, "/sys/fs/cgroup")?.options).not.toContain("ro");
+  expect(at(list, "/sys")?.options).toContain("ro");
 });

@@ -12,11 +12,24 @@ export interface EtcFiles {
   resolvConf: string;
 }
 
-/**
- * What a container finds mounted, in the order to mount it: parents before what lies in them.
- * @param users what its user has mounted there
- */
-export function mountsOf(host: HostConfig, etc: EtcFiles, users: readonly Mount[] = []): Mount[] {
+export interface MountInputs {
+  host: HostConfig;
+  etc: EtcFiles;
+  /** What its user has mounted there. */
+  mounts?: readonly Mount[];
+  /** Where on the host its /dev/shm is; undefined for one that it doesn't share. */
+  shm?: string | undefined;
+  writableCgroups?: boolean;
+}
+
+/** What a container finds mounted, in the order to mount it: parents before what lies in them. */
+export function mountsOf({
+  host,
+  etc,
+  mounts: users = [],
+  shm: shared,
+  writableCgroups = false,
+}: MountInputs): Mount[] {
   const writable = host.Privileged ? [] : ["ro"];
   const mounts: Mount[] = [
     mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
@@ -33,9 +46,17 @@ export function mountsOf(host: HostConfig, etc: EtcFiles, users: readonly Mount[
       "gid=5",
     ),
     mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", ...writable),
-    mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", ...writable),
+    mount(
+      "/sys/fs/cgroup",
+      "cgroup",
+      "cgroup",
+      "nosuid",
+      "noexec",
+      "nodev",
+      ...(writableCgroups ? [] : writable),
+    ),
     mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-    ...shm(host),
+    ...shm(host, shared),
     bind("/etc/resolv.conf", etc.resolvConf),
     bind("/etc/hostname", etc.hostname),
     bind("/etc/hosts", etc.hosts),
@@ -50,9 +71,10 @@ export function mountsOf(host: HostConfig, etc: EtcFiles, users: readonly Mount[
     .map(({ entry }) => entry);
 }
 
-function shm(host: HostConfig): Mount[] {
+function shm(host: HostConfig, shared: string | undefined): Mount[] {
   if (host.IpcMode === "none") return [];
   if (host.IpcMode === "host") return [mount("/dev/shm", "bind", "/dev/shm", "rbind", "rprivate")];
+  if (shared !== undefined) return [bind("/dev/shm", shared)];
   const size = host.ShmSize > 0 ? host.ShmSize : SHM_BYTES;
   return [mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", `size=${size}`)];
 }

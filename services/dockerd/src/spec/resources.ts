@@ -1,6 +1,8 @@
 import { EngineError } from "@longshore/errors";
 import type { Resources as LinuxResources } from "@longshore/oci";
 import type { Resources } from "../containers/container-config.ts";
+import { blockIoOf, checkBlockIo } from "./block-io.ts";
+import { checkCpus } from "./cpu-sets.ts";
 
 const CPU_PERIOD_US = 100_000;
 const MEMORY_MIN_BYTES = 6 * 1024 * 1024;
@@ -20,6 +22,9 @@ export function checkResources(resources: Resources): Resources {
   if (Memory === 0 && MemorySwap > 0) {
     throw invalid("You should always set the Memory limit when using Memoryswap limit, see usage");
   }
+  if (MemoryReservation < 0 || (MemoryReservation > 0 && MemoryReservation < MEMORY_MIN_BYTES)) {
+    throw invalid("Minimum memory reservation allowed is 6MB");
+  }
   if (Memory > 0 && MemoryReservation > Memory) {
     throw invalid("Minimum memory limit can not be less than memory reservation limit, see usage");
   }
@@ -34,9 +39,16 @@ export function checkResources(resources: Resources): Resources {
     throw invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
   }
   if (CpuQuota > 0 && CpuQuota < 1000) throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-  if (resources.BlkioWeight !== 0 && (resources.BlkioWeight < 10 || resources.BlkioWeight > 1000)) {
-    throw invalid("Range of blkio weight is from 10 to 1000");
+  if (resources.CpuShares < 0) throw invalid("HostConfig.CpuShares must not be negative");
+  const { CpuRealtimePeriod, CpuRealtimeRuntime } = resources;
+  if (CpuRealtimePeriod < 0 || CpuRealtimeRuntime < 0) {
+    throw invalid("HostConfig.CpuRealtimePeriod and CpuRealtimeRuntime must not be negative");
   }
+  if (CpuRealtimePeriod !== 0 && CpuRealtimeRuntime !== 0 && CpuRealtimeRuntime > CpuRealtimePeriod) {
+    throw invalid("cpu real-time runtime cannot be higher than cpu real-time period");
+  }
+  checkCpus(resources);
+  checkBlockIo(resources);
   return { ...resources, MemorySwap: Memory > 0 && MemorySwap === 0 ? Memory * 2 : MemorySwap };
 }
 
@@ -58,13 +70,15 @@ export function toLinuxResources(resources: Resources): LinuxResources {
     period: byNanoCpus ? CPU_PERIOD_US : positive(resources.CpuPeriod),
     cpus: resources.CpusetCpus || undefined,
     mems: resources.CpusetMems || undefined,
+    realtimePeriod: positive(resources.CpuRealtimePeriod),
+    realtimeRuntime: positive(resources.CpuRealtimeRuntime),
   });
   const pids = resources.PidsLimit ?? 0;
   return compact({
     memory,
     cpu,
     pids: pids === 0 ? undefined : { limit: pids },
-    blockIO: resources.BlkioWeight === 0 ? undefined : { weight: resources.BlkioWeight },
+    blockIO: blockIoOf(resources),
   });
 }
 

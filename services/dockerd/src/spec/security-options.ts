@@ -1,9 +1,12 @@
 import { EngineError } from "@longshore/errors";
+import { parseProfile, type SeccompProfile } from "./seccomp-profile.ts";
 
 /** What `--security-opt` asks for. */
 export interface SecurityOptions {
   noNewPrivileges: boolean;
-  seccomp: "default" | "unconfined";
+  seccomp: "default" | "unconfined" | SeccompProfile;
+  /** /sys/fs/cgroup can be written to. */
+  writableCgroups: boolean;
   /** /proc and /sys without masked and read-only paths. */
   unconfinedSystemPaths: boolean;
 }
@@ -16,10 +19,13 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
     noNewPrivileges: false,
     seccomp: "default",
     unconfinedSystemPaths: false,
+    writableCgroups: false,
   };
   for (const option of options) {
     const [, key = option, value = ""] = /^([a-z-]+)[=:](.*)$/s.exec(option) ?? [];
-    if (key === "no-new-privileges") parsed.noNewPrivileges = value !== "false";
+    if (key === "no-new-privileges") parsed.noNewPrivileges = switchOf(key, value);
+    else if (key === "writable-cgroups") parsed.writableCgroups = switchOf(key, value);
+    else if (key === "seccomp" && value.trimStart().startsWith("{")) parsed.seccomp = parseProfile(value);
     else if (key === "seccomp" && (value === "unconfined" || value === "builtin")) {
       parsed.seccomp = value === "unconfined" ? "unconfined" : "default";
     } else if (key === "systempaths" && value === "unconfined") parsed.unconfinedSystemPaths = true;
@@ -33,4 +39,10 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
     } else throw new EngineError("invalid_argument", `invalid --security-opt: ${JSON.stringify(option)}`);
   }
   return parsed;
+}
+
+function switchOf(key: string, value: string): boolean {
+  if (["", "1", "t", "T", "true", "TRUE", "True"].includes(value)) return true;
+  if (["0", "f", "F", "false", "FALSE", "False"].includes(value)) return false;
+  throw new EngineError("invalid_argument", `invalid --security-opt: ${JSON.stringify(`${key}=${value}`)}`);
 }

@@ -8,6 +8,8 @@ export interface AttachOptions {
   stderr: boolean;
   /** A terminal's output goes to the client bare, anything else in frames. */
   terminal: boolean;
+  /** Send the output bare, though it is no terminal's. */
+  bare?: boolean;
   /** Whether the end of the client's input closes the process's stdin. */
   closeStdin: boolean;
   /** Typed by the client of a terminal, they end the attachment. */
@@ -44,19 +46,20 @@ export async function attach(
 }
 
 function pumpOutput(process: Duplex, output: Writable, options: AttachOptions): void {
-  const { terminal, stdout, stderr } = options;
+  const { stdout, stderr } = options;
+  const bare = options.terminal || options.bare === true;
   const write = (bytes: Uint8Array) => {
     if (!output.write(bytes)) process.pause();
   };
   output.on("drain", () => process.resume());
-  if (!terminal && stdout && stderr) {
+  if (!bare && stdout && stderr) {
     process.on("data", write); // the same framing on both sides
     return;
   }
   const wanted = (stream: number) => (stream === STDOUT && stdout) || (stream === STDERR && stderr);
   const decoder = new StdioFrameDecoder({
     data(stream, piece) {
-      if (wanted(stream)) write(terminal ? piece : encodeFrame(stream, piece));
+      if (wanted(stream)) write(bare ? piece : encodeFrame(stream, piece));
     },
     empty() {},
   });

@@ -6,12 +6,14 @@ import {
   encodeFrame,
   type JsonFileLog,
   JsonFileWriter,
+  type LoggerProgram,
   STDERR,
   STDIN,
   STDOUT,
   StdioFrameDecoder,
 } from "@longshore/stdio";
 import { compressRotated } from "@longshore/stdio/compress";
+import { LoggerProcess } from "./logger-process.ts";
 import type { ProcessStdio } from "./process-stdio.ts";
 
 export interface FifoStdioOptions {
@@ -20,7 +22,8 @@ export interface FifoStdioOptions {
   name: string;
   stdin: boolean;
   terminal: boolean;
-  log: JsonFileLog | undefined;
+  log?: JsonFileLog | undefined;
+  logger?: LoggerProgram | undefined;
   /** Ask the shim to let go of its own end of the stdin FIFO. */
   closeIo: () => Promise<void>;
   onLogError: (error: unknown) => void;
@@ -42,13 +45,14 @@ class FifoStdio implements ProcessStdio {
   readonly uris: { stdin: string; stdout: string; stderr: string };
   private readonly clients = new Set<Client>();
   private readonly log: JsonFileWriter | undefined;
+  private readonly logger: LoggerProcess | undefined;
   private readonly stdinFd: number | undefined;
   private open = 0;
   private stdinOpen: boolean;
   private readonly closeIo: () => Promise<void>;
   private readonly running = Promise.withResolvers<void>();
 
-  constructor({ directory, name, stdin, terminal, log, closeIo, onLogError }: FifoStdioOptions) {
+  constructor({ directory, name, stdin, terminal, log, logger, closeIo, onLogError }: FifoStdioOptions) {
     this.closeIo = closeIo;
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const fifo = (stream: string) => path.join(directory, `${name}-${stream}`);
@@ -62,6 +66,7 @@ class FifoStdio implements ProcessStdio {
     if (missing.length > 0) makeFifos(missing);
     this.log =
       log && new JsonFileWriter(log, { onError: onLogError, onRotated: compressor(log, onLogError) });
+    this.logger = logger && new LoggerProcess(logger, onLogError);
     this.stdinOpen = stdin;
     // Held open both ways, so that neither side has to wait for the other.
     if (stdin) this.stdinFd = fs.openSync(this.uris.stdin, O_RDWR | O_NONBLOCK);
@@ -95,6 +100,7 @@ class FifoStdio implements ProcessStdio {
       this.open--;
       if (this.open > 0) return;
       this.log?.close();
+      this.logger?.end();
       for (const client of this.clients) client.push(null);
     };
     void this.pump(fd, stream).then(done, done);
@@ -103,7 +109,9 @@ class FifoStdio implements ProcessStdio {
   private async pump(fd: number, stream: number): Promise<void> {
     for await (const chunk of Bun.file(fd).stream()) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-      this.log?.write(stream === STDOUT ? "stdout" : "stderr", bytes);
+      const name = stream === STDOUT ? "stdout" : "stderr";
+      this.log?.write(name, bytes);
+      await this.logger?.write(name, bytes);
       const frame = encodeFrame(stream, bytes);
       await Promise.all([...this.clients].map((client) => client.send(frame)));
     }

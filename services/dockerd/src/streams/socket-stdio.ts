@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Duplex } from "node:stream";
 import { EngineError } from "@longshore/errors";
-import { formatStdioUri, type JsonFileLog } from "@longshore/stdio";
+import { formatStdioUri, type JsonFileLog, type LoggerProgram } from "@longshore/stdio";
 import type { ProcessStdio } from "./process-stdio.ts";
 import { SocketStream } from "./socket-stream.ts";
 
@@ -11,13 +11,14 @@ export interface SocketStdioOptions {
   socketPath: string;
   stdin: boolean;
   terminal: boolean;
-  log: JsonFileLog | undefined;
+  log?: JsonFileLog | undefined;
+  logger?: LoggerProgram | undefined;
 }
 
 /** Stdio that the shim serves on a socket of its own: the `longshore://` scheme. */
-export function socketStdio({ socketPath, stdin, terminal, log }: SocketStdioOptions): ProcessStdio {
+export function socketStdio({ socketPath, stdin, terminal, log, logger }: SocketStdioOptions): ProcessStdio {
   fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
-  const uri = formatStdioUri({ socketPath, ...(log && { log }) });
+  const uri = formatStdioUri({ socketPath, ...(log && { log }), ...(logger && { logger }) });
   return {
     kind: "longshore",
     uris: { stdin: stdin ? uri : "", stdout: uri, stderr: terminal ? "" : uri },

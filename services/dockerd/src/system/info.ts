@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import { VERSION } from "@longshore/cli";
+import { DRIVER_NAMES } from "@longshore/log-drivers";
 import { STOCK_RUNTIME } from "../config/runtimes.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Engine } from "../engine.ts";
@@ -31,7 +32,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
       Volume: ["local"],
       Network: ["bridge", "host", "ipvlan", "macvlan", "null"],
       Authorization: null,
-      Log: ["json-file", "none"],
+      Log: DRIVER_NAMES.filter((name) => name !== "none"),
     },
     MemoryLimit: true,
     SwapLimit: true,
