@@ -81,11 +81,11 @@ export function createBridge(options: { name: string; mac?: string; mtu?: number
   };
 }
 
-/** Make a pair of interfaces, the peer straight in another network namespace; both are down. */
+/** Make a pair of interfaces, the peer straight in another network namespace when there is a descriptor of one; both are down. */
 export function createVeth(options: {
   name: string;
   mtu?: number;
-  peer: { name: string; netns: number; mac?: string };
+  peer: { name: string; netns?: number; mac?: string };
 }): NetlinkRequest {
   const { name, mtu, peer } = options;
   return {
@@ -103,7 +103,7 @@ export function createVeth(options: {
             // Not up yet: the kernel refuses that before both ends exist.
             interfaceInfo(writer);
             writer.attributeString(IFLA_IFNAME, peer.name);
-            writer.attributeU32(IFLA_NET_NS_FD, peer.netns);
+            if (peer.netns !== undefined) writer.attributeU32(IFLA_NET_NS_FD, peer.netns);
             if (peer.mac !== undefined) writer.attributeBytes(IFLA_ADDRESS, macBytes(peer.mac));
             if (mtu !== undefined) writer.attributeU32(IFLA_MTU, mtu);
           }),

@@ -64,6 +64,8 @@ export type NftExpression =
   | ({ readonly is: "map"; readonly map: string } & From & Into)
   | { readonly is: "counter" }
   | { readonly is: "masquerade" }
+  /** Connections of these packets aren't followed, nor translated; before conntrack sees them, so in a chain of prerouting or output at -300. */
+  | { readonly is: "untracked" }
   /** Sends the connection to the address, and the port, that the words hold. Ends the rule. */
   | {
       readonly is: "dnat";
@@ -146,6 +148,8 @@ function encode(expression: NftExpression): [name: string, data: Data] {
       return ["counter", () => {}];
     case "masquerade":
       return ["masq", () => {}];
+    case "untracked":
+      return ["notrack", () => {}];
     case "dnat": {
       const { family, address, port } = expression;
       const to = { 3: register(address), ...(port !== undefined && { 5: register(port) }) };

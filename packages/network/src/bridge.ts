@@ -9,7 +9,6 @@ import {
   deleteLink,
   type Link,
   type RouteSocket,
-  setBridgePort,
   setLink,
 } from "@longshore/netlink";
 import { broadcastOf, type Ipv4, ipv4Bytes, type Subnet } from "./ipv4.ts";
@@ -107,28 +106,26 @@ export function enableForwarding6(): boolean {
   return false;
 }
 
-/** A veth pair from a bridge into a network namespace. */
-export interface Attachment {
+/** A veth pair from the host into a network namespace. */
+export interface VethPair {
   /** The host's end. */
   readonly link: string;
-  readonly bridgeIndex: number;
   readonly netns: number;
   /** Name, MAC address and MTU of the other end. */
   readonly name: string;
   readonly mac: string;
   readonly mtu: number;
-  /** The port reaches no other isolated port: Docker's `icc=false`. */
-  readonly isolated?: boolean;
 }
 
-/** Make the pair, its inner end still down and without addresses. On failure nothing is left. */
-export function attach(route: RouteSocket, attachment: Attachment): void {
-  const { link, bridgeIndex, netns, name, mac, mtu, isolated = false } = attachment;
+/**
+ * Make the pair, its inner end still down and without addresses. On failure nothing is left.
+ * @param join puts the host's end on its bridge
+ */
+export function attach(route: RouteSocket, pair: VethPair, join: (link: string) => void): void {
+  const { link, netns, name, mac, mtu } = pair;
   route.run(createVeth({ name: link, mtu, peer: { name, netns, mac } }));
   try {
-    route.run(setLink({ name: link }, { up: true, master: bridgeIndex, ipv6Addresses: false }));
-    // Without it a container would not reach itself by a port that it has published.
-    route.run(setBridgePort(requireLink(route, link).index, { hairpin: true, isolated }));
+    join(link);
   } catch (error) {
     detach(route, link);
     throw error;
@@ -141,9 +138,11 @@ export function detach(route: RouteSocket, link: string): void {
   unlessGone(() => route.run(deleteLink(link)));
 }
 
-/** Put the host's end of a veth pair back on its bridge, if it still exists. */
-export function reattach(route: RouteSocket, link: string, bridgeIndex: number): void {
-  unlessGone(() => route.run(setLink({ name: link }, { up: true, master: bridgeIndex })));
+/** An interface of ours that only passes on what others send is to have no address of its own. */
+export function passOnly(name: string): void {
+  writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+  // Nor may it answer for those that the host has elsewhere.
+  writeSysctl(`net/ipv4/conf/${name}/arp_ignore`, "8");
 }
 
 /** The kernel may be taking the interface away at this moment, with its other end. */

@@ -48,7 +48,7 @@ export class Firewall implements Disposable {
   rebuild(ruleset: Ruleset): void {
     this.#commit([...userChainRequests(this.#nft, this.#table), ...rebuildTable(this.#table, ruleset)]);
     this.#relay?.add(ruleset.ports);
-    for (const { bridge } of ruleset.bridges) for (const chain of this.#dockerChains) chain.admit(bridge);
+    for (const bridge of bridgesOf(ruleset)) for (const chain of this.#dockerChains) chain.admit(bridge);
     this.#ruleset = ruleset;
     this.#ruleCounts = this.#countRules();
   }
@@ -81,7 +81,7 @@ export class Firewall implements Disposable {
   /** Whether nobody has flushed it since, nor a real Docker has come that does not yet know of us. About 0.1 ms. */
   isInPlace(): boolean {
     if (!this.#ruleset || !this.#nft.hasSet(this.#table, BRIDGES_SET)) return false;
-    return this.#ruleset.bridges.every(({ bridge }) =>
+    return bridgesOf(this.#ruleset).every((bridge) =>
       this.#dockerChains.every((chain) => chain.admits(bridge)),
     );
   }
@@ -146,4 +146,8 @@ export class Firewall implements Disposable {
 function refusal(cause: unknown): EngineError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new EngineError("failed_precondition", why, { cause });
+}
+
+function bridgesOf({ bridges, furtherBridges }: Ruleset): string[] {
+  return [...bridges.map(({ bridge }) => bridge), ...furtherBridges];
 }

@@ -1,5 +1,4 @@
 import { EngineError } from "@longshore/errors";
-import { deleteLink } from "@longshore/netlink";
 import { type BridgeNetwork, bridgeNetwork } from "./bridge-network.ts";
 import { newMac, PREDEFINED, subnets6InUse, subnetsInUse } from "./default-networks.ts";
 import type { Subnet } from "./ipv4.ts";
@@ -7,7 +6,7 @@ import { createLinked, forgetLinked } from "./linked-changes.ts";
 import { networkFacts } from "./network-facts.ts";
 import { inspectNetwork } from "./network-list.ts";
 import { attachedNetworks, bridgeNamed, type NetworkState } from "./network-state.ts";
-import { raiseNetwork, rebuildFirewall } from "./raise-networks.ts";
+import { rebuildFirewall } from "./raise-networks.ts";
 import { networkRecords } from "./records.ts";
 import { serveNetwork } from "./serve-names.ts";
 import { countFree } from "./subnet-choice.ts";
@@ -47,7 +46,7 @@ export async function createNetwork(state: NetworkState, asked: CreateNetwork): 
   await options.store.commit([networks.put(name, record)], [networks.absent(name)]);
   bridges.set(name, network);
   try {
-    raiseNetwork(state, network);
+    state.bridgePorts.raise(network);
     rebuildFirewall(state);
     await serveNetwork(state, network);
   } catch (error) {
@@ -117,14 +116,13 @@ async function removeTemplate(state: NetworkState, name: string): Promise<void> 
 
 /** Take a network away: the firewall's part first, its record last. */
 async function forgetNetwork(state: NetworkState, network: BridgeNetwork): Promise<void> {
-  const { route, bridges, endpoints, options, names, firewall, indexes } = state;
+  const { bridges, endpoints, options, names, firewall, bridgePorts } = state;
   const { networks } = networkRecords(options.store);
   bridges.delete(network.name);
   names.end(network);
   rebuildFirewall(state);
-  firewall.withdraw(network.link);
-  indexes.delete(network.id);
+  for (const link of [network.link, ...bridgePorts.further(network.id)]) firewall.withdraw(link);
   endpoints.forget(network.id);
-  if (route.link(network.link)) route.run(deleteLink(network.link));
+  bridgePorts.remove(network);
   await options.store.commit([networks.delete(network.name)]);
 }

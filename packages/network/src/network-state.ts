@@ -2,6 +2,7 @@ import { EngineError } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
 import type { AttachedNetwork } from "./attached-network.ts";
 import type { BridgeNetwork } from "./bridge-network.ts";
+import type { BridgePorts } from "./bridge-ports.ts";
 import { PREDEFINED } from "./default-networks.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { Firewall } from "./firewall.ts";
@@ -36,8 +37,7 @@ export interface NetworkState {
   readonly builder: SandboxBuilder;
   /** By name. */
   readonly bridges: Map<string, BridgeNetwork>;
-  /** Of the kernel's bridges, by network id. */
-  readonly indexes: Map<string, number>;
+  readonly bridgePorts: BridgePorts;
   /** Networks on top of the host's interfaces, by name. */
   readonly linked: Map<string, LinkedNetwork>;
   /** Configurations for networks, by name. */

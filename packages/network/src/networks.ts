@@ -2,6 +2,7 @@ import { EngineError } from "@longshore/errors";
 import { RouteSocket } from "@longshore/netlink";
 import { hasNames } from "./attached-network.ts";
 import { forgesLoopback6 } from "./bridge.ts";
+import { BridgePorts } from "./bridge-ports.ts";
 import { loadNetworks } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
@@ -12,7 +13,7 @@ import { inspectNetwork, listNetworks } from "./network-list.ts";
 import { attachedNetworks, type NetworkState, placedOf } from "./network-state.ts";
 import { endpointFacts, resolvConfFor } from "./placed.ts";
 import { PublishedPorts } from "./published-ports.ts";
-import { raiseNetworks } from "./raise-networks.ts";
+import { raiseNetworks, rebuildFirewall } from "./raise-networks.ts";
 import { reconcile, removeAll } from "./reconcile.ts";
 import { Relay } from "./relay.ts";
 import { SandboxFiles } from "./sandbox.ts";
@@ -52,14 +53,17 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const bridges = new Map([bridge, ...users].map((network) => [network.name, network]));
   const linked = new Map(stacked.map((network) => [network.name, network]));
   const templates = new Map(known.map((template) => [template.name, template]));
-  const indexes = new Map<string, number>();
+  const bridgePorts = new BridgePorts(route, {
+    most: options.portsOfBridge,
+    changed: () => rebuildFirewall(state),
+  });
   const network = (id: string) =>
     attachedNetworks({ bridges, linked }).find((one) => one.id === id && hasNames(one));
   const names = undo.use(new NameService({ endpoints, network }, options.log));
-  const builder = new SandboxBuilder({ pool, files, route, indexes });
+  const builder = new SandboxBuilder({ pool, files, route, bridgePorts });
   const state: NetworkState = {
     ...{ options, route, firewall, relay, pool, files, endpoints, published, names, builder },
-    ...{ bridges, linked, indexes, templates, host, none },
+    ...{ bridges, linked, bridgePorts, templates, host, none },
     forgesLoopback6: forgesLoopback6(),
   };
   raiseNetworks(state);

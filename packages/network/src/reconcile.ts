@@ -1,4 +1,3 @@
-import { deleteLink } from "@longshore/netlink";
 import { detach } from "./bridge.ts";
 import { attachedNetworks, type NetworkState, portTargets } from "./network-state.ts";
 import { removeParent } from "./parent-link.ts";
@@ -9,7 +8,7 @@ import { serveWithin } from "./serve-names.ts";
 /** `Networks.reconcile` */
 export async function reconcile(state: NetworkState, liveSandboxIds: readonly string[]): Promise<void> {
   const live = new Set(liveSandboxIds);
-  const { route, files, endpoints, published, firewall, indexes } = state;
+  const { route, files, endpoints, published, firewall, bridgePorts } = state;
   const { bridge, log } = state.options;
   const pinned = files.list();
   for (const sandboxId of pinned.filter((id) => !live.has(id))) {
@@ -30,9 +29,8 @@ export async function reconcile(state: NetworkState, liveSandboxIds: readonly st
   const kept = new Set(all.filter(isLive).map(({ link }) => link));
   // A process may still be in the namespace of a dead sandbox: its interface must not keep the address in use.
   for (const { link } of dead) detach(route, link);
-  const own = new Set(indexes.values());
-  for (const { name, kind, master } of route.links())
-    if (kind === "veth" && own.has(master ?? 0) && !kept.has(name)) detach(route, name);
+  for (const { name, kind } of bridgePorts.plugged(route.links()))
+    if (kind === "veth" && !kept.has(name)) detach(route, name);
   await endpoints.remove(dead);
   for (const sandboxId of live)
     if (!pinned.includes(sandboxId)) log.warn({ sandboxId }, "a live sandbox has no network namespace");
@@ -57,9 +55,8 @@ function unplugLinked({ route, files, endpoints, options }: NetworkState, sandbo
 /** `Networks.uninstall`, but for closing. */
 export async function removeAll(state: NetworkState): Promise<void> {
   await reconcile(state, []);
-  const { route, firewall, bridges, linked } = state;
+  const { route, firewall, bridges, bridgePorts, linked } = state;
   for (const network of linked.values()) removeParent(route, network);
-  const links = [...bridges.values()].map(({ link }) => link);
-  firewall.remove(links);
-  for (const link of links) if (route.link(link)) route.run(deleteLink(link));
+  firewall.remove([...[...bridges.values()].map(({ link }) => link), ...bridgePorts.further()]);
+  for (const network of bridges.values()) bridgePorts.remove(network);
 }

@@ -55,6 +55,8 @@ export interface Ruleset {
   readonly relayPort: number | undefined;
   readonly ports: readonly PublishedPort[];
   readonly bridges: readonly BridgeRules[];
+  /** Bridges that networks have beside their own: packets pass there as below IP, also where the host filters that. */
+  readonly furtherBridges: readonly string[];
   /** Bridges of a real Docker: ours don't reach into its networks. */
   readonly foreignBridges: readonly string[];
   /** Interfaces between which the host must not become a router of IPv4 because of us. */
@@ -67,6 +69,7 @@ export const BRIDGES_SET = "bridges";
 export const GUARDED_LINKS_SET = "guarded_links";
 export const GUARDED_LINKS6_SET = "guarded_links6";
 const FOREIGN_BRIDGES_SET = "foreign_bridges";
+const FURTHER_BRIDGES_SET = "further_bridges";
 
 /** What is told apart by address family: `NFPROTO_IPV4` or `NFPROTO_IPV6`, and where addresses lie in the header. */
 const FAMILIES = {
@@ -280,13 +283,14 @@ export const admission = (key: Direction, bridge: string): Statement => [
  * other tables still have their say.
  */
 export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[] {
-  const { bridges, foreignBridges, guardedLinks, guardedLinks6 } = ruleset;
+  const { bridges, furtherBridges, foreignBridges, guardedLinks, guardedLinks6 } = ruleset;
   const redirected = ruleset.relayPort === undefined ? [] : relay(ruleset.relayPort);
   const sets = {
     [BRIDGES_SET]: bridges.map(({ bridge }) => bridge),
     [FOREIGN_BRIDGES_SET]: foreignBridges,
     [GUARDED_LINKS_SET]: guardedLinks,
     [GUARDED_LINKS6_SET]: guardedLinks6,
+    [FURTHER_BRIDGES_SET]: furtherBridges,
   };
   const forward: Statement[] = [
     [...inSet("oifname", BRIDGES_SET), ...isReply, accept],
@@ -328,6 +332,8 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
   ];
   // What the bridges may be sent from loopback's addresses must not let others send to them.
   const foreignLoopback: Statement = [...isLink("iifname", "lo", false), ...isLoopback("destination"), drop];
+  // A host that has bridged packets filtered as well sees there what it sees again at the network's own bridge, which is where it counts.
+  const passing: Statement = [...inSet("iifname", FURTHER_BRIDGES_SET), { is: "untracked" }];
   return [
     ...removeTable(table),
     addTable(table),
@@ -346,6 +352,7 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
       ...{ name: "loopback", type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
     }),
     addRule(table, "loopback", foreignLoopback),
+    addRule(table, "loopback", passing),
     ...(["prerouting", "output"] as const).flatMap((hook) => [
       addBaseChain(table, { name: hook, type: "nat", hook, priority: -100, policy: "accept" }),
       ...redirected.map((rule) => addRule(table, hook, rule)),

@@ -2,6 +2,7 @@ import { EngineError, isErrno } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
 import { isBridge } from "./attached-network.ts";
 import { attach, detach } from "./bridge.ts";
+import type { BridgePorts } from "./bridge-ports.ts";
 import { parseIpv4 } from "./ipv4.ts";
 import { parseIpv6 } from "./ipv6.ts";
 import type { NetnsPool } from "./netns-pool.ts";
@@ -14,8 +15,7 @@ interface BuilderParts {
   readonly pool: NetnsPool;
   readonly files: SandboxFiles;
   readonly route: RouteSocket;
-  /** Of the kernel's bridges, by network id. */
-  readonly indexes: ReadonlyMap<string, number>;
+  readonly bridgePorts: BridgePorts;
 }
 
 /** Makes the kernel's objects of sandboxes. */
@@ -67,10 +67,8 @@ export class SandboxBuilder {
     if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
     const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
     if (isBridge(network)) {
-      attach(route, {
-        ...{ link, mac, mtu: network.mtu, name, isolated: !network.icc },
-        ...{ bridgeIndex: this.#parts.indexes.get(network.id) ?? 0, netns: netns.fd },
-      });
+      const pair = { link, mac, mtu: network.mtu, name, netns: netns.fd };
+      attach(route, pair, () => this.#parts.bridgePorts.join(network, link));
     } else addLinked(route, network, { name, netns: netns.fd, mac });
     try {
       configureInterface(netns, {

@@ -14,6 +14,8 @@ export interface NetworksOptions {
   readonly addressPools?: readonly AddressPoolSetting[];
   /** The default bridge has IPv6, with this subnet, `fd00:1::/64`, or one that is chosen when it is empty. */
   readonly ipv6?: string;
+  /** How many containers a bridge of the kernel's takes, before the network has a further one; as many as the kernel can when left out. */
+  readonly portsOfBridge?: number;
   readonly store: Store;
   readonly log: Logger;
 }

@@ -43,6 +43,7 @@ const TABLE = `
 38 ENOSYS function not implemented
 39 ENOTEMPTY directory not empty
 40 ELOOP too many levels of symbolic links
+54 EXFULL exchange full
 61 ENODATA no data available
 62 ETIME timer expired
 71 EPROTO protocol error
