@@ -46,6 +46,7 @@ export interface LinkAddress {
 /** A unicast route of the main table; `destination` has 4 or 16 bytes, and none for the default route. */
 export interface Route {
   readonly index: number | undefined;
+  readonly family: "ipv4" | "ipv6";
   readonly destination: Uint8Array;
   readonly prefixLength: number;
 }
@@ -169,6 +170,7 @@ export function parseRoute(body: Uint8Array): Route | undefined {
   const index = attributes.get(RTA_OIF);
   return {
     index: index && Buffer.from(index).readUInt32LE(0),
+    family: view.readUInt8(0) === AF_INET ? "ipv4" : "ipv6",
     destination: Uint8Array.from(attributes.get(RTA_DST) ?? []),
     prefixLength: view.readUInt8(1),
   };

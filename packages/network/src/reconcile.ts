@@ -2,8 +2,8 @@ import { detach } from "./bridge.ts";
 import { attachedNetworks, type NetworkState, portTargets } from "./network-state.ts";
 import { removeParent } from "./parent-link.ts";
 import type { EndpointRecord } from "./records.ts";
+import { repairSandbox } from "./repair-sandbox.ts";
 import { unplug } from "./sandbox-builder.ts";
-import { serveWithin } from "./serve-names.ts";
 
 /** `Networks.reconcile` */
 export async function reconcile(state: NetworkState, liveSandboxIds: readonly string[]): Promise<void> {
@@ -34,7 +34,8 @@ export async function reconcile(state: NetworkState, liveSandboxIds: readonly st
   await endpoints.remove(dead);
   for (const sandboxId of live)
     if (!pinned.includes(sandboxId)) log.warn({ sandboxId }, "a live sandbox has no network namespace");
-  for (const sandboxId of pinned.filter((id) => live.has(id))) await serveWithin(state, sandboxId);
+  const links = new Map(route.links().map((link) => [link.name, link]));
+  for (const sandboxId of pinned.filter((id) => live.has(id))) await repairSandbox(state, sandboxId, links);
   log.info({ bridge, live: live.size, removed: dead.length }, "networks reconciled");
 }
 

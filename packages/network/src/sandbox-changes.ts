@@ -1,28 +1,24 @@
 import { EngineError, toEngineError } from "@longshore/errors";
 import { isBridge } from "./attached-network.ts";
-import { ipv4Bytes } from "./ipv4.ts";
-import { ipv6Bytes } from "./ipv6.ts";
 import { inspectNetwork } from "./network-list.ts";
 import { attachedNetworks, type NetworkState, placedOf, portTargets } from "./network-state.ts";
 import {
   endpointFacts,
   etcTexts,
   freeInterface,
-  interfaceOf,
   lowerCase,
   lowerCaseLinks,
   type Placed,
   portsAt,
   publisher,
   routed,
-  routesByLink,
   wantedAddress,
   wantedAddress6,
 } from "./placed.ts";
 import { ensureNetworks } from "./raise-networks.ts";
+import { takeRoute } from "./repair-sandbox.ts";
 import type { DnsSettings } from "./resolv-conf.ts";
 import type { PublishedPort } from "./ruleset.ts";
-import { routeBy } from "./sandbox.ts";
 import { unplug } from "./sandbox-builder.ts";
 import { redirectNames, serveWithin } from "./serve-names.ts";
 import type { Attachment, Endpoint, PortBinding, Sandbox, SandboxRequest } from "./types.ts";
@@ -126,15 +122,10 @@ export async function disconnectSandbox(
   // Its default routes went with it; other networks of the sandbox's take over.
   const rest = present.filter((one) => one !== gone);
   files.within(sandboxId, (netns) => {
-    const next = routed(present, "ipv4") === gone ? routed(rest, "ipv4") : undefined;
-    if (next) {
-      const gateway = routesByLink(next.network) ? undefined : ipv4Bytes(next.network.gateway);
-      routeBy(netns.route, interfaceOf(next.endpoint), gateway);
+    for (const family of ["ipv4", "ipv6"] as const) {
+      const next = routed(present, family) === gone ? routed(rest, family) : undefined;
+      if (next) takeRoute(netns, next, family);
     }
-    const next6 = routed(present, "ipv6") === gone ? routed(rest, "ipv6") : undefined;
-    const gateway6 = next6?.network.ipv6?.gateway;
-    if (next6 && gateway6 !== undefined)
-      routeBy(netns.route, interfaceOf(next6.endpoint), ipv6Bytes(gateway6));
     redirectNames(state, netns.fd, rest);
   });
   // By another address it may have been known until now.

@@ -207,7 +207,10 @@ export interface Networks {
   endpoints(sandboxId: string): Endpoint[];
   /** Remove a sandbox, its interfaces and its address; one that is not there is no error. */
   releaseSandbox(sandboxId: string): Promise<void>;
-  /** Remove every sandbox but these, whole or half-made: after a restart. The others are put back on the bridge if they came off. */
+  /**
+   * Remove every sandbox but these, whole or half-made: after a restart. The others are put back on the bridge if they came off, and are
+   * wholly on a network or not at all; `endpoints` tells.
+   */
   reconcile(liveSandboxIds: readonly string[]): Promise<void>;
   /** Let go of what this process holds; the networks and sandboxes go on. */
   close(): Promise<void>;
