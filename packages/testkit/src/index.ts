@@ -1,3 +1,4 @@
+export { type Certificates, makeCertificates } from "./certificates.ts";
 export { type CommandOptions, type CommandResult, output, run } from "./command.ts";
 export { debianImage } from "./debian-image.ts";
 export { type Docker, type DockerCli, dockerClis, dockerFor, realDockerClis } from "./docker-cli.ts";

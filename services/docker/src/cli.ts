@@ -4,6 +4,7 @@ import { type Command, commandHelp, parseCommandLine } from "./command.ts";
 import { findCommand, GROUPS, unsupportedCommand } from "./commands/names.ts";
 import { EngineClient, EngineRefusal } from "./engine/client.ts";
 import { engineHost } from "./engine/host.ts";
+import type { TlsFlags } from "./engine/tls.ts";
 import { type Flag, type ParsedArguments, parseFlags } from "./flags.ts";
 import { print, printError } from "./io/output.ts";
 
@@ -15,6 +16,11 @@ const GLOBAL_FLAGS: readonly Flag[] = [
     kind: "string",
     help: "Name of the context to use to connect to the daemon",
   },
+  { name: "tls", kind: "bool", help: "Use TLS; implied by --tlsverify" },
+  { name: "tlscacert", kind: "string", help: "Trust certs signed only by this CA" },
+  { name: "tlscert", kind: "string", help: "Path to TLS certificate file" },
+  { name: "tlskey", kind: "string", help: "Path to TLS key file" },
+  { name: "tlsverify", kind: "bool", help: "Use TLS and verify the remote" },
   { name: "host", short: "H", kind: "string", help: "Daemon socket to connect to" },
   { name: "version", short: "v", kind: "bool", help: "Print version information and quit" },
 ];
@@ -39,6 +45,11 @@ function help(commands: Readonly<Record<string, Command>>): string {
     "      --config string    Location of client config files",
     "  -c, --context string   Name of the context to use to connect to the daemon",
     "  -H, --host string      Daemon socket to connect to",
+    "      --tls              Use TLS; implied by --tlsverify",
+    "      --tlscacert string Trust certs signed only by this CA",
+    "      --tlscert string   Path to TLS certificate file",
+    "      --tlskey string    Path to TLS key file",
+    "      --tlsverify        Use TLS and verify the remote",
     "  -v, --version          Print version information and quit",
     "",
     "Run 'docker COMMAND --help' for more information on a command.",
@@ -73,11 +84,20 @@ async function main(commands: Readonly<Record<string, Command>>, argv: readonly 
   return command.run({
     // For those that ask: there may be no engine to be found.
     get client() {
-      return new EngineClient(engineHost(flags.string("host"), process.env));
+      return new EngineClient(engineHost(flags.string("host"), process.env, tlsFlags(flags)));
     },
     flags: parsed.flags,
     args: parsed.args,
   });
+}
+
+function tlsFlags(flags: ParsedArguments["flags"]): TlsFlags {
+  const file = (name: string) => (flags.has(name) ? flags.string(name) : undefined);
+  return {
+    tls: flags.bool("tls"),
+    verify: flags.has("tlsverify") ? flags.bool("tlsverify") : undefined,
+    ...{ ca: file("tlscacert"), cert: file("tlscert"), key: file("tlskey") },
+  };
 }
 
 /** What else reads them finds them in the environment. */

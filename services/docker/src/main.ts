@@ -3,7 +3,7 @@ import { findCommand } from "./commands/names.ts";
 // Only this and the file of the one command are loaded: what a command doesn't need would cost each `docker run`.
 
 /** Global flags that take a value. */
-const VALUED = ["-H", "--host", "-c", "--context", "--config"];
+const VALUED = "-H --host -c --context --config --tlscacert --tlscert --tlskey".split(" ");
 
 /** The command's words: what follows the global flags. */
 function wordsOf(argv: readonly string[]): readonly string[] {

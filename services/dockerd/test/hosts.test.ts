@@ -4,15 +4,16 @@ import path from "node:path";
 import tls from "node:tls";
 import { AF_INET, AF_UNIX, bind, bindUnix, listen, SOCK_STREAM, socket } from "@longshore/syscalls";
 import {
+  type Certificates,
   type CommandOptions,
   dockerClis,
   eventually,
   freePort,
+  makeCertificates,
   run,
   type TempDir,
   tempDir,
 } from "@longshore/testkit";
-import { type Certificates, makeCertificates } from "./certificates.ts";
 import { binDir, demultiplex, openEngine, type TestEngine } from "./engine-client.ts";
 
 setDefaultTimeout(90_000);

@@ -81,7 +81,7 @@ export const updateContext: Command = {
   async run({ flags, args: [name = ""] }) {
     const before = contexts().get(name);
     contexts().put({
-      name,
+      ...before,
       description: flags.has("description") ? flags.string("description") : before.description,
       host: flags.has("docker") ? hostOf(flags.string("docker")) : before.host,
     });
@@ -214,13 +214,13 @@ export const inspectContexts: Command = {
   },
 };
 
-function show({ name, description, host }: Context) {
+function show({ name, description, host, skipVerify = false }: Context) {
   const inMemory = name === DEFAULT_CONTEXT;
   const store = contexts();
   return {
     Name: name,
     Metadata: inMemory || description === "" ? {} : { Description: description },
-    Endpoints: { docker: { Host: host, SkipTLSVerify: false } },
+    Endpoints: { docker: { Host: host, SkipTLSVerify: skipVerify } },
     TLSMaterial: {},
     Storage: {
       MetadataPath: inMemory ? "<IN MEMORY>" : store.metadataPath(name),

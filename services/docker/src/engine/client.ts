@@ -148,6 +148,7 @@ export class EngineClient {
 async function sendChunks(connection: Connection, pieces: AsyncIterable<Buffer>): Promise<void> {
   for await (const piece of pieces) {
     if (connection.hasAnswer) return;
+    if (piece.length === 0) continue; // an empty chunk is the end
     await connection.write(Buffer.from(`${piece.length.toString(16)}\r\n`));
     await connection.write(piece);
     await connection.write(Buffer.from("\r\n"));

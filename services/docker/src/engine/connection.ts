@@ -1,5 +1,7 @@
+import { isIP } from "node:net";
 import { CliError } from "../cli-error.ts";
 import type { EngineHost } from "./host.ts";
+import type { ClientTls } from "./tls.ts";
 
 /** Bytes that may wait for their reader before the peer is held up. */
 const READ_AHEAD_BYTES = 1 << 20;
@@ -25,11 +27,30 @@ export class Connection {
       close: () => connection.#end(),
       error: (_socket, error) => connection.#end(error),
     };
+    const { unix, tcp, tls } = host;
+    const secured = tls && Promise.withResolvers<void>();
+    if (secured) {
+      socket.handshake = (_socket, success, error) => {
+        if (success && !(tls.verify && error)) secured.resolve();
+        else secured.reject(new CliError(`error during connect: ${host.name}: ${error?.message ?? "TLS"}`));
+      };
+      socket.close = () => {
+        secured.reject(
+          new CliError(`error during connect: ${host.name}: the engine ended the TLS handshake`),
+        );
+        connection.#end();
+      };
+    }
     try {
-      connection.#socket = await (host.unix !== undefined
-        ? Bun.connect<undefined>({ unix: host.unix, socket, allowHalfOpen: true })
-        : Bun.connect<undefined>({ hostname: "", port: 0, ...host.tcp, socket, allowHalfOpen: true }));
+      connection.#socket = await (unix !== undefined
+        ? Bun.connect<undefined>({ unix, socket, allowHalfOpen: true })
+        : Bun.connect<undefined>({
+            ...{ hostname: "", port: 0, ...tcp, socket, allowHalfOpen: true },
+            ...(tls && { tls: tlsOptions(tls, tcp?.hostname ?? "") }),
+          }));
+      await secured?.promise;
     } catch (error) {
+      if (error instanceof CliError) throw error;
       const code = error instanceof Error && "code" in error ? String(error.code) : "";
       if (code === "EACCES") {
         throw new CliError(
@@ -109,4 +130,14 @@ export class Connection {
     this.#onData?.();
     this.#onDrain?.();
   }
+}
+
+function tlsOptions({ ca, cert, key, verify }: ClientTls, hostname: string): Bun.TLSOptions {
+  return {
+    ...(ca && { ca }),
+    ...(cert && { cert }),
+    ...(key && { key }),
+    ...(!isIP(hostname) && { serverName: hostname }),
+    rejectUnauthorized: verify,
+  };
 }

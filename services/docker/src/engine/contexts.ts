@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { isErrno } from "@longshore/errors";
 import { CliError } from "../cli-error.ts";
+import { type ClientTls, readTls } from "./tls.ts";
 
 /** The one that is always there: what `-H` and the environment say. */
 export const DEFAULT_CONTEXT = "default";
@@ -14,6 +15,8 @@ export interface Context {
   readonly description: string;
   /** `unix://…` or `tcp://…` */
   readonly host: string;
+  /** Don't ask a host with TLS who it is. */
+  readonly skipVerify?: boolean;
 }
 
 /**
@@ -46,11 +49,17 @@ export class Contexts {
     return readContext(this.metadataPath(name)) !== undefined;
   }
 
-  put({ name, description, host }: Context): void {
+  /** The TLS of a context that Docker's own client has given files for it; undefined when there are none. */
+  tls({ name, skipVerify = false }: Context): ClientTls | undefined {
+    const directory = path.join(this.tlsPath(name), ENDPOINT);
+    return fs.existsSync(directory) ? readTls({ verify: !skipVerify }, directory) : undefined;
+  }
+
+  put({ name, description, host, skipVerify = false }: Context): void {
     checkName(name);
     const directory = this.metadataPath(name);
     fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
-    const Endpoints = { [ENDPOINT]: { Host: host, SkipTLSVerify: false } };
+    const Endpoints = { [ENDPOINT]: { Host: host, SkipTLSVerify: skipVerify } };
     const Metadata = description === "" ? {} : { Description: description };
     writeWhole(path.join(directory, "meta.json"), JSON.stringify({ Name: name, Metadata, Endpoints }));
   }
@@ -113,7 +122,7 @@ function idOf(name: string): string {
 interface Metadata {
   Name?: string;
   Metadata?: { Description?: string };
-  Endpoints?: Record<string, { Host?: string }>;
+  Endpoints?: Record<string, { Host?: string; SkipTLSVerify?: boolean }>;
 }
 
 function readContext(directory: string): Context | undefined {
@@ -130,6 +139,7 @@ function readContext(directory: string): Context | undefined {
     name: json.Name ?? "",
     description: json.Metadata?.Description ?? "",
     host: json.Endpoints?.[ENDPOINT]?.Host ?? "",
+    skipVerify: json.Endpoints?.[ENDPOINT]?.SkipTLSVerify ?? false,
   };
 }
 

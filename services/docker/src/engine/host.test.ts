@@ -16,7 +16,6 @@ test("engineHost() takes the flag, the environment, then the suite's own socket"
 
 test.each([
   ["ssh://x", {}, "ssh:// is not supported"],
-  ["tcp://x", { DOCKER_TLS_VERIFY: "1" }, "TLS is not supported"],
   [undefined, { DOCKER_CONTEXT: "far", DOCKER_CONFIG: "/nosuch" }, 'context "far" does not exist'],
 ])("engineHost(%p) is refused by name", (flag, env, message) => {
   expect(() => engineHost(flag, env)).toThrow(message);
@@ -51,6 +50,35 @@ test("engineHost() takes the context of the environment or of the configuration,
     expect(contexts.current()).toBe("default");
     expect(contexts.list().map(({ name }) => name)).toEqual(["far"]);
     expect(() => contexts.put({ name: "../x", description: "", host: "" })).toThrow("is invalid");
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
+});
+
+test("engineHost() secures TCP as flags and environment ask for it", () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "tls-"));
+  try {
+    const env = { DOCKER_CERT_PATH: directory };
+    expect(engineHost("tcp://h", env).tls).toBeUndefined();
+    expect(engineHost("tcp://h", { ...env, DOCKER_TLS: "1" })).toMatchObject({
+      tcp: { port: 2376 },
+      tls: { ca: undefined, cert: undefined, verify: false },
+    });
+    for (const name of ["ca", "cert", "key"]) fs.writeFileSync(path.join(directory, `${name}.pem`), name);
+    const verified = engineHost("tcp://h:1", { ...env, DOCKER_TLS_VERIFY: "1" });
+    expect(verified.tls).toEqual({
+      ...{ ca: Buffer.from("ca"), cert: Buffer.from("cert"), key: Buffer.from("key") },
+      verify: true,
+    });
+    expect(engineHost("tcp://h", env, { verify: false }).tls?.verify).toBe(false);
+    expect(engineHost("tcp://h", env, { tls: true, ca: path.join(directory, "key.pem") }).tls?.ca).toEqual(
+      Buffer.from("key"),
+    );
+    expect(() => engineHost("tcp://h", env, { tls: true, ca: "/no/such" })).toThrow(
+      "could not read /no/such",
+    );
+    fs.rmSync(path.join(directory, "key.pem"));
+    expect(() => engineHost("tcp://h", env, { tls: true })).toThrow("must be given with its key");
   } finally {
     fs.rmSync(directory, { recursive: true });
   }

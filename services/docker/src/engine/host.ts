@@ -1,6 +1,7 @@
 import path from "node:path";
 import { CliError } from "../cli-error.ts";
 import { Contexts, DEFAULT_CONTEXT } from "./contexts.ts";
+import { type ClientTls, clientTls, type TlsFlags } from "./tls.ts";
 
 /** Where an engine listens. */
 export interface EngineHost {
@@ -8,6 +9,8 @@ export interface EngineHost {
   readonly name: string;
   readonly unix?: string;
   readonly tcp?: { readonly hostname: string; readonly port: number };
+  /** Of a connection by TCP. */
+  readonly tls?: ClientTls;
 }
 
 export const DEFAULT_HOST = "unix:///run/longshore/docker.sock";
@@ -26,23 +29,20 @@ export function contextInUse(env: Environment): string {
 }
 
 /** The engine that `-H`, the environment or a context names. @throws CliError for what can't be reached from here */
-export function engineHost(flag: string | undefined, env: Environment): EngineHost {
-  const name = flag || env.DOCKER_HOST || hostInUse(env);
+export function engineHost(flag: string | undefined, env: Environment, tlsFlags: TlsFlags = {}): EngineHost {
+  const context = flag ? DEFAULT_CONTEXT : contextInUse(env);
+  const inContext = context === DEFAULT_CONTEXT ? undefined : contextsOf(env).get(context);
+  const name = inContext?.host ?? (flag || env.DOCKER_HOST || DEFAULT_HOST);
   const [scheme, rest] = splitHost(name);
   if (scheme === "unix") return { name, unix: rest };
   if (scheme === "tcp") {
-    if (env.DOCKER_TLS_VERIFY || env.DOCKER_TLS)
-      throw new CliError("TLS is not supported by this client yet");
+    const tls = clientTls(tlsFlags, env) ?? (inContext && contextsOf(env).tls(inContext));
     const url = URL.parse(`http://${rest}`);
     if (!url?.hostname) throw new CliError(`unable to parse docker host \`${name}\``);
-    return { name, tcp: { hostname: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 2375) } };
+    const port = Number(url.port || (tls ? 2376 : 2375));
+    return { name, tcp: { hostname: url.hostname.replace(/^\[|\]$/g, ""), port }, ...(tls && { tls }) };
   }
   throw new CliError(`docker host ${JSON.stringify(name)}: ${scheme}:// is not supported by this client yet`);
-}
-
-function hostInUse(env: Environment): string {
-  const name = contextInUse(env);
-  return name === DEFAULT_CONTEXT ? DEFAULT_HOST : contextsOf(env).get(name).host;
 }
 
 function splitHost(name: string): [string, string] {
