@@ -165,6 +165,48 @@ describe("a client that doesn't read", () => {
   });
 });
 
+test("one container's shim hangs: lists, inspections, its log and the others' lives go on, and its stop when the shim does", async () => {
+  const script = "trap 'exit 4' TERM; echo ready; while :; do usleep 20000; done";
+  const docker = world().docker();
+  const id = await docker("run", "-d", "--name", "stuck", world().busybox, "sh", "-c", script);
+  await eventually(async () => (await docker("logs", id)) === "ready");
+  const shim = shimPid(id);
+  process.kill(shim, "SIGSTOP");
+  try {
+    const stopping = api(world(), "POST", `/v1.41/containers/${id}/stop?t=30`);
+    const listed = JSON.parse(await expectStatus(200, "GET", "/v1.41/containers/json")) as { Id: string }[];
+    expect(listed.map(({ Id }) => Id)).toEqual([id]);
+    expect(await docker("inspect", "-f", "{{.State.Status}}", id)).toBe("running");
+    expect(await docker("logs", id)).toBe("ready");
+    expect(await docker("run", "--rm", world().busybox, "echo", "alive")).toBe("alive");
+    const other = await docker("run", "-d", world().busybox, "sleep", "1000");
+    expect(await docker("exec", other, "echo", "exec")).toBe("exec");
+    await docker("rm", "-f", other);
+    expect(await docker("info", "--format", "{{.ContainersRunning}}")).toBe("1");
+    process.kill(shim, "SIGCONT");
+    expect((await stopping).status).toBe(204);
+    expect(await docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", id)).toBe("exited 4");
+  } finally {
+    if (fs.existsSync(`/proc/${shim}`)) process.kill(shim, "SIGCONT");
+  }
+  await docker("rm", id);
+  expect(await world().engine.leaks()).toEqual([]);
+});
+
+function shimPid(id: string): number {
+  const pid = fs.readdirSync("/proc").find((name) => {
+    if (!/^\d+$/.test(name)) return false;
+    try {
+      const words = fs.readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
+      return words[0]?.endsWith("containerd-shim-runc-v2") && words.includes(id);
+    } catch {
+      return false; // ended
+    }
+  });
+  if (pid === undefined) throw new Error(`container ${id} has no shim`);
+  return Number(pid);
+}
+
 /** A process that asks and never reads. Resolves when it has ended. */
 function stuckClient(path: string): () => Promise<void> {
   const script = `const socket = require("net").connect(${JSON.stringify(socketPath())});
