@@ -36,6 +36,8 @@ const endpoint = object({
   MacAddress: "string",
   DriverOpts: goMap("string"),
   DNSNames: field(goList("string"), { engineSince: "1.44" }),
+  // Of 1.48; an engine may be ahead of its version.
+  GwPriority: field("integer", { optional: true, engineSince: "1.44" }),
 });
 
 const mountPoint = object({

@@ -1,4 +1,4 @@
-import { goList, goMap, list, map, nullable, object, optional, words } from "./shape.ts";
+import { field, goList, goMap, list, map, nullable, object, optional, words } from "./shape.ts";
 
 export const network = object({
   Name: "string",
@@ -6,6 +6,8 @@ export const network = object({
   Created: "time",
   Scope: words("local", "swarm", "global"),
   Driver: "string",
+  // Of 1.48; an engine may be ahead of its version.
+  EnableIPv4: field("boolean", { optional: true, engineSince: "1.44" }),
   EnableIPv6: "boolean",
   IPAM: object({
     Driver: "string",
