@@ -47,14 +47,14 @@ export class PortReservations implements Disposable {
 
   /** Hold ports that an earlier process gave out: their containers run. Returns those that another program has. */
   restore(bindings: readonly PortBinding[]): PortBinding[] {
-    return bindings.filter((binding) => {
+    return together(bindings).flatMap((ports) => {
       try {
-        this.#hold(binding);
-        return false;
+        this.#holdAll(ports);
+        return [];
       } catch {
-        // It leads to the container all the same.
-        this.#put(binding, undefined);
-        return true;
+        // They lead to the container all the same.
+        for (const port of ports) this.#put(port, undefined);
+        return ports;
       }
     });
   }
@@ -106,37 +106,16 @@ export class PortReservations implements Disposable {
     throw new EngineError("internal", "all ports are allocated");
   }
 
+  /** One port, or that of all addresses of both families, which one socket holds. */
   #holdAll(ports: readonly HostPort[]): void {
-    for (const [position, port] of ports.entries()) {
-      try {
-        this.#hold(port);
-      } catch (error) {
-        this.release(ports.slice(0, position));
-        throw error;
-      }
+    for (const port of ports) {
+      if (this.#isTaken(port))
+        throw new EngineError("internal", `Bind for ${shownOf(port)} failed: port is already allocated`);
     }
-  }
-
-  #hold(port: HostPort): void {
-    const { protocol, hostIp, hostPort } = port;
-    const shown = `${hostIp.includes(":") ? `[${hostIp}]` : hostIp}:${hostPort}`;
-    if (this.#isTaken(port))
-      throw new EngineError("internal", `Bind for ${shown} failed: port is already allocated`);
-    let fd: number | undefined;
-    // Nothing listens on ports of other protocols but by the kernel's leave, which may lack them.
-    if (protocol !== "sctp") {
-      const failed = (why: string, cause: unknown) =>
-        new EngineError("internal", `failed to bind host port for ${shown}: ${why}`, { cause });
-      try {
-        fd = openBound(protocol, hostIp, hostPort);
-      } catch (error) {
-        if (isErrno(error, "EADDRINUSE")) throw failed("address already in use", error);
-        if (isErrno(error, "EADDRNOTAVAIL")) throw failed("cannot assign requested address", error);
-        if (isErrno(error, "EAFNOSUPPORT")) throw failed("this host has no IPv6", error);
-        throw error;
-      }
-    }
-    this.#put(port, fd);
+    const [first, second] = ports;
+    if (!first) return;
+    this.#put(first, open(second ?? first, { both: second !== undefined }));
+    if (second) this.#put(second, undefined);
   }
 
   #put(port: HostPort, fd: number | undefined): void {
@@ -167,16 +146,55 @@ function normalize(hostIp: string): string {
   return address === undefined ? hostIp : formatIpv6(address);
 }
 
-/** A socket that holds a port and never listens. @throws Errno */
-function openBound(protocol: "tcp" | "udp", hostIp: string, port: number): number {
-  const isIpv6 = hostIp.includes(":");
-  const fd = socket(isIpv6 ? AF_INET6 : AF_INET, SOCKETS[protocol] | SOCK_CLOEXEC);
+function shownOf({ hostIp, hostPort }: HostPort): string {
+  return `${hostIp.includes(":") ? `[${hostIp}]` : hostIp}:${hostPort}`;
+}
+
+/** Bindings that one request gave: at all addresses of IPv4 and, right after it, of IPv6. */
+function together(bindings: readonly PortBinding[]): PortBinding[][] {
+  const groups: PortBinding[][] = [];
+  for (const binding of bindings) {
+    const last = groups.at(-1);
+    const [before, ...more] = last ?? [];
+    const belongs =
+      before?.hostIp === ANY &&
+      more.length === 0 &&
+      binding.hostIp === ANY6 &&
+      before.hostPort === binding.hostPort &&
+      before.protocol === binding.protocol;
+    if (last && belongs) last.push(binding);
+    else groups.push([binding]);
+  }
+  return groups;
+}
+
+/**
+ * A socket that holds a port and never listens; undefined for protocols of which nothing listens but by the kernel's leave, which may lack them.
+ *
+ * @param options.both an address of IPv6 means those of IPv4 as well
+ * @throws EngineError `internal`, in Docker's words
+ */
+function open(port: HostPort, { both }: { both: boolean }): number | undefined {
+  const { protocol, hostIp, hostPort } = port;
+  if (protocol === "sctp") return undefined;
   try {
-    if (isIpv6) setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, 1);
-    bind(fd, socketAddress(hostIp, port));
-    return fd;
+    const fd = socket(isIpv6(port) ? AF_INET6 : AF_INET, SOCKETS[protocol] | SOCK_CLOEXEC);
+    try {
+      if (isIpv6(port)) setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, both ? 0 : 1);
+      bind(fd, socketAddress(hostIp, hostPort));
+      return fd;
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
   } catch (error) {
-    close(fd);
+    const shown = shownOf(both ? { ...port, hostIp: ANY } : port);
+    const failed = (why: string) =>
+      new EngineError("internal", `failed to bind host port for ${shown}: ${why}`, { cause: error });
+    if (isErrno(error, "EADDRINUSE")) throw failed("address already in use");
+    if (isErrno(error, "EADDRNOTAVAIL")) throw failed("cannot assign requested address");
+    if (isErrno(error, "EAFNOSUPPORT")) throw failed("this host has no IPv6");
+    if (isErrno(error, "EMFILE")) throw failed("too many open files, of which each published port is one");
     throw error;
   }
 }
