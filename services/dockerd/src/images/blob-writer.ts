@@ -1,20 +1,9 @@
 import crypto from "node:crypto";
-import {
-  ContentDefinition,
-  WriteAction,
-  type WriteContentRequest,
-  type WriteContentResponse,
-} from "@longshore/api/containerd/services/content/v1/content";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { EngineError, errorCode } from "@longshore/errors";
-import { channelTo, createClient } from "@longshore/rpc";
+import { channelTo } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
-
-/**
- * What one message carries. A Go server enlarges its receive windows when it sees more than this in flight, and Bun's HTTP/2 client then
- * waits for ever: it doesn't widen its open streams' windows (RFC 9113, 6.9.2).
- */
-const WRITE_BYTES = 32 << 10;
+import { type BlobSink, openSink } from "./blob-sink.ts";
 
 export interface Blob {
   digest: string;
@@ -64,28 +53,17 @@ export class BlobWriter implements Disposable {
     const { expected = "", labels = {}, signal } = options;
     const ref = `dockerd-${crypto.randomUUID()}`;
     const metadata = { "containerd-namespace": this.containerd.namespace, "containerd-lease": this.lease };
-    const exchange = new Exchange(createClient(this.channel, ContentDefinition, { metadata }), ref, signal);
+    let sink: BlobSink | undefined;
     let committed = false;
     try {
-      let last = await exchange.send({ action: WriteAction.STAT, expected });
-      for await (const piece of pieces) {
-        for (let start = 0; start < piece.length; start += WRITE_BYTES) {
-          const data = piece.subarray(start, start + WRITE_BYTES);
-          last = await exchange.send({ action: WriteAction.WRITE, data, offset: last.offset });
-        }
-      }
-      const size = Number(last.offset);
-      const { digest } = await exchange.send({
-        action: WriteAction.COMMIT,
-        expected,
-        labels,
-        offset: last.offset,
-      });
+      sink = await openSink({ channel: this.channel, metadata, ref, expected, signal });
+      for await (const piece of pieces) await sink.write(piece);
+      const blob = await sink.commit(labels);
       committed = true;
-      return { digest, size };
+      return blob;
     } catch (error) {
       if (errorCode(error) === "already_exists") {
-        const digest = expected || exchange.digest;
+        const digest = expected || (sink?.digest() ?? "");
         return { digest, size: await this.adopt(digest, labels) };
       }
       if (errorCode(error) === "failed_precondition" && expected !== "") {
@@ -94,8 +72,8 @@ export class BlobWriter implements Disposable {
       }
       throw error;
     } finally {
-      await exchange.close();
-      if (!committed) await this.containerd.content.abort({ ref }).catch(() => {});
+      await sink?.close();
+      if (sink && !committed) await this.containerd.content.abort({ ref: sink.ref }).catch(() => {});
     }
   }
 
@@ -117,67 +95,4 @@ export class BlobWriter implements Disposable {
 
 async function* one(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
-}
-
-/** One call of Write: each request is sent when the one before it was answered. */
-class Exchange {
-  /** Of what the store has so far. */
-  digest = "";
-  private readonly ref: string;
-  private readonly answers: AsyncIterator<WriteContentResponse>;
-  private next: { take: (request: WriteContentRequest | undefined) => void } | undefined;
-  private waiting: (WriteContentRequest | undefined)[] = [];
-
-  constructor(
-    content: { write: ContainerdClient["content"]["write"] },
-    ref: string,
-    signal: AbortSignal | undefined,
-  ) {
-    this.ref = ref;
-    this.answers = content.write(this.requests(), signal ? { signal } : {})[Symbol.asyncIterator]();
-  }
-
-  async send(fields: Partial<WriteContentRequest> & { action: WriteAction }): Promise<WriteContentResponse> {
-    this.push({
-      ref: this.ref,
-      total: 0n,
-      expected: "",
-      offset: 0n,
-      data: Buffer.alloc(0),
-      labels: {},
-      ...fields,
-    });
-    const { done, value } = await this.answers.next();
-    if (done) throw new EngineError("unavailable", "the content store ended the write");
-    if (value.digest !== "") this.digest = value.digest;
-    return value;
-  }
-
-  async close(): Promise<void> {
-    this.push(undefined);
-    await this.answers.return?.();
-  }
-
-  private push(request: WriteContentRequest | undefined): void {
-    if (this.next) this.next.take(request);
-    else this.waiting.push(request);
-  }
-
-  private async *requests(): AsyncGenerator<WriteContentRequest> {
-    for (;;) {
-      const request =
-        this.waiting.length > 0
-          ? this.waiting.shift()
-          : await new Promise<WriteContentRequest | undefined>((resolve) => {
-              this.next = {
-                take: (given) => {
-                  this.next = undefined;
-                  resolve(given);
-                },
-              };
-            });
-      if (!request) return;
-      yield request;
-    }
-  }
 }
