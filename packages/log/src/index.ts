@@ -1,4 +1,5 @@
 import type { Logger, LoggerOptions } from "pino";
+import { toLogfmt } from "./logfmt.ts";
 
 export type { Logger } from "pino";
 
@@ -10,6 +11,8 @@ export interface LogOptions {
   level?: LogLevel;
   /** File descriptor to write to; stderr when left out. */
   fd?: number;
+  /** Undefined: pretty on a terminal, else JSON. `text` is `key=value`, as Docker's daemons write it. */
+  format?: "text" | "json" | undefined;
   /** Takes the lines in place of a descriptor, JSON always. */
   stream?: { write(line: string): void };
 }
@@ -21,19 +24,23 @@ const MAX_UNWRITTEN_BYTES = 256 << 10;
  * The logger of a binary: JSON lines, or pretty when the destination is a terminal.
  * pino is loaded here and not with the module, so that runc and the shim pay for it only when they log.
  */
-export function createLogger(name: string, { level = "info", fd = 2, stream }: LogOptions = {}): Logger {
+export function createLogger(
+  name: string,
+  { level = "info", fd = 2, format, stream }: LogOptions = {},
+): Logger {
   const { pino, destination } = require("pino") as typeof import("pino") & {
     pino: typeof import("pino").pino;
   };
   const options: LoggerOptions = { name, level: level === "panic" ? "fatal" : level };
   if (stream) return pino(options, stream);
-  if (require("node:tty").isatty(fd)) {
+  if (!format && require("node:tty").isatty(fd)) {
     const { PinoPretty } = require("pino-pretty") as typeof import("pino-pretty");
     return pino(options, PinoPretty({ destination: fd, sync: true, colorize: true }));
   }
   const sink = destination({ dest: fd, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
   // A log that can't be written, on a full disk, is no reason to end; what there is no room for is dropped.
   sink.on("error", () => {});
+  if (format === "text") return pino(options, { write: (line: string) => sink.write(toLogfmt(line)) });
   return pino(options, sink);
 }
 
