@@ -79,6 +79,7 @@ function pumpInput(
     if (detached) end("detached");
   });
   process.on("drain", () => input.resume());
+  input.resume(); // it was paused when its request's body was read from it
   input.once("end", () => {
     // What the process's input outlives has no more use for its output either: so Docker sees it.
     if (options.closeStdin && !options.terminal) process.write(encodeFrame(STDIN, Buffer.alloc(0)));
