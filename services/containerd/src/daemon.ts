@@ -1,9 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
 import { COMMIT, VERSION } from "@longshore/cli";
-import { createLogger } from "@longshore/log";
+import { createLogger, type Logger } from "@longshore/log";
 import { serve } from "@longshore/rpc";
 import { openStore } from "@longshore/store";
+import { notifySupervisor } from "@longshore/syscalls";
 import type { LoadedConfig } from "./config.ts";
 import { Exchange } from "./events/exchange.ts";
 import type { PluginContext } from "./plugin.ts";
@@ -60,11 +61,21 @@ export async function runDaemon(
   await server.listen(config.address);
   cleanup.defer(() => server.close());
   log.info({ address: config.address, pid: process.pid, ms: Math.round(performance.now()) }, "serving");
+  tellSupervisor(log, "READY=1");
   await aborted(signal);
+  tellSupervisor(log, "STOPPING=1");
   log.info({ reason: String(signal.reason) }, "stopping");
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+function tellSupervisor(log: Logger, state: string): void {
+  try {
+    notifySupervisor(state);
+  } catch (error) {
+    log.warn({ err: error }, "telling the supervisor");
+  }
 }

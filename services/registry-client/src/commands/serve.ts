@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import { UsageError } from "@longshore/cli";
 import { isErrno } from "@longshore/errors";
-import { createLogger, LOG_LEVELS } from "@longshore/log";
+import { createLogger, LOG_LEVELS, type Logger } from "@longshore/log";
+import { notifySupervisor } from "@longshore/syscalls";
 import { BlobFetcher } from "../blob-fetcher.ts";
 import type { Arguments } from "../cli/command.ts";
 import { CONTAINERD_SOCKET, registryOptions } from "../cli/registry-arguments.ts";
@@ -24,14 +25,24 @@ export async function serve(args: Arguments, signal: AbortSignal): Promise<numbe
   try {
     await server.listen(address);
     log.info({ address, containerd: containerdSocket }, "serving");
+    tellSupervisor(log, "READY=1");
     if (!signal.aborted) {
       await new Promise<void>((stop) => signal.addEventListener("abort", () => stop(), { once: true }));
     }
+    tellSupervisor(log, "STOPPING=1");
     log.info("stopping");
     return 0;
   } finally {
     await server.close();
     removeSocket(address);
+  }
+}
+
+function tellSupervisor(log: Logger, state: string): void {
+  try {
+    notifySupervisor(state);
+  } catch (error) {
+    log.warn({ err: error }, "telling the supervisor");
   }
 }
 
