@@ -1,13 +1,15 @@
 import fs from "node:fs";
 import path from "node:path";
 import { RegistryDefinition } from "@longshore/api/longshore/registry/v1/registry";
-import { errorCode } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import { openEventBus } from "@longshore/events";
 import type { Logger } from "@longshore/log";
 import { openNetworks } from "@longshore/network";
 import { channelTo, createClient } from "@longshore/rpc";
 import { collection } from "@longshore/store";
+import { notifySupervisor } from "@longshore/syscalls";
 import { allRoutes } from "./api/routes.ts";
+import { Authorizer } from "./authz/authorizer.ts";
 import { parseHost } from "./config/hosts.ts";
 import { reloadConfig } from "./config/reload.ts";
 import { writeWrappers } from "./config/runtimes.ts";
@@ -21,6 +23,7 @@ import type { ContainerRecord } from "./containers/container.ts";
 import { ContainerIndex } from "./containers/container-index.ts";
 import { loadContainers, reconcileContainers, removeLeftovers } from "./containers/reconcile.ts";
 import { removeStaleSharedMemory } from "./containers/shared-memory.ts";
+import { stopAll } from "./containers/stop-all.ts";
 import { takeExit, watchContainerd } from "./containers/watch-exits.ts";
 import type { Engine } from "./engine.ts";
 import { EngineEvents } from "./events/engine-events.ts";
@@ -31,8 +34,11 @@ import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
 import { Unpacker } from "./images/unpack.ts";
+import { EngineMetrics } from "./metrics/engine-metrics.ts";
+import { serveMetrics } from "./metrics/serve-metrics.ts";
 import { openState } from "./state/open-state.ts";
 import { engineId } from "./system/engine-id.ts";
+import { writePidFile } from "./system/pid-file.ts";
 import { lockRoot } from "./system/root-lock.ts";
 import { removeStages } from "./volumes/start-mounts.ts";
 import { containersWith, runningVolumes } from "./volumes/volume-users.ts";
@@ -63,6 +69,10 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   for (const directory of [flags.dataRoot, flags.execRoot])
     fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
   resources.use(lockRoot(flags.dataRoot));
+  if (flags.pidfile !== undefined) resources.use(writePidFile(flags.pidfile));
+  if (flags.oomScoreAdjust !== undefined) adjustOomScore(flags.oomScoreAdjust);
+  const authorizer = new Authorizer();
+  authorizer.configure(flags.authorizationPlugins);
   writeWrappers(flags.runtimes, flags.dataRoot);
   const id = engineId(flags.dataRoot);
   const { store, fleet } = await openState(flags, id, log, signal);
@@ -118,6 +128,8 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     events,
     bridge: undefined,
     fifoRuntimes: new Set(),
+    metrics: new EngineMetrics(),
+    authorizer,
     startedAt: new Date(),
     signal,
   };
@@ -127,17 +139,19 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   await engine.volumes.load();
   await removeLeftovers(engine);
   await removeStages(engine);
-  const bridging = joinNats(engine, resources, signal);
+  // Heard of until containers that end with the daemon have ended.
+  const hearing = new AbortController();
+  const bridging = joinNats(engine, resources, hearing.signal);
   // Nothing may be taken in, and its task deleted, that the bridge has not seen.
   await engine.bridge?.ready;
-  const watching = watchContainerd(engine, signal);
+  const watching = watchContainerd(engine, hearing.signal);
   await reconcileContainers(engine);
   engine.volumes.settle(runningVolumes(containers));
   removeStaleSharedMemory(engine);
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
   const starting = startWanted(engine);
 
-  const server = new ApiServer(log);
+  const server = new ApiServer(log, authorizer, (route, seconds) => engine.metrics.observe(route, seconds));
   server.add(allRoutes(engine));
   const hosts = flags.hosts.map((host) => parseHost(host, { tls: flags.tls !== undefined }));
   await server.listen(hosts, {
@@ -145,23 +159,41 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     group: socketGroup(flags.group),
     checkAddress: (host) => checkHost(host, flags),
   });
-  if (flags.pidfile !== undefined) {
-    const { pidfile } = flags;
-    fs.writeFileSync(pidfile, `${process.pid}\n`);
-    resources.defer(() => fs.rmSync(pidfile, { force: true }));
-  }
+  if (flags.metricsAddr !== undefined)
+    resources.use(await serveMetrics(flags.metricsAddr, () => engine.metrics.collect(engine)));
   reload = () => reloadConfig(engine, source);
   if (reloadWanted) reload();
   log.info({ hosts: flags.hosts, containers: engine.containers.list().length }, "serving");
+  tellSupervisor(log, "READY=1");
   await new Promise<void>((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
     if (signal.aborted) resolve();
   });
-  log.info("stopping; containers go on running");
+  tellSupervisor(log, "STOPPING=1");
+  log.info(flags.liveRestore ? "stopping; containers go on running" : "stopping, and containers with it");
   server.close();
+  if (!flags.liveRestore) await stopAll(engine);
+  hearing.abort(signal.reason);
   await Promise.all([watching, bridging, starting]);
   // What is left is finished at the next start.
   await Promise.race([Promise.all(engine.exits), Bun.sleep(EXITS_WAIT_MS)]);
+}
+
+/** @throws EngineError `permission_denied` for less than it was started with, where the kernel doesn't allow that */
+function adjustOomScore(score: number): void {
+  try {
+    fs.writeFileSync("/proc/self/oom_score_adj", String(score));
+  } catch (cause) {
+    throw new EngineError("permission_denied", `can't set oom-score-adjust to ${score}`, { cause });
+  }
+}
+
+function tellSupervisor(log: Logger, state: string): void {
+  try {
+    notifySupervisor(state);
+  } catch (error) {
+    log.warn({ err: error }, "telling the supervisor");
+  }
 }
 
 /** Hear of exits that shims tell of over NATS, often a little earlier than containerd; and tell NATS what a foreign containerd doesn't. */

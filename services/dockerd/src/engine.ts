@@ -2,6 +2,7 @@ import path from "node:path";
 import type { Logger } from "@longshore/log";
 import type { Networks } from "@longshore/network";
 import type { Collection, Store } from "@longshore/store";
+import type { Authorizer } from "./authz/authorizer.ts";
 import type { Settings } from "./config/settings.ts";
 import type { ContainerdClient } from "./containerd/client.ts";
 import type { ContainerRecord } from "./containers/container.ts";
@@ -13,6 +14,7 @@ import type { ImageStore } from "./images/image-store.ts";
 import type { PullService } from "./images/pull.ts";
 import type { RegistryService } from "./images/registry-service.ts";
 import type { Unpacker } from "./images/unpack.ts";
+import type { EngineMetrics } from "./metrics/engine-metrics.ts";
 import type { Fleet } from "./state/fleet.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
@@ -43,6 +45,8 @@ export interface Engine {
   bridge: EventBridge | undefined;
   /** Runtimes whose shim was found not to know the `longshore://` scheme. */
   fifoRuntimes: Set<string>;
+  metrics: EngineMetrics;
+  authorizer: Authorizer;
   startedAt: Date;
   /** Aborted when the daemon ends: what waits gives up. */
   signal: AbortSignal;

@@ -27,6 +27,7 @@ Serves the Docker Engine API; runs containers through containerd.
 
 Options:
       --add-runtime NAME=PATH        Register an OCI runtime
+      --authorization-plugin NAME    Ask this plugin about each request and answer; may be given repeatedly
       --bip CIDR                     Address of the bridge
   -b, --bridge NAME                  Bridge of the default network (default "longshore0")
       --cgroup-parent PATH           Cgroup that containers are put under (default "/longshore")
@@ -36,13 +37,17 @@ Options:
       --data-root DIR                Persistent state (default "/var/lib/longshore/dockerd")
   -D, --debug                        Log level debug
       --default-address-pool POOL    Where networks get their subnets, as base=CIDR,size=N; may be given repeatedly
+      --default-cgroupns-mode MODE   Cgroup namespace of containers that don't say: private or host (default "private")
+      --default-ipc-mode MODE        IPC namespace of containers that don't say: private or shareable (default "private")
       --default-runtime NAME         Runtime of containers that name none (default "runc")
+      --default-shm-size BYTES       Size of /dev/shm of containers that don't say (default 64MiB)
+      --default-ulimit NAME=SOFT:HARD  Limit of containers that don't set it; may be given repeatedly
       --dns ADDRESS                  Name server of containers that name none; may be given repeatedly
       --dns-opt OPTION               Their option of resolv.conf; may be given repeatedly
       --dns-search DOMAIN            Their domain to search; may be given repeatedly
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
-  -G, --group GROUP                  Group of the unix sockets (default "docker", where there is one)
       --fixed-cidr-v6 CIDR           IPv6 subnet of the default bridge, with --ipv6
+  -G, --group GROUP                  Group of the unix sockets (default "docker", where there is one)
   -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
                                      repeatedly (default "unix:///run/longshore/docker.sock")
       --host-gateway-ip ADDRESS      What host-gateway means in --add-host (default: the bridge's address); may be given repeatedly
@@ -51,14 +56,22 @@ Options:
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
       --ipv6                         IPv6 on the default bridge
       --label KEY=VALUE              Label of the daemon; may be given repeatedly
+      --live-restore                 Let containers run on when the daemon ends (default true)
       --log-driver NAME              Log driver of containers that name none (default "json-file")
+      --log-format FORMAT            How the daemon writes its log: text or json (default: pretty on a terminal, else json)
   -l, --log-level LEVEL              trace, debug, info, warn, error or fatal (default "info")
       --log-opt NAME=VALUE           Option of the log driver; may be given repeatedly
+      --metrics-addr HOST:PORT       Serve metrics for Prometheus here
       --nats-token-file FILE         File with the NATS token
       --nats-url URL                 NATS server of the event streams
+      --no-new-privileges            no-new-privileges for containers that don't say
+      --oom-score-adjust N           oom_score_adj of the daemon, -1000 to 1000
   -p, --pidfile FILE                 Write the process id here
+      --raw-logs                     Text without colours in the log, also on a terminal
       --registry-client SOCK         registry-client's gRPC socket
       --registry-mirror URL          Try this mirror of Docker Hub first; may be given repeatedly
+      --seccomp-profile PROFILE      Filter of containers that don't say: builtin, unconfined or a file (default "builtin")
+      --shutdown-timeout SECONDS     How long containers have to end with --live-restore=false; -1: for ever (default 15)
       --store URL                    Keep state in Redis (redis://…), where other engines see it; else in the data root
       --tls                          TLS on TCP ports, clients verified unless --tlsverify=false
       --tlscacert FILE               Trust clients' certificates that this CA has signed (default "~/.docker/ca.pem")
@@ -132,6 +145,12 @@ function toSwitch(flag: string, value: string | undefined): boolean {
 function add(before: unknown, { kind }: Option, flag: string, value: string): unknown {
   if (kind === "list") return [...((before as string[] | undefined) ?? []), value];
   if (kind === "text" || kind === "switch") return value;
+  if (kind === "number") {
+    if (/^[+-]?\d+$/.test(value)) return Number(value);
+    throw new UsageError(
+      `invalid argument ${JSON.stringify(value)} for ${JSON.stringify(flag)} flag: strconv.ParseInt: parsing ${JSON.stringify(value)}: invalid syntax`,
+    );
+  }
   const [name, inner] = splitOnce(value, "=");
   const wanted = kind === "map" ? "NAME=VALUE" : "NAME=PATH";
   if (name === "" || !inner) throw new UsageError(`invalid ${flag} ${value}: expected ${wanted}`);

@@ -3,11 +3,12 @@ import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import { eventually, type TempDir, tempDir } from "@longshore/testkit";
+import { eventually, freePort, type TempDir, tempDir } from "@longshore/testkit";
 import { binDir, demultiplex, openEngine, type TestEngine } from "./engine-client.ts";
 
 setDefaultTimeout(60_000);
 let world: TestEngine;
+let metricsPort: number;
 let dir: TempDir;
 /** With this shim it is the daemon that copies the output. */
 const realShim = "/usr/bin/containerd-shim-runc-v2";
@@ -17,7 +18,9 @@ beforeAll(async () => {
   const file = path.join(dir.path, "daemon.json");
   const runtimes = { real: { runtimeType: realShim, options: { BinaryName: path.join(binDir, "runc") } } };
   fs.writeFileSync(file, JSON.stringify(hasRealShim ? { runtimes } : {}));
-  world = await openEngine({ components: { dockerd: { extraArgs: ["--config-file", file] } } });
+  metricsPort = await freePort();
+  const metrics = ["--metrics-addr", `127.0.0.1:${metricsPort}`];
+  world = await openEngine({ components: { dockerd: { extraArgs: ["--config-file", file, ...metrics] } } });
 });
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
@@ -200,6 +203,12 @@ test("non-blocking: a server that takes nothing holds up nobody; what is dropped
   expect(lines.at(-1)).toEndWith(": 100");
   const dropped = async () => Number((await logs(id, "&tail=1")).headers.get("longshore-log-dropped"));
   await eventually(async () => (await dropped()) > 1000);
+  const counted = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+    const metric = `^engine_daemon_container_log_lines_dropped_total\\{id="${id}",.*\\} (\\d+)$`;
+    return Number(new RegExp(metric, "m").exec(text)?.[1]);
+  };
+  await eventually(async () => (await counted()) === (await dropped()), { what: "the metric" });
   expect(headers.get("content-type")).toContain("multiplexed-stream");
   for (const client of server.clients) client.resume();
   // The number is written some time after the last line was dropped.

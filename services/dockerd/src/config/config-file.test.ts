@@ -24,6 +24,19 @@ test("parseConfig() takes Docker's keys; an empty file asks for nothing", () => 
     debug: true,
     "log-opts": { "max-size": "1m", "max-file": "3" },
     runtimes: { other: { path: "/usr/bin/other", runtimeArgs: ["--debug"] } },
+    "live-restore": true,
+  });
+  expect(
+    parse({
+      "default-shm-size": "128M",
+      "default-ulimits": { nofile: { Name: "nofile", Soft: 10, Hard: 20 } },
+      features: { "containerd-snapshotter": true },
+      "shutdown-timeout": 0,
+    }),
+  ).toEqual({
+    "default-shm-size": 128 << 20,
+    "default-ulimits": { nofile: { Soft: 10, Hard: 20 } },
+    "shutdown-timeout": 0,
   });
 });
 
@@ -57,6 +70,19 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ iptables: false })).toThrow("iptables: false is not supported");
   expect(() => parse({ ip6tables: false })).toThrow("ip6tables: false is not supported");
   expect(() => parse({ "fixed-cidr-v6": "10.0.0.0/8" })).toThrow("invalid CIDR address: 10.0.0.0/8");
+  expect(() => parse({ features: { "windows-dns-proxy": true } })).toThrow("is not supported");
+  expect(() => parse({ "default-ipc-mode": "host" })).toThrow(
+    "default IPC mode can only be private or shareable",
+  );
+  expect(() => parse({ "default-shm-size": "much" })).toThrow("invalid size: 'much'");
+  expect(() => parse({ "default-ulimits": { nofile: { Soft: 2, Hard: 1 } } })).toThrow(
+    "soft limit must be less",
+  );
+  expect(() => parse({ "default-ulimits": { files: { Soft: 1, Hard: 1 } } })).toThrow(
+    "invalid ulimit type: files",
+  );
+  expect(() => parse({ "metrics-addr": "9323" })).toThrow("expected HOST:PORT");
+  expect(() => parse({ "shutdown-timeout": "1" })).toThrow(/^shutdown-timeout: .*number/);
   expect(() => parse("[1]")).toThrow("the file must hold an object");
   expect(() => parse("{")).toThrow("invalid JSON");
 });
@@ -69,6 +95,16 @@ test("parseFlags() knows the flags by both names, with and without =; refuses Do
     validate: true,
     uninstall: false,
   });
+  expect(
+    parseFlags(["--default-ulimit", "nofile=10:20", "--default-ulimit=core=5", "--shutdown-timeout", "-1"])
+      .flags,
+  ).toEqual({
+    "default-ulimits": { nofile: { Soft: 10, Hard: 20 }, core: { Soft: 5, Hard: 5 } },
+    "shutdown-timeout": -1,
+  });
+  expect(() => parseFlags(["--shutdown-timeout", "soon"])).toThrow(
+    'invalid argument "soon" for "--shutdown-timeout" flag: strconv.ParseInt: parsing "soon": invalid syntax',
+  );
   expect(() => parseFlags(["--iptables=false"])).toThrow("--iptables is not supported");
   expect(() => parseFlags(["--storage-opt", "x=y"])).toThrow("--storage-opt is not supported");
   expect(() => parseFlags(["--nope"])).toThrow("unknown flag: --nope");

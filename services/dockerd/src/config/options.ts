@@ -2,12 +2,15 @@ import net from "node:net";
 import { LOG_LEVELS } from "@longshore/log";
 import { DRIVER_NAMES } from "@longshore/log-drivers";
 import { checkPools } from "@longshore/network";
+import { RLIMITS } from "@longshore/syscalls";
 import { z } from "zod";
+import { parseMetricsAddress } from "../metrics/serve-metrics.ts";
 import { parseHost } from "./hosts.ts";
 import { runtimeSchema } from "./runtimes.ts";
+import { parseRamSize } from "./sizes.ts";
 
 /** How a flag's value is written: `key=value` for a map, NAME=PATH for runtimes; lists, maps and runtimes may be given repeatedly. */
-export type FlagKind = "text" | "switch" | "list" | "map" | "runtimes";
+export type FlagKind = "text" | "number" | "switch" | "list" | "map" | "runtimes";
 
 export interface Option {
   /** The flag's name, without dashes. */
@@ -56,6 +59,51 @@ const addressPool = z.union([
   }),
   z.object({ base: z.string(), size: z.number() }),
 ]);
+/** A ulimit as a flag has it, `1024:2048` (soft, hard), or as the file has it. */
+const ulimit = z.union(
+  [
+    z
+      .string()
+      .regex(/^-?\d+(:-?\d+)?$/)
+      .transform((text) => {
+        const [soft = 0, hard = soft] = text.split(":").map(Number);
+        return { Soft: soft, Hard: hard };
+      }),
+    z
+      .strictObject({ Name: z.string().optional(), Soft: z.number().int(), Hard: z.number().int() })
+      .transform(({ Soft, Hard }) => ({ Soft, Hard })),
+  ],
+  { error: "expected SOFT[:HARD], or an object with Name, Soft and Hard" },
+);
+const ulimits = z.record(z.string(), ulimit).superRefine((limits, context) => {
+  for (const [name, { Soft, Hard }] of Object.entries(limits)) {
+    if (!Object.hasOwn(RLIMITS, `RLIMIT_${name.toUpperCase()}`))
+      context.addIssue({ code: "custom", path: [name], message: `invalid ulimit type: ${name}` });
+    else if (Hard !== -1 && (Soft === -1 || Soft > Hard))
+      context.addIssue({
+        code: "custom",
+        path: [name],
+        message: `ulimit soft limit must be less than or equal to hard limit: ${Soft} > ${Hard}`,
+      });
+  }
+});
+const ramSize = z.union([z.string(), z.number()]).transform((value, context) => {
+  const bytes = typeof value === "number" ? value : parseRamSize(value);
+  if (bytes !== undefined && Number.isSafeInteger(bytes) && bytes > 0) return bytes;
+  context.addIssue({ code: "custom", message: `invalid size: '${value}'` });
+  return z.NEVER;
+});
+const metricsAddress = z.string().superRefine((value, context) => {
+  try {
+    if (value !== "") parseMetricsAddress(value);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+  }
+});
+const oneOf = (what: string, values: readonly string[]) =>
+  z.string().refine((value) => values.includes(value), {
+    error: ({ input }) => `${what} can only be ${values.join(" or ")}, not ${JSON.stringify(input)}`,
+  });
 
 const storeUrl = z
   .string()
@@ -82,6 +130,31 @@ const subnet6 = z
 
 /** Every option that is carried out, by its key in the configuration file. */
 export const OPTIONS = {
+  "shutdown-timeout": { flag: "shutdown-timeout", kind: "number", schema: z.number().int().min(-1) },
+  "seccomp-profile": { flag: "seccomp-profile", kind: "text", schema: z.string() },
+  "raw-logs": { flag: "raw-logs", kind: "switch", schema: z.boolean() },
+  "oom-score-adjust": {
+    flag: "oom-score-adjust",
+    kind: "number",
+    schema: z.number().int().min(-1000).max(1000),
+  },
+  "no-new-privileges": { flag: "no-new-privileges", kind: "switch", schema: z.boolean() },
+  "metrics-addr": { flag: "metrics-addr", kind: "text", schema: metricsAddress },
+  "log-format": { flag: "log-format", kind: "text", schema: oneOf("log format", ["text", "json"]) },
+  "live-restore": { flag: "live-restore", kind: "switch", schema: z.boolean() },
+  "default-ulimits": { flag: "default-ulimit", kind: "map", schema: ulimits },
+  "default-shm-size": { flag: "default-shm-size", kind: "text", schema: ramSize },
+  "default-ipc-mode": {
+    flag: "default-ipc-mode",
+    kind: "text",
+    schema: oneOf("default IPC mode", ["private", "shareable"]),
+  },
+  "default-cgroupns-mode": {
+    flag: "default-cgroupns-mode",
+    kind: "text",
+    schema: oneOf("default cgroup namespace mode", ["private", "host"]),
+  },
+  "authorization-plugins": { flag: "authorization-plugin", kind: "list", schema: z.array(z.string()) },
   bip: { flag: "bip", kind: "text", schema: z.string() },
   bridge: { flag: "bridge", short: "b", kind: "text", schema: z.string() },
   "cgroup-parent": { flag: "cgroup-parent", kind: "text", schema: z.string() },
@@ -144,7 +217,6 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "allow-direct-routing": { harmless: [false] },
   "allow-nondistributable-artifacts": { harmless: [[]] },
   "api-cors-header": { harmless: [""] },
-  "authorization-plugins": { flag: "authorization-plugin", harmless: [[]] },
   bip6: { harmless: [""] },
   "bridge-accept-fwmark": { harmless: [""] },
   builder: { harmless: [{}] },
@@ -152,16 +224,23 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "containerd-plugins-namespace": { flag: "containerd-plugins-namespace", harmless: ["plugins.moby"] },
   "cpu-rt-period": { harmless: [0] },
   "cpu-rt-runtime": { harmless: [0] },
-  "default-cgroupns-mode": { harmless: ["private"] },
   "default-gateway": { harmless: [""] },
   "default-gateway-v6": { harmless: [""] },
-  "default-ipc-mode": { harmless: ["private"] },
   "default-network-opts": { flag: "default-network-opt", harmless: [{}] },
-  "default-shm-size": { harmless: ["64M", "64m", "64MB"] },
-  "default-ulimits": { flag: "default-ulimit", harmless: [{}] },
   "exec-opts": { flag: "exec-opt", harmless: [[], ["native.cgroupdriver=cgroupfs"]] },
   experimental: { harmless: [false] },
-  features: { flag: "feature", harmless: [{}] },
+  // Images are containerd's here, and there is no builder.
+  features: {
+    flag: "feature",
+    harmless: [
+      {},
+      { "containerd-snapshotter": true },
+      { buildkit: false },
+      { buildkit: false, "containerd-snapshotter": true },
+      { "containerd-snapshotter": true, buildkit: false },
+    ],
+  },
+  "firewall-backend": { harmless: ["", "nftables"] },
   "fixed-cidr": { harmless: [""] },
   "host-gateway-ip": { harmless: [""] },
   "http-proxy": { harmless: [""] },
@@ -173,26 +252,18 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "ip-forward-no-drop": { harmless: [false] },
   "ip-masq": { harmless: [true] },
   iptables: { harmless: [true] },
-  // Containers always live on.
-  "live-restore": { harmless: [true] },
-  "log-format": { harmless: [""] },
   "max-concurrent-downloads": { harmless: [] },
   "max-concurrent-uploads": { harmless: [] },
   "max-download-attempts": { harmless: [] },
-  "metrics-addr": { harmless: [""] },
+  "min-api-version": { harmless: ["", "1.24"] },
   mtu: { harmless: [0, 1500] },
   "network-control-plane-mtu": { harmless: [1500] },
   "network-diagnostic-port": { harmless: [0] },
-  "no-new-privileges": { harmless: [false] },
   "no-proxy": { harmless: [""] },
   "node-generic-resources": { flag: "node-generic-resource", harmless: [[]] },
-  "oom-score-adjust": { harmless: [0] },
   proxies: { harmless: [{}] },
-  "raw-logs": { harmless: [false] },
   rootless: { harmless: [false] },
-  "seccomp-profile": { harmless: ["", "builtin"] },
   "selinux-enabled": { harmless: [false] },
-  "shutdown-timeout": { harmless: [] },
   "storage-driver": { flag: "storage-driver", harmless: ["overlayfs"] },
   "storage-opts": { flag: "storage-opt", harmless: [[]] },
   "swarm-default-advertise-addr": { harmless: [""] },

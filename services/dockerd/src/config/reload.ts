@@ -6,13 +6,16 @@ import { type ConfigSource, DEFAULT_CONFIG_FILE, loadSettings, type Settings } f
 
 /** What may change while the daemon runs; for all else it must be started again. */
 const RELOADABLE = [
+  "authorizationPlugins",
   "debug",
   "defaultRuntime",
   "insecureRegistries",
   "labels",
+  "liveRestore",
   "logLevel",
   "registryMirrors",
   "runtimes",
+  "shutdownTimeoutSeconds",
 ] as const satisfies readonly (keyof Settings)[];
 
 /** Read the configuration file again. One that doesn't hold is told of and changes nothing. */
@@ -24,29 +27,42 @@ export function reloadConfig(engine: Engine, source: ConfigSource): void {
   try {
     wanted = loadSettings(source);
     writeWrappers(wanted.runtimes, current.dataRoot);
+    // The last: what fails here has changed nothing.
+    engine.authorizer.configure(wanted.authorizationPlugins);
   } catch (error) {
     log.error({ err: error }, "the configuration was not reloaded");
     return;
   }
+  const comparable = (settings: Settings) => ({
+    ...settings,
+    defaults: { ...settings.defaults, shmSizeBytes: wanted.defaults.shmSizeBytes },
+  });
   const fixed = (Object.keys(current) as (keyof Settings)[]).filter(
-    (key) => !RELOADABLE.some((name) => name === key) && text(current[key]) !== text(wanted[key]),
+    (key) =>
+      !RELOADABLE.some((name) => name === key) &&
+      text(comparable(current)[key]) !== text(comparable(wanted)[key]),
   );
   if (fixed.length > 0) log.warn({ settings: fixed }, "changed, but in effect only after a restart");
   Object.assign(current, Object.fromEntries(RELOADABLE.map((key) => [key, wanted[key]])));
+  const { shmSizeBytes } = wanted.defaults;
+  current.defaults = { ...current.defaults, shmSizeBytes };
   setLevel(log, current);
   // A name may mean another shim now.
   engine.fifoRuntimes.clear();
   engine.events.emit("daemon", "reload", engine.id, {
+    "authorization-plugins": JSON.stringify(current.authorizationPlugins),
     debug: String(current.debug),
     "default-runtime": current.defaultRuntime,
+    "default-shm-size": String(shmSizeBytes),
     "insecure-registries": JSON.stringify(current.insecureRegistries),
     labels: JSON.stringify(current.labels),
-    "live-restore": "true",
+    "live-restore": String(current.liveRestore),
     name: os.hostname(),
     "registry-mirrors": JSON.stringify(current.registryMirrors),
     runtimes: [...current.runtimes]
       .map(([name, { path, runtimeType }]) => `${name}:${path ?? runtimeType}`)
       .join(" "),
+    "shutdown-timeout": String(current.shutdownTimeoutSeconds),
   });
   log.info({ file }, "reloaded configuration");
 }

@@ -1,8 +1,11 @@
-import { EngineError } from "@longshore/errors";
+import fs from "node:fs";
+import { EngineError, isErrno } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
 import { checkLogConfig } from "@longshore/log-drivers";
 import type { AddressPoolSetting } from "@longshore/network";
 import { socketGroup } from "../http/listeners.ts";
+import { parseProfile } from "../spec/seccomp-profile.ts";
+import type { SecurityOptions } from "../spec/security-options.ts";
 import { readConfigFile } from "./config-file.ts";
 import { DEFAULT_SOCKET, type Host, isLoopback, parseHost } from "./hosts.ts";
 import type { OptionValues } from "./options.ts";
@@ -58,7 +61,31 @@ export interface Settings {
   labels: string[];
   logLevel: LogLevel;
   debug: boolean;
+  /** Undefined: as the destination is. */
+  logFormat: "text" | "json" | undefined;
   pidfile: string | undefined;
+  /** Names of plugins that must allow every request and its answer. */
+  authorizationPlugins: string[];
+  /** `HOST:PORT` of the metrics. */
+  metricsAddr: string | undefined;
+  /** Containers run on when the daemon ends. */
+  liveRestore: boolean;
+  /** How long they have to end when they don't; negative: for ever. */
+  shutdownTimeoutSeconds: number;
+  /** The daemon's own; undefined leaves it. */
+  oomScoreAdjust: number | undefined;
+  defaults: ContainerDefaults;
+}
+
+/** What containers get that don't say. */
+export interface ContainerDefaults {
+  shmSizeBytes: number;
+  ipcMode: string;
+  cgroupnsMode: string;
+  noNewPrivileges: boolean;
+  seccomp: SecurityOptions["seccomp"];
+  /** By name, `nofile`. */
+  ulimits: Readonly<Record<string, { Soft: number; Hard: number }>>;
 }
 
 /** What of the command line says how to find the rest. */
@@ -135,10 +162,41 @@ function toSettings(values: OptionValues): Settings {
     labels: values.labels ?? [],
     logLevel: debug ? "debug" : (values["log-level"] ?? "info"),
     debug,
+    logFormat:
+      (values["log-format"] as "text" | "json" | undefined) ?? (values["raw-logs"] ? "text" : undefined),
     pidfile: values.pidfile,
+    authorizationPlugins: values["authorization-plugins"] ?? [],
+    metricsAddr: values["metrics-addr"] || undefined,
+    liveRestore: values["live-restore"] ?? true,
+    shutdownTimeoutSeconds: values["shutdown-timeout"] ?? 15,
+    oomScoreAdjust: values["oom-score-adjust"],
+    defaults: {
+      shmSizeBytes: values["default-shm-size"] ?? 64 * 1024 * 1024,
+      ipcMode: values["default-ipc-mode"] ?? "private",
+      cgroupnsMode: values["default-cgroupns-mode"] ?? "private",
+      noNewPrivileges: values["no-new-privileges"] ?? false,
+      seccomp: seccompOf(values["seccomp-profile"] ?? ""),
+      ulimits: values["default-ulimits"] ?? {},
+    },
   };
   check(settings);
   return settings;
+}
+
+/** @throws EngineError `invalid_argument` for a file that can't be read or holds no profile */
+function seccompOf(profile: string): SecurityOptions["seccomp"] {
+  if (profile === "" || profile === "builtin") return "default";
+  if (profile === "unconfined") return profile;
+  let text: string;
+  try {
+    text = fs.readFileSync(profile, "utf8");
+  } catch (cause) {
+    const why = isErrno(cause, "ENOENT") ? "no such file or directory" : cause;
+    throw new EngineError("invalid_argument", `opening seccomp profile (${profile}) failed: ${why}`, {
+      cause,
+    });
+  }
+  return parseProfile(text);
 }
 
 /** @throws EngineError `invalid_argument` for a TCP port that would give the machine to everyone who reaches it */

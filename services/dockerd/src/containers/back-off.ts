@@ -34,6 +34,8 @@ export async function requestStop(engine: Engine, container: Container): Promise
     if (await container.lock.run(() => endWait(engine, container))) return true;
   }
   const { hostConfig, manuallyStopped = false } = container.record;
+  // Ended with the daemon: the next one starts it again.
+  if (engine.signal.aborted) return false;
   if (manuallyStopped || !restarts(hostConfig.RestartPolicy)) return false; // else the exit notes it
   await updateState(engine, container, {}, { manuallyStopped: true });
   return false;

@@ -183,11 +183,11 @@ function checkHostConfig(
     ...checkResources(host),
     Runtime: runtime,
     NetworkMode: modes.NetworkMode === "" ? "default" : modes.NetworkMode,
-    IpcMode: modes.IpcMode === "" ? "private" : modes.IpcMode,
+    IpcMode: modes.IpcMode || engine.flags.defaults.ipcMode,
     PidMode: modes.PidMode,
-    CgroupnsMode: host.CgroupnsMode === "" ? "private" : host.CgroupnsMode,
+    CgroupnsMode: host.CgroupnsMode || engine.flags.defaults.cgroupnsMode,
     LogConfig: logConfig,
-    ShmSize: host.ShmSize || 64 * 1024 * 1024,
+    ShmSize: host.ShmSize || engine.flags.defaults.shmSizeBytes,
   };
   return { hostConfig, warnings };
 }

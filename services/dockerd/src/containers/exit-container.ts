@@ -45,7 +45,9 @@ export async function endContainer(engine: Engine, container: Container, exit: T
   if (container.stdio?.kind === "fifo") await cleanUp();
   const ranMs = Math.max(0, Date.parse(exit.exitedAt) - Date.parse(state.startedAt));
   const { stopRequested } = container;
-  const manuallyStopped = stopRequested || container.record.manuallyStopped === true;
+  // What ends with the daemon nobody has asked for: the next daemon starts it again.
+  const manuallyStopped =
+    (stopRequested && !engine.signal.aborted) || container.record.manuallyStopped === true;
   const failed = exit.exitCode !== 0 || container.replacing;
   const run = { failed, restartCount, stopRequested, manuallyStopped };
   const again = restartsAfter(hostConfig.RestartPolicy, run);

@@ -113,6 +113,7 @@ export async function launch(
     userFiles: readUserFiles(layersOf(rootfs)),
     mounts: mounting.mounts,
     variables: linkVariables(engine, container.record),
+    defaults: engine.flags.defaults,
     init: wantsInit(container.record.hostConfig, engine.flags) ? findInit(engine.flags) : undefined,
   });
 

@@ -12,7 +12,7 @@ runMain("dockerd", { help: HELP }, async (argv, signal) => {
     console.error("configuration OK");
     return 0;
   }
-  const log = createLogger("dockerd", { level: settings.logLevel });
+  const log = createLogger("dockerd", { level: settings.logLevel, format: settings.logFormat });
   if (isUninstall) {
     await uninstall(settings, log, signal);
     return 0;

@@ -33,6 +33,8 @@ export class EngineEvents {
   private readonly store: Store;
   private readonly onTrouble: (error: unknown) => void;
   private last = 0n;
+  /** How many there were since the daemon's start. */
+  total = 0;
 
   /** @param onTrouble told of an event that could not be kept */
   constructor(store: Store, onTrouble: (error: unknown) => void) {
@@ -72,6 +74,7 @@ export class EngineEvents {
     // No two have the same time: it is the place from which a listener goes on.
     const timeNano = now > this.last ? now : this.last + 1n;
     this.last = timeNano;
+    this.total += 1;
     return {
       Type: type,
       Action: action,

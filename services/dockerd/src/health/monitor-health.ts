@@ -52,6 +52,8 @@ async function watch(
     const began = ageMs();
     const result = await runProbe(engine, container, plan, signal);
     signal.throwIfAborted();
+    engine.metrics.healthChecks += 1;
+    if (result.ExitCode !== 0) engine.metrics.failedHealthChecks += 1;
     if (!hasProcess(container.record.state.status)) return; // its end is being taken in
     if (!mayProbe()) continue; // paused meanwhile: that says nothing
     const before = container.record.state.health ?? newHealth();

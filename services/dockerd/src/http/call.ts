@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { Readable, Writable } from "node:stream";
+import { PassThrough, type Readable, type Writable } from "node:stream";
 import { EngineError } from "@longshore/errors";
 import type { z } from "zod";
+import type { Review } from "../authz/authorizer.ts";
 import { API_VERSION, compareVersions } from "./api-version.ts";
 import { BODY_LIMIT_BYTES, parseJson, readBody } from "./body.ts";
 import { toHttpError } from "./http-status.ts";
@@ -37,12 +38,21 @@ export class ApiCall {
   readonly signal: AbortSignal;
   params: Record<string, string> = {};
   private readonly transport: Transport;
+  /** Undefined when nobody is to be asked before an answer goes out. */
+  private readonly review: Review | undefined;
   private readonly abort = new AbortController();
   private answered = false;
 
-  constructor(request: IncomingMessage, transport: Transport, version: string, query: URLSearchParams) {
+  constructor(
+    request: IncomingMessage,
+    transport: Transport,
+    version: string,
+    query: URLSearchParams,
+    review?: Review,
+  ) {
     this.request = request;
     this.transport = transport;
+    this.review = review;
     this.version = version;
     this.query = query;
     this.signal = this.abort.signal;
@@ -127,17 +137,17 @@ export class ApiCall {
 
   /** Begin a streamed 200 answer; its headers go out at once. */
   stream(contentType: string, headers: Record<string, string> = {}): Writable {
-    this.answered = true;
-    if (this.transport.kind === "socket") {
-      this.transport.socket.write(
-        head(200, { ...COMMON_HEADERS, ...headers, "Content-Type": contentType, Connection: "close" }),
-      );
-      return this.transport.socket;
-    }
-    const { response } = this.transport;
-    response.writeHead(200, { ...COMMON_HEADERS, ...headers, "Content-Type": contentType });
-    response.flushHeaders();
-    return response;
+    const all = { ...COMMON_HEADERS, ...headers, "Content-Type": contentType };
+    return this.begin(200, all, () => {
+      if (this.transport.kind === "socket") {
+        this.transport.socket.write(head(200, { ...all, Connection: "close" }));
+        return this.transport.socket;
+      }
+      const { response } = this.transport;
+      response.writeHead(200, all);
+      response.flushHeaders();
+      return response;
+    });
   }
 
   /** A streamed 200 answer, sent at the client's pace; a failure on the way cuts the connection. */
@@ -163,12 +173,33 @@ export class ApiCall {
     if (this.transport.kind === "response") {
       return { input: this.request, output: this.stream(contentType) };
     }
-    this.answered = true;
     const { socket, rest } = this.transport;
     socket.setNoDelay?.(true);
-    socket.write(head(101, headers));
+    const output = this.begin(101, headers, () => {
+      socket.write(head(101, headers));
+      return socket;
+    });
     if (rest.length > 0) socket.unshift(rest);
-    return { input: socket, output: socket };
+    return { input: socket, output };
+  }
+
+  /** Begin an answer that is a stream, at once or, when somebody is to be asked, as soon as it may; what is written meanwhile waits. */
+  private begin(status: number, headers: Record<string, string>, start: () => Writable): Writable {
+    this.answered = true;
+    if (!this.review) return start();
+    const gate = new PassThrough();
+    gate.on("error", () => {});
+    this.signal.addEventListener("abort", () => gate.destroy(), { once: true });
+    this.review(status, headers).then(
+      () => {
+        if (!this.signal.aborted) gate.pipe(start());
+      },
+      (error: unknown) => {
+        gate.destroy();
+        this.refuse(error);
+      },
+    );
+    return gate;
   }
 
   private answer(
@@ -184,15 +215,33 @@ export class ApiCall {
       ...headers,
       ...(contentType !== undefined && { "Content-Type": contentType }),
     };
+    if (!this.review) {
+      this.write(status, all, bytes);
+      return;
+    }
+    this.review(status, all, bytes).then(
+      () => this.write(status, all, bytes),
+      (error: unknown) => this.refuse(error),
+    );
+  }
+
+  /** Tell why there is no answer but this. */
+  private refuse(error: unknown): void {
+    const { status, message } = toHttpError(error);
+    const headers = { ...COMMON_HEADERS, "Content-Type": "application/json" };
+    this.write(status, headers, Buffer.from(`${JSON.stringify({ message })}\n`));
+  }
+
+  private write(status: number, headers: Record<string, string>, bytes: Buffer): void {
+    const hasBody = status !== 204 && status !== 304;
     if (this.transport.kind === "response") {
       const { response } = this.transport;
-      if (status !== 204 && status !== 304) all["Content-Length"] ??= String(bytes.length);
-      response.writeHead(status, all);
+      response.writeHead(status, hasBody ? { "Content-Length": String(bytes.length), ...headers } : headers);
       response.end(this.request.method === "HEAD" ? undefined : bytes);
       return;
     }
-    all["Content-Length"] = String(bytes.length);
-    this.transport.socket.end(head(status, { ...all, Connection: "close" }) + body);
+    const all = { ...headers, "Content-Length": String(bytes.length), Connection: "close" };
+    this.transport.socket.end(Buffer.concat([Buffer.from(head(status, all)), bytes]));
   }
 
   private cut(): void {

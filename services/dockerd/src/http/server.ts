@@ -5,6 +5,7 @@ import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { socketName } from "@longshore/syscalls";
 import FindMyWay, { type HTTPMethod } from "find-my-way";
+import type { Authorized, Authorizer } from "../authz/authorizer.ts";
 import type { Host } from "../config/hosts.ts";
 import type { TlsKeys } from "../config/tls.ts";
 import { splitVersion } from "./api-version.ts";
@@ -19,6 +20,12 @@ export interface Route {
   method: HTTPMethod;
   path: string;
   handler: Handler;
+}
+
+interface Operation {
+  handler: Handler;
+  /** Method and route. */
+  name: string;
 }
 
 export interface ListenOptions {
@@ -36,14 +43,19 @@ export class ApiServer {
   private readonly servers: net.Server[] = [];
   private readonly sockets = new Set<Socket>();
   private readonly log: Logger;
+  private readonly authorizer: Authorizer;
+  private readonly onDone: (route: string, seconds: number) => void;
 
-  constructor(log: Logger) {
+  /** @param onDone told of each operation that did not fail, by its method and route */
+  constructor(log: Logger, authorizer: Authorizer, onDone: (route: string, seconds: number) => void) {
     this.log = log;
+    this.authorizer = authorizer;
+    this.onDone = onDone;
   }
 
   add(routes: Route[]): void {
     for (const { method, path: route, handler } of routes) {
-      this.router.on(method, route, () => {}, handler);
+      this.router.on(method, route, () => {}, { handler, name: `${method} ${route}` } satisfies Operation);
     }
   }
 
@@ -123,11 +135,27 @@ export class ApiServer {
   }
 
   private dispatch(request: IncomingMessage, transport: Transport): void {
+    if (!this.authorizer.active) {
+      this.route({ request }, transport);
+      return;
+    }
+    const gone = transport.kind === "response" ? transport.response : transport.socket;
+    gone.on("error", () => {}); // shows as `close`
+    this.authorizer.authorize(request).then(
+      (authorized) => this.route(authorized, transport),
+      (error: unknown) => new ApiCall(request, transport, "", new URLSearchParams()).error(error),
+    );
+  }
+
+  private route(
+    { request, review }: Partial<Authorized> & Pick<Authorized, "request">,
+    transport: Transport,
+  ) {
     const given = request.url ?? "/";
     // A path with two slashes in front would be taken for a host.
     const url = given.startsWith("/") ? URL.parse(`http://docker${given}`) : URL.parse(given);
     const query = url?.searchParams ?? new URLSearchParams();
-    const call = (version: string) => new ApiCall(request, transport, version, query);
+    const call = (version: string) => new ApiCall(request, transport, version, query, review);
     let target: ReturnType<typeof splitVersion>;
     try {
       if (!url) throw new EngineError("invalid_argument", `invalid request URI ${JSON.stringify(given)}`);
@@ -143,14 +171,15 @@ export class ApiServer {
       return;
     }
     for (const [name, value] of Object.entries(found.params)) api.params[name] = value ?? "";
-    void this.run(api, found.store as Handler);
+    void this.run(api, found.store as Operation);
   }
 
-  private async run(call: ApiCall, handler: Handler): Promise<void> {
+  private async run(call: ApiCall, { handler, name }: Operation): Promise<void> {
     const started = performance.now();
     const { method, url } = call.request;
     try {
       await handler(call);
+      this.onDone(name, (performance.now() - started) / 1000);
     } catch (error) {
       if (!(error instanceof EngineError)) this.log.error({ method, url, err: error }, "request failed");
       call.error(error);

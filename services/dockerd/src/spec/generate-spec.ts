@@ -1,6 +1,8 @@
 import path from "node:path";
 import type { Linux, Mount, Spec } from "@longshore/oci";
+import type { ContainerDefaults } from "../config/settings.ts";
 import type { ContainerRecord } from "../containers/container.ts";
+import type { HostConfig } from "../containers/container-config.ts";
 import { namespacesOf } from "../containers/namespace-modes.ts";
 import { rootPropagation } from "../volumes/mount-point.ts";
 import { capabilitiesOf } from "./capabilities.ts";
@@ -47,6 +49,8 @@ export interface SpecInputs {
   variables?: readonly string[];
   /** The program that is to be the first process, on the host; undefined for none. */
   init?: string | undefined;
+  /** For what the container leaves open. */
+  defaults?: Pick<ContainerDefaults, "noNewPrivileges" | "seccomp" | "ulimits">;
 }
 
 /**
@@ -55,7 +59,7 @@ export interface SpecInputs {
  */
 export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
   const { config, hostConfig } = record;
-  const security = parseSecurityOptions(hostConfig.SecurityOpt);
+  const security = parseSecurityOptions(hostConfig.SecurityOpt, inputs.defaults);
   const { add, drop } = { add: hostConfig.CapAdd, drop: hostConfig.CapDrop };
   const capabilities = capabilitiesOf({ add, drop, privileged: hostConfig.Privileged });
   const user = resolveUser(config.User, inputs.userFiles, hostConfig.GroupAdd);
@@ -85,11 +89,13 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
         inheritable: [],
         ambient: [],
       },
-      rlimits: hostConfig.Ulimits.map(({ Name, Soft, Hard }) => ({
-        type: `RLIMIT_${Name.toUpperCase()}`,
-        soft: Soft,
-        hard: Hard,
-      })),
+      rlimits: withDefaultUlimits(hostConfig.Ulimits, inputs.defaults?.ulimits).map(
+        ({ Name, Soft, Hard }) => ({
+          type: `RLIMIT_${Name.toUpperCase()}`,
+          soft: Soft,
+          hard: Hard,
+        }),
+      ),
       noNewPrivileges: security.noNewPrivileges,
       oomScoreAdj: hostConfig.OomScoreAdj,
     },
@@ -101,6 +107,13 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
     annotations: hostConfig.Annotations,
     linux: linux(record, inputs, capabilities, security),
   };
+}
+
+/** A container's own limits, and the daemon's for what it doesn't limit itself. */
+function withDefaultUlimits(own: HostConfig["Ulimits"], defaults: ContainerDefaults["ulimits"] = {}) {
+  const names = own.map(({ Name }) => Name.toLowerCase());
+  const others = Object.entries(defaults).filter(([name]) => !names.includes(name.toLowerCase()));
+  return [...own, ...others.map(([Name, limit]) => ({ Name, ...limit }))];
 }
 
 function linux(

@@ -14,10 +14,15 @@ export interface SecurityOptions {
 /**
  * @throws EngineError `invalid_argument` for an option that is unknown or not carried out
  */
-export function parseSecurityOptions(options: readonly string[]): SecurityOptions {
-  const parsed: SecurityOptions = {
+export function parseSecurityOptions(
+  options: readonly string[],
+  defaults: Pick<SecurityOptions, "noNewPrivileges" | "seccomp"> = {
     noNewPrivileges: false,
     seccomp: "default",
+  },
+): SecurityOptions {
+  const parsed: SecurityOptions = {
+    ...defaults,
     unconfinedSystemPaths: false,
     writableCgroups: false,
   };

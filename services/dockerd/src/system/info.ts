@@ -31,7 +31,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     Plugins: {
       Volume: ["local"],
       Network: ["bridge", "host", "ipvlan", "macvlan", "null"],
-      Authorization: null,
+      Authorization: flags.authorizationPlugins.length > 0 ? flags.authorizationPlugins : null,
       Log: DRIVER_NAMES.filter((name) => name !== "none"),
     },
     MemoryLimit: true,
@@ -87,7 +87,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
       Error: "",
       RemoteManagers: null,
     },
-    LiveRestoreEnabled: true,
+    LiveRestoreEnabled: flags.liveRestore,
     Isolation: "",
     InitBinary: "",
     ContainerdCommit: {
@@ -97,7 +97,13 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     RuncCommit: { ID: "", Expected: "" },
     InitCommit: { ID: "", Expected: "" },
     ...(call.atLeast("1.25")
-      ? { SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"] }
+      ? {
+          SecurityOptions: [
+            `name=seccomp,profile=${seccompName(flags.defaults.seccomp)}`,
+            "name=cgroupns",
+            ...(flags.defaults.noNewPrivileges ? ["name=no-new-privileges"] : []),
+          ],
+        }
       : { SecurityOptions: ["seccomp", "cgroupns"], ExecutionDriver: "<not supported>" }),
     // No devices by CDI.
     CDISpecDirs: [],
@@ -117,4 +123,9 @@ function indexConfigs({ insecureRegistries, registryMirrors }: Settings): object
     "docker.io": entry("docker.io", registryMirrors, true),
     ...Object.fromEntries(insecureRegistries.map((name) => [name, entry(name, [], false)])),
   };
+}
+
+function seccompName(profile: Settings["defaults"]["seccomp"]): string {
+  if (profile === "unconfined") return profile;
+  return profile === "default" ? "builtin" : "custom";
 }
