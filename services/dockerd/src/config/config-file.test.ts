@@ -40,6 +40,30 @@ test("parseConfig() takes Docker's keys; an empty file asks for nothing", () => 
   });
 });
 
+test("parseConfig() takes pools of addresses, name servers and the host's address, by flags as well", () => {
+  const pools = [{ base: "10.9.0.0/16", size: 24 }];
+  expect(parse({ "default-address-pools": pools, dns: ["192.0.2.53"], "host-gateway-ips": ["::1"] })).toEqual(
+    {
+      "default-address-pools": pools,
+      dns: ["192.0.2.53"],
+      "host-gateway-ips": ["::1"],
+    },
+  );
+  const { flags } = parseFlags([
+    ...["--default-address-pool", "base=10.9.0.0/16,size=24", "--dns", "192.0.2.53"],
+    ...["--dns-search", "example.org", "--dns-opt", "ndots:2", "--host-gateway-ip", "192.0.2.1"],
+  ]);
+  expect(flags).toEqual({
+    "default-address-pools": pools,
+    ...{ dns: ["192.0.2.53"], "dns-search": ["example.org"], "dns-opts": ["ndots:2"] },
+    "host-gateway-ips": ["192.0.2.1"],
+  });
+  expect(() => parse({ "default-address-pools": [{ base: "10.9.0.0/16", size: 8 }] })).toThrow(
+    "invalid default address pool 10.9.0.0/16, size 8: the size must be 16 to 30",
+  );
+  expect(() => parseFlags(["--dns", "nowhere"])).toThrow("nowhere is not an IP address");
+});
+
 test("parseConfig() refuses what a flag gives as well, in Docker's words; runtimes may come from both", () => {
   expect(() =>
     parse({ hosts: ["unix:///b"], debug: false, bip: "10.0.0.1/8" }, "-H", "unix:///a", "-D"),
