@@ -90,6 +90,7 @@ function engineNetworks(state: NetworkState, owned: DisposableStack): Networks {
     disconnect: (sandboxId, networkId) => disconnectSandbox(state, sandboxId, networkId),
     rename: (sandboxId, networkId, names) => renameEndpoint(state, sandboxId, networkId, names),
     resolvConf: (sandboxId, dns) => resolvConfFor(placedOf(state, sandboxId), dns),
+    sandboxOf: (pid) => state.files.sandboxOf(pid),
     ports: (sandboxId) => state.published.of(sandboxId),
     endpoints: (sandboxId) => placedOf(state, sandboxId).map(endpointFacts),
     releaseSandbox: (sandboxId) => releaseSandbox(state, sandboxId),

@@ -3,7 +3,7 @@ import { attachedNetworks, type NetworkState, portTargets } from "./network-stat
 import { removeParent } from "./parent-link.ts";
 import type { EndpointRecord } from "./records.ts";
 import { repairSandbox } from "./repair-sandbox.ts";
-import { unplug } from "./sandbox-builder.ts";
+import { unplugLinked } from "./unplug-linked.ts";
 
 /** `Networks.reconcile` */
 export async function reconcile(state: NetworkState, liveSandboxIds: readonly string[]): Promise<void> {
@@ -37,20 +37,6 @@ export async function reconcile(state: NetworkState, liveSandboxIds: readonly st
   const links = new Map(route.links().map((link) => [link.name, link]));
   for (const sandboxId of pinned.filter((id) => live.has(id))) await repairSandbox(state, sandboxId, links);
   log.info({ bridge, live: live.size, removed: dead.length }, "networks reconciled");
-}
-
-/** A process may still be in the namespace: interfaces without an end on the host must go from within. */
-function unplugLinked({ route, files, endpoints, options }: NetworkState, sandboxId: string): void {
-  const linked = endpoints.ofSandbox(sandboxId).filter(({ link }) => link === "");
-  if (linked.length === 0) return;
-  try {
-    files.within(sandboxId, (netns) => {
-      for (const endpoint of linked) unplug(route, netns, endpoint);
-    });
-  } catch (error) {
-    // The file of one that is half-made leads nowhere.
-    options.log.debug({ sandboxId, err: error }, "interfaces in a dead sandbox");
-  }
 }
 
 /** `Networks.uninstall`, but for closing. */

@@ -22,6 +22,7 @@ import type { PublishedPort } from "./ruleset.ts";
 import { unplug } from "./sandbox-builder.ts";
 import { redirectNames, serveWithin } from "./serve-names.ts";
 import type { Attachment, Endpoint, PortBinding, Sandbox, SandboxRequest } from "./types.ts";
+import { unplugLinked } from "./unplug-linked.ts";
 
 /** `Networks.createSandbox` */
 export async function createSandbox(state: NetworkState, request: SandboxRequest): Promise<Sandbox> {
@@ -153,7 +154,8 @@ export async function releaseSandbox(state: NetworkState, sandboxId: string): Pr
     firewall.changePorts(portTargets(state, sandboxId), "delete");
     await published.withdraw(sandboxId);
   }
-  // The interfaces go with the namespace; their names and addresses are not soon used again.
+  unplugLinked(state, sandboxId);
+  // The other interfaces go with the namespace; their names and addresses are not soon used again.
   files.unpin(sandboxId);
   await endpoints.remove(endpoints.ofSandbox(sandboxId));
 }

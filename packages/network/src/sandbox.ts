@@ -139,7 +139,22 @@ export class SandboxFiles {
     }
   }
 
+  /** Undefined for a process that is in none of them, or is gone. */
+  sandboxOf(pid: number): string | undefined {
+    const own = statOf(`/proc/${pid}/ns/net`);
+    return own && this.list().find((id) => statOf(this.path(id))?.ino === own.ino);
+  }
+
   list(): string[] {
     return fs.readdirSync(this.#directory);
+  }
+}
+
+function statOf(file: string): fs.Stats | undefined {
+  try {
+    return fs.statSync(file);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ESRCH")) throw error;
+    return undefined;
   }
 }

@@ -201,6 +201,8 @@ export interface Networks {
   disconnect(sandboxId: string, networkId: string): Promise<void>;
   /** The text of its /etc/resolv.conf on the networks that it is on now. */
   resolvConf(sandboxId: string, dns?: DnsSettings): string;
+  /** The sandbox that a process is in; undefined for one in another network namespace. */
+  sandboxOf(pid: number): string | undefined;
   /** What is published of a sandbox, also after a restart. */
   ports(sandboxId: string): readonly PortBinding[];
   /** What is known of a sandbox's endpoints, also after a restart. */

@@ -363,6 +363,12 @@ function defineTests(): void {
     const ids = Array.from({ length: 50 }, (_, number) => `many-${number}`);
     const sandboxes = await Promise.all(ids.map((id) => networks.createSandbox(sandboxRequest(id))));
     expect(new Set(sandboxes.map(({ endpoints }) => endpoints[0]?.ipAddress)).size).toBe(50);
+    const inside = Bun.spawn(["nsenter", `--net=${sandboxes[7]?.netnsPath}`, "sleep", "60"]);
+    await until(() => networks.sandboxOf(inside.pid) === "many-7");
+    expect(networks.sandboxOf(process.pid)).toBeUndefined();
+    inside.kill();
+    await inside.exited;
+    expect(networks.sandboxOf(inside.pid)).toBeUndefined();
     await Promise.all(ids.map((id) => networks.releaseSandbox(id)));
   });
 
