@@ -61,7 +61,9 @@ describe.skipIf(!haveCtr)("the native snapshotter", () => {
   }
 
   test("a container's changes become a layer, and unpacked again are the same", async () => {
-    const metadata = { "containerd-namespace": daemon.namespace };
+    // As any client does it: what nothing refers to yet may be collected at any time.
+    await daemon.out("leases", "create", "--id", "changes");
+    const metadata = { "containerd-namespace": daemon.namespace, "containerd-lease": "changes" };
     const channel = channelTo(daemon.address);
     const snapshots = createClient(channel, SnapshotsDefinition, { metadata });
     const diffs = createClient(channel, DiffDefinition, { metadata });
@@ -92,6 +94,7 @@ describe.skipIf(!haveCtr)("the native snapshotter", () => {
     expect(files(mounts[0]?.source ?? "")).toEqual(files(changed));
     for (const key of ["changed", "base", "again"]) await snapshots.remove({ snapshotter, key });
     channel.close();
+    await daemon.out("leases", "rm", "--sync", "changes");
   });
 
   test("removing the image with --sync takes its snapshots away, files too", async () => {
