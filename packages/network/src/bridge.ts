@@ -46,7 +46,8 @@ export function ensureBridge(route: RouteSocket, settings: BridgeSettings): numb
   if (found && found.kind !== "bridge")
     throw new EngineError("failed_precondition", `interface ${name} exists and is not a bridge`);
   if (!found) route.run(createBridge({ name, mac, mtu }));
-  const index = (found ?? requireLink(route, name)).index;
+  const { index } = found ?? requireLink(route, name);
+  if (found && found.mtu !== mtu) route.run(setLink({ index }, { mtu }));
 
   // Without IPv6 there is to be no link-local address either. With it nobody on the bridge is to tell the host of routers.
   writeSysctl(`net/ipv6/conf/${name}/accept_ra`, "0");

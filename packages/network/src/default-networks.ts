@@ -70,7 +70,7 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
     networks.put("host", host),
     networks.put("none", none),
   ]);
-  const fallback = { link: options.bridge, options: defaultBridgeOptions(options.bridge) };
+  const fallback = { link: options.bridge, options: defaultBridgeOptions(options) };
   const users = (await networks.list()).filter(({ key }) => !PREDEFINED.includes(key));
   return {
     bridge: bridgeNetwork("bridge", bridge, fallback),
@@ -94,14 +94,15 @@ function defaultIpv6(
 }
 
 /** Docker's options of its default bridge. */
-function defaultBridgeOptions(bridge: string): Record<string, string> {
+function defaultBridgeOptions({ bridge, defaultBridge = {} }: NetworksOptions): Record<string, string> {
+  const { icc = true, masquerade = true, hostBinding = "0.0.0.0", mtu = 1500 } = defaultBridge;
   return {
     "com.docker.network.bridge.default_bridge": "true",
-    [OPTION.icc]: "true",
-    [OPTION.masquerade]: "true",
-    [OPTION.hostBinding]: "0.0.0.0",
+    [OPTION.icc]: String(icc),
+    [OPTION.masquerade]: String(masquerade),
+    [OPTION.hostBinding]: hostBinding,
     [OPTION.link]: bridge,
-    [OPTION.mtu]: "1500",
+    [OPTION.mtu]: String(mtu),
   };
 }
 

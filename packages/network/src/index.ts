@@ -12,6 +12,7 @@ export { type AddressPoolSetting, checkPools } from "./subnet-choice.ts";
 export type {
   Attachment,
   CreateNetwork,
+  DefaultBridge,
   Endpoint,
   NetworkFacts,
   Networks,

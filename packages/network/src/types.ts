@@ -12,12 +12,25 @@ export interface NetworksOptions {
   readonly bip?: string;
   /** Where subnets come from that nobody named; Docker's default ones when empty. */
   readonly addressPools?: readonly AddressPoolSetting[];
+  /** Settings of the default bridge that are not Docker's default ones. */
+  readonly defaultBridge?: DefaultBridge;
   /** The default bridge has IPv6, with this subnet, `fd00:1::/64`, or one that is chosen when it is empty. */
   readonly ipv6?: string;
   /** How many containers a bridge of the kernel's takes, before the network has a further one; as many as the kernel can when left out. */
   readonly portsOfBridge?: number;
   readonly store: Store;
   readonly log: Logger;
+}
+
+export interface DefaultBridge {
+  /** Whether its containers reach each other. */
+  readonly icc?: boolean;
+  /** Whether they reach others by the host's address. */
+  readonly masquerade?: boolean;
+  /** Where ports are published that name no address of the host. */
+  readonly hostBinding?: string;
+  /** Bytes. */
+  readonly mtu?: number;
 }
 
 /** A network as the Engine API shows it. */

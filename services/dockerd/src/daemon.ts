@@ -93,6 +93,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     bridge: flags.bridge,
     ...(flags.bip !== undefined && { bip: flags.bip }),
     ...(flags.ipv6 !== undefined && { ipv6: flags.ipv6 }),
+    defaultBridge: flags.defaultBridge,
     addressPools: flags.addressPools,
     store,
     log,

@@ -51,9 +51,12 @@ Options:
   -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
                                      repeatedly (default "unix:///run/longshore/docker.sock")
       --host-gateway-ip ADDRESS      What host-gateway means in --add-host (default: the bridge's address); may be given repeatedly
+      --icc                          Containers on the default bridge reach each other (default true)
       --init                         An init process in each container that doesn't say otherwise
       --init-path PROGRAM            Program of that process (default: docker-init or tini-static on PATH)
       --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
+      --ip ADDRESS                   Where ports of the default bridge are published that name no address (default 0.0.0.0)
+      --ip-masq                      Containers on the default bridge go out by the host's address (default true)
       --ipv6                         IPv6 on the default bridge
       --label KEY=VALUE              Label of the daemon; may be given repeatedly
       --live-restore                 Let containers run on when the daemon ends (default true)
@@ -62,6 +65,7 @@ Options:
   -l, --log-level LEVEL              trace, debug, info, warn, error or fatal (default "info")
       --log-opt NAME=VALUE           Option of the log driver; may be given repeatedly
       --metrics-addr HOST:PORT       Serve metrics for Prometheus here
+      --mtu N                        Bytes of a packet on the default bridge (default 1500)
       --nats-token-file FILE         File with the NATS token
       --nats-url URL                 NATS server of the event streams
       --no-new-privileges            no-new-privileges for containers that don't say

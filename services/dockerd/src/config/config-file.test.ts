@@ -16,9 +16,11 @@ test("parseConfig() takes Docker's keys; an empty file asks for nothing", () => 
       runtimes: { other: { path: "/usr/bin/other", runtimeArgs: ["--debug"] } },
       "live-restore": true,
       ...{ ipv6: true, ip6tables: true, "fixed-cidr-v6": "fd00::/64" },
+      ...{ icc: false, ip: "127.0.0.1", "ip-masq": false, mtu: 1400 },
     }),
   ).toEqual({
     ...{ ipv6: true, "fixed-cidr-v6": "fd00::/64" },
+    ...{ icc: false, ip: "127.0.0.1", "ip-masq": false, mtu: 1400 },
     hosts: ["unix:///x.sock"],
     containerd: "/c.sock",
     debug: true,
@@ -92,6 +94,8 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
   expect(() => parse({ "userns-remap": "default" })).toThrow('userns-remap: "default" is not supported');
   expect(() => parse({ iptables: false })).toThrow("iptables: false is not supported");
+  expect(() => parse({ mtu: 10 })).toThrow("mtu: not 0, for the default, nor from 68 to 65535");
+  expect(() => parse({ ip: "::1" })).toThrow("ip: ::1 is no IPv4 address");
   expect(() => parse({ ip6tables: false })).toThrow("ip6tables: false is not supported");
   expect(() => parse({ "fixed-cidr-v6": "10.0.0.0/8" })).toThrow("invalid CIDR address: 10.0.0.0/8");
   expect(() => parse({ features: { "windows-dns-proxy": true } })).toThrow("is not supported");

@@ -9,6 +9,9 @@ import { parseHost } from "./hosts.ts";
 import { runtimeSchema } from "./runtimes.ts";
 import { parseRamSize } from "./sizes.ts";
 
+const MTU_MIN = 68;
+const MTU_MAX = 65_535;
+
 /** How a flag's value is written: `key=value` for a map, NAME=PATH for runtimes; lists, maps and runtimes may be given repeatedly. */
 export type FlagKind = "text" | "number" | "switch" | "list" | "map" | "runtimes";
 
@@ -119,6 +122,15 @@ function isMirror(text: string): boolean {
   );
 }
 
+const ipv4 = z.string().refine((value) => net.isIPv4(value), {
+  error: ({ input }) => `ip: ${input} is no IPv4 address`,
+});
+const mtu = z
+  .union([z.number(), z.string().regex(/^\d+$/)])
+  .transform(Number)
+  .refine((value) => value === 0 || (Number.isInteger(value) && value >= MTU_MIN && value <= MTU_MAX), {
+    error: () => `mtu: not 0, for the default, nor from ${MTU_MIN} to ${MTU_MAX}`,
+  });
 const subnet6 = z
   .string()
   .refine(
@@ -182,14 +194,18 @@ export const OPTIONS = {
   "fixed-cidr-v6": { flag: "fixed-cidr-v6", kind: "text", schema: subnet6 },
   hosts: { flag: "host", short: "H", kind: "list", schema: z.array(host) },
   "host-gateway-ips": { flag: "host-gateway-ip", kind: "list", schema: z.array(ipAddress) },
+  icc: { flag: "icc", kind: "switch", schema: z.boolean() },
   init: { flag: "init", kind: "switch", schema: z.boolean() },
   "init-path": { flag: "init-path", kind: "text", schema: z.string() },
   "insecure-registries": { flag: "insecure-registry", kind: "list", schema: z.array(insecureRegistry) },
+  ip: { flag: "ip", kind: "text", schema: ipv4 },
+  "ip-masq": { flag: "ip-masq", kind: "switch", schema: z.boolean() },
   ipv6: { flag: "ipv6", kind: "switch", schema: z.boolean() },
   labels: { flag: "label", kind: "list", schema: z.array(label) },
   "log-driver": { flag: "log-driver", kind: "text", schema: logDriver },
   "log-level": { flag: "log-level", short: "l", kind: "text", schema: logLevel },
   "log-opts": { flag: "log-opt", kind: "map", schema: logOpts },
+  mtu: { flag: "mtu", kind: "text", schema: mtu },
   "nats-token-file": { flag: "nats-token-file", kind: "text", schema: z.string() },
   "nats-url": { flag: "nats-url", kind: "text", schema: z.string() },
   pidfile: { flag: "pidfile", short: "p", kind: "text", schema: z.string() },
@@ -245,18 +261,14 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "host-gateway-ip": { harmless: [""] },
   "http-proxy": { harmless: [""] },
   "https-proxy": { harmless: [""] },
-  icc: { harmless: [true] },
-  ip: { harmless: ["0.0.0.0"] },
   ip6tables: { harmless: [true] },
   "ip-forward": { harmless: [true] },
   "ip-forward-no-drop": { harmless: [false] },
-  "ip-masq": { harmless: [true] },
   iptables: { harmless: [true] },
   "max-concurrent-downloads": { harmless: [] },
   "max-concurrent-uploads": { harmless: [] },
   "max-download-attempts": { harmless: [] },
   "min-api-version": { harmless: ["", "1.24"] },
-  mtu: { harmless: [0, 1500] },
   "network-control-plane-mtu": { harmless: [1500] },
   "network-diagnostic-port": { harmless: [0] },
   "no-proxy": { harmless: [""] },

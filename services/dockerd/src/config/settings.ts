@@ -2,7 +2,7 @@ import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
 import { checkLogConfig } from "@longshore/log-drivers";
-import type { AddressPoolSetting } from "@longshore/network";
+import type { AddressPoolSetting, DefaultBridge } from "@longshore/network";
 import { socketGroup } from "../http/listeners.ts";
 import { parseProfile } from "../spec/seccomp-profile.ts";
 import type { SecurityOptions } from "../spec/security-options.ts";
@@ -37,6 +37,7 @@ export interface Settings {
   storeUrl: string | undefined;
   bridge: string;
   bip: string | undefined;
+  defaultBridge: DefaultBridge;
   /** The default bridge's subnet of IPv6, empty for one that is chosen; undefined without IPv6. */
   ipv6: string | undefined;
   /** Where networks get subnets that nobody named; empty: Docker's default ones. */
@@ -120,6 +121,8 @@ export function loadSettings({ flags, configFile }: ConfigSource): Settings {
 }
 
 /** @throws EngineError `invalid_argument` for a subnet without IPv6 */
+const DEFAULT_MTU = 1500;
+
 function defaultIpv6({ ipv6 = false, "fixed-cidr-v6": subnet = "" }: OptionValues): string | undefined {
   if (!ipv6 && subnet !== "")
     throw new EngineError("invalid_argument", "fixed-cidr-v6 is of no use without ipv6");
@@ -147,6 +150,12 @@ function toSettings(values: OptionValues): Settings {
     bridge: values.bridge ?? "longshore0",
     bip: values.bip,
     ipv6: defaultIpv6(values),
+    defaultBridge: {
+      icc: values.icc ?? true,
+      masquerade: values["ip-masq"] ?? true,
+      hostBinding: values.ip ?? "0.0.0.0",
+      mtu: values.mtu || DEFAULT_MTU,
+    },
     addressPools: values["default-address-pools"] ?? [],
     dns: values.dns ?? [],
     dnsSearch: values["dns-search"] ?? [],
