@@ -27,6 +27,7 @@ export class Firewall implements Disposable {
   readonly #dockerChains: readonly DockerUserChain[];
   readonly #stale = new StaleConnections();
   #ruleset: Ruleset | undefined;
+  #lacksRedirection = false;
   /** Of each of our chains. */
   #ruleCounts: readonly number[] = [];
 
@@ -46,11 +47,33 @@ export class Firewall implements Disposable {
    * @throws EngineError `failed_precondition` with what the kernel refuses
    */
   rebuild(ruleset: Ruleset): void {
-    this.#commit([...userChainRequests(this.#nft, this.#table), ...rebuildTable(this.#table, ruleset)]);
+    this.#put(ruleset);
     this.#relay?.add(ruleset.ports);
     for (const bridge of bridgesOf(ruleset)) for (const chain of this.#dockerChains) chain.admit(bridge);
     this.#ruleset = ruleset;
     this.#ruleCounts = this.#countRules();
+  }
+
+  #put(ruleset: Ruleset): void {
+    const userChain = userChainRequests(this.#nft, this.#table);
+    const put = (one: Ruleset) => this.#commit([...userChain, ...rebuildTable(this.#table, one)]);
+    if (this.#lacksRedirection) {
+      put({ ...ruleset, relayPort: undefined });
+      return;
+    }
+    try {
+      put(ruleset);
+    } catch (error) {
+      // All but the relay works on a kernel that can't redirect.
+      if (ruleset.relayPort === undefined) throw error;
+      try {
+        put({ ...ruleset, relayPort: undefined });
+      } catch {
+        throw error;
+      }
+      this.#lacksRedirection = true;
+      this.#log.warn({ err: error }, "containers without IPv6 are not reached by IPv6");
+    }
   }
 
   /** Whether it is of any interest here what somebody has changed. */
