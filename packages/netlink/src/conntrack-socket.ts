@@ -1,4 +1,4 @@
-import { Errno } from "@longshore/errors";
+import { Errno, isErrno } from "@longshore/errors";
 import { errnoName } from "@longshore/syscalls";
 import { NetlinkWriter, parseAttributes } from "./attributes.ts";
 import { type NetlinkRequest, NLM_F_ACK, NLM_F_DUMP, parseReplies, writeRequest } from "./message.ts";
@@ -10,6 +10,9 @@ const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_GET = 1;
 const IPCTNL_MSG_CT_DELETE = 2;
 const NFGENMSG_BYTES = 4;
+const AF_UNSPEC = 0;
+/** IPv4 and IPv6; a filter is for one. */
+const FAMILIES = [2, 10];
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_REPLY = 2;
 const CTA_TUPLE_IP = 1;
@@ -17,6 +20,11 @@ const CTA_TUPLE_PROTO = 2;
 const CTA_PROTO_NUM = 1;
 const CTA_PROTO_SRC_PORT = 2;
 const CTA_PROTO_DST_PORT = 3;
+/** From Linux 5.8 on; kernels before it tell of all connections. */
+const CTA_FILTER = 25;
+const CTA_FILTER_ORIG_FLAGS = 1;
+const CTA_FILTER_REPLY_FLAGS = 2;
+const FILTER_PROTO_NUM = 1 << 3;
 const ENOENT = 2;
 
 /** One direction of a connection. Addresses are bytes with dots, as `join(".")` makes them; ports are 0 for protocols without. */
@@ -46,12 +54,14 @@ export class ConntrackSocket implements Disposable {
   #sequence = 0;
 
   /**
-   * Forget connections, so that their next packet begins anew. Reads all that there are.
+   * Forget connections of a protocol, so that their next packet begins anew. Reads all that there are.
    *
    * @returns how many
    */
-  forget(which: (connection: TrackedConnection) => boolean): number {
-    const found = this.#list().filter(which);
+  forget(protocol: number, which: (connection: TrackedConnection) => boolean): number {
+    const found = this.#list(protocol).filter(
+      (connection) => connection.original.protocol === protocol && which(connection),
+    );
     for (const connection of found) this.#delete(connection);
     return found.length;
   }
@@ -60,10 +70,19 @@ export class ConntrackSocket implements Disposable {
     this.#socket[Symbol.dispose]();
   }
 
-  #list(): Found[] {
+  #list(protocol: number): Found[] {
+    try {
+      return FAMILIES.flatMap((family) => this.#dump(family, filter(protocol)));
+    } catch (error) {
+      if (!isErrno(error, "EOPNOTSUPP", "EINVAL")) throw error;
+      return this.#dump(AF_UNSPEC, () => {});
+    }
+  }
+
+  #dump(family: number, body: (writer: NetlinkWriter) => unknown): Found[] {
     const found: Found[] = [];
-    this.#ask(request("list connections", IPCTNL_MSG_CT_GET, NLM_F_DUMP, 0), (body) => {
-      const connection = parseConnection(body);
+    this.#ask(request("list connections", IPCTNL_MSG_CT_GET, NLM_F_DUMP, family, body), (data) => {
+      const connection = parseConnection(data);
       if (connection) found.push(connection);
     });
     return found;
@@ -95,6 +114,15 @@ export class ConntrackSocket implements Disposable {
     }
   }
 }
+
+const filter = (protocol: number) => (writer: NetlinkWriter) =>
+  writer
+    .nest(CTA_TUPLE_ORIG, (tuple) =>
+      tuple.nest(CTA_TUPLE_PROTO, (ports) => ports.attributeU8(CTA_PROTO_NUM, protocol)),
+    )
+    .nest(CTA_FILTER, (flags) =>
+      flags.attributeU32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM).attributeU32(CTA_FILTER_REPLY_FLAGS, 0),
+    );
 
 function request(
   what: string,

@@ -130,7 +130,7 @@ export class Firewall implements Disposable {
       if (change === "add" || !isErrno(error, "ENOENT")) throw refusal(error);
       this.#log.warn({ err: error }, "published ports are gone already");
     }
-    this.#stale.forget(ports);
+    this.#forget(ports);
   }
 
   /** Let published ports lead elsewhere, from one moment to the next. */
@@ -138,7 +138,7 @@ export class Firewall implements Disposable {
     this.#relay?.remove(from);
     this.#relay?.add(to);
     this.#commit([...portElements(this.#table, from, "delete"), ...portElements(this.#table, to, "add")]);
-    this.#stale.forget([...from, ...to]);
+    this.#forget([...from, ...to]);
   }
 
   /** A bridge is gone: Docker's chain needs to know of it no more. */
@@ -155,6 +155,15 @@ export class Firewall implements Disposable {
   [Symbol.dispose](): void {
     this.#nft[Symbol.dispose]();
     this.#stale[Symbol.dispose]();
+  }
+
+  /** Without it clients that go on sending are a little longer without an answer. */
+  #forget(ports: readonly PublishedPort[]): void {
+    try {
+      this.#stale.forget(ports);
+    } catch (error) {
+      this.#log.warn({ err: error }, "connections by UDP of before are not forgotten");
+    }
   }
 
   #commit(requests: readonly NetlinkRequest[]): void {

@@ -16,12 +16,11 @@ export class StaleConnections implements Disposable {
     if (own.length === 0) return;
     const hostPorts = new Set(own.map(({ hostPort }) => hostPort));
     const targets = new Set(own.map(({ address, port }) => `${address.join(".")}/${port}`));
-    const isStale = ({ original, reply }: TrackedConnection) =>
-      original.protocol === UDP &&
-      (isTranslated({ original, reply })
+    this.#socket.forget(UDP, ({ original, reply }) =>
+      isTranslated({ original, reply })
         ? targets.has(`${reply.source}/${reply.sourcePort}`)
-        : hostPorts.has(original.destinationPort));
-    this.#socket.forget(isStale);
+        : hostPorts.has(original.destinationPort),
+    );
   }
 
   [Symbol.dispose](): void {
