@@ -189,13 +189,13 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     };
     const talking = Promise.all([visit(), visit(), talk()]);
     await networks.close();
-    for (let life = 0; life < 5; life++) {
+    for (let life = 0; life < 3; life++) {
       const program = path.join(import.meta.dir, "restarts.ts");
       const engine = Bun.spawn([process.execPath, program, lab.database, lab.stateDir], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const rounds = engine.stdout.getReader();
-      for (let round = 0; round < 4; round++) await rounds.read();
+      for (let round = 0; round < 2; round++) await rounds.read();
       await Bun.sleep(Math.random() * 20);
       engine.kill("SIGKILL");
       await engine.exited;
@@ -203,8 +203,8 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     isOver = true;
     await talking;
     long.close();
-    expect(exchanges).toBeGreaterThan(100);
-    expect(connections).toBeGreaterThan(20);
+    expect(exchanges).toBeGreaterThan(20);
+    expect(connections).toBeGreaterThan(5);
     expect(all()).toEqual(before);
   });
 });

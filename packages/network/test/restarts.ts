@@ -6,7 +6,9 @@ import { BRIDGE, createRequest } from "./lab.ts";
 
 const [, , database = "", stateDir = ""] = process.argv;
 
-for (let round = 0; ; round++) {
+// Not beyond the test, should that end before it has killed this.
+const parent = process.ppid;
+for (let round = 0; process.ppid === parent; round++) {
   await using store = openStore(`sqlite:${database}`);
   const log = createLogger("network-test", { level: "fatal" });
   const networks = await openNetworks({ stateDir, bridge: BRIDGE, store, log });
