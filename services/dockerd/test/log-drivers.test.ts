@@ -147,6 +147,40 @@ test("syslog: a server gets each line, docker logs the same, also while no daemo
   expect(await engine.leaks()).toEqual([]);
 });
 
+test("syslog: a logger that is killed is started again, and the container goes on", async () => {
+  const { api, image, engine } = world;
+  using server = await syslogServer();
+  const script = "i=0; while :; do echo line $i; i=$((i + 1)); sleep 0.05; done";
+  const options = { "syslog-address": server.address };
+  const id = await api.run(image, ["sh", "-c", script], withLog("syslog", options));
+  await eventually(() => server.lines().length >= 3);
+  const loggers = () =>
+    fs.readdirSync("/proc").filter((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      const file = `/proc/${pid}/cmdline`;
+      return fs.existsSync(file) && fs.readFileSync(file, "utf8").includes(`${id}/log-driver.json`);
+    });
+  const [first = ""] = loggers();
+  process.kill(Number(first), "SIGKILL");
+  const before = server.lines().length;
+  await eventually(() => server.lines().length >= before + 10);
+  expect(loggers()).not.toEqual([first]);
+  await api.call("POST", `/containers/${id}/kill`);
+  await wait(id);
+  const written = (await logs(id)).stdout.trim().split("\n");
+  await eventually(
+    () =>
+      server
+        .lines()
+        .at(-1)
+        ?.endsWith(`: ${written.at(-1)}`) ?? false,
+  );
+  // Only what was in its pipe is lost.
+  expect(server.lines().length).toBeGreaterThanOrEqual(written.length - 20);
+  await remove(id);
+  expect(await engine.leaks()).toEqual([]);
+});
+
 test("syslog: of a terminal; without a copy nothing can be read; a server that isn't there fails the start", async () => {
   const { api, image, engine } = world;
   using server = await syslogServer();

@@ -247,14 +247,12 @@ export class ProcessIo {
   }
 
   #program({ uri, bufferBytes, droppedFile }: LoggerProgram): BinaryLogger {
-    return this.#logger(
-      parseLoggingUri(uri),
-      bufferBytes === undefined ? undefined : { bytes: bufferBytes, droppedFile },
-    );
+    const buffer = bufferBytes === undefined ? undefined : { bytes: bufferBytes, droppedFile };
+    return this.#logger(parseLoggingUri(uri), { restart: true, buffer });
   }
 
   /** One program for both streams. */
-  #logger(uri: LoggingUri, buffer?: LoggerOptions["buffer"]): BinaryLogger {
+  #logger(uri: LoggingUri, more: Pick<LoggerOptions, "restart" | "buffer"> = {}): BinaryLogger {
     const key = `${uri.path}?${uri.query}`;
     let logger = this.#loggers.get(key);
     if (!logger) {
@@ -263,7 +261,7 @@ export class ProcessIo {
       const onRoom = () => {
         for (const pump of this.#pumps) pump.resume();
       };
-      logger = new BinaryLogger(uri, { id, namespace, onRoom, spawned, buffer });
+      logger = new BinaryLogger(uri, { id, namespace, onRoom, spawned, ...more });
       this.#loggers.set(key, logger);
     }
     return logger;
