@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { findExecutable, realContainerd, realDockerd } from "@longshore/suite";
-import { type Docker, type Engine, output, startEngine, tempDir } from "@longshore/testkit";
-import { anyReal, clis, ours, skipped, useWorld } from "./world.ts";
+import { type Docker, output, tempDir } from "@longshore/testkit";
+import { clis, useWorld } from "./world.ts";
 
 const world = useWorld({ pull: ["busybox", "debian"] });
 
@@ -21,19 +20,6 @@ const tarFile = (file: string, name: string) => output(["tar", "-xOf", file, nam
 
 async function imageId(docker: Docker, name: string): Promise<string> {
   return docker("image", "inspect", "-f", "{{.Id}}", name);
-}
-
-/** The real engine, whole. */
-async function realEngine(): Promise<Engine | undefined> {
-  const [dockerd, containerd] = [realDockerd(), realContainerd()];
-  if (!dockerd || !containerd || !anyReal) return undefined;
-  return startEngine({
-    binDir: path.dirname(ours.path),
-    cli: anyReal,
-    bridgeFirst: true,
-    without: ["registry-client"],
-    components: { dockerd, containerd },
-  });
 }
 
 describe.each(clis)("images by $name", (cli) => {
@@ -200,6 +186,56 @@ describe.each(clis)("images by $name", (cli) => {
     }
   });
 
+  test("container prune gives back what containers have changed, image prune what no other image has", async () => {
+    const { busybox } = world();
+    const write = (mb: number) => ["dd", "if=/dev/zero", "of=/big", "bs=1M", `count=${mb}`];
+    for (const [name, mb] of Object.entries({ one: 3, two: 2 })) {
+      await docker("run", "--name", `pruned-${name}`, busybox, ...write(mb));
+      await docker("commit", "-c", "LABEL pruned=1", `pruned-${name}`, `pruned:${name}`);
+    }
+    const bytesOf = async (path: string) => {
+      const answer = await fetch(`http://docker${path}`, {
+        unix: world().engine.suite.paths.dockerSocket,
+        ...(path.includes("prune") && { method: "POST" }),
+      });
+      return (await answer.json()) as Record<string, never>;
+    };
+    const mb = (bytes: number) => Math.round(bytes / 1e5) / 10;
+    try {
+      const { Images = [], LayersSize } = (await bytesOf("/system/df")) as {
+        Images?: { RepoTags: string[]; Size: number; SharedSize: number; Containers: number }[];
+        LayersSize?: number;
+      };
+      const of = (tag: string) => Images.find(({ RepoTags }) => RepoTags.includes(tag));
+      const base = of(busybox)?.Size ?? 0;
+      expect(of(busybox)).toMatchObject({ SharedSize: base, Containers: 2 });
+      expect(of("pruned:one")).toMatchObject({ SharedSize: base, Containers: 0 });
+      const own = (tag: string) => mb((of(tag)?.Size ?? 0) - base);
+      expect([own("pruned:one"), own("pruned:two")]).toEqual([3.1, 2.1]);
+      // Layers that images share count once.
+      const unique = Images.reduce((sum, { Size, SharedSize }) => sum + Size - SharedSize, 0);
+      expect(LayersSize).toBe(unique + base);
+
+      const containers = await docker("container", "prune", "-f", "--filter", "label!=kept");
+      expect(containers).toMatch(/Total reclaimed space: 5\.[23]\d*MB$/);
+      expect(await docker("ps", "-aq")).toBe("");
+      await docker("rmi", "pruned:two");
+      const pruned = (await bytesOf(
+        `/images/prune?filters=${encodeURIComponent('{"dangling":["true"]}')}`,
+      )) as {
+        SpaceReclaimed?: number;
+      };
+      expect(pruned.SpaceReclaimed).toBe(0);
+      const images = await docker("image", "prune", "-af", "--filter", "label=pruned=1");
+      expect(images).toContain("untagged: pruned:one");
+      expect(images).toMatch(/Total reclaimed space: 3\.[12]\d*MB$/);
+      expect(await docker("images", "-q", busybox)).not.toBe("");
+    } finally {
+      await attempt("rm", "-f", "pruned-one", "pruned-two");
+      await attempt("rmi", "-f", "pruned:one", "pruned:two");
+    }
+  });
+
   test("system df, ps -s, image prune", async () => {
     const { busybox } = world();
     await docker("run", "--name", "sized", busybox, "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=3");
@@ -233,64 +269,5 @@ describe.each(clis)("images by $name", (cli) => {
     await docker("tag", id, "again:1");
     expect(await docker("images", "-q", "-f", "dangling=true")).toBe("");
     await docker("rmi", "moving:1", "moved:1", "again:1");
-  });
-});
-
-describe.skipIf(!anyReal || !findExecutable("skopeo"))("archives of other tools", () => {
-  const docker = (...args: string[]) => world().docker()(...args);
-
-  test("skopeo reads what save writes, and load reads what skopeo writes, with equal digests", async () => {
-    const { debian } = world();
-    const id = await imageId(world().docker(), debian);
-    const file = inDir("ours.tar");
-    await docker("save", "-o", file, debian);
-    const manifest = /@(sha256:[0-9a-f]{64})/.exec(
-      await docker("image", "inspect", "-f", "{{index .RepoDigests 0}}", debian),
-    )?.[1];
-    const inspected = await output(["skopeo", "inspect", "--format", "{{.Digest}}", `oci-archive:${file}`]);
-    expect(inspected).toBe(manifest ?? "");
-    for (const format of ["docker-archive", "oci-archive"]) {
-      const other = inDir(`${format}.tar`);
-      fs.rmSync(other, { force: true });
-      const copy = ["skopeo", "--insecure-policy", "copy", `oci-archive:${file}`];
-      await output([...copy, `${format}:${other}:from-skopeo:${format}`]);
-      expect(await docker("load", "-i", other)).toContain(`Loaded image: from-skopeo:${format}`);
-      expect(await docker("run", "--rm", `from-skopeo:${format}`, "cat", "/etc/motd")).toBe(
-        "a Debian of packages",
-      );
-      // skopeo packs docker-archives anew, without compression: the config, and with it the id, stays.
-      expect(await imageId(world().docker(), `from-skopeo:${format}`)).toBe(id);
-      await docker("rmi", `from-skopeo:${format}`);
-    }
-    await output(["skopeo", "--insecure-policy", "copy", `docker-archive:${file}`, `dir:${inDir("plain")}`]);
-    expect(fs.readdirSync(inDir("plain"))).toContain(id.slice("sha256:".length));
-  });
-
-  test.skipIf(!findExecutable("umoci"))("umoci unpacks what save writes", async () => {
-    const { busybox } = world();
-    const layout = inDir("layout");
-    await docker("save", "-o", inDir("umoci.tar"), busybox);
-    fs.mkdirSync(layout);
-    await output(["tar", "-xf", inDir("umoci.tar"), "-C", layout]);
-    await output(["umoci", "unpack", "--image", `${layout}:1`, inDir("bundle")]);
-    expect(fs.existsSync(inDir("bundle/rootfs/bin/sh"))).toBe(true);
-  });
-
-  test("real Docker loads what save writes, and load reads what real Docker saves, with equal ids", async () => {
-    await using real = await realEngine();
-    if (!real || !anyReal) return skipped("no real dockerd is installed");
-    const theirs = real.docker(anyReal);
-    const { debian } = world();
-    const id = await imageId(world().docker(), debian);
-    await docker("save", "-o", inDir("to-real.tar"), debian);
-    expect(await theirs("load", "-i", inDir("to-real.tar"))).toContain(`Loaded image: ${debian}`);
-    expect(await imageId(theirs, debian)).toBe(id);
-    await theirs("tag", debian, "from-real:1");
-    await theirs("save", "-o", inDir("from-real.tar"), "from-real:1");
-    expect(await docker("load", "-i", inDir("from-real.tar"))).toContain("Loaded image: from-real:1");
-    expect(await imageId(world().docker(), "from-real:1")).toBe(id);
-    expect(await docker("run", "--rm", "from-real:1", "cat", "/etc/motd")).toBe("a Debian of packages");
-    await docker("rmi", "from-real:1");
-    await theirs("rmi", "-f", id);
   });
 });

@@ -48,6 +48,36 @@ describe.each(clis)("registries by $name", (cli) => {
     await docker("rmi", `${repository}:a`);
   });
 
+  test("pull -a brings all tags of a repository", async () => {
+    const { busybox } = world();
+    const repository = fresh("all");
+    for (const tag of ["one", "two"]) {
+      await docker("tag", busybox, `${repository}:${tag}`);
+      await docker("push", `${repository}:${tag}`);
+      await docker("rmi", `${repository}:${tag}`);
+    }
+    const pulled = await docker("pull", "-a", repository);
+    expect(pulled).toMatch(/^one: Pulling from /m);
+    expect(pulled).toMatch(/^two: Pulling from /m);
+    const tags = await docker("images", "--format", "{{.Tag}}", repository);
+    expect(tags.split("\n").sort()).toEqual(["one", "two"]);
+    await docker("rmi", `${repository}:one`, `${repository}:two`);
+    const refused = await attempt("pull", "-a", `${repository}:one`);
+    expect(refused.stderr).toContain("tag can't be used with --all-tags/-a");
+    expect((await attempt("pull", "-a", fresh("absent"))).status).toBe(1);
+  });
+
+  // Docker 20.10 knows no OCI manifests here.
+  test.skipIf(cli.ours || cli.name.includes(" 20."))(
+    "manifest inspect shows what the registry has",
+    async () => {
+      const env = { DOCKER_CLI_EXPERIMENTAL: "enabled" };
+      const inspect = ["manifest", "inspect", "--insecure", world().debian];
+      const { stdout } = await world().docker(cli).run(inspect, { env });
+      expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 2, layers: [{}, {}, {}] });
+    },
+  );
+
   test("push of what isn't here is refused in Docker's words", async () => {
     const refused = await attempt("push", `${world().registry}/never/made:1`);
     expect(refused.status).toBe(1);

@@ -12,6 +12,7 @@ export const RUNTIME_PACKAGES = [
 
 /** The real components and servers that the tests compare with, and tools that they look with. */
 export const TEST_PACKAGES = [
+  "buildah",
   "containerd",
   "crun",
   "docker-cli", // its own package from Debian 13 on

@@ -8,8 +8,9 @@ import { inspectContainer } from "../containers/inspect-container.ts";
 import { killContainer } from "../containers/kill-container.ts";
 import { LIST_FILTERS, listContainers } from "../containers/list-containers.ts";
 import { pauseContainer, unpauseContainer } from "../containers/pause-container.ts";
+import { PRUNE_CONTAINERS_FILTERS, pruneContainers } from "../containers/prune-containers.ts";
 import { removeContainer } from "../containers/remove-container.ts";
-import { pruneContainers, renameContainer } from "../containers/rename-container.ts";
+import { renameContainer } from "../containers/rename-container.ts";
 import { restartContainer } from "../containers/restart-container.ts";
 import { startContainer } from "../containers/start-container.ts";
 import { stopContainer } from "../containers/stop-container.ts";
@@ -215,7 +216,7 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/prune",
       handler: async (call) => {
-        const filters = Filters.parse(call.query.get("filters"), ["label", "label!", "until"]);
+        const filters = Filters.parse(call.query.get("filters"), PRUNE_CONTAINERS_FILTERS);
         call.json(200, await pruneContainers(engine, filters));
       },
     },

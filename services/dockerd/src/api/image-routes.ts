@@ -13,6 +13,7 @@ import { importImage } from "../images/import-image.ts";
 import { imageHistory, inspectImage } from "../images/inspect-image.ts";
 import { IMAGE_FILTERS, listImages } from "../images/list-images.ts";
 import { PRUNE_FILTERS, pruneImages } from "../images/prune-images.ts";
+import { pullAllTags } from "../images/pull-all.ts";
 import type { ProgressLine } from "../images/pull-progress.ts";
 import { pushImages } from "../images/push.ts";
 import { credentialsOf } from "../images/registry-service.ts";
@@ -101,12 +102,14 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   }
   const tag = call.query.get("tag") ?? "";
   const named = parseReference(from);
-  const reference = withDefaultTag(
-    tag === "" ? named : tag.includes(":") ? withDigest(named, tag) : withTag(named, tag),
-  );
+  const reference = tag === "" ? named : tag.includes(":") ? withDigest(named, tag) : withTag(named, tag);
+  const isWhole = reference.tag === undefined && reference.digest === undefined;
   const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
   await withProgress(call, async (send) => {
-    await engine.pulls.pull({ reference, credentials, signal: call.signal, progress: send });
+    const options = { credentials, signal: call.signal, progress: send };
+    // A name alone means all that is there by it, as Docker has it.
+    if (isWhole) await pullAllTags(engine, { ...options, repository: reference });
+    else await engine.pulls.pull({ ...options, reference });
     engine.events.emit("image", "pull", `${from}:${tag || "latest"}`, { name: from });
   });
 }

@@ -17,7 +17,8 @@ export async function containerSize(
   return { ...(own > 0 && { SizeRw: own }), SizeRootFs: image + own };
 }
 
-async function ownBytes(engine: Engine, id: string): Promise<number> {
+/** Bytes of what a container has changed. */
+export async function ownBytes(engine: Engine, id: string): Promise<number> {
   try {
     return Number((await engine.containerd.snapshots.usage({ snapshotter: SNAPSHOTTER, key: id })).size);
   } catch (error) {

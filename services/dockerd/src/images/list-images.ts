@@ -27,7 +27,8 @@ export async function listImages(
   const since = await createdOf(engine, filters.get("since")[0]);
   const [until] = filters.get("until").map(parseTime);
   const all = await engine.images.list();
-  const chosen = all.filter((named) => {
+  const wanted = all.map((named) => withNames(named, filters));
+  const chosen = wanted.filter((named) => {
     const { image } = named;
     const created = createdSeconds(image);
     const { tags } = repoNames(named);
@@ -49,6 +50,16 @@ export async function listImages(
     })),
   );
   return shown.sort((a, b) => b.Created - a.Created);
+}
+
+/** Of an image that is looked for by its names, only those that are meant. */
+function withNames(named: NamedImage, filters: Filters): NamedImage {
+  if (!filters.has("reference")) return named;
+  const names = named.names.filter((name) => {
+    const { tags } = repoNames({ ...named, names: [name] });
+    return filters.match("reference", (pattern) => tags.some((tag) => matchesReference(tag, pattern)));
+  });
+  return { ...named, names };
 }
 
 async function summary(engine: Engine, named: NamedImage, call: ApiCall) {

@@ -3,6 +3,7 @@ import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
 import { parseTime } from "../http/time.ts";
 import { type Deleted, deleteImage } from "./delete-image.ts";
+import type { Image } from "./image.ts";
 import { imageSize } from "./list-images.ts";
 import { repoNames } from "./names.ts";
 
@@ -24,7 +25,7 @@ export async function pruneImages(engine: Engine, filters: Filters): Promise<obj
       continue;
     if (!filters.matchLabels(labels)) continue;
     if (filters.has("label!") && filters.matchLabels(labels, "label!")) continue;
-    const size = await imageSize(engine, image);
+    const size = await unsharedSize(engine, image);
     try {
       deleted.push(...(await deleteImage(engine, image.id, { force: true })));
       reclaimed += size;
@@ -34,4 +35,13 @@ export async function pruneImages(engine: Engine, filters: Filters): Promise<obj
   }
   engine.events.emit("image", "prune", "", { reclaimed: String(reclaimed) });
   return { ImagesDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: reclaimed };
+}
+
+/** Bytes of the layers that no other image has: what its removal gives back. */
+async function unsharedSize(engine: Engine, image: Image): Promise<number> {
+  const others = (await engine.images.list()).filter((other) => other.image.id !== image.id);
+  const kept = new Set(others.flatMap((other) => other.image.chainIds));
+  const own = image.chainIds.filter((key) => !kept.has(key));
+  const isWhole = own.length === image.chainIds.length;
+  return imageSize(engine, { ...image, chainIds: own, contentBytes: isWhole ? image.contentBytes : 0 });
 }

@@ -1,0 +1,34 @@
+import type { Credentials } from "@longshore/api/longshore/registry/v1/registry";
+import { EngineError } from "@longshore/errors";
+import { canonicalString, familiarName, type Reference, withDefaultTag, withTag } from "@longshore/reference";
+import type { Engine } from "../engine.ts";
+import { registryFailure } from "./pull.ts";
+import type { ProgressLine } from "./pull-progress.ts";
+
+export interface PullAllOptions {
+  /** Without tag and digest. */
+  repository: Reference;
+  credentials: Credentials | undefined;
+  signal: AbortSignal;
+  progress: (line: ProgressLine) => void;
+}
+
+/**
+ * Pull every tag of a repository, one after the other; the first that fails ends it.
+ *
+ * @throws EngineError of the registry, `not_found` for a repository without tags
+ */
+export async function pullAllTags(
+  engine: Engine,
+  { repository, credentials, signal, progress }: PullAllOptions,
+): Promise<void> {
+  const { client, hosts } = engine.registry;
+  const request = { reference: canonicalString(withDefaultTag(repository)), credentials, hosts: hosts() };
+  const { tags } = await client.listTags(request, { signal }).catch((error: unknown) => {
+    throw registryFailure(error);
+  });
+  if (tags.length === 0) throw new EngineError("not_found", `${familiarName(repository)} has no tags`);
+  for (const tag of tags) {
+    await engine.pulls.pull({ reference: withTag(repository, tag), credentials, signal, progress });
+  }
+}
