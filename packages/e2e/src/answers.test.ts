@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import crypto from "node:crypto";
 import os from "node:os";
-import { realContainerd, realDockerd } from "@longshore/suite";
+import { hasReference, REFERENCE_API_VERSION, reference } from "./reference.ts";
 import { CheckedEngine } from "./schema/checked-engine.ts";
 import { OPERATIONS } from "./schema/operations.ts";
 import { callEverything } from "./schema/scenario.ts";
 import { field, goList, isOlder, map, object, optional, problemsOf } from "./schema/shape.ts";
-import { anyReal, skipped, useWorld, type WorldOptions } from "./world.ts";
+import { useWorld, type WorldOptions } from "./world.ts";
 
 test("problemsOf() finds what is missing, unknown, of another type, or of another version", () => {
   const shape = object({
@@ -83,16 +83,9 @@ describe("answers of our engine are as the API's schema has them", () => {
   answersOf({}, "1.44", ["1.24", "1.41", "1.44"]);
 });
 
-const [dockerd, containerd] = [realDockerd(), realContainerd()];
-const real: WorldOptions = {
-  components: { ...(dockerd && { dockerd }), ...(containerd && { containerd }) },
-  without: ["registry-client"],
-  bridgeFirst: true,
-  ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
-};
-const missing =
-  dockerd && containerd && anyReal ? undefined : "a real dockerd with its containerd and client";
-if (missing) skipped(`the schema against the real dockerd: ${missing} is not installed`);
-describe.skipIf(missing !== undefined)("the schema is that of the real dockerd", () => {
-  answersOf(real, "1.41", ["1.24", "1.41"]);
-});
+describe.skipIf(!hasReference("the schema against the real dockerd"))(
+  "the schema is that of the real dockerd",
+  () => {
+    answersOf(reference, REFERENCE_API_VERSION, ["1.24", REFERENCE_API_VERSION]);
+  },
+);

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import net from "node:net";
-import { realContainerd, realDockerd } from "@longshore/suite";
 import { api } from "./engine-api.ts";
-import { anyReal, skipped, useWorld, type World, type WorldOptions } from "./world.ts";
+import { hasReference, reference } from "./reference.ts";
+import { useWorld, type World, type WorldOptions } from "./world.ts";
 
 interface Bad {
   request: string;
@@ -315,18 +315,9 @@ describe("bad requests are refused with Docker's status and kind of message", ()
   });
 });
 
-const [dockerd, containerd] = [realDockerd(), realContainerd()];
-const missing =
-  dockerd && containerd && anyReal ? undefined : "a real dockerd with its containerd and client";
-if (missing) skipped(`bad requests beside the real dockerd: ${missing} is not installed`);
-describe.skipIf(missing !== undefined)("the real dockerd does the same", () => {
-  refusalsOf(
-    {
-      components: { ...(dockerd && { dockerd }), ...(containerd && { containerd }) },
-      without: ["registry-client"],
-      bridgeFirst: true,
-      ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
-    },
-    true,
-  );
-});
+describe.skipIf(!hasReference("bad requests beside the real dockerd"))(
+  "the real dockerd does the same",
+  () => {
+    refusalsOf(reference, true);
+  },
+);

@@ -1,22 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { realContainerd, realDockerd } from "@longshore/suite";
 import { type CommandOptions, type DockerCli, eventually, freePort } from "@longshore/testkit";
-import { clis, openWorld, skipped, type World, type WorldOptions } from "./world.ts";
+import { hasReference, reference } from "./reference.ts";
+import { clis, openWorld, type World } from "./world.ts";
 
 /*
  * A user's way through the commands, each typed at our engine and at the real one: with the same client, both must show the same, but for
  * what differs from run to run.
  */
-
-const [dockerd, containerd] = [realDockerd(), realContainerd()];
-const real: WorldOptions = {
-  components: { ...(dockerd && { dockerd }), ...(containerd && { containerd }) },
-  without: ["registry-client"],
-  bridgeFirst: true,
-  ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
-};
-const missing = dockerd && containerd ? undefined : "a real dockerd with its containerd";
-if (missing) skipped(`the walk-through beside the real engine: ${missing} is not installed`);
 
 /** What one command showed. */
 interface Shown {
@@ -219,13 +209,13 @@ const OWN: Readonly<Record<string, (shown: Shown) => Shown>> = {
   "run -it --rm": only(/a42b/),
 };
 
-describe.skipIf(missing !== undefined)(
+describe.skipIf(!hasReference("the walk-through beside the real engine"))(
   "a walk through the commands shows the same at our engine and at the real one",
   () => {
     const worlds: World[] = [];
     let index: ReturnType<typeof Bun.serve> | undefined;
     beforeAll(async () => {
-      worlds.push(await openWorld(), await openWorld(real));
+      worlds.push(await openWorld(), await openWorld(reference));
       const hit = {
         name: "some/any",
         description: "",

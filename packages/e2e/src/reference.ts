@@ -1,0 +1,34 @@
+import { spawnSync } from "node:child_process";
+import { realContainerd, realDockerd } from "@longshore/suite";
+import { anyReal, skipped, type WorldOptions } from "./world.ts";
+
+/** The version of Docker that ours is compared with word by word: what others say differs from release to release. */
+const COMPARED = "20.10";
+/** The newest version of the API that it serves. */
+export const REFERENCE_API_VERSION = "1.41";
+
+const [dockerd, containerd] = [realDockerd(), realContainerd()];
+
+/** A world of the machine's real daemons. */
+export const reference: WorldOptions = {
+  components: { ...(dockerd && { dockerd }), ...(containerd && { containerd }) },
+  without: ["registry-client"],
+  bridgeFirst: true,
+  // It takes the files of network namespaces away a minute later, and keeps its data directory mounted on itself.
+  ignoreLeaks: /\/run\/dockerd\/netns\/|\/lib\/dockerd$/,
+};
+
+/** Whether this machine has the real daemons to compare with; why not is told to the test driver. */
+export function hasReference(what: string): boolean {
+  const reason = missing();
+  if (reason !== undefined) skipped(`${what}: ${reason}`);
+  return reason === undefined;
+}
+
+function missing(): string | undefined {
+  if (!dockerd || !containerd || !anyReal)
+    return "no real dockerd with its containerd and client is installed";
+  const { stdout } = spawnSync(dockerd.path ?? "", ["--version"], { encoding: "utf8" });
+  const version = /version (\d+\.\d+)/.exec(stdout ?? "")?.[1] ?? "of no known version";
+  return version === COMPARED ? undefined : `the real dockerd is ${version}, not ${COMPARED}`;
+}
