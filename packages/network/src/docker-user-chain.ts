@@ -35,60 +35,65 @@ export class DockerUserChain {
    * The real Docker sets the policy of all forwarding to drop, which an accept of ours does not undo. Where it is
    * present, its chain for such cases gets a rule for each direction; what may pass is still for our own table to say.
    */
-  admit(bridge: string): void {
-    const rules = DIRECTIONS.map((key) =>
-      addRule(this.table, DOCKER_USER, admission(key, bridge), { first: true }),
+  admit(bridges: readonly string[]): void {
+    const rules = bridges.flatMap((bridge) =>
+      DIRECTIONS.map((key) => addRule(this.table, DOCKER_USER, admission(key, bridge), { first: true })),
     );
-    if (!this.#replaceAdmissions(bridge, rules) && this.#nft.policy(this.table, FORWARD) === "drop")
+    if (!this.#replaceAdmissions(bridges, rules) && this.#nft.policy(this.table, FORWARD) === "drop")
       this.#log.warn(
-        { bridge },
-        "the host's firewall drops forwarded packets: allow forwarding from and to the bridge",
+        { bridges },
+        "the host's firewall drops forwarded packets: allow forwarding from and to the bridges",
       );
   }
 
-  /** Put these rules in the place of ours in Docker's chain. Returns whether there is such a chain. */
-  #replaceAdmissions(bridge: string, rules: readonly NetlinkRequest[]): boolean {
+  /** Put these rules in the place of those for the bridges in Docker's chain. Returns whether there is such a chain. */
+  #replaceAdmissions(bridges: readonly string[], rules: readonly NetlinkRequest[]): boolean {
     for (let attempt = 1; ; attempt++) {
-      const present = this.#admissions(bridge);
+      const present = this.#admissions();
       if (present === undefined) return false;
-      const gone = present.map((handle) => deleteRule(this.table, DOCKER_USER, handle));
+      const gone = present
+        .filter(({ bridge }) => bridges.includes(bridge))
+        .map(({ handle }) => deleteRule(this.table, DOCKER_USER, handle));
       try {
         this.#nft.commit([...gone, ...rules]);
         return true;
       } catch (error) {
         // Others have taken the chain, or a rule, away since it was read; or it isn't what it is taken for.
         if (isErrno(error, "ENOENT") && attempt < ADMIT_ATTEMPTS) continue;
-        this.#log.warn({ bridge, err: error }, "rules in the chain DOCKER-USER");
+        this.#log.warn({ bridges, err: error }, "rules in the chain DOCKER-USER");
         return true;
       }
     }
   }
 
-  /** Handles of our rules in Docker's chain; undefined where there is no such chain. */
-  #admissions(bridge: string): bigint[] | undefined {
-    const rules = this.#nft.rules(this.table, DOCKER_USER);
-    return rules?.filter((rule) => isAdmission(rule, bridge)).map(({ handle }) => handle);
+  /** The rules in Docker's chain that are as ours are; undefined where there is no such chain. */
+  #admissions(): { bridge: string; handle: bigint }[] | undefined {
+    return this.#nft.rules(this.table, DOCKER_USER)?.flatMap((rule) => {
+      const bridge = admitted(rule);
+      return bridge === undefined ? [] : [{ bridge, handle: rule.handle }];
+    });
   }
 
   /** Whether there is no such chain, or ours are in it. */
-  admits(bridge: string): boolean {
-    const present = this.#admissions(bridge);
-    return present === undefined || present.length === DIRECTIONS.length;
+  admits(bridges: readonly string[]): boolean {
+    const present = this.#admissions();
+    const count = (wanted: string) => present?.filter(({ bridge }) => bridge === wanted).length;
+    return !present || bridges.every((bridge) => count(bridge) === DIRECTIONS.length);
   }
 
-  withdraw(bridge: string): void {
-    this.#replaceAdmissions(bridge, []);
+  withdraw(bridges: readonly string[]): void {
+    this.#replaceAdmissions(bridges, []);
   }
 }
 
-/** Whether a rule accepts what comes from, or goes to, the bridge, and nothing else, as ours do. */
-function isAdmission({ expressions }: NftRule, bridge: string): boolean {
+/** The interface of a rule that accepts what comes from, or goes to, that and nothing else, as ours do. */
+function admitted({ expressions }: NftRule): string | undefined {
   const [meta, compare, counter, verdict, ...others] = expressions;
-  if (meta?.is !== "meta" || meta.key === "nfproto") return false;
-  if (compare?.is !== "compare" || !compare.equal || others.length > 0) return false;
+  if (meta?.is !== "meta" || meta.key === "nfproto") return undefined;
+  if (compare?.is !== "compare" || !compare.equal || others.length > 0) return undefined;
   // Who has made it may have written fewer of the zeros that end the name; without any it is the start of names.
   const name = Buffer.from(compare.value);
   const end = name.indexOf(0);
-  if (end < 0 || name.toString("utf8", 0, end) !== bridge) return false;
-  return counter?.is === "counter" && verdict?.is === "verdict" && verdict.verdict === "accept";
+  const accepts = counter?.is === "counter" && verdict?.is === "verdict" && verdict.verdict === "accept";
+  return end < 0 || !accepts ? undefined : name.toString("utf8", 0, end);
 }

@@ -49,7 +49,7 @@ export class Firewall implements Disposable {
   rebuild(ruleset: Ruleset): void {
     this.#put(ruleset);
     this.#relay?.add(ruleset.ports);
-    for (const bridge of bridgesOf(ruleset)) for (const chain of this.#dockerChains) chain.admit(bridge);
+    for (const chain of this.#dockerChains) chain.admit(bridgesOf(ruleset));
     this.#ruleset = ruleset;
     this.#ruleCounts = this.#countRules();
   }
@@ -104,9 +104,8 @@ export class Firewall implements Disposable {
   /** Whether nobody has flushed it since, nor a real Docker has come that does not yet know of us. About 0.1 ms. */
   isInPlace(): boolean {
     if (!this.#ruleset || !this.#nft.hasSet(this.#table, BRIDGES_SET)) return false;
-    return bridgesOf(this.#ruleset).every((bridge) =>
-      this.#dockerChains.every((chain) => chain.admits(bridge)),
-    );
+    const bridges = bridgesOf(this.#ruleset);
+    return this.#dockerChains.every((chain) => chain.admits(bridges));
   }
 
   /** The guarded links of this process's last ruleset, at first of the table that is in place. */
@@ -143,13 +142,13 @@ export class Firewall implements Disposable {
 
   /** A bridge is gone: Docker's chain needs to know of it no more. */
   withdraw(bridge: string): void {
-    for (const chain of this.#dockerChains) chain.withdraw(bridge);
+    for (const chain of this.#dockerChains) chain.withdraw([bridge]);
   }
 
   /** Take away all that is ours. */
   remove(bridges: readonly string[]): void {
     this.#commit([...removeTable(this.#table), ...removeUserChain(this.#table)]);
-    for (const bridge of bridges) this.withdraw(bridge);
+    for (const chain of this.#dockerChains) chain.withdraw(bridges);
   }
 
   [Symbol.dispose](): void {
