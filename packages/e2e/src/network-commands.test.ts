@@ -178,7 +178,17 @@ describe.each(clis)("docker network by $name", (cli) => {
     expect(Object.keys(shown).sort()).toEqual(["ep", "ep2"]);
     expect(shown.ep).toMatchObject({ IPAddress: "10.65.0.77", Aliases: ["web"] });
     await refused("already exists in network ep", "connect", "ep", "both");
+    const linked = await docker(
+      ...["run", "--rm", "--network", "ep", "--link", "both:friend", busybox, "ping", "-c", "1", "friend"],
+    );
+    expect(linked).toContain("10.65.0.77");
     await refused("has active endpoints", "rm", "ep");
     await refused("network nowhere not found", "connect", "nowhere", "both");
+    await refused("cannot be disconnected from host network or connected to host", "connect", "host", "both");
+    await docker("run", "-d", "--name", "onhost", "--network", "host", busybox, "sleep", "100");
+    await refused("cannot be disconnected from host network or connected to host", "connect", "ep", "onhost");
+    await refused("cannot be disconnected from host network", "disconnect", "host", "onhost");
+    await docker("run", "-d", "--name", "guest", "--network", "container:both", busybox, "sleep", "100");
+    await refused("container sharing network namespace with another container", "connect", "ep2", "guest");
   });
 });

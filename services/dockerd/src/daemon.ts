@@ -36,6 +36,7 @@ import { PullService } from "./images/pull.ts";
 import { Unpacker } from "./images/unpack.ts";
 import { EngineMetrics } from "./metrics/engine-metrics.ts";
 import { serveMetrics } from "./metrics/serve-metrics.ts";
+import { settleNetworks } from "./networks/settle-networks.ts";
 import { openState } from "./state/open-state.ts";
 import { engineId } from "./system/engine-id.ts";
 import { writePidFile } from "./system/pid-file.ts";
@@ -150,6 +151,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   engine.volumes.settle(runningVolumes(containers));
   removeStaleSharedMemory(engine);
   await networks.reconcile(engine.containers.list().flatMap(({ record }) => record.sandboxId || []));
+  await settleNetworks(engine);
   const starting = startWanted(engine);
 
   const server = new ApiServer(log, authorizer, (route, seconds) => engine.metrics.observe(route, seconds));

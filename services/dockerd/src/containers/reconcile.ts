@@ -11,6 +11,7 @@ import { handleExecExit } from "../execs/run-exec.ts";
 import { newHealth } from "../health/health.ts";
 import { healthPlan } from "../health/healthcheck.ts";
 import { monitorHealth } from "../health/monitor-health.ts";
+import { JOINED } from "../networks/network-mode.ts";
 import { scheduleRestart } from "./auto-restart.ts";
 import { Container, type ContainerRecord } from "./container.ts";
 import { prepareContainerEvent } from "./container-events.ts";
@@ -174,9 +175,22 @@ async function noteStart(engine: Engine, container: Container, task: Process): P
     oomKilled: false,
     health,
   } as const;
-  await updateState(engine, container, state, { stdio: stdioOf(task) }, { also: start.changes });
+  const network = networkOf(engine, container, pid);
+  const found = { stdio: stdioOf(task), ...network };
+  await updateState(engine, container, state, found, { also: start.changes });
   start.tell();
   monitorHealth(engine, container);
+}
+
+/** The network that was made for a start which nobody could note. */
+function networkOf(
+  { networks }: Engine,
+  { record }: Container,
+  pid: number,
+): Pick<ContainerRecord, "sandboxId" | "endpoints" | "ports"> {
+  const sandboxId = record.hostConfig.NetworkMode.startsWith(JOINED) ? undefined : networks.sandboxOf(pid);
+  if (sandboxId === undefined) return { sandboxId: "", endpoints: [], ports: [] };
+  return { sandboxId, endpoints: networks.endpoints(sandboxId), ports: [...networks.ports(sandboxId)] };
 }
 
 async function adopt(engine: Engine, container: Container, task: Process): Promise<void> {

@@ -6,8 +6,8 @@ import type { Engine } from "../engine.ts";
 import { dnsSettings, updateHosts, updateResolvConf } from "./etc-files.ts";
 import { toAttachment } from "./join-network.ts";
 import { tellNetworkEvent } from "./network-events.ts";
-import { JOINED, WITHOUT } from "./network-mode.ts";
-import { findNetwork, toRequest } from "./network-request.ts";
+import { JOINED } from "./network-mode.ts";
+import { conflictWithHost, findNetwork, toRequest } from "./network-request.ts";
 
 /**
  * Put a container on one more network, at once when it runs.
@@ -23,19 +23,10 @@ export function connectContainer(
   return container.lock.run(async () => {
     const facts = findNetwork(engine, nameOrId);
     const { record } = container;
-    if (
-      WITHOUT.includes(record.hostConfig.NetworkMode) &&
-      record.networks.length === 0 &&
-      record.hostConfig.NetworkMode === "host"
-    ) {
-      throw new EngineError(
-        "permission_denied",
-        "container cannot be disconnected from host network or connected to host network",
-      );
-    }
+    if (record.hostConfig.NetworkMode === "host") throw conflictWithHost();
     if (record.hostConfig.NetworkMode.startsWith(JOINED)) {
       throw new EngineError(
-        "permission_denied",
+        "invalid_argument",
         "container sharing network namespace with another container or host cannot be connected to any other network",
       );
     }
@@ -73,6 +64,7 @@ export function disconnectContainer(
   return container.lock.run(async () => {
     const facts = engine.networks.inspect(nameOrId);
     const { record } = container;
+    if (facts.driver === "host" && record.hostConfig.NetworkMode === "host") throw conflictWithHost();
     if (!record.networks.some(({ name }) => name === facts.name)) {
       if (force) return;
       throw new EngineError(

@@ -68,9 +68,17 @@ export function findNetwork(engine: Engine, nameOrId: string): NetworkFacts {
   if (!["host", "null"].includes(facts.driver)) return facts;
   if (facts.configOnly)
     throw new EngineError("permission_denied", "cannot create endpoint on configuration-only network");
+  if (facts.driver === "host") throw conflictWithHost();
   throw new EngineError(
     "invalid_argument",
-    `container cannot be connected to network ${facts.name} beside others`,
+    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+  );
+}
+
+export function conflictWithHost(): EngineError {
+  return new EngineError(
+    "invalid_argument",
+    "container cannot be disconnected from host network or connected to host network",
   );
 }
 
