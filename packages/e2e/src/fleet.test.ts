@@ -87,6 +87,68 @@ describe.skipIf(!server)("two engines that keep their state in one Redis", () =>
     await other.docker(ours)("rm", "-f", "same", "second");
   });
 
+  const get = async (on: Engine, path: string, filters: object) => {
+    const query = encodeURIComponent(JSON.stringify(filters));
+    const answer = await fetch(`http://docker${path}?filters=${query}`, {
+      unix: on.suite.paths.dockerSocket,
+    });
+    return (await answer.json()) as unknown;
+  };
+
+  test("a filter shows the images and the volumes of all, or of one engine", async () => {
+    const repository = image.slice(0, image.lastIndexOf(":"));
+    const listed = async (filters: object) => {
+      const found = (await get(one, "/images/json", filters)) as {
+        Id: string;
+        RepoTags: string[];
+        Labels: Record<string, string> | null;
+      }[];
+      return found.map(({ RepoTags, Labels }) => [RepoTags.sort(), Object.keys(Labels ?? {})]);
+    };
+    await other.docker(ours)("tag", image, `${repository}:theirs`);
+    const id = await other.docker(ours)("info", "-f", "{{.ID}}");
+    expect(await listed({})).toEqual([[[image], []]]);
+    expect(await listed({ engine: [id] })).toEqual([[[image, `${repository}:theirs`], ["longshore.engine"]]]);
+    expect(await listed({ engine: ["*"] })).toHaveLength(2);
+    expect(
+      await listed({ engine: ["*"], reference: ["*/base:theirs", `${repository}:theirs`] }),
+    ).toHaveLength(1);
+    await other.docker(ours)("rmi", `${repository}:theirs`);
+    expect(await listed({ engine: [id] })).toEqual([[[image], ["longshore.engine"]]]);
+
+    await one.docker(ours)("volume", "create", "--label", "x=1", "mine");
+    await other.docker(ours)("volume", "create", "theirs");
+    const volumes = async (filters: object) =>
+      ((await get(one, "/volumes", filters)) as { Volumes: { Name: string }[] }).Volumes.map(
+        ({ Name }) => Name,
+      );
+    expect(await volumes({})).toEqual(["mine"]);
+    expect(await volumes({ engine: ["*"] })).toEqual(["mine", "theirs"]);
+    expect(await volumes({ engine: [id] })).toEqual(["theirs"]);
+    expect(await volumes({ engine: ["*"], label: ["x=1"] })).toEqual(["mine"]);
+    expect(await get(one, "/volumes", { engine: ["*"], dangling: ["true"] })).toMatchObject({
+      message: expect.stringContaining("dangling and engine don't go together"),
+    });
+    await one.docker(ours)("volume", "rm", "mine");
+    await other.docker(ours)("volume", "rm", "theirs");
+  });
+
+  test("what happened is in Redis too: a killed daemon's next one tells it", async () => {
+    const since = String(Date.now() / 1000 - 1);
+    await one.docker(ours)("network", "create", "told-of");
+    await one.docker(ours)("volume", "create", "told-of");
+    await one.suite.kill("dockerd", "SIGKILL");
+    await one.suite.start("dockerd");
+    const until = String(Date.now() / 1000);
+    const told = await one.docker(ours)("events", "--since", since, "--until", until);
+    expect(told).toMatch(/ network create [0-9a-f]{64} \(.*name=told-of/);
+    expect(told).toMatch(/ volume create told-of \(/);
+    expect(await one.docker(ours)("network", "ls", "-q", "-f", "name=told-of")).not.toBe("");
+    expect(await one.docker(ours)("volume", "ls", "-q", "-f", "name=told-of")).toBe("told-of");
+    await one.docker(ours)("network", "rm", "told-of");
+    await one.docker(ours)("volume", "rm", "told-of");
+  });
+
   test("without Redis: what would change is refused with 503, what runs goes on, no exit is lost", async () => {
     const docker = one.docker(ours);
     const short = await docker("run", "-d", "--name", "ends", image, "sh", "-c", "read x; exit 7");
@@ -103,7 +165,17 @@ describe.skipIf(!server)("two engines that keep their state in one Redis", () =>
       body: JSON.stringify({ Image: image, Cmd: ["true"] }),
     });
     expect(answer.status).toBe(503);
-    expect((await docker.run(["rm", short])).stderr).toContain("can't be reached");
+    for (const args of [
+      ["rm", short],
+      ["tag", image, "another:1"],
+      ["rmi", "-f", image],
+      ["pull", image],
+      ["volume", "create", "away"],
+      ["network", "create", "away"],
+    ]) {
+      expect((await docker.run(args)).stderr).toContain("can't be reached");
+    }
+    expect(await docker("images", "--format", "{{.Repository}}:{{.Tag}}")).toBe(image);
     expect((await docker("ps", "--format", "{{.Names}}")).split("\n")).toContain("lives");
     expect(await docker("exec", "lives", "echo", "alive")).toBe("alive");
     await docker.run(["attach", "told"], { stdin: "x\n" });

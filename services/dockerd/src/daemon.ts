@@ -37,6 +37,7 @@ import { Unpacker } from "./images/unpack.ts";
 import { EngineMetrics } from "./metrics/engine-metrics.ts";
 import { serveMetrics } from "./metrics/serve-metrics.ts";
 import { settleNetworks } from "./networks/settle-networks.ts";
+import { ImageNames } from "./state/image-names.ts";
 import { openState } from "./state/open-state.ts";
 import { engineId } from "./system/engine-id.ts";
 import { writePidFile } from "./system/pid-file.ts";
@@ -100,7 +101,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     log,
   });
   resources.defer(() => networks.close());
-  const images = new ImageStore(containerd);
+  const images = new ImageStore(containerd, fleet && new ImageNames(store));
   const unpacker = new Unpacker(containerd);
   const events = new EngineEvents(store, (error) => log.warn({ err: error }, "an event is not kept"));
   const containers = new ContainerIndex();
@@ -137,6 +138,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   };
 
   await engine.events.load();
+  await images.shareNames();
   await loadContainers(engine);
   await engine.volumes.load();
   await removeLeftovers(engine);

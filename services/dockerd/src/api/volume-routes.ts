@@ -3,7 +3,7 @@ import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
-import { findVolumes, showVolume, VOLUME_FILTERS } from "../volumes/list-volumes.ts";
+import { listVolumes, showVolume, VOLUME_FILTERS } from "../volumes/list-volumes.ts";
 import { volumeRequestSchema } from "../volumes/mount-request.ts";
 import { PRUNE_FILTERS, pruneVolumes } from "../volumes/prune-volumes.ts";
 
@@ -14,9 +14,9 @@ export function volumeRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/volumes",
-      handler: (call) => {
-        const found = findVolumes(engine, Filters.parse(call.query.get("filters"), VOLUME_FILTERS));
-        call.json(200, { Volumes: found.map((record) => showVolume(engine, record)), Warnings: null });
+      handler: async (call) => {
+        const filters = Filters.parse(call.query.get("filters"), VOLUME_FILTERS);
+        call.json(200, { Volumes: await listVolumes(engine, filters), Warnings: null });
       },
     },
     {

@@ -5,6 +5,7 @@ import type { Filters } from "../http/filters.ts";
 import { namesByLinks } from "../links/container-links.ts";
 import { networkName } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
+import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { hasMount, showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { containerSize } from "./container-size.ts";
@@ -96,25 +97,22 @@ interface Candidate {
   engineName?: string;
 }
 
-/** Label by which a container shows whose it is, where those of several engines are listed. */
-const ENGINE_LABEL = "longshore.engine";
-
 /** This engine's containers; with the filter `engine`, those of the engines that it names: hosts' names, engines' ids, or `*`. */
 async function candidates(engine: Engine, filters: Filters): Promise<Candidate[]> {
   const own = engine.containers.list();
   if (!filters.has("engine")) return own;
   const names = filters.get("engine");
-  const fleet = (await engine.fleet?.find(names)) ?? [];
-  const others = await Promise.all(
-    fleet
-      .filter(({ id }) => id !== engine.id)
-      .map(async (other) =>
-        ((await engine.fleet?.containers(other)) ?? []).map((record) => ({ record, engineName: other.name })),
-      ),
+  const { own: isOwn, others } = (await engine.fleet?.meant(names)) ?? {
+    own: isMeant(engine.id, names),
+    others: [],
+  };
+  const theirs = await Promise.all(
+    others.map(async (other) =>
+      ((await engine.fleet?.containers(other)) ?? []).map((record) => ({ record, engineName: other.name })),
+    ),
   );
-  const isMeant = ["*", engine.id, os.hostname()].some((name) => names.includes(name));
-  const mine = isMeant ? own.map(({ record }) => ({ record, engineName: os.hostname() })) : [];
-  return [...mine, ...others.flat()].sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
+  const mine = isOwn ? own.map(({ record }) => ({ record, engineName: os.hostname() })) : [];
+  return [...mine, ...theirs.flat()].sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
 }
 
 function summary(engine: Engine, { record, engineName }: Candidate): object {

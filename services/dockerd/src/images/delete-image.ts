@@ -67,7 +67,7 @@ async function untag(engine: Engine, { image }: NamedImage, names: readonly stri
   const removed: Deleted[] = [];
   for (const [index, name] of names.entries()) {
     // With the last name containerd collects what nothing refers to any more.
-    await engine.containerd.images.delete({ name, sync: index === names.length - 1 });
+    await engine.images.dropName(name, { collect: index === names.length - 1 });
     const reference = name.startsWith(DANGLING_PREFIX) ? undefined : tryParseReference(name);
     if (!reference) continue;
     const shown = familiarString(reference);

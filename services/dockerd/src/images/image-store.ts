@@ -1,4 +1,5 @@
 import type { Image as ContainerdImage } from "@longshore/api/containerd/services/images/v1/images";
+import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { EngineError, errorCode } from "@longshore/errors";
 import {
   canonicalString,
@@ -8,6 +9,8 @@ import {
   withDefaultTag,
 } from "@longshore/reference";
 import type { ContainerdClient } from "../containerd/client.ts";
+import { toTimestamp } from "../containerd/timestamp.ts";
+import type { ImageNames } from "../state/image-names.ts";
 import type { Image, NamedImage } from "./image.ts";
 import { readImage } from "./read-image.ts";
 
@@ -19,9 +22,57 @@ export const DANGLING_PREFIX = "moby-dangling@";
 export class ImageStore {
   private readonly containerd: ContainerdClient;
   private readonly byTarget = new Map<string, Image>();
+  private readonly shared: ImageNames | undefined;
 
-  constructor(containerd: ContainerdClient) {
+  /** @param shared where other engines look for this one's names */
+  constructor(containerd: ContainerdClient, shared: ImageNames | undefined) {
     this.containerd = containerd;
+    this.shared = shared;
+  }
+
+  /** Whether names can be changed. @throws EngineError `unavailable` while the store that shows them to others is away */
+  async checkWritable(): Promise<void> {
+    await this.shared?.check();
+  }
+
+  /** Let a canonical name point to a manifest or index. */
+  async setName(name: string, target: Descriptor): Promise<void> {
+    await this.checkWritable();
+    const now = toTimestamp(new Date());
+    const image = { name, labels: {}, target, createdAt: now, updatedAt: now };
+    const { images } = this.containerd;
+    try {
+      await images.create({ image, sourceDateEpoch: undefined });
+    } catch (error) {
+      if (errorCode(error) !== "already_exists") throw error;
+      await images.update({ image, updateMask: ["target"], sourceDateEpoch: undefined });
+    }
+    await this.shared?.put(name, target, await this.tryRead(target.digest));
+  }
+
+  /**
+   * Take a name away.
+   *
+   * @param collect wait until what nothing refers to any more is gone
+   * @throws EngineError `not_found`
+   */
+  async dropName(name: string, { collect }: { collect: boolean }): Promise<void> {
+    await this.checkWritable();
+    await this.containerd.images.delete({ name, sync: collect });
+    await this.shared?.drop(name);
+  }
+
+  /** Let the others see the names that containerd has, whatever happened to them while nobody looked. */
+  async shareNames(): Promise<void> {
+    if (!this.shared) return;
+    const { images } = await this.containerd.images.list({ filters: [] });
+    const held = await Promise.all(
+      images.map(async ({ name, target }) => {
+        const digest = target?.digest ?? "";
+        return [name, { target: digest, image: await this.tryRead(digest) }] as const;
+      }),
+    );
+    await this.shared.sync(new Map(held));
   }
 
   /** The parsed image that a manifest or index digest points to. */

@@ -56,8 +56,8 @@ export async function importImage(
     const read = await engine.images.read(target.digest);
     await engine.unpacker.unpack(read, { lease });
     await engine.unpacker.protect(read);
-    if (reference) await moveName(engine, canonicalString(reference), target);
-    else await keepNameless(containerd, engine.images, target);
+    if (reference) await moveName(engine.images, canonicalString(reference), target);
+    else await keepNameless(engine.images, target);
     engine.events.emit("image", "import", read.id, { name: read.id });
     return read.id;
   });

@@ -1,12 +1,23 @@
+import os from "node:os";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import type { Filters } from "../http/filters.ts";
 import { parseTime } from "../http/time.ts";
+import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
+import { fleetImages } from "./fleet-images.ts";
 import type { Image, NamedImage } from "./image.ts";
 import { repoNames } from "./names.ts";
 
-export const IMAGE_FILTERS = ["before", "dangling", "label", "reference", "since", "until"] as const;
+export const IMAGE_FILTERS = [
+  "before",
+  "dangling",
+  "engine",
+  "label",
+  "reference",
+  "since",
+  "until",
+] as const;
 
 export interface ListImagesOptions {
   /** Say as well what is shared with other images. */
@@ -27,29 +38,34 @@ export async function listImages(
   const since = await createdOf(engine, filters.get("since")[0]);
   const [until] = filters.get("until").map(parseTime);
   const all = await engine.images.list();
-  const wanted = all.map((named) => withNames(named, filters));
-  const chosen = wanted.filter((named) => {
-    const { image } = named;
-    const created = createdSeconds(image);
-    const { tags } = repoNames(named);
-    return (
-      (dangling === undefined || dangling === (tags.length === 0)) &&
-      (before === undefined || created < before) &&
-      (since === undefined || created > since) &&
-      (until === undefined || BigInt(created) * 1_000_000_000n < until) &&
-      filters.match("reference", (pattern) => tags.some((tag) => matchesReference(tag, pattern))) &&
-      filters.matchLabels(image.config.config?.Labels ?? {})
-    );
-  });
+  const fits = (created: number, tags: readonly string[], labels: Record<string, string>) =>
+    (dangling === undefined || dangling === (tags.length === 0)) &&
+    (before === undefined || created < before) &&
+    (since === undefined || created > since) &&
+    (until === undefined || BigInt(created) * 1_000_000_000n < until) &&
+    filters.match("reference", (pattern) => tags.some((tag) => matchesReference(tag, pattern))) &&
+    filters.matchLabels(labels);
+  const engines = filters.get("engine");
+  const isOwn = engines.length === 0 || isMeant(engine.id, engines);
+  const chosen = all
+    .map((named) => withNames(named, filters))
+    .filter((named) => {
+      const { image } = named;
+      const labels = image.config.config?.Labels ?? {};
+      return isOwn && fits(createdSeconds(image), repoNames(named).tags, labels);
+    });
   const users = sharedSize || usage ? layerUsers(all) : undefined;
   const shown = await Promise.all(
     chosen.map(async (named) => ({
-      ...(await summary(engine, named, call)),
+      ...(await summary(engine, named, call, engines.length > 0 ? os.hostname() : undefined)),
       ...(users && { SharedSize: await sharedBytes(engine, named.image, users) }),
       ...(usage && { Containers: containersOf(engine, named.image) }),
     })),
   );
-  return shown.sort((a, b) => b.Created - a.Created);
+  const theirs = (await fleetImages(engine, engines)).filter((one) =>
+    fits(one.Created, one.RepoTags, one.Labels),
+  );
+  return [...shown, ...theirs].sort((a, b) => b.Created - a.Created);
 }
 
 /** Of an image that is looked for by its names, only those that are meant. */
@@ -62,7 +78,8 @@ function withNames(named: NamedImage, filters: Filters): NamedImage {
   return { ...named, names };
 }
 
-async function summary(engine: Engine, named: NamedImage, call: ApiCall) {
+/** @param engineName where it is, when engines were asked for */
+async function summary(engine: Engine, named: NamedImage, call: ApiCall, engineName: string | undefined) {
   const { image } = named;
   const { tags, digests } = repoNames(named);
   const size = await imageSize(engine, image);
@@ -76,7 +93,10 @@ async function summary(engine: Engine, named: NamedImage, call: ApiCall) {
     Size: size,
     SharedSize: -1,
     ...(!call.atLeast("1.44") && { VirtualSize: size }),
-    Labels: image.config.config?.Labels ?? null,
+    Labels:
+      engineName === undefined
+        ? (image.config.config?.Labels ?? null)
+        : { ...image.config.config?.Labels, [ENGINE_LABEL]: engineName },
     Containers: -1,
   };
 }

@@ -54,6 +54,11 @@ export class PullService {
    */
   async pull({ reference, credentials, signal, progress }: PullOptions): Promise<Image> {
     const key = JSON.stringify([canonicalString(reference), credentials ?? null]);
+    // One that was given up is on its way out, and nobody can join it.
+    for (let other = this.running.get(key); other?.abort.signal.aborted; other = this.running.get(key)) {
+      await other.done.catch(() => {});
+    }
+    signal.throwIfAborted();
     const shared = this.running.get(key) ?? this.begin(key, reference, credentials);
     for (const line of shared.history) progress(line);
     shared.watchers.add(progress);
@@ -98,6 +103,7 @@ export class PullService {
     tell: (line: ProgressLine) => void,
   ): Promise<Image> {
     const { containerd, images } = this.deps;
+    await images.checkWritable();
     const name = canonicalString(reference);
     return withLease(containerd, async (lease) => {
       const before = await images.get(name);
@@ -110,7 +116,7 @@ export class PullService {
         tell,
       });
       await this.deps.unpacker.protect(image);
-      await moveName(this.deps, name, target);
+      await moveName(images, name, target);
       tell({ status: `Digest: ${target.digest}` });
       const newer = before?.target?.digest !== target.digest;
       const shown = familiarString(reference);

@@ -1,22 +1,50 @@
+import os from "node:os";
+import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
+import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { directorySize } from "./volume-size.ts";
 import type { VolumeRecord } from "./volumes.ts";
 
-export const VOLUME_FILTERS = ["dangling", "driver", "label", "name"] as const;
+export const VOLUME_FILTERS = ["dangling", "driver", "engine", "label", "name"] as const;
 
-/** Volumes that fit the filters, by name. */
-export function findVolumes(engine: Engine, filters: Filters): VolumeRecord[] {
+/** Volumes that fit the filters as `GET /volumes` shows them; with the filter `engine`, those of the engines that it names. */
+export async function listVolumes(engine: Engine, filters: Filters): Promise<object[]> {
   const dangling = filters.boolean("dangling");
-  return engine.volumes
+  const fits = ({ name, driver, labels }: VolumeRecord) =>
+    filters.match("driver", (wanted) => wanted === driver) &&
+    filters.match("name", (part) => name.includes(part)) &&
+    filters.matchLabels(labels ?? {});
+  const own = engine.volumes
     .list()
     .filter(
-      ({ name, driver, labels }) =>
-        (dangling === undefined || dangling === (engine.volumes.usersOf(name).length === 0)) &&
-        filters.match("driver", (wanted) => wanted === driver) &&
-        filters.match("name", (part) => name.includes(part)) &&
-        filters.matchLabels(labels ?? {}),
+      (volume) =>
+        (dangling === undefined || dangling === (engine.volumes.usersOf(volume.name).length === 0)) &&
+        fits(volume),
     );
+  const engines = filters.get("engine");
+  if (engines.length === 0) return own.map((volume) => showVolume(engine, volume));
+  if (dangling !== undefined) {
+    const message =
+      "the filters dangling and engine don't go together: only its own engine knows who uses a volume";
+    throw new EngineError("invalid_argument", message);
+  }
+  const labelled = (volume: VolumeRecord, name: string) => ({
+    ...volume,
+    labels: { ...volume.labels, [ENGINE_LABEL]: name },
+  });
+  const mine = isMeant(engine.id, engines)
+    ? own.map((volume) => showVolume(engine, labelled(volume, os.hostname())))
+    : [];
+  const others = (await engine.fleet?.meant(engines))?.others ?? [];
+  const theirs = await Promise.all(
+    others.map(async (other) =>
+      ((await engine.fleet?.volumes(other)) ?? [])
+        .filter(fits)
+        .map((volume) => ({ ...showVolume(engine, labelled(volume, other.name)), Mountpoint: "" })),
+    ),
+  );
+  return [...mine, ...theirs.flat()];
 }
 
 /** A volume as the API shows it. */

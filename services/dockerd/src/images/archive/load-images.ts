@@ -68,7 +68,7 @@ async function name(
 ): Promise<void> {
   for (const reference of references) {
     const shown = familiarString(reference);
-    const before = await moveName(engine, canonicalString(reference), target);
+    const before = await moveName(engine.images, canonicalString(reference), target);
     if (before) {
       const old = await engine.images.read(before.digest);
       progress({
@@ -79,7 +79,7 @@ async function name(
     progress({ stream: `Loaded image: ${shown}\n` });
   }
   if (references.length > 0) return;
-  await keepNameless(engine.containerd, engine.images, target);
+  await keepNameless(engine.images, target);
   engine.events.emit("image", "load", image.id, { name: image.id });
   progress({ stream: `Loaded image ID: ${image.id}\n` });
 }
