@@ -56,7 +56,7 @@ export async function killAndWait(engine: Engine, container: Container): Promise
 export async function sendSignal(engine: Engine, container: Container, signal: number): Promise<void> {
   try {
     await engine.containerd.tasks.kill({ containerId: container.id, execId: "", signal, all: false });
-    if (signal === SIGKILL && container.record.state.status === "paused") await thaw(engine, container);
+    if (signal === SIGKILL && container.record.state.status === "paused") await thawKilled(engine, container);
   } catch (error) {
     if (errorCode(error) !== "not_found") throw error; // it has just ended
   }
@@ -79,6 +79,15 @@ export async function within(work: Promise<void>, ms: number | undefined): Promi
     return await Promise.race([work.then(() => true), late]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Let a paused container go on to its end; some kernels end it while it is frozen. */
+async function thawKilled(engine: Engine, container: Container): Promise<void> {
+  try {
+    await thaw(engine, container);
+  } catch (error) {
+    if (!["failed_precondition", "conflict"].includes(errorCode(error) ?? "")) throw error;
   }
 }
 
