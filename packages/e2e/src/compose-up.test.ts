@@ -95,6 +95,9 @@ volumes:
     expect(failing.status).toBe(3);
     const once = await idOf("once");
     expect(await docker("wait", once)).toBe("7");
+    expect(await composed(file, "run", "--rm", "client", "echo", "a run of its own")).toContain(
+      "a run of its own",
+    );
     expect(await composed(file, "top", "web")).toContain("httpd");
 
     await composed(file, "up", "-d", "--scale", "client=2");
