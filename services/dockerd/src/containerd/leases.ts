@@ -1,5 +1,5 @@
 import crypto from "node:crypto";
-import { errorCode } from "@longshore/errors";
+import { type ErrorCode, errorCode } from "@longshore/errors";
 import { type ContainerdClient, SNAPSHOTTER } from "./client.ts";
 
 /** Whose lease it is: an engine's id. */
@@ -9,6 +9,8 @@ export const UNFINISHED = "extract-";
 
 const LONGEST_MS = 24 * 3600_000;
 const RETRY_MS = 1000;
+/** What a call fails with whose other side has ended. */
+const BROKEN: readonly ErrorCode[] = ["unavailable", "canceled"];
 
 /**
  * Do some work under a lease that protects what it writes until something refers to it.
@@ -63,7 +65,7 @@ export async function cleanUp(removal: () => Promise<unknown>): Promise<void> {
     await removal();
   } catch (error) {
     if (errorCode(error) === "not_found") return;
-    if (errorCode(error) !== "unavailable") throw error;
+    if (!BROKEN.includes(errorCode(error))) throw error;
     setTimeout(() => void cleanUp(removal).catch(() => {}), RETRY_MS).unref();
   }
 }

@@ -46,14 +46,15 @@ export async function unpackLayer(
   const metadata = { "containerd-lease": lease };
   const key = `${UNFINISHED}${crypto.randomUUID()} ${layer?.digest ?? ""}`;
   const base = parent === "later" ? "" : parent;
-  const prepared = await snapshots.prepare(
-    { snapshotter: SNAPSHOTTER, key, parent: base, labels: {} },
-    { metadata },
-  );
-  const mounts = parent === "later" ? prepared.mounts.map(upperOnly) : prepared.mounts;
   const remove = () => cleanUp(() => snapshots.remove({ snapshotter: SNAPSHOTTER, key }));
   let left = true;
   try {
+    // Should containerd end in the middle of it, there may be a snapshot all the same.
+    const prepared = await snapshots.prepare(
+      { snapshotter: SNAPSHOTTER, key, parent: base, labels: {} },
+      { metadata },
+    );
+    const mounts = parent === "later" ? prepared.mounts.map(upperOnly) : prepared.mounts;
     const { applied } = await diff.apply(
       { diff: layer, mounts, payloads: {}, syncFs: false },
       { metadata, ...(signal && { signal }) },
