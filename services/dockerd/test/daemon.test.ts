@@ -177,8 +177,9 @@ test("metrics: what Docker's daemon has, under its names, by what happened here"
   expect(await metric("engine_daemon_engine_memory_bytes")).toBeGreaterThan(1e6);
   const removed = await api.call("DELETE", `/containers/${id}?force=1`);
   expect([removed.status, removed.text]).toEqual([204, ""]);
-  const all = (await api.call("GET", "/containers/json?all=1")).json.length;
-  expect(await metric('engine_daemon_container_states_containers{state="stopped"}')).toBe(all);
+  const all = async () => (await api.call("GET", "/containers/json?all=1")).json.length;
+  const stopped = () => metric('engine_daemon_container_states_containers{state="stopped"}');
+  await eventually(async () => (await stopped()) === (await all()), { timeoutMs: 20_000 });
   expect(await metric('engine_daemon_container_states_containers{state="paused"}')).toBe(0);
   const response = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
   expect(response.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
