@@ -4,6 +4,7 @@ import { serveTtrpc, type TtrpcHandlers } from "@longshore/ttrpc";
 import { variables } from "./environment.ts";
 import { EventSender } from "./event-sender.ts";
 import type { Flags } from "./flags.ts";
+import { clientsServed } from "./io/attach-server.ts";
 import { configureLog, log } from "./log.ts";
 import { dirname, removeIfThere } from "./paths.ts";
 import { installReaper } from "./reaper.ts";
@@ -80,6 +81,7 @@ export async function serve(
   await ended.promise;
   await close();
   await events.close(FAREWELL_MS);
+  await clientsServed();
   return 0;
 }
 

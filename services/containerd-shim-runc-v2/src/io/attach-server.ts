@@ -8,8 +8,20 @@ import type { Spool } from "./spool.ts";
 
 /** How much a client may lag behind, on disk, before the process is made to wait for it. */
 const LAG_BYTES = 256 << 20;
-/** How long the process waits for a client that takes nothing at all. */
+/** How long the process, and later this one, waits for a client that takes nothing at all. */
 const STALL_MS = 10_000;
+
+/** Clients that still have to get what a process has left; they keep this one alive. */
+const behind = new Set<AttachClient>();
+let caughtUp: (() => void) | undefined;
+
+/** Resolves when all clients have what is theirs, or take nothing any more. */
+export function clientsServed(): Promise<void> {
+  return new Promise((resolve) => {
+    if (behind.size === 0) resolve();
+    else caughtUp = resolve;
+  });
+}
 
 export interface AttachOptions {
   socketPath: string;
@@ -75,10 +87,10 @@ export class AttachServer {
     for (const client of this.#clients) client.end();
   }
 
-  /** End all connections now. */
+  /** No more will come. Clients that lag get the rest, for as long as they take some of it. */
   close(): void {
     this.end();
-    for (const client of this.#clients) client.drop();
+    for (const client of this.#clients) client.hurry();
   }
 
   #send(stream: number, bytes: Uint8Array): boolean {
@@ -162,6 +174,13 @@ class AttachClient {
     if (!this.#spool) this.#socket.end();
   }
 
+  /** Only a client that lags is still there after its `end`. */
+  hurry(): void {
+    if (!this.#spool) return;
+    behind.add(this);
+    this.#stall ??= setTimeout(() => this.drop(), STALL_MS);
+  }
+
   drop(): void {
     this.#socket.terminate();
   }
@@ -171,6 +190,7 @@ class AttachClient {
     this.#spool?.close();
     this.#spool = undefined;
     this.#ending = true;
+    if (behind.delete(this) && behind.size === 0) caughtUp?.();
   }
 
   #write(bytes: Uint8Array): void {
@@ -188,7 +208,7 @@ class AttachClient {
 
   #progress(): void {
     clearTimeout(this.#stall);
-    this.#stall = undefined;
+    this.#stall = behind.has(this) ? setTimeout(() => this.drop(), STALL_MS) : undefined;
   }
 }
 
