@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { run as runCommand } from "@longshore/testkit";
 import { clis, useWorld } from "./world.ts";
 
 const world = useWorld();
@@ -24,6 +25,17 @@ describe.each(clis)("docker run by $name", (cli) => {
     const { status, stdout } = await run("seq", "1", "100000");
     expect(status).toBe(0);
     expect(stdout).toBe(Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join(""));
+  });
+
+  test("much output arrives whole at a reader that takes its time, though the process has ended", async () => {
+    const env = { DOCKER_HOST: world().engine.suite.dockerHost, DOCKER_CONFIG: world().engine.dir };
+    const output = "head -c 20000000 /dev/zero";
+    const id = await docker("run", "-d", world().busybox, "sleep", "1000");
+    for (const command of [`run --rm ${world().busybox}`, `exec ${id}`]) {
+      const script = `${cli.path} ${command} ${output} | (sleep 1; wc -c)`;
+      expect((await runCommand(["sh", "-c", script], { env })).stdout.trim()).toBe("20000000");
+    }
+    await docker("rm", "-f", id);
   });
 
   test("-i pipes stdin in, and its end reaches the command", async () => {
