@@ -94,6 +94,8 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
   expect(() => parse({ "userns-remap": "default" })).toThrow('userns-remap: "default" is not supported');
   expect(() => parse({ iptables: false })).toThrow("iptables: false is not supported");
+  expect(() => parse({ bridge: "none" })).toThrow('bridge: "none" is not supported');
+  expect(() => parse({ bridge: "a-name-for-no-link" })).toThrow("bridge: no name for an interface");
   expect(() => parse({ mtu: 10 })).toThrow("mtu: not 0, for the default, nor from 68 to 65535");
   expect(() => parse({ ip: "::1" })).toThrow("ip: ::1 is no IPv4 address");
   expect(() => parse({ ip6tables: false })).toThrow("ip6tables: false is not supported");

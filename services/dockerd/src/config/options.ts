@@ -33,6 +33,13 @@ const host = z.string().superRefine((value, context) => {
 });
 const logLevel = z.enum(LOG_LEVELS, { error: ({ input }) => `unknown log level: ${input}` });
 const label = z.string().regex(/^[^=]+=/, { error: ({ input }) => `bad attribute format: ${input}` });
+/** Docker's word for having no default network is not a name here. */
+const bridge = z
+  .string()
+  .refine((name) => name !== "none", { message: '"none" is not supported: there is always a default bridge' })
+  .refine((name) => /^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..", {
+    message: "no name for an interface, of 1 to 15 characters",
+  });
 const logDriver = z.string().refine((name) => DRIVER_NAMES.includes(name), {
   error: ({ input }) => `logger: no log driver named '${input}' is registered`,
 });
@@ -168,7 +175,7 @@ export const OPTIONS = {
   },
   "authorization-plugins": { flag: "authorization-plugin", kind: "list", schema: z.array(z.string()) },
   bip: { flag: "bip", kind: "text", schema: z.string() },
-  bridge: { flag: "bridge", short: "b", kind: "text", schema: z.string() },
+  bridge: { flag: "bridge", short: "b", kind: "text", schema: bridge },
   "cgroup-parent": { flag: "cgroup-parent", kind: "text", schema: z.string() },
   containerd: { flag: "containerd", kind: "text", schema: socket },
   "containerd-namespace": { flag: "containerd-namespace", kind: "text", schema: z.string() },
