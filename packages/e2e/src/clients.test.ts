@@ -69,7 +69,9 @@ assert (code, out, err) == (4, b"pyhost\\nb\\n512\\n", b"err\\n"), (code, out, e
 assert b"".join(c.exec_run("echo streamed", stream=True).output) == b"streamed\\n"
 socket = client.api.exec_start(client.api.exec_create(c.id, ["cat"], stdin=True)["Id"], socket=True)
 socket._sock.sendall(b"through\\n")
-assert socket._sock.recv(100)[8:] == b"through\\n"
+frame = b""
+while len(frame) < 16: frame += socket._sock.recv(100)
+assert frame[8:] == b"through\\n", frame
 socket._sock.close()
 line = next(c.logs(stream=True, follow=True))
 assert line == b"ready\\n", line

@@ -1,5 +1,12 @@
 import { isErrno } from "@longshore/errors";
-import { frameHeader, type STDERR, STDIN, type STDOUT, StdioFrameDecoder } from "@longshore/stdio";
+import {
+  encodeFrame,
+  frameHeader,
+  type STDERR,
+  STDIN,
+  type STDOUT,
+  StdioFrameDecoder,
+} from "@longshore/stdio";
 import { chmod, mkdirAll, unlink } from "@longshore/syscalls";
 import { spool } from "../load.ts";
 import { dirname } from "../paths.ts";
@@ -10,6 +17,9 @@ import type { Spool } from "./spool.ts";
 const LAG_BYTES = 256 << 20;
 /** How long the process, and later this one, waits for a client that takes nothing at all. */
 const STALL_MS = 10_000;
+
+/** Frames up to here go out in one piece: some clients take what arrives first for a whole one. */
+const JOINED_BYTES = 16_384;
 
 /** Clients that still have to get what a process has left; they keep this one alive. */
 const behind = new Set<AttachClient>();
@@ -144,9 +154,12 @@ class AttachClient {
 
   /** False when the client lags too far behind and is still taking bytes: its process should wait. */
   send(stream: number, bytes: Uint8Array): boolean {
-    const header = frameHeader(stream, bytes.length);
-    this.#write(header);
-    this.#write(bytes);
+    if (bytes.length <= JOINED_BYTES) {
+      this.#write(encodeFrame(stream, bytes));
+    } else {
+      this.#write(frameHeader(stream, bytes.length));
+      this.#write(bytes);
+    }
     if (!this.#spool || this.#spool.bytes < LAG_BYTES) return true;
     this.#stall ??= setTimeout(() => this.drop(), STALL_MS);
     return false;

@@ -82,9 +82,10 @@ export async function listContainers(
       (ancestors === undefined || ancestors.has(record.imageId))
     );
   });
+  const linked = namesByLinks(engine);
   return Promise.all(
     chosen.slice(0, limit !== undefined && limit > 0 ? limit : undefined).map(async (one) => ({
-      ...summary(engine, one),
+      ...summary(engine, one, linked.get(one.record.id) ?? []),
       ...(size && (await containerSize(engine, one.record))),
     })),
   );
@@ -115,10 +116,10 @@ async function candidates(engine: Engine, filters: Filters): Promise<Candidate[]
   return [...mine, ...theirs.flat()].sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
 }
 
-function summary(engine: Engine, { record, engineName }: Candidate): object {
+function summary(engine: Engine, { record, engineName }: Candidate, linkedNames: string[]): object {
   return {
     Id: record.id,
-    Names: [`/${record.name}`, ...namesByLinks(engine, record.id)],
+    Names: [`/${record.name}`, ...linkedNames],
     Image: record.config.Image,
     ImageID: record.imageId,
     Command: [record.path, ...record.args].map(quoteWord).join(" "),

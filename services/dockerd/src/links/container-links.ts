@@ -57,15 +57,14 @@ export function showLinks(engine: Engine, { name, links = [] }: ContainerRecord)
   return shown.length > 0 ? shown : null;
 }
 
-/** Names that a container has by the links of others, `/PARENT/ALIAS`. */
-export function namesByLinks(engine: Engine, id: string): string[] {
-  return engine.containers
-    .list()
-    .flatMap(({ record }) =>
-      (record.links ?? [])
-        .filter(({ target }) => target === id)
-        .map(({ alias }) => `/${record.name}/${alias}`),
-    );
+/** Names that containers have by the links of others, `/PARENT/ALIAS`, by their ids. */
+export function namesByLinks(engine: Engine): Map<string, string[]> {
+  const names = new Map<string, string[]>();
+  for (const { record } of engine.containers.list()) {
+    for (const { target, alias } of record.links ?? [])
+      names.set(target, [...(names.get(target) ?? []), `/${record.name}/${alias}`]);
+  }
+  return names;
 }
 
 /**
