@@ -1,12 +1,17 @@
 /** Each daemon as a process of its own: how it logs, and how it ends. */
 import { afterAll, expect, test } from "bun:test";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { eventually, run, tempDir } from "@longshore/testkit";
+import { eventually, output, run, tempDir } from "@longshore/testkit";
 import { binDir } from "./world.ts";
 
 const temp = tempDir();
-afterAll(() => temp[Symbol.dispose]());
+const bridge = `lst${crypto.randomBytes(3).toString("hex")}`;
+afterAll(async () => {
+  await output([path.join(binDir, "dockerd"), ...DAEMONS.dockerd, "--uninstall"]);
+  temp[Symbol.dispose]();
+});
 
 const at = (name: string) => path.join(temp.path, name);
 const DAEMONS = {
@@ -14,7 +19,7 @@ const DAEMONS = {
   "registry-client": ["serve", "--address", at("r.sock"), "--containerd", at("c.sock")],
   dockerd: [
     ...["--host", `unix://${at("d.sock")}`, "--data-root", at("data"), "--exec-root", at("exec")],
-    ...["--containerd", at("c.sock"), "--registry-client", at("r.sock"), "--bridge", "none"],
+    ...["--containerd", at("c.sock"), "--registry-client", at("r.sock"), "--bridge", bridge],
     ...["--pidfile", at("d.pid")],
   ],
 };
