@@ -14,6 +14,8 @@ const MAX_WORKERS = 4;
 interface Worker {
   readonly process: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly answers: AsyncIterator<string>;
+  /** It gets no more jobs, though it may not have ended yet. */
+  killed: boolean;
   idle?: ReturnType<typeof setTimeout>;
 }
 
@@ -44,9 +46,13 @@ export class DiffProcesses implements AsyncDisposable {
   async run(job: DiffJob, signal: AbortSignal): Promise<LayerResult> {
     signal.throwIfAborted();
     const worker = await this.acquire();
-    const kill = () => worker.process.kill("SIGKILL");
+    const kill = () => {
+      worker.killed = true;
+      worker.process.kill("SIGKILL");
+    };
     signal.addEventListener("abort", kill, { once: true });
     try {
+      signal.throwIfAborted();
       worker.process.stdin.write(`${JSON.stringify(job)}\n`);
       await worker.process.stdin.flush();
       const { value, done } = await worker.answers.next();
@@ -56,7 +62,7 @@ export class DiffProcesses implements AsyncDisposable {
       return answer.result;
     } finally {
       signal.removeEventListener("abort", kill);
-      if (worker.process.exitCode === null && !worker.process.killed) this.release(worker);
+      if (isAlive(worker)) this.release(worker);
       else this.forget(worker);
     }
   }
@@ -75,7 +81,7 @@ export class DiffProcesses implements AsyncDisposable {
     if (this.stopped) throw new EngineError("unavailable", "containerd is stopping: unavailable");
     for (let worker = this.idle.pop(); worker; worker = this.idle.pop()) {
       clearTimeout(worker.idle);
-      if (worker.process.exitCode !== null) continue;
+      if (!isAlive(worker)) continue;
       this.running.add(worker);
       return worker;
     }
@@ -92,7 +98,7 @@ export class DiffProcesses implements AsyncDisposable {
     });
     // Nobody waits for an idle one.
     process_.unref();
-    const worker = { process: process_, answers: linesOf(process_.stdout) };
+    const worker = { process: process_, answers: linesOf(process_.stdout), killed: false };
     this.running.add(worker);
     return worker;
   }
@@ -124,6 +130,10 @@ export class DiffProcesses implements AsyncDisposable {
     this.log.error({ exitCode, signal: worker.process.signalCode }, "diff worker died");
     return new EngineError("internal", `diff worker died (${worker.process.signalCode ?? exitCode})`);
   }
+}
+
+function isAlive({ process: { exitCode, signalCode }, killed }: Worker): boolean {
+  return !killed && exitCode === null && signalCode === null;
 }
 
 async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
