@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import crypto from "node:crypto";
 import fs from "node:fs";
+import type http from "node:http";
 import path from "node:path";
 import zlib from "node:zlib";
 import { type TestEntry, tarOf } from "@longshore/archive/testing";
@@ -17,9 +19,6 @@ interface Line {
 
 /** Layers over a busybox; the bottom one is kept back by the registry until a test lets it go. */
 function imageOf(name: string): LocalImage {
-  const [baseConfig, bottom] = machineBusybox().blobs;
-  if (!baseConfig || !bottom) throw new Error("a busybox image without a layer");
-  const base = JSON.parse(baseConfig.bytes.toString());
   const dir = (path: string, mode = 0o755) => ({ name: path, type: "5", mode });
   const layers: TestEntry[][] = [
     [
@@ -44,7 +43,13 @@ function imageOf(name: string): LocalImage {
     ],
     [{ name: "top", content: `${name}\n` }],
   ];
-  const tars = layers.map(tarOf);
+  return onBusybox(layers.map(tarOf));
+}
+
+function onBusybox(tars: Buffer[]): LocalImage {
+  const [baseConfig, bottom] = machineBusybox().blobs;
+  if (!baseConfig || !bottom) throw new Error("a busybox image without a layer");
+  const base = JSON.parse(baseConfig.bytes.toString());
   const blobs = [bottom, ...tars.map((tar) => blobOf(zlib.gzipSync(tar)))];
   const diffIds = [...base.rootfs.diff_ids, ...tars.map((tar) => blobOf(tar).digest)];
   const config = blobOf(
@@ -90,12 +95,16 @@ const images: Record<string, LocalImage> = {};
 /** Requests for the bottom layer that wait. */
 const waiting: (() => void)[] = [];
 let hold = false;
+/** A layer of which only the first half comes at first, and from where it was asked for. */
+const halved = { digest: "", bytes: Buffer.alloc(0), from: [] as number[] };
 
 beforeAll(async () => {
   const bottom = machineBusybox().blobs[1]?.digest ?? "";
   server = await serveImages({
     images,
     intercept(request, response) {
+      if (halved.digest !== "" && request.method === "GET" && request.url?.endsWith(halved.digest))
+        return answerHalved(request.headers.range, response);
       if (!hold || request.method !== "GET" || !request.url?.endsWith(bottom)) return false;
       waiting.push(() => response.destroy());
       return true;
@@ -114,16 +123,70 @@ const snapshots = () =>
     path.join(engine.suite.paths.containerdRoot, "io.containerd.snapshotter.v1.overlayfs/snapshots"),
   ).length;
 
+const blobs = () =>
+  fs.readdirSync(
+    path.join(engine.suite.paths.containerdRoot, "io.containerd.content.v1.content/blobs/sha256"),
+  ).length;
+
+/** Files of blobs that are not whole, by containerd's names for them, which end with the digest. */
+function unfinished(): Map<string, string> {
+  const dir = path.join(engine.suite.paths.containerdRoot, "io.containerd.content.v1.content/ingest");
+  const dirs = fs.readdirSync(dir).map((name) => path.join(dir, name));
+  const whole = dirs.filter((name) => fs.existsSync(path.join(name, "ref")));
+  return new Map(
+    whole.map((name) => [fs.readFileSync(path.join(name, "ref"), "utf8"), path.join(name, "data")]),
+  );
+}
+
+/** How often each layer but the bottom one was asked for. */
+function timesFetched(name: string): number[] {
+  const layers = images[`${name}:1`]?.blobs.slice(2) ?? [];
+  const asked = server.requests.filter((request) => request.startsWith("GET "));
+  return layers.map(
+    ({ digest }) => asked.filter((request) => request.includes(`/${name}/blobs/${digest}`)).length,
+  );
+}
+
+function answerHalved(range: string | undefined, response: http.ServerResponse): boolean {
+  const { bytes, from } = halved;
+  const start = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
+  from.push(start);
+  response.writeHead(start > 0 ? 206 : 200, {
+    "content-length": bytes.length - start,
+    ...(start > 0 && { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
+  });
+  if (hold) response.write(bytes.subarray(start, bytes.length / 2));
+  else response.end(bytes.subarray(start));
+  if (hold) waiting.push(() => response.destroy());
+  return true;
+}
+
 function release(): void {
   hold = false;
   for (const end of waiting.splice(0)) end();
 }
 
+interface Pull {
+  lines: Line[];
+  done: Promise<void>;
+  abort: AbortController;
+}
+
 /** Pull with the bottom layer held back, until the others are being unpacked. */
-async function begin(name: string): Promise<{ lines: Line[]; done: Promise<void>; abort: AbortController }> {
+async function begin(name: string): Promise<Pull> {
   const image = imageOf(name);
   images[`${name}:1`] = image;
   hold = true;
+  const pull = startPull(name);
+  const ids = image.blobs.slice(2).map(({ digest }) => digest.slice("sha256:".length, "sha256:".length + 12));
+  await eventually(
+    () => ids.every((id) => pull.lines.some((line) => line.id === id && line.status === "Extracting")),
+    { what: "all layers but the bottom one being unpacked", timeoutMs: 30_000 },
+  );
+  return pull;
+}
+
+function startPull(name: string): Pull {
   const abort = new AbortController();
   const lines: Line[] = [];
   const reference = encodeURIComponent(`${server.host}/${name}`);
@@ -142,11 +205,6 @@ async function begin(name: string): Promise<{ lines: Line[]; done: Promise<void>
     }
   })();
   done.catch(() => {}); // a test that breaks it off knows
-  const ids = image.blobs.slice(2).map(({ digest }) => digest.slice("sha256:".length, "sha256:".length + 12));
-  await eventually(
-    () => ids.every((id) => lines.some((line) => line.id === id && line.status === "Extracting")),
-    { what: "all layers but the bottom one being unpacked", timeoutMs: 30_000 },
-  );
   return { lines, done, abort };
 }
 
@@ -175,6 +233,29 @@ test("a pull that is given up takes what was unpacked away", async () => {
   await eventually(() => snapshots() === before, { what: "the snapshots gone", timeoutMs: 30_000 });
   release();
   expect(await docker("images", "-q", `${server.host}/given-up`)).toBe("");
+  // What had arrived is there for the next attempt.
+  const image = `${server.host}/given-up:1`;
+  await docker("pull", "-q", image);
+  expect(await docker("run", "--rm", image, "sh", "-c", LOOK)).toBe(SEEN("given-up"));
+  expect(Math.max(...timesFetched("given-up"))).toBeLessThanOrEqual(1);
+  await docker("rmi", image);
+  await eventually(() => snapshots() === before && blobs() === 0, { what: "nothing left of it" });
+});
+
+test("what a pull that was given up has left goes with the next prune", async () => {
+  const { done, abort } = await begin("pruned");
+  abort.abort();
+  await done.catch(() => {});
+  release();
+  expect(blobs()).toBeGreaterThan(0);
+  // It takes a moment until the pull has ended.
+  await eventually(
+    async () => {
+      await docker("image", "prune", "-f");
+      return blobs() === 0;
+    },
+    { what: "nothing left of it", timeoutMs: 30_000 },
+  );
 });
 
 test.each(["dockerd", "containerd", "registry-client"] as const)(
@@ -191,7 +272,45 @@ test.each(["dockerd", "containerd", "registry-client"] as const)(
     const image = `${server.host}/${repository}:1`;
     await docker("pull", "-q", image);
     expect(await docker("run", "--rm", image, "sh", "-c", LOOK)).toBe(SEEN(repository));
+    expect(Math.max(...timesFetched(repository))).toBeLessThanOrEqual(1);
     await docker("rmi", image);
-    await eventually(() => snapshots() === before, { what: "the image's snapshots gone" });
+    await eventually(() => snapshots() === before && blobs() === 0, { what: "nothing left of it" });
+  },
+);
+
+test.each(["nobody", "dockerd", "containerd", "registry-client"] as const)(
+  "a pull that ended in the middle of a layer goes on there: killed is %s",
+  async (name) => {
+    const repository = `half-${name}`;
+    const content = crypto.randomBytes(1 << 20).toString("hex");
+    const image = onBusybox([tarOf([{ name: "half", content }])]);
+    images[`${repository}:1`] = image;
+    const layer = image.blobs[2] ?? { digest: "", bytes: Buffer.alloc(0) };
+    Object.assign(halved, { digest: layer.digest, bytes: layer.bytes, from: [] });
+    hold = true;
+    const { done, abort } = startPull(repository);
+    let arrived = 0;
+    await eventually(
+      () => {
+        const [, file = ""] = [...unfinished()].find(([ref]) => ref.endsWith(layer.digest)) ?? [];
+        arrived = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+        return arrived > 0;
+      },
+      { what: "a part of the layer", timeoutMs: 30_000 },
+    );
+    if (name === "nobody") abort.abort();
+    else await engine.suite.kill(name, "SIGKILL");
+    release();
+    await done.catch(() => {});
+    if (name !== "nobody") await engine.suite.start(name);
+    await docker("pull", "-q", `${server.host}/${repository}:1`);
+    expect(halved.from[0]).toBe(0);
+    expect(halved.from.length).toBeGreaterThan(1);
+    for (const start of halved.from.slice(1)) expect(start).toBeGreaterThanOrEqual(arrived);
+    halved.digest = "";
+    const seen = await docker("run", "--rm", `${server.host}/${repository}:1`, "sh", "-c", "md5sum < /half");
+    expect(seen).toBe(`${crypto.createHash("md5").update(content).digest("hex")}  -`);
+    await docker("rmi", `${server.host}/${repository}:1`);
+    await eventually(() => blobs() === 0 && unfinished().size === 0, { what: "nothing left of it" });
   },
 );

@@ -16,7 +16,7 @@ import { writeWrappers } from "./config/runtimes.ts";
 import { type ConfigSource, checkHost, type Settings } from "./config/settings.ts";
 import { readTls } from "./config/tls.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
-import { endStaleLeases } from "./containerd/leases.ts";
+import { settleLeases } from "./containerd/leases.ts";
 import { trimTime } from "./containerd/timestamp.ts";
 import { startWanted } from "./containers/auto-restart.ts";
 import type { ContainerRecord } from "./containers/container.ts";
@@ -88,7 +88,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   };
   await waitForContainerd(containerd, log, signal);
   await ensureNamespace(containerd);
-  await endStaleLeases(containerd);
+  await settleLeases(containerd);
 
   const networks = await openNetworks({
     stateDir: flags.execRoot,

@@ -4,13 +4,31 @@ import { type ContainerdClient, SNAPSHOTTER } from "./client.ts";
 
 /** Whose lease it is: an engine's id. */
 const OWNER_LABEL = "longshore.engine";
+/** What it is for, of work that the next attempt goes on with. */
+const RESUMES_LABEL = "longshore.resumes";
+/** What a lease may hold that came from a registry. */
+const FETCHED: readonly string[] = ["content", "ingests"];
+const INTERRUPTIONS: readonly ErrorCode[] = ["canceled", "unavailable", "deadline_exceeded", "aborted"];
+
 /** Begins the key of a snapshot that a layer is being unpacked into. */
 export const UNFINISHED = "extract-";
 
 const LONGEST_MS = 24 * 3600_000;
 const RETRY_MS = 1000;
+const RETRIES = 600;
 /** What a call fails with whose other side has ended. */
-const BROKEN: readonly ErrorCode[] = ["unavailable", "canceled"];
+const BROKEN: readonly ErrorCode[] = ["unavailable", "canceled", "unknown"];
+
+/** Leases under which this process is doing something. */
+const atWork = new Set<string>();
+
+export interface LeaseOptions {
+  /**
+   * What it is for, when what was fetched is to be there for the next attempt: failures that say nothing about it then leave the content
+   * under the lease, until that attempt succeeds, at most a day.
+   */
+  resumes?: string;
+}
 
 /**
  * Do some work under a lease that protects what it writes until something refers to it.
@@ -20,26 +38,90 @@ const BROKEN: readonly ErrorCode[] = ["unavailable", "canceled"];
 export async function withLease<T>(
   containerd: ContainerdClient,
   work: (lease: string) => Promise<T>,
+  { resumes }: LeaseOptions = {},
 ): Promise<T> {
+  const label = resumes === undefined ? undefined : labelOf(resumes);
   const id = `dockerd-${crypto.randomUUID()}`;
+  let result: T;
+  atWork.add(id);
+  try {
+    await createLease(containerd, id, label === undefined ? {} : { [RESUMES_LABEL]: label });
+    result = await work(id);
+  } catch (error) {
+    atWork.delete(id);
+    if (label !== undefined && isInterruption(error)) await keepFetched(containerd, id);
+    else await endLease(containerd, id);
+    throw error;
+  }
+  atWork.delete(id);
+  await endLease(containerd, id);
+  if (label !== undefined) await endKept(containerd, label);
+  return result;
+}
+
+async function createLease(
+  containerd: ContainerdClient,
+  id: string,
+  labels: Record<string, string>,
+): Promise<void> {
   const expires = new Date(Date.now() + LONGEST_MS).toISOString();
   await containerd.leases.create({
     id,
-    labels: { "containerd.io/gc.expire": expires, [OWNER_LABEL]: containerd.engineId },
+    labels: { "containerd.io/gc.expire": expires, [OWNER_LABEL]: containerd.engineId, ...labels },
   });
-  try {
-    return await work(id);
-  } finally {
-    await endLease(containerd, id);
-  }
 }
 
-/** End the leases that an earlier life of this daemon has left when it was killed, and take away what was being unpacked. */
-export async function endStaleLeases(containerd: ContainerdClient): Promise<void> {
+/** Let a lease hold only what has been fetched under it, blobs that are not whole among it. */
+function keepFetched(containerd: ContainerdClient, id: string): Promise<void> {
+  const { leases } = containerd;
+  return cleanUp(async () => {
+    await removeUnfinished(containerd, id);
+    const { resources } = await leases.listResources({ id });
+    for (const resource of resources) {
+      if (!FETCHED.includes(resource.type)) await leases.deleteResource({ id, resource });
+    }
+  });
+}
+
+/** It was broken off, or somebody was away. */
+function isInterruption(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  return INTERRUPTIONS.includes(errorCode(cause));
+}
+
+/** Labels may be shorter than names. */
+function labelOf(name: string): string {
+  return crypto.createHash("sha256").update(name).digest("hex");
+}
+
+/**
+ * Let go of what interrupted work has left.
+ *
+ * @param label of certain work; all, and wait until it is gone, when left out
+ */
+export async function endKept(containerd: ContainerdClient, label?: string): Promise<void> {
+  const { leases } = await containerd.leases.list({ filters: [] });
+  const kept = leases.filter(
+    ({ id, labels: { [OWNER_LABEL]: owner, [RESUMES_LABEL]: resumes } }) =>
+      owner === containerd.engineId &&
+      resumes !== undefined &&
+      (label === undefined || resumes === label) &&
+      !atWork.has(id),
+  );
+  const sync = label === undefined;
+  await Promise.all(kept.map(({ id }) => cleanUp(() => containerd.leases.delete({ id, sync }))));
+}
+
+/**
+ * Put in order what an earlier life of this daemon has left when it was killed: what was being unpacked goes, what had been fetched stays
+ * for the next attempt.
+ */
+export async function settleLeases(containerd: ContainerdClient): Promise<void> {
   const { leases } = await containerd.leases.list({ filters: [] });
   const own = leases.filter(({ labels }) => labels[OWNER_LABEL] === containerd.engineId);
   await Promise.all(
-    own.map(async ({ id }) => {
+    own.map(async ({ id, labels }) => {
+      if (labels[RESUMES_LABEL] !== undefined) return keepFetched(containerd, id);
       await removeUnfinished(containerd, id);
       await endLease(containerd, id);
     }),
@@ -60,12 +142,12 @@ function endLease(containerd: ContainerdClient, id: string): Promise<void> {
 }
 
 /** Take something away that may be gone already. While containerd is away nobody waits: it is told when it is back. */
-export async function cleanUp(removal: () => Promise<unknown>): Promise<void> {
+export async function cleanUp(removal: () => Promise<unknown>, attempts = RETRIES): Promise<void> {
   try {
     await removal();
   } catch (error) {
     if (errorCode(error) === "not_found") return;
-    if (!BROKEN.includes(errorCode(error))) throw error;
-    setTimeout(() => void cleanUp(removal).catch(() => {}), RETRY_MS).unref();
+    if (!BROKEN.includes(errorCode(error)) || attempts === 0) throw error;
+    setTimeout(() => void cleanUp(removal, attempts - 1).catch(() => {}), RETRY_MS).unref();
   }
 }

@@ -105,7 +105,7 @@ export class PullService {
     const { containerd, images } = this.deps;
     await images.checkWritable();
     const name = canonicalString(reference);
-    return withLease(containerd, async (lease) => {
+    const work = async (lease: string) => {
       const before = await images.get(name);
       const { image, target } = await this.fetch({
         reference,
@@ -122,7 +122,8 @@ export class PullService {
       const shown = familiarString(reference);
       tell({ status: `Status: ${newer ? "Downloaded newer image" : "Image is up to date"} for ${shown}` });
       return image;
-    });
+    };
+    return withLease(containerd, work, { resumes: name });
   }
 
   private async fetch({ reference, known, credentials, lease, signal, tell }: FetchOptions) {
