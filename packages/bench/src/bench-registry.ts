@@ -13,6 +13,8 @@ export const imageNames = ["packages", "small"] as const;
 export interface ServedImages extends AsyncDisposable {
   readonly source: string;
   readonly target: string;
+  /** For `docker load`: the archive of another image of the kind, in the form that every Docker reads, with packed layers. */
+  archive(name: (typeof imageNames)[number], round: number): string;
 }
 
 const PORTS = { source: 5791, target: 5792 };
@@ -24,6 +26,7 @@ export async function serveBenchImages(
 ): Promise<ServedImages | undefined> {
   const registry = findExecutable("docker-registry");
   if (!registry) return undefined;
+  const archive = (name: string, round: number) => path.join(dir, `${name}-${round}.tar`);
   const started: ChildProcess[] = [];
   const stopAll = async () => {
     await Promise.all(started.map(stop));
@@ -44,9 +47,15 @@ export async function serveBenchImages(
       fs.rmSync(work, { recursive: true });
       for (let round = 0; round < rounds; round++) {
         await putImage(`http://${source}/v2/${name}`, String(round), variant(image, round));
+        writeArchive(
+          variant(image, rounds + round),
+          `bench-load/${name}:${round}`,
+          archive(name, round),
+          work,
+        );
       }
     }
-    return { source, target, [Symbol.asyncDispose]: stopAll };
+    return { source, target, archive, [Symbol.asyncDispose]: stopAll };
   } catch (error) {
     await stopAll();
     throw error;
@@ -84,6 +93,18 @@ function oneFileTar(name: string): Buffer {
   } finally {
     fs.rmSync(dir, { recursive: true });
   }
+}
+
+/** @param work a directory that may be made for the time of it */
+function writeArchive({ manifest, blobs }: LocalImage, name: string, file: string, work: string): void {
+  const { config, layers } = JSON.parse(manifest.bytes.toString());
+  const nameOf = ({ digest }: { digest: string }) => digest.replace(":", "-");
+  fs.mkdirSync(work);
+  for (const blob of blobs) fs.writeFileSync(path.join(work, nameOf(blob)), blob.bytes);
+  const image = { Config: nameOf(config), RepoTags: [name], Layers: layers.map(nameOf) };
+  fs.writeFileSync(path.join(work, "manifest.json"), JSON.stringify([image]));
+  execFileSync("tar", ["-C", work, "-cf", file, "."]);
+  fs.rmSync(work, { recursive: true });
 }
 
 async function putImage(base: string, tag: string, { manifest, blobs }: LocalImage): Promise<void> {

@@ -115,7 +115,7 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
         await run(benchmark, { rounds: flags.short ? 3 : 9, warmUp: 1 });
       if (imageBenchmarkNames.some(wanted)) {
         const names = imageNames.filter((_, at) =>
-          [at, at + imageNames.length].some((n) => wanted(imageBenchmarkNames[n] ?? "")),
+          [0, 1, 2].some((kind) => wanted(imageBenchmarkNames[at + kind * imageNames.length] ?? "")),
         );
         const served = { names, rounds: imageRounds.rounds + imageRounds.warmUp };
         await using images = await serveBenchImages(path.join(dir, "images"), served);
