@@ -179,7 +179,8 @@ class AttachClient {
     if (spool.bytes > 0) return;
     spool.close();
     this.#spool = undefined;
-    if (this.#ending) this.#socket.end();
+    if (behind.has(this)) this.drop();
+    else if (this.#ending) this.#socket.end();
   }
 
   end(): void {
@@ -187,9 +188,12 @@ class AttachClient {
     if (!this.#spool) this.#socket.end();
   }
 
-  /** Only a client that lags is still there after its `end`. */
+  /** Close it as soon as it has all: now, unless it lags. */
   hurry(): void {
-    if (!this.#spool) return;
+    if (!this.#spool) {
+      this.drop();
+      return;
+    }
     behind.add(this);
     this.#stall ??= setTimeout(() => this.drop(), STALL_MS);
   }
