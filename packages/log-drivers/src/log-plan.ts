@@ -4,7 +4,7 @@ import type { LogDriver, PlanInputs } from "./driver.ts";
 import { journald } from "./journald.ts";
 import { jsonFile } from "./json-file.ts";
 import { boundedFile, local } from "./local.ts";
-import type { LoggerConfig } from "./logger/sender.ts";
+import type { LoggerConfig } from "./logger/open-sender.ts";
 import { none } from "./none.ts";
 import { invalid, type Options, parseBoolean, parseMemory } from "./options.ts";
 import { syslog } from "./syslog.ts";

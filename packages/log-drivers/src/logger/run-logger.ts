@@ -1,9 +1,10 @@
 import fs from "node:fs";
 import { F_GETFL, F_SETFL, fcntl, O_NONBLOCK } from "@longshore/syscalls";
 import { LineSplitter, type LogLine } from "./line-splitter.ts";
-import { type LoggerConfig, openSender, type Sender } from "./sender.ts";
+import { type LoggerConfig, openSender } from "./open-sender.ts";
+import type { Sender } from "./sender.ts";
 
-export { checkReachable, type LoggerConfig } from "./sender.ts";
+export { checkReachable, type LoggerConfig } from "./open-sender.ts";
 
 /** The descriptors of containerd's `binary://` loggers. */
 const STREAMS = [

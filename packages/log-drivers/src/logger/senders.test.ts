@@ -10,7 +10,7 @@ import { bindUnix, close, fixedBuffer, receive, receiveFds, socket } from "@long
 import type { SyslogRemote } from "../driver.ts";
 import { syslogMessage } from "../syslog-message.ts";
 import { journalEntry, openJournaldSender } from "./journald-sender.ts";
-import { checkReachable } from "./sender.ts";
+import { checkReachable } from "./open-sender.ts";
 import { openSyslogSender } from "./syslog-sender.ts";
 
 const AF_UNIX = 1;

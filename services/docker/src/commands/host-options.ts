@@ -3,14 +3,9 @@ import net from "node:net";
 import { CliError } from "../cli-error.ts";
 import { checkInteger, type Flag, type FlagValues } from "../flags.ts";
 import { parseMemory } from "../format/units.ts";
+import type { HostFlag } from "./host-flag.ts";
 import { RESOURCE_FLAGS } from "./resource-options.ts";
 import { parseRestartPolicy } from "./restart-policy.ts";
-
-/** A flag that sets one field of a container's HostConfig. */
-export interface HostFlag extends Flag {
-  readonly field: string;
-  readonly convert: (values: readonly string[]) => unknown;
-}
 
 const text = (values: readonly string[]) => values.at(-1) ?? "";
 const integer = (values: readonly string[]) => Number(text(values));

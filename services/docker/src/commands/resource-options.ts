@@ -1,6 +1,6 @@
 import { checkInteger } from "../flags.ts";
 import { parseMemory } from "../format/units.ts";
-import type { HostFlag } from "./host-options.ts";
+import type { HostFlag } from "./host-flag.ts";
 
 const text = (values: readonly string[]) => values.at(-1) ?? "";
 const integer = (values: readonly string[]) => Number(text(values));

@@ -13,13 +13,17 @@ import {
 import { EngineError, errorCode, isErrno } from "@longshore/errors";
 import { type channelTo, createClient } from "@longshore/rpc";
 import { Dialogue } from "../containerd/dialogue.ts";
-import type { Blob } from "./blob-writer.ts";
 
 /**
  * What one message carries. A Go server enlarges its receive windows when it sees more than this in flight, and Bun's HTTP/2 client then
  * waits for ever: it doesn't widen its open streams' windows (RFC 9113, 6.9.2).
  */
 const WRITE_BYTES = 32 << 10;
+
+export interface Blob {
+  digest: string;
+  size: number;
+}
 
 /** A blob on its way into the content store. Closing it without a commit leaves an ingest. */
 export interface BlobSink {

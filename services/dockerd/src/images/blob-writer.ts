@@ -3,12 +3,7 @@ import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { EngineError, errorCode } from "@longshore/errors";
 import { channelTo } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
-import { type BlobSink, openSink } from "./blob-sink.ts";
-
-export interface Blob {
-  digest: string;
-  size: number;
-}
+import { type Blob, type BlobSink, openSink } from "./blob-sink.ts";
 
 export interface WriteOptions {
   /** What the digest has to be. */

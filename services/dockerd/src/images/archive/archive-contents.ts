@@ -1,7 +1,8 @@
 import path from "node:path";
 import { decompressStream, tarEntries } from "@longshore/archive";
 import { EngineError } from "@longshore/errors";
-import type { Blob, BlobWriter } from "../blob-writer.ts";
+import type { Blob } from "../blob-sink.ts";
+import type { BlobWriter } from "../blob-writer.ts";
 
 /** Files of old archives that say nothing that is needed. */
 const IGNORED = new Set(["VERSION", "json", "repositories"]);
