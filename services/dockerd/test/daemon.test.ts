@@ -1,29 +1,16 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import {
-  AF_UNIX,
-  bindUnix,
-  close,
-  fixedBuffer,
-  receive,
-  SOCK_DGRAM,
-  setsockopt,
-  socket,
-} from "@longshore/syscalls";
 import { eventually, freePort, run, type TempDir, tempDir } from "@longshore/testkit";
 import { binDir, openEngine, type TestEngine } from "./engine-client.ts";
+import { type NotifySocket, notifySocket } from "./notify-socket.ts";
 
-const SOL_SOCKET = 1;
-const SO_RCVTIMEO = 20;
-/** struct timeval */
-const TWENTY_SECONDS = new Uint8Array(new BigInt64Array([20n, 0n]).buffer);
 setDefaultTimeout(90_000);
 let dir: TempDir;
 let file: string;
 let pidfile: string;
 let metricsPort: number;
-let notified: number;
+let notified: NotifySocket;
 let world: TestEngine;
 
 const write = (config: object) => fs.writeFileSync(file, JSON.stringify(config));
@@ -33,9 +20,7 @@ beforeAll(async () => {
   file = path.join(dir.path, "daemon.json");
   pidfile = path.join(dir.path, "dockerd.pid");
   metricsPort = await freePort();
-  notified = socket(AF_UNIX, SOCK_DGRAM);
-  bindUnix(notified, path.join(dir.path, "notify"));
-  setsockopt(notified, SOL_SOCKET, SO_RCVTIMEO, TWENTY_SECONDS);
+  notified = notifySocket(dir.path);
   write({
     "default-shm-size": "32M",
     "default-ipc-mode": "shareable",
@@ -52,21 +37,16 @@ beforeAll(async () => {
     components: {
       dockerd: {
         extraArgs: ["--config-file", file, "--pidfile", pidfile],
-        env: { NOTIFY_SOCKET: path.join(dir.path, "notify") },
+        env: { NOTIFY_SOCKET: notified.path },
       },
     },
   });
 });
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
-  close(notified);
+  notified?.[Symbol.dispose]();
   dir?.[Symbol.dispose]();
 });
-
-const told = () => {
-  const into = fixedBuffer(256);
-  return into.toString("utf8", 0, receive(notified, into));
-};
 
 test("containers get the daemon's defaults for what they leave open, and their own for what they don't", async () => {
   const { api, image } = world;
@@ -126,7 +106,7 @@ test("the daemon itself: pid file, oom_score_adj, log as text, and its superviso
   expect(fs.readFileSync(pidfile, "utf8")).toBe(`${pid}\n`);
   expect(fs.readFileSync(`/proc/${pid}/oom_score_adj`, "utf8")).toBe("321\n");
   expect(engine.suite.output("dockerd")).toMatch(/^time="[^"]+" level=info msg="serving" hosts=/m);
-  expect(told()).toBe("READY=1");
+  expect(notified.told()).toBe("READY=1");
 });
 
 test("a second daemon on one data root, or with one pid file, says which process has it and changes nothing", async () => {
@@ -212,8 +192,8 @@ test("without live-restore containers end with the daemon, each in its time; the
   expect(await state(plain)).toMatchObject({ Status: "exited", ExitCode: 3 });
   expect(await state(stubborn)).toMatchObject({ Status: "exited", ExitCode: 137 });
   await eventually(async () => (await state(again)).Status === "running");
-  expect(told()).toBe("STOPPING=1");
-  expect(told()).toBe("READY=1");
+  expect(notified.told()).toBe("STOPPING=1");
+  expect(notified.told()).toBe("READY=1");
 
   // SIGHUP: from now on they run on.
   write({ "live-restore": true, "shutdown-timeout": 7, "default-shm-size": "16M" });

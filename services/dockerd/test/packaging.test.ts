@@ -2,23 +2,10 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable } from "@longshore/suite";
-import {
-  AF_UNIX,
-  bindUnix,
-  close,
-  fixedBuffer,
-  receive,
-  SOCK_DGRAM,
-  setsockopt,
-  socket,
-} from "@longshore/syscalls";
 import { run, tempDir } from "@longshore/testkit";
 import { binDir } from "./engine-client.ts";
+import { notifySocket } from "./notify-socket.ts";
 
-const SOL_SOCKET = 1;
-const SO_RCVTIMEO = 20;
-/** struct timeval */
-const TWENTY_SECONDS = new Uint8Array(new BigInt64Array([20n, 0n]).buffer);
 setDefaultTimeout(60_000);
 const services = path.resolve(import.meta.dir, "../..");
 const units = ["containerd", "registry-client", "dockerd"].flatMap((name) => {
@@ -63,27 +50,20 @@ test.skipIf(findExecutable("systemd-analyze") === undefined)(
 test("containerd and registry-client tell their supervisor when they serve, and when they end", async () => {
   using dir = tempDir();
   const at = (name: string) => path.join(dir.path, name);
-  const fd = socket(AF_UNIX, SOCK_DGRAM);
-  bindUnix(fd, at("notify"));
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, TWENTY_SECONDS);
-  const told = () => {
-    const into = fixedBuffer(64);
-    return into.toString("utf8", 0, receive(fd, into));
-  };
+  using notified = notifySocket(dir.path);
   const containerd = ["containerd", "--address", at("c.sock"), "--root", at("root"), "--state", at("state")];
   const registry = ["registry-client", "serve", "--address", at("r.sock"), "--containerd", at("c.sock")];
   for (const [name = "", ...args] of [containerd, registry]) {
     const child = Bun.spawn([path.join(binDir, name), ...args], {
-      env: { ...process.env, NOTIFY_SOCKET: at("notify") },
+      env: { ...process.env, NOTIFY_SOCKET: notified.path },
       stdio: ["ignore", "ignore", "ignore"],
     });
     try {
-      expect([name, told()]).toEqual([name, "READY=1"]);
+      expect([name, notified.told()]).toEqual([name, "READY=1"]);
     } finally {
       child.kill("SIGTERM");
     }
-    expect([name, told()]).toEqual([name, "STOPPING=1"]);
+    expect([name, notified.told()]).toEqual([name, "STOPPING=1"]);
     await child.exited;
   }
-  close(fd);
 });
