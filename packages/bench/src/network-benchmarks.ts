@@ -41,7 +41,11 @@ export function networkBenchmarks(stacks: readonly Stack[], dir: string): Benchm
     ...(wrk ? throughPort : []),
     {
       ...{ name: "answers of the resolver", unit: "/s", atLeast: { timesReal: 2 } },
-      contenders: each(sites, async (site) => site.answersPerSecond()),
+      contenders: each(sites, async (site) => (await site.answers()).rate),
+    },
+    {
+      ...{ name: "latency of the resolver", bar: 1 },
+      contenders: each(sites, async (site) => (await site.answers()).ms),
     },
   ];
 }
@@ -71,10 +75,11 @@ class Site {
     return this.#docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "bridge");
   }
 
-  async answersPerSecond(): Promise<number> {
+  /** Of the resolver: how many a second when many are asked at a time, how long one takes when it is asked alone. */
+  async answers(): Promise<{ rate: number; ms: number }> {
     this.#asker ??= this.#meet();
     const { stdout } = await timed(["nsenter", "-t", await this.#asker, "-n", bun(), program("dns-load.ts")]);
-    return Number(stdout);
+    return JSON.parse(stdout);
   }
 
   async #docker(...args: string[]): Promise<string> {

@@ -27,6 +27,8 @@ export interface Zone {
   pointer(client: string, address: string): string | undefined;
   /** Where everything else is asked, in order; with none it fails. `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`. */
   upstreams(client: string): readonly string[];
+  /** A number that changes with what the others give; without it all are asked for each query. */
+  readonly version?: number;
 }
 
 export type Transport = "udp" | "tcp";
@@ -52,6 +54,16 @@ export class Resolver implements Disposable {
   /** Answers that are kept, in number and bytes. */
   get cached(): { readonly entries: number; readonly bytes: number } {
     return { entries: this.#forwarder.cache.size, bytes: this.#forwarder.cache.bytes };
+  }
+
+  /** What was answered at once is answered again as long as this is the same, in the same second; undefined when that isn't known. */
+  get version(): number | undefined {
+    return this.#zone.version;
+  }
+
+  /** How many answers were given that the next one of the same question will not be like. */
+  get turns(): number {
+    return this.#rotation;
   }
 
   /** Answer a query, at once unless other servers must be asked. Never throws, nor rejects, for what is in the query. */

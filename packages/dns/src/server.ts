@@ -1,5 +1,6 @@
 import { isErrno } from "@longshore/errors";
 import { setsockopt } from "@longshore/syscalls";
+import { DatagramAnswers, type DatagramListener } from "./datagram-answers.ts";
 import { FrameReader, frame } from "./framing.ts";
 import type { Answer, Resolver } from "./resolver.ts";
 
@@ -55,12 +56,15 @@ export class DnsServer implements Disposable {
   readonly #options: Required<ServerOptions>;
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Map<string, number>();
+  readonly #datagrams: DatagramAnswers;
   #connected = 0;
   #waiting = 0;
+  #listened = 0;
   #disposed = false;
 
   constructor(resolver: Resolver, options: ServerOptions = {}) {
     this.#resolver = resolver;
+    this.#datagrams = new DatagramAnswers(resolver);
     this.#options = {
       ...{ maxConnections: 512, maxConnectionsOfClient: 32, idleSeconds: 10, maxWaiting: 16_384 },
       ...options,
@@ -93,7 +97,7 @@ export class DnsServer implements Disposable {
     const udp = await this.#listenUdp(hostname, tcp.port, client);
     undo.defer(() => udp.close());
     if (this.#disposed) throw new Error("the DNS server has ended");
-    growReceiveBuffer(udp);
+    growReceiveBuffer(descriptorOf(udp));
     this.#listeners.set(keyOf(hostname, tcp.port, client), { udp, tcp });
     undo.move();
     return { hostname, port: tcp.port };
@@ -119,28 +123,40 @@ export class DnsServer implements Disposable {
     this.#listeners.clear();
   }
 
-  #listenUdp(hostname: string, port: number, known: string | undefined): Promise<Bun.udp.Socket<"buffer">> {
+  async #listenUdp(
+    hostname: string,
+    port: number,
+    client: string | undefined,
+  ): Promise<Bun.udp.Socket<"buffer">> {
     const unsent: Datagram[] = [];
-    return Bun.udpSocket({
+    const isFull = () => this.#waiting >= this.#options.maxWaiting;
+    const send = (answer: Answer, clientPort: number, address: string): void => {
+      if (!answer || socket.closed) return;
+      const datagram = [answer, clientPort, address] as const;
+      if (unsent.length === 0 && sendDatagram(socket, datagram)) return;
+      if (unsent.length < MAX_UNSENT_DATAGRAMS) unsent.push(datagram);
+    };
+    const later = (answer: Promise<Answer>, clientPort: number, address: string): void => {
+      this.#waiting++;
+      void answer
+        .then((bytes) => send(bytes, clientPort, address))
+        .finally(() => {
+          this.#waiting--;
+        });
+    };
+    let listener: DatagramListener | undefined;
+    const socket = await Bun.udpSocket({
       ...{ hostname, port },
       socket: {
-        data: (socket, query, clientPort, client) => {
-          if (this.#waiting >= this.#options.maxWaiting) return;
-          const send = (answer: Answer): void => {
-            if (!answer || socket.closed) return;
-            const datagram = [answer, clientPort, client] as const;
-            if (unsent.length === 0 && sendDatagram(socket, datagram)) return;
-            if (unsent.length < MAX_UNSENT_DATAGRAMS) unsent.push(datagram);
-          };
-          const answer = this.#resolver.answer(known ?? client, query, "udp");
-          if (!(answer instanceof Promise)) {
-            send(answer);
-            return;
-          }
-          this.#waiting++;
-          void answer.then(send).finally(() => this.#waiting--);
+        data: (_, query, clientPort, address) => {
+          if (isFull()) return;
+          const answer = this.#resolver.answer(client ?? address, query, "udp");
+          if (answer instanceof Promise) later(answer, clientPort, address);
+          else send(answer, clientPort, address);
+          // What has come meanwhile is answered without a call for each.
+          if (listener) this.#datagrams.drain(listener);
         },
-        drain(socket) {
+        drain() {
           const count = unsent.findIndex((datagram) => !sendDatagram(socket, datagram));
           unsent.splice(0, count < 0 ? unsent.length : count);
         },
@@ -148,6 +164,10 @@ export class DnsServer implements Disposable {
         error() {},
       },
     });
+    const fd = descriptorOf(socket);
+    const known = { client, isOfOne: client !== undefined };
+    listener = { ...{ number: this.#listened++, fd, ...known }, ...{ isFull, send, later } };
+    return socket;
   }
 
   #listenTcp(hostname: string, port: number, known: string | undefined): Bun.TCPSocketListener<Connection> {
@@ -211,9 +231,10 @@ export class DnsServer implements Disposable {
 const keyOf = (hostname: string, port: number, client: string | undefined): string =>
   `${hostname} ${port}${client === undefined ? "" : ` ${client}`}`;
 
-function growReceiveBuffer(socket: object): void {
-  // Bun's sockets tell their descriptor, its types don't.
-  const { fd } = socket as { readonly fd: number };
+/** Bun's sockets tell it, its types don't. */
+const descriptorOf = (socket: object): number => (socket as { readonly fd: number }).fd;
+
+function growReceiveBuffer(fd: number): void {
   try {
     setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES);
   } catch (error) {

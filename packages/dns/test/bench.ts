@@ -28,6 +28,7 @@ async function serve(): Promise<void> {
     names: (_, name) => ({ web: ["10.0.0.2"], db: ["10.0.0.3", "10.0.0.4", "10.0.0.5"] })[name],
     pointer: () => "web.front",
     upstreams: () => [upstream.address],
+    version: 1,
   });
   const server = new DnsServer(resolver);
   const { port } = await server.listen(HOST, 0);

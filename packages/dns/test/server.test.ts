@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
 import { frame } from "../src/framing.ts";
-import { FLAG, RCODE, TYPE } from "../src/message.ts";
+import { FLAG, RCODE, readMessage, TYPE } from "../src/message.ts";
 import { Resolver } from "../src/resolver.ts";
 import { DnsServer, type ServerOptions } from "../src/server.ts";
 import { a, answersOf, askTcp, askUdp, growReceiveBuffer, openUpstream, query, record } from "./lab.ts";
@@ -176,6 +176,87 @@ async function load(port: number, count: number, atATime: number, nameOf: (index
   socket.close();
   return { answered: answered.size, ms: performance.now() - started };
 }
+
+test("what is asked again and again is answered without a look at it, until names change", async () => {
+  const names = new Map([["web", ["10.0.0.2"]]]);
+  let version = 0;
+  let looks = 0;
+  using resolver = new Resolver({
+    names: (_, name) => {
+      looks++;
+      return names.get(name);
+    },
+    pointer: () => undefined,
+    upstreams: () => [],
+    get version() {
+      return version;
+    },
+  });
+  using server = new DnsServer(resolver);
+  const { port } = await server.listen(HOST, 0);
+  const everyone = await server.listen("127.0.0.2", 0, { client: "somebody" });
+  // All of them are there before the server looks.
+  const burst = async (hostname: string, at: number, name: string) => {
+    const answers = new Map<number, string>();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const socket = await Bun.udpSocket({
+      connect: { hostname, port: at },
+      socket: {
+        data(_, bytes) {
+          const message = readMessage(bytes);
+          answers.set(message?.id ?? -1, String(answersOf(message)));
+          if (answers.size === 1000) resolve();
+        },
+      },
+    });
+    growReceiveBuffer(socket);
+    for (let id = 0; id < 1000; id++) socket.send(query(name, TYPE.A, { id }));
+    await promise;
+    socket.close();
+    return [...new Set(answers.values())].sort();
+  };
+  expect(await burst(HOST, port, "web")).toEqual(["10.0.0.2"]);
+  expect(looks).toBeLessThan(500);
+  expect(await burst("127.0.0.2", everyone.port, "web")).toEqual(["10.0.0.2"]);
+  names.set("web", ["10.0.0.3"]);
+  version++;
+  expect(await burst(HOST, port, "web")).toEqual(["10.0.0.3"]);
+  expect(await burst("127.0.0.2", everyone.port, "web")).toEqual(["10.0.0.3"]);
+  // The case of a name is the client's.
+  expect(await burst(HOST, port, "WEB")).toEqual(["10.0.0.3"]);
+  // Of several addresses each has its turn.
+  names.set("web", ["10.0.0.3", "10.0.0.4"]);
+  version++;
+  expect(await burst(HOST, port, "web")).toEqual(["10.0.0.3,10.0.0.4", "10.0.0.4,10.0.0.3"]);
+  names.delete("web");
+  version++;
+  expect(await burst(HOST, port, "web")).toEqual([""]);
+});
+
+test("clients that ask the same get each its own answer", async () => {
+  using resolver = new Resolver({
+    names: (client, name) => (name === "me" ? [client] : undefined),
+    pointer: () => undefined,
+    upstreams: () => [],
+    version: 1,
+  });
+  using server = new DnsServer(resolver);
+  const { port } = await server.listen("0.0.0.0", 0);
+  const heard = new Map<string, string[]>();
+  const clients = await Promise.all(
+    ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(async (hostname) => {
+      const answers: string[] = [];
+      heard.set(hostname, answers);
+      const data = (_: unknown, bytes: Buffer) => void answers.push(...(answersOf(readMessage(bytes)) ?? []));
+      return Bun.udpSocket({ hostname, port: 0, socket: { data } });
+    }),
+  );
+  for (let round = 0; round < 100; round++)
+    for (const client of clients) client.send(query("me"), port, HOST);
+  await until(() => [...heard.values()].every((answers) => answers.length === 100));
+  for (const [client, answers] of heard) expect(new Set(answers)).toEqual(new Set([client]));
+  for (const client of clients) client.close();
+});
 
 test("of 10,000 queries none is lost, names of ours and names of others, nor is anything left behind", async () => {
   using upstream = await openUpstream(({ question }) => ({ answers: [a(question.name, "192.0.2.1")] }));

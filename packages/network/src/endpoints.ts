@@ -58,6 +58,7 @@ export class Endpoints {
   /** By network id and address. */
   readonly #endpoints = new Map<string, EndpointRecord>();
   readonly #index = new EndpointIndex();
+  #version = 0;
 
   private constructor(store: Store) {
     this.#store = store;
@@ -68,6 +69,11 @@ export class Endpoints {
     const endpoints = new Endpoints(store);
     for (const { key, value } of await endpoints.#records.list()) endpoints.#keep(key, value);
     return endpoints;
+  }
+
+  /** A number that changes with any of them. */
+  get version(): number {
+    return this.#version;
   }
 
   all(): EndpointRecord[] {
@@ -185,6 +191,7 @@ export class Endpoints {
 
   #keep(key: string, endpoint: EndpointRecord): void {
     this.#forget(key);
+    this.#version++;
     this.#endpoints.set(key, endpoint);
     this.#index.add(endpoint);
   }
@@ -192,6 +199,7 @@ export class Endpoints {
   #forget(key: string): void {
     const endpoint = this.#endpoints.get(key);
     if (!endpoint) return;
+    this.#version++;
     this.#endpoints.delete(key);
     this.#index.delete(endpoint);
   }

@@ -36,7 +36,11 @@ export class NameService implements Disposable {
   constructor(source: NameSource, log: Logger) {
     this.#source = source;
     this.#log = log;
+    const { endpoints } = source;
     this.#resolver = new Resolver({
+      get version() {
+        return endpoints.version;
+      },
       names: (client, name) => this.#names(client, name),
       pointer: (client, address) => this.#pointer(client, address),
       upstreams: (client) => this.#upstreams(client),

@@ -1,5 +1,6 @@
 export { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
 export * from "./constants.ts";
+export { Datagrams, type DatagramsOptions } from "./datagrams.ts";
 export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
 export {

@@ -40,6 +40,11 @@ export function bind(fd: number, address: Uint8Array): void {
   check(syscall(NR.bind, fd, scratch().copy(address), address.length), "bind");
 }
 
+/** connect(2) to an address as bytes, e.g. a sockaddr_in. */
+export function connect(fd: number, address: Uint8Array): void {
+  check(syscall(NR.connect, fd, scratch().copy(address), address.length), "connect");
+}
+
 /** getsockname(2): the address as bytes, of a family whose addresses are that long. */
 export function boundAddress(fd: number, length: number): Uint8Array {
   const arena = scratch();
