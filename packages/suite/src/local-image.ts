@@ -27,6 +27,8 @@ export interface ImageOptions {
   user?: string;
   /** OCI media types, or Docker's manifest version 2. */
   format?: "oci" | "docker";
+  /** What its programs are for, in Go's words; this host's when left out. */
+  platform?: { os: string; architecture: string; variant?: string };
 }
 
 const MEDIA_TYPES = {
@@ -58,7 +60,15 @@ function tarOf(dir: string): Buffer {
 }
 
 /** Make an image of directory trees. Owners become root; modes, links and devices stay. */
-export function makeImage({ layers, cmd, env, workingDir, user, format = "oci" }: ImageOptions): LocalImage {
+export function makeImage({
+  layers,
+  cmd,
+  env,
+  workingDir,
+  user,
+  format = "oci",
+  platform = { os: "linux", architecture: "amd64" },
+}: ImageOptions): LocalImage {
   const types = MEDIA_TYPES[format];
   const tars = layers.map(tarOf);
   const layerBlobs = tars.map((tar) => blobOf(zlib.gzipSync(tar)));
@@ -66,8 +76,7 @@ export function makeImage({ layers, cmd, env, workingDir, user, format = "oci" }
     Buffer.from(
       JSON.stringify({
         created: EPOCH,
-        architecture: "amd64",
-        os: "linux",
+        ...platform,
         config: {
           Env: env ?? ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
           Cmd: cmd,

@@ -9,10 +9,10 @@ import {
   type RateLimit as WireRateLimit,
 } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
+import { hostPlatform, normalizePlatform, type Platform } from "@longshore/oci";
 import { checkDigest } from "@longshore/reference";
 import type { BlobState } from "./blob-fetcher.ts";
 import type { Descriptor } from "./manifest.ts";
-import { hostPlatform, normalizePlatform, type Platform } from "./platform.ts";
 import type { PullEvent } from "./pull.ts";
 import type { PushEvent, PushState } from "./push.ts";
 import { ANONYMOUS, type Credentials } from "./registry/credentials.ts";

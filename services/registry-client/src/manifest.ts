@@ -1,7 +1,7 @@
 import { EngineError } from "@longshore/errors";
+import type { Platform } from "@longshore/oci";
 import { checkDigest } from "@longshore/reference";
 import { isIndex, isManifest, isSchema1, OCI_INDEX, OCI_MANIFEST } from "./media-types.ts";
-import type { Platform } from "./platform.ts";
 
 /** Type, digest and size in bytes of something in a registry. */
 export interface Descriptor {

@@ -1,4 +1,5 @@
 import { EngineError, errorCode } from "@longshore/errors";
+import type { Platform } from "@longshore/oci";
 import { familiarName, type Reference } from "@longshore/reference";
 import { AsyncQueue } from "./async-queue.ts";
 import type { BlobFetcher, BlobProgress } from "./blob-fetcher.ts";
@@ -6,7 +7,6 @@ import type { ContentStore } from "./content-store.ts";
 import { gcLabels, type Labels, sourceLabel } from "./labels.ts";
 import type { Descriptor } from "./manifest.ts";
 import { isConfig } from "./media-types.ts";
-import type { Platform } from "./platform.ts";
 import { rateLimited } from "./progress.ts";
 import type { Credentials } from "./registry/credentials.ts";
 import type { RateLimit } from "./registry/rate-limit.ts";

@@ -1,10 +1,10 @@
 import { EngineError } from "@longshore/errors";
+import { choosePlatform, hostPlatform, type Platform } from "@longshore/oci";
 import type { Reference } from "@longshore/reference";
 import { AsyncQueue } from "./async-queue.ts";
 import type { ImageSource } from "./image-source.ts";
 import type { Descriptor, ImageIndex } from "./manifest.ts";
 import { isNondistributable } from "./media-types.ts";
-import { choosePlatform, hostPlatform, type Platform } from "./platform.ts";
 import { rateLimited } from "./progress.ts";
 import { addReferrer } from "./push-referrers.ts";
 import type { Credentials } from "./registry/credentials.ts";

@@ -1,7 +1,7 @@
 import { EngineError } from "@longshore/errors";
+import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "@longshore/oci";
 import { type Reference, withDefaultTag } from "@longshore/reference";
 import { type Descriptor, type ImageIndex, type ImageManifest, parseManifest } from "./manifest.ts";
-import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "./platform.ts";
 import type { Repository } from "./registry/repository.ts";
 
 /** A manifest or an index that has the digest it should have. */

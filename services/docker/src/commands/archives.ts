@@ -5,6 +5,7 @@ import { openInput, saveAnswer } from "../io/archive-file.ts";
 import { print } from "../io/output.ts";
 import { showProgress } from "../io/progress.ts";
 import { isTerminal } from "../io/terminal.ts";
+import { PLATFORM_FLAG, wantedPlatform } from "./platform-option.ts";
 import { parseTarget } from "./tag.ts";
 
 const OUTPUT = {
@@ -71,8 +72,8 @@ export const importImage: Command = {
   flags: [
     CHANGE,
     { name: "message", short: "m", kind: "string", help: "Set commit message for imported image" },
+    PLATFORM_FLAG,
   ],
-  unsupported: ["--platform"],
   async run({ client, flags, args: [source = "", name = ""] }) {
     const remote = /^(https?:\/\/|git(:\/\/|@))/.test(source);
     const answer = await client.send({
@@ -83,6 +84,7 @@ export const importImage: Command = {
         ...nameQuery(name),
         message: flags.string("message") || undefined,
         changes: flags.list("change"),
+        platform: wantedPlatform(flags),
       },
       ...(!remote && { body: openInput(source), headers: { "Content-Type": "text/plain" } }),
     });

@@ -6,6 +6,7 @@ import { HEALTH_FLAGS, healthcheck } from "./health-options.ts";
 import { HOST_OPTION_FLAGS, hostOptions } from "./host-options.ts";
 import { MOUNT_FLAGS, mountOptions } from "./mount-options.ts";
 import { NETWORK_FLAGS, networkOptions } from "./network-options.ts";
+import { PLATFORM_FLAG } from "./platform-option.ts";
 import { isRestarting } from "./restart-policy.ts";
 
 /** Flags of `create`, shared by `run`. */
@@ -29,7 +30,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
     check: (v) => void parseMemory(v),
   },
   { name: "name", kind: "string", help: "Assign a name to the container" },
-  { name: "platform", kind: "string", help: "Set platform; the engine's own is the only one supported" },
+  PLATFORM_FLAG,
   { name: "privileged", kind: "bool", help: "Give extended privileges to this container" },
   { name: "pull", kind: "string", help: 'Pull image before running ("always", "missing", "never")' },
   { name: "quiet", short: "q", kind: "bool", help: "Suppress the pull output" },
@@ -60,15 +61,6 @@ export const UNSUPPORTED_CREATE_FLAGS: readonly string[] =
   `--cpu-count --cpu-percent --disable-content-trust --io-maxbandwidth --io-maxiops --use-api-socket`.split(
     /\s+/,
   );
-
-/** The engine runs its own platform only. */
-export function checkPlatform(flags: FlagValues): void {
-  const platform = flags.string("platform");
-  const own = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
-  if (platform && platform !== own) {
-    throw new CliError(`--platform ${platform} is not supported yet: this engine runs ${own} only`, 125);
-  }
-}
 
 /** The body of a create request, as far as flags can set it. */
 export interface CreateBody {

@@ -5,13 +5,8 @@ import type { Command } from "../command.ts";
 import { type EngineClient, EngineRefusal } from "../engine/client.ts";
 import type { FlagValues } from "../flags.ts";
 import { print, printError } from "../io/output.ts";
-import {
-  CREATE_FLAGS,
-  type CreateBody,
-  checkPlatform,
-  createBody,
-  UNSUPPORTED_CREATE_FLAGS,
-} from "./create-options.ts";
+import { CREATE_FLAGS, type CreateBody, createBody, UNSUPPORTED_CREATE_FLAGS } from "./create-options.ts";
+import { wantedPlatform } from "./platform-option.ts";
 import { pullImage } from "./pull.ts";
 
 export const create: Command = {
@@ -24,7 +19,6 @@ export const create: Command = {
   stopAtArgument: true,
   async run({ client, flags, args }) {
     checkPullPolicy(flags, "create");
-    checkPlatform(flags);
     print(
       await createContainer(
         client,
@@ -50,14 +44,14 @@ export async function createContainer(
     );
   }
   const policy = flags.string("pull") || "missing";
-  const quiet = flags.bool("quiet");
+  const output = { fd: 2, quiet: flags.bool("quiet"), platform: wantedPlatform(flags) } as const;
   const named = isImageId(body.Image) ? undefined : withDefaultTag(parseReference(body.Image));
-  if (policy === "always") await pullImage(client, body.Image, { fd: 2, quiet });
+  if (policy === "always") await pullImage(client, body.Image, output);
   const post = () =>
     client.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
       path: "/containers/create",
-      query: { name: flags.string("name") || undefined },
+      query: { name: flags.string("name") || undefined, platform: output.platform },
       json: body,
     });
   let created: Awaited<ReturnType<typeof post>>;
@@ -66,8 +60,8 @@ export async function createContainer(
   } catch (error) {
     const missing = error instanceof EngineRefusal && error.status === 404;
     if (!missing || !named || policy !== "missing") throw error;
-    if (!quiet) printError(`Unable to find image '${familiarString(named)}' locally`);
-    await pullImage(client, body.Image, { fd: 2, quiet });
+    if (!output.quiet) printError(`Unable to find image '${familiarString(named)}' locally`);
+    await pullImage(client, body.Image, output);
     created = await post();
   }
   for (const warning of created.Warnings ?? []) printError(`WARNING: ${warning}`);

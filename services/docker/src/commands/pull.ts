@@ -11,7 +11,7 @@ import type { EngineClient } from "../engine/client.ts";
 import { registryAuth } from "../engine/registry-auth.ts";
 import { print } from "../io/output.ts";
 import { showProgress } from "../io/progress.ts";
-import { checkPlatform } from "./create-options.ts";
+import { PLATFORM_FLAG, wantedPlatform } from "./platform-option.ts";
 
 export const pull: Command = {
   name: "docker pull",
@@ -25,51 +25,50 @@ export const pull: Command = {
       kind: "bool",
       help: "Download all tagged images in the repository",
     },
-    { name: "platform", kind: "string", help: "Set platform; the engine's own is the only one supported" },
+    PLATFORM_FLAG,
     { name: "quiet", short: "q", kind: "bool", help: "Suppress verbose output" },
   ],
   unsupported: ["--disable-content-trust"],
   async run({ client, flags, args: [image = ""] }) {
-    checkPlatform(flags);
     const quiet = flags.bool("quiet");
+    const options = { fd: 1, quiet, platform: wantedPlatform(flags) } as const;
     const given = parseReference(image);
     if (flags.bool("all-tags")) {
       if (given.tag !== undefined || given.digest !== undefined)
         throw new CliError("tag can't be used with --all-tags/-a");
-      await pullNamed(client, given, { fd: 1, quiet });
+      await pullNamed(client, given, options);
       print(canonicalString(given));
       return 0;
     }
     const reference = withDefaultTag(given);
     if (reference !== given && !quiet) print("Using default tag: latest");
-    await pullImage(client, familiarString(reference), { fd: 1, quiet });
+    await pullImage(client, familiarString(reference), options);
     print(canonicalString(reference));
     return 0;
   },
 };
 
+interface PullOptions {
+  /** Where progress is shown. */
+  fd: 1 | 2;
+  quiet: boolean;
+  platform: string | undefined;
+}
+
 /** Have the engine pull an image, showing its progress on a descriptor. */
-export async function pullImage(
-  client: EngineClient,
-  image: string,
-  output: { fd: 1 | 2; quiet: boolean },
-): Promise<void> {
-  await pullNamed(client, withDefaultTag(parseReference(image)), output);
+export async function pullImage(client: EngineClient, image: string, options: PullOptions): Promise<void> {
+  await pullNamed(client, withDefaultTag(parseReference(image)), options);
 }
 
 /** @param reference without tag and digest: all that the repository has */
-async function pullNamed(
-  client: EngineClient,
-  reference: Reference,
-  output: { fd: 1 | 2; quiet: boolean },
-): Promise<void> {
+async function pullNamed(client: EngineClient, reference: Reference, options: PullOptions): Promise<void> {
   const auth = await registryAuth(reference.domain);
   const { digest, tag, ...repository } = reference;
   const answer = await client.send({
     method: "POST",
     path: "/images/create",
-    query: { fromImage: familiarString(repository), tag: digest ?? tag },
+    query: { fromImage: familiarString(repository), tag: digest ?? tag, platform: options.platform },
     ...(auth && { headers: { "X-Registry-Auth": auth } }),
   });
-  await showProgress(answer, output);
+  await showProgress(answer, options);
 }

@@ -12,7 +12,7 @@ import {
   startWait,
 } from "./attach-parts.ts";
 import { checkPullPolicy, createContainer, withHelp, withOptionHelp } from "./create.ts";
-import { CREATE_FLAGS, checkPlatform, createBody, UNSUPPORTED_CREATE_FLAGS } from "./create-options.ts";
+import { CREATE_FLAGS, createBody, UNSUPPORTED_CREATE_FLAGS } from "./create-options.ts";
 
 export const run: Command = {
   name: "docker run",
@@ -29,7 +29,6 @@ export const run: Command = {
   stopAtArgument: true,
   async run({ client, flags, args }) {
     checkPullPolicy(flags, "run");
-    checkPlatform(flags);
     const body = withOptionHelp("run", () => createBody(flags, args));
     const detach = flags.bool("detach");
     const detachKeys = flags.string("detach-keys");

@@ -21,6 +21,7 @@ import type { Engine } from "../engine.ts";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 import { removeLink } from "../links/container-links.ts";
+import { platformParam } from "./platform-param.ts";
 
 /** Operations on containers, but for their streams. */
 export function containerRoutes(engine: Engine): Route[] {
@@ -47,13 +48,10 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/create",
       handler: async (call) => {
-        const platform = call.query.get("platform") ?? "";
-        if (platform !== "" && !/^linux(\/amd64)?$/.test(platform)) {
-          throw new EngineError("invalid_argument", `platform ${platform} is not supported`);
-        }
+        const platform = platformParam(call);
         const request = await call.body(createRequestSchema);
         const name = call.query.get("name") || undefined;
-        const { container, warnings } = await createContainer(engine, request, name);
+        const { container, warnings } = await createContainer(engine, request, { name, platform });
         call.json(201, { Id: container.id, Warnings: warnings });
       },
     },

@@ -1,4 +1,5 @@
 import { EngineError } from "@longshore/errors";
+import { hostPlatform, type Platform } from "@longshore/oci";
 import { parseReference, type Reference, withDefaultTag, withDigest, withTag } from "@longshore/reference";
 import { containerConfigSchema } from "../containers/container-config.ts";
 import type { Engine } from "../engine.ts";
@@ -18,6 +19,7 @@ import type { ProgressLine } from "../images/pull-progress.ts";
 import { pushImages } from "../images/push.ts";
 import { credentialsOf } from "../images/registry-service.ts";
 import { tagImage } from "../images/tag-image.ts";
+import { platformParam } from "./platform-param.ts";
 
 /** Operations on images. Names have slashes, so the last word of the path decides what is done. */
 export function imageRoutes(engine: Engine): Route[] {
@@ -95,9 +97,9 @@ function byLastWord(actions: Record<string, (call: ApiCall, name: string) => Pro
 
 async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   const from = call.query.get("fromImage") ?? "";
-  checkPlatform(call);
+  const platform = platformParam(call);
   if (from === "") {
-    await importFrom(engine, call, call.query.get("fromSrc") ?? "");
+    await importFrom(engine, call, call.query.get("fromSrc") ?? "", platform);
     return;
   }
   const tag = call.query.get("tag") ?? "";
@@ -106,7 +108,7 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   const isWhole = reference.tag === undefined && reference.digest === undefined;
   const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
   await withProgress(call, async (send) => {
-    const options = { credentials, signal: call.signal, progress: send };
+    const options = { platform, credentials, signal: call.signal, progress: send };
     // A name alone means all that is there by it, as Docker has it.
     if (isWhole) await pullAllTags(engine, { ...options, repository: reference });
     else await engine.pulls.pull({ ...options, reference });
@@ -127,6 +129,7 @@ async function push(engine: Engine, call: ApiCall, name: string): Promise<void> 
   );
 }
 
+/** Of API 1.46 and later: what is here of an image is one platform. */
 function checkPlatform(call: ApiCall): void {
   const platform = call.query.get("platform") ?? "";
   if (platform !== "" && !/^linux(\/amd64)?$/.test(platform)) {
@@ -170,7 +173,12 @@ async function load(engine: Engine, call: ApiCall): Promise<void> {
 }
 
 /** `docker import`: a file system in the request's body, or at an address. */
-async function importFrom(engine: Engine, call: ApiCall, origin: string): Promise<void> {
+async function importFrom(
+  engine: Engine,
+  call: ApiCall,
+  origin: string,
+  platform: Platform = hostPlatform(),
+): Promise<void> {
   if (origin === "") throw new EngineError("invalid_argument", "neither fromImage nor fromSrc is given");
   const reference = optionalReference(call.query.get("repo") ?? "", call.query.get("tag") ?? "");
   const changes = call.query.getAll("changes");
@@ -179,6 +187,7 @@ async function importFrom(engine: Engine, call: ApiCall, origin: string): Promis
       origin,
       reference,
       message: call.query.get("message") ?? "",
+      platform,
       changes,
       signal: call.signal,
     });

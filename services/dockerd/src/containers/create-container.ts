@@ -2,13 +2,16 @@ import fs from "node:fs";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import { checkLogConfig } from "@longshore/log-drivers";
+import { formatPlatform, hostPlatform, type Platform } from "@longshore/oci";
 import { chooseShim } from "../config/runtimes.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine } from "../engine.ts";
 import { checkHealthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
 import { labelWarnings } from "../health/replace-unhealthy.ts";
 import type { Image } from "../images/image.ts";
+import { runsHere } from "../images/image-store.ts";
 import { initKey } from "../images/init-layer.ts";
+import { platformOf } from "../images/read-image.ts";
 import { requestedLinks } from "../links/container-links.ts";
 import { logPath, withDefaultLog } from "../logs/container-log.ts";
 import { checkEtcOptions } from "../networks/etc-files.ts";
@@ -34,17 +37,23 @@ import { parseSignal } from "./signals.ts";
 
 const NAME_ATTEMPTS = 16;
 
+export interface CreateOptions {
+  /** As given by the client; one is made up when it is undefined. */
+  name: string | undefined;
+  /** What the image has to be for; undefined: whatever it is for. */
+  platform: Platform | undefined;
+}
+
 /**
  * Make a container: its record, its directory and its snapshot.
  *
- * @param name as given by the client; one is made up when it is undefined
  * @throws EngineError `invalid_argument` for a request that makes no sense or isn't supported, `not_found` for the
  *   image, `conflict` for the name
  */
 export async function createContainer(
   engine: Engine,
   request: CreateRequest,
-  name: string | undefined,
+  { name, platform }: CreateOptions,
 ): Promise<{ container: Container; warnings: string[] }> {
   const id = newId();
   const reserved = reserveName(engine, id, name);
@@ -60,7 +69,8 @@ export async function createContainer(
   const links = requestedLinks(engine, hostConfig);
   if (request.Image === "")
     throw new EngineError("invalid_argument", "no image specified: Config.Image is empty");
-  const { image } = await engine.images.find(request.Image);
+  const image = await engine.images.findFor(request.Image, platform);
+  checkSystem(image);
   const config = mergeConfig(request, image, id);
   const [first, ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
   if (first === undefined || first === "") throw new EngineError("invalid_argument", "no command specified");
@@ -121,8 +131,28 @@ export async function createContainer(
   emitContainerEvent(engine, container, "create");
   return {
     container,
-    warnings: [...warnings, ...labelWarnings(config, hostConfig), ...portWarnings(hostConfig)],
+    warnings: [
+      ...warnings,
+      ...(platform ? [] : platformWarnings(image)),
+      ...labelWarnings(config, hostConfig),
+      ...portWarnings(hostConfig),
+    ],
   };
+}
+
+function checkSystem({ config: { os } }: Image): void {
+  if (os === "linux" || os === "") return;
+  const message = `image operating system ${JSON.stringify(os)} cannot be used on this platform: operating system is not supported`;
+  throw new EngineError("invalid_argument", message);
+}
+
+/** Docker's warning about an image whose programs are for another processor. */
+function platformWarnings(image: Image): string[] {
+  if (runsHere(image)) return [];
+  const [own, host] = [platformOf(image.config), hostPlatform()].map(formatPlatform);
+  return [
+    `The requested image's platform (${own}) does not match the detected host platform (${host}) and no specific platform was requested`,
+  ];
 }
 
 function portWarnings({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): string[] {

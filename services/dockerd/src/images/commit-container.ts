@@ -98,8 +98,8 @@ export async function commitContainer(
     const made = await engine.images.read(target.digest);
     await engine.unpacker.unpack(made, { lease });
     await engine.unpacker.protect(made);
-    if (reference) await moveName(engine.images, canonicalString(reference), target);
-    else await keepNameless(engine.images, target);
+    if (reference) await moveName(engine.images, canonicalString(reference), target, made);
+    else await keepNameless(engine.images, made);
     const shown = reference ? familiarString(reference) : "";
     emitContainerEvent(engine, container, "commit", { comment, imageID: made.id, imageRef: shown });
     return made.id;

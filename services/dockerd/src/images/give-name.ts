@@ -1,37 +1,54 @@
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { errorCode } from "@longshore/errors";
-import { DANGLING_PREFIX, type ImageStore } from "./image-store.ts";
+import type { Image } from "./image.ts";
+import { chosenOf, DANGLING_PREFIX, type ImageStore } from "./image-store.ts";
 
 /**
- * Make a name point to a manifest or index. The image that had it stays, nameless if it has no other.
+ * Make a name point to a manifest or index, of which one image is meant. The image that had it stays, nameless if it has no other.
  *
- * @returns what the name pointed to before, if that was something else
+ * @returns what had the name before, if that was another image
  */
 export async function moveName(
   images: ImageStore,
   name: string,
   target: Descriptor,
-): Promise<Descriptor | undefined> {
-  const before = (await images.get(name))?.target;
-  if (before?.digest === target.digest) return undefined;
-  await images.setName(name, target);
-  await dropDanglingName(images, target.digest);
-  if (before) await keepNameless(images, before);
-  return before;
+  image: Image,
+): Promise<Image | undefined> {
+  const before = await images.get(name);
+  const isSame = before?.target?.digest === target.digest && chosenOf(before) === image.manifestDigest;
+  if (isSame) return undefined;
+  const old = before && (await readOrNone(images, chosenOf(before)));
+  await images.setName(name, target, image.manifestDigest);
+  await dropDanglingNames(images, [target.digest, image.manifestDigest]);
+  if (!old || old.id === image.id) return undefined;
+  await keepNameless(images, old);
+  return old;
 }
 
 /** Keep an image without a name, as long as no name refers to it. */
-export async function keepNameless(images: ImageStore, target: Descriptor): Promise<void> {
-  const named = await images.list();
-  if (named.some(({ targets }) => targets.includes(target.digest))) return;
-  await images.setName(`${DANGLING_PREFIX}${target.digest}`, target);
+export async function keepNameless(images: ImageStore, image: Image): Promise<void> {
+  if ((await images.list()).some((named) => named.image.id === image.id)) return;
+  const target = await images.manifestOf(image);
+  await images.setName(`${DANGLING_PREFIX}${target.digest}`, target, target.digest);
+}
+
+/** @returns undefined for what isn't whole here */
+async function readOrNone(images: ImageStore, digest: string): Promise<Image | undefined> {
+  try {
+    return await images.read(digest);
+  } catch (error) {
+    if (["not_found", "data_loss"].includes(errorCode(error))) return undefined;
+    throw error;
+  }
 }
 
 /** An image with a name needs none of those that stand for no name. */
-async function dropDanglingName(images: ImageStore, digest: string): Promise<void> {
-  try {
-    await images.dropName(`${DANGLING_PREFIX}${digest}`, { collect: false });
-  } catch (error) {
-    if (errorCode(error) !== "not_found") throw error;
+async function dropDanglingNames(images: ImageStore, digests: readonly string[]): Promise<void> {
+  for (const digest of new Set(digests)) {
+    try {
+      await images.dropName(`${DANGLING_PREFIX}${digest}`, { collect: false });
+    } catch (error) {
+      if (errorCode(error) !== "not_found") throw error;
+    }
   }
 }

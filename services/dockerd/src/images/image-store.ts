@@ -1,6 +1,7 @@
 import type { Image as ContainerdImage } from "@longshore/api/containerd/services/images/v1/images";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { EngineError, errorCode } from "@longshore/errors";
+import { formatPlatform, hostPlatform, type Platform, runsOn } from "@longshore/oci";
 import {
   canonicalString,
   familiarString,
@@ -12,11 +13,14 @@ import type { ContainerdClient } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
 import type { ImageNames } from "../state/image-names.ts";
 import type { Image, NamedImage } from "./image.ts";
-import { readImage } from "./read-image.ts";
+import { manifestSchema } from "./image-config.ts";
+import { parseDocument, platformOf, readBlob, readImage } from "./read-image.ts";
 
 const CACHE_MAX = 512;
 /** Prefix of the name under which containerd holds an image that has lost its last tag. */
 export const DANGLING_PREFIX = "moby-dangling@";
+/** Label of a name that points to an index: digest of the manifest that was asked for. */
+const CHOSEN_LABEL = "longshore.manifest";
 
 /** The images in containerd's namespace, read through a cache of their immutable parts. */
 export class ImageStore {
@@ -35,19 +39,24 @@ export class ImageStore {
     await this.shared?.check();
   }
 
-  /** Let a canonical name point to a manifest or index. */
-  async setName(name: string, target: Descriptor): Promise<void> {
+  /**
+   * Let a canonical name point to a manifest or index.
+   *
+   * @param chosen digest of the manifest that is meant, of an index
+   */
+  async setName(name: string, target: Descriptor, chosen: string): Promise<void> {
     await this.checkWritable();
     const now = toTimestamp(new Date());
-    const image = { name, labels: {}, target, createdAt: now, updatedAt: now };
+    const labels: Record<string, string> = chosen === target.digest ? {} : { [CHOSEN_LABEL]: chosen };
+    const image = { name, labels, target, createdAt: now, updatedAt: now };
     const { images } = this.containerd;
     try {
       await images.create({ image, sourceDateEpoch: undefined });
     } catch (error) {
       if (errorCode(error) !== "already_exists") throw error;
-      await images.update({ image, updateMask: ["target"], sourceDateEpoch: undefined });
+      await images.update({ image, updateMask: ["target", "labels"], sourceDateEpoch: undefined });
     }
-    await this.shared?.put(name, target, await this.tryRead(target.digest));
+    await this.shared?.put(name, target, await this.tryRead(chosen));
   }
 
   /**
@@ -67,9 +76,9 @@ export class ImageStore {
     if (!this.shared) return;
     const { images } = await this.containerd.images.list({ filters: [] });
     const held = await Promise.all(
-      images.map(async ({ name, target }) => {
-        const digest = target?.digest ?? "";
-        return [name, { target: digest, image: await this.tryRead(digest) }] as const;
+      images.map(async (held) => {
+        const image = await this.tryRead(chosenOf(held));
+        return [held.name, { target: held.target?.digest ?? "", image }] as const;
       }),
     );
     await this.shared.sync(new Map(held));
@@ -80,6 +89,8 @@ export class ImageStore {
     const cached = this.byTarget.get(target);
     if (cached) return cached;
     const image = await readImage(this.containerd, target);
+    // Of an index of which only other platforms are here, the host's may come.
+    if (image.manifestDigest !== target && !runsHere(image)) return image;
     if (this.byTarget.size >= CACHE_MAX) this.byTarget.delete(this.byTarget.keys().next().value ?? "");
     this.byTarget.set(target, image);
     return image;
@@ -94,15 +105,40 @@ export class ImageStore {
     if (reference) {
       const name = canonicalString(withDefaultTag(reference));
       const found = await this.get(name);
-      if (found) return { image: await this.read(found.target?.digest ?? ""), name };
+      if (found) return { image: await this.read(chosenOf(found)), name };
     }
     const matches = (await this.list()).filter((named) => matches_(named, nameOrId, reference?.digest));
-    const [match] = matches;
-    if (matches.length > 1) {
+    // Several platforms of one index have its digest.
+    const match = matches.find(({ image }) => runsHere(image)) ?? matches[0];
+    if (new Set(matches.flatMap(({ targets }) => targets)).size > 1 && matches.length > 1) {
       throw new EngineError("invalid_argument", `ambiguous image ID prefix: ${nameOrId}`);
     }
     if (match) return { image: match.image, name: undefined };
     throw noSuchImage(nameOrId);
+  }
+
+  /**
+   * The image that a user names for a platform.
+   * @throws EngineError `not_found` as `find`, and in Docker's words for an image of another platform
+   */
+  async findFor(nameOrId: string, platform: Platform | undefined): Promise<Image> {
+    const { image } = await this.find(nameOrId);
+    if (platform && !runsOn(platformOf(image.config), platform)) {
+      throw wrongPlatform(nameOrId, image, platform);
+    }
+    return image;
+  }
+
+  /** The descriptor of an image's manifest. */
+  async manifestOf({ manifestDigest }: Image): Promise<Descriptor> {
+    const bytes = await readBlob(this.containerd, manifestDigest);
+    const { mediaType } = parseDocument(manifestDigest, bytes, manifestSchema);
+    return {
+      mediaType: mediaType ?? "application/vnd.oci.image.manifest.v1+json",
+      digest: manifestDigest,
+      size: BigInt(bytes.length),
+      annotations: {},
+    };
   }
 
   /** All images; those whose blobs are incomplete are left out. */
@@ -110,9 +146,10 @@ export class ImageStore {
     const { images } = await this.containerd.images.list({ filters: [] });
     const byId = new Map<string, NamedImage>();
     await Promise.all(
-      images.map(async ({ name, target }) => {
+      images.map(async (held) => {
+        const { name, target } = held;
         const digest = target?.digest ?? "";
-        const image = await this.tryRead(digest);
+        const image = await this.tryRead(chosenOf(held));
         if (!image) return;
         const named = byId.get(image.id) ?? { image, names: [], targets: [] };
         byId.set(image.id, named);
@@ -142,6 +179,25 @@ export class ImageStore {
       throw error;
     }
   }
+}
+
+/** Digest of the manifest or index to read for a name. */
+export function chosenOf({ labels, target }: ContainerdImage): string {
+  return labels[CHOSEN_LABEL] || (target?.digest ?? "");
+}
+
+/** Whether an image's programs are for this host. */
+export function runsHere({ config }: Image): boolean {
+  return runsOn(platformOf(config), hostPlatform());
+}
+
+/** Docker's 404 for an image that is here for another platform. */
+export function wrongPlatform(name: string, { config }: Image, wanted: Platform): EngineError {
+  const actual = formatPlatform(platformOf(config));
+  return new EngineError(
+    "not_found",
+    `image with reference ${name} was found but does not match the specified platform: wanted ${formatPlatform(wanted)}, actual: ${actual}`,
+  );
 }
 
 /** Docker's 404 for an image, with the tag that a bare name means. */

@@ -1,5 +1,6 @@
 import { decompressStream, peekCompression } from "@longshore/archive";
 import { EngineError } from "@longshore/errors";
+import type { Platform } from "@longshore/oci";
 import { canonicalString, type Reference } from "@longshore/reference";
 import { withLease } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
@@ -7,7 +8,6 @@ import { BlobWriter } from "./blob-writer.ts";
 import { composeImage, LAYER_TYPES } from "./compose-image.ts";
 import { keepNameless, moveName } from "./give-name.ts";
 import { applyChanges } from "./image-changes.ts";
-import { HOST_PLATFORM } from "./read-image.ts";
 
 export interface ImportOptions {
   /** Where the file system comes from, for the image's history: `-` or an address. */
@@ -15,6 +15,8 @@ export interface ImportOptions {
   /** With tag; without one the image has no name. */
   reference: Reference | undefined;
   message: string;
+  /** What its programs are for. */
+  platform: Platform;
   /** Dockerfile instructions. */
   changes: readonly string[];
   signal: AbortSignal;
@@ -29,7 +31,7 @@ export interface ImportOptions {
 export async function importImage(
   engine: Engine,
   source: AsyncIterable<Buffer>,
-  { origin, reference, message, changes, signal }: ImportOptions,
+  { origin, reference, message, platform, changes, signal }: ImportOptions,
 ): Promise<string> {
   const config = applyChanges({}, changes);
   const { containerd } = engine;
@@ -45,8 +47,9 @@ export async function importImage(
     const comment = message || `Imported from ${origin}`;
     const image = {
       created,
-      architecture: HOST_PLATFORM.architecture,
-      os: HOST_PLATFORM.os,
+      architecture: platform.architecture,
+      ...(platform.variant !== "" && { variant: platform.variant }),
+      os: platform.os,
       config,
       comment,
       rootfs: { type: "layers", diff_ids: [await engine.unpacker.applyBottom(layer, lease)] },
@@ -56,8 +59,8 @@ export async function importImage(
     const read = await engine.images.read(target.digest);
     await engine.unpacker.unpack(read, { lease });
     await engine.unpacker.protect(read);
-    if (reference) await moveName(engine.images, canonicalString(reference), target);
-    else await keepNameless(engine.images, target);
+    if (reference) await moveName(engine.images, canonicalString(reference), target, read);
+    else await keepNameless(engine.images, read);
     engine.events.emit("image", "import", read.id, { name: read.id });
     return read.id;
   });

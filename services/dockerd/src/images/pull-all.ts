@@ -1,5 +1,6 @@
 import type { Credentials } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
+import type { Platform } from "@longshore/oci";
 import { canonicalString, familiarName, type Reference, withDefaultTag, withTag } from "@longshore/reference";
 import type { Engine } from "../engine.ts";
 import { registryFailure } from "./pull.ts";
@@ -8,6 +9,8 @@ import type { ProgressLine } from "./pull-progress.ts";
 export interface PullAllOptions {
   /** Without tag and digest. */
   repository: Reference;
+  /** Undefined means the host's. */
+  platform: Platform | undefined;
   credentials: Credentials | undefined;
   signal: AbortSignal;
   progress: (line: ProgressLine) => void;
@@ -20,7 +23,7 @@ export interface PullAllOptions {
  */
 export async function pullAllTags(
   engine: Engine,
-  { repository, credentials, signal, progress }: PullAllOptions,
+  { repository, platform, credentials, signal, progress }: PullAllOptions,
 ): Promise<void> {
   const { client, hosts } = engine.registry;
   const request = { reference: canonicalString(withDefaultTag(repository)), credentials, hosts: hosts() };
@@ -29,6 +32,6 @@ export async function pullAllTags(
   });
   if (tags.length === 0) throw new EngineError("not_found", `${familiarName(repository)} has no tags`);
   for (const tag of tags) {
-    await engine.pulls.pull({ reference: withTag(repository, tag), credentials, signal, progress });
+    await engine.pulls.pull({ reference: withTag(repository, tag), platform, credentials, signal, progress });
   }
 }

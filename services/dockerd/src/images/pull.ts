@@ -5,19 +5,23 @@ import {
   type Resolved,
 } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError, type ErrorCode, toEngineError } from "@longshore/errors";
+import { type Platform, runsOn } from "@longshore/oci";
 import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { withLease } from "../containerd/leases.ts";
 import { moveName } from "./give-name.ts";
 import type { Image } from "./image.ts";
-import type { ImageStore } from "./image-store.ts";
+import { chosenOf, type ImageStore, wrongPlatform } from "./image-store.ts";
 import { type ProgressLine, PullProgress } from "./pull-progress.ts";
+import { platformOf } from "./read-image.ts";
 import type { RegistryService } from "./registry-service.ts";
 import type { Unpacker } from "./unpack.ts";
 
 export interface PullOptions {
   /** With tag or digest. */
   reference: Reference;
+  /** Undefined means the host's. */
+  platform: Platform | undefined;
   credentials: Credentials | undefined;
   signal: AbortSignal;
   /** Called with each progress line, in order. */
@@ -52,14 +56,18 @@ export class PullService {
    * Pull an image, or join the pull of it that is under way. It is given up when all who watch have gone.
    * @throws EngineError of the registry, `canceled`, or of a blob or layer that isn't what it should be
    */
-  async pull({ reference, credentials, signal, progress }: PullOptions): Promise<Image> {
-    const key = JSON.stringify([canonicalString(reference), credentials ?? null]);
+  async pull({ reference, platform, credentials, signal, progress }: PullOptions): Promise<Image> {
+    if (platform && platform.os !== "linux") {
+      const message = `image operating system ${JSON.stringify(platform.os)} cannot be used on this platform: operating system is not supported`;
+      throw new EngineError("invalid_argument", message);
+    }
+    const key = JSON.stringify([canonicalString(reference), platform ?? null, credentials ?? null]);
     // One that was given up is on its way out, and nobody can join it.
     for (let other = this.running.get(key); other?.abort.signal.aborted; other = this.running.get(key)) {
       await other.done.catch(() => {});
     }
     signal.throwIfAborted();
-    const shared = this.running.get(key) ?? this.begin(key, reference, credentials);
+    const shared = this.running.get(key) ?? this.begin(key, { reference, platform, credentials });
     for (const line of shared.history) progress(line);
     shared.watchers.add(progress);
     const leave = () => {
@@ -77,7 +85,7 @@ export class PullService {
     }
   }
 
-  private begin(key: string, reference: Reference, credentials: Credentials | undefined): SharedPull {
+  private begin(key: string, wanted: Wanted): SharedPull {
     const abort = new AbortController();
     const history: ProgressLine[] = [];
     const watchers = new Set<(line: ProgressLine) => void>();
@@ -90,50 +98,44 @@ export class PullService {
       history.push(line);
       for (const watcher of watchers) watcher(line);
     };
-    const done = this.run(reference, credentials, abort.signal, tell).finally(() => this.running.delete(key));
+    const done = this.run(wanted, abort.signal, tell).finally(() => this.running.delete(key));
     const shared = { history, watchers, abort, done };
     this.running.set(key, shared);
     return shared;
   }
 
-  private async run(
-    reference: Reference,
-    credentials: Credentials | undefined,
-    signal: AbortSignal,
-    tell: (line: ProgressLine) => void,
-  ): Promise<Image> {
+  private async run(wanted: Wanted, signal: AbortSignal, tell: (line: ProgressLine) => void): Promise<Image> {
     const { containerd, images } = this.deps;
+    const { reference, platform } = wanted;
     await images.checkWritable();
     const name = canonicalString(reference);
     const work = async (lease: string) => {
       const before = await images.get(name);
-      const { image, target } = await this.fetch({
-        reference,
-        known: before?.target?.digest,
-        credentials,
-        lease,
-        signal,
-        tell,
-      });
+      const known = before && chosenOf(before);
+      const { image, target } = await this.fetch({ ...wanted, known, lease, signal, tell });
       await this.deps.unpacker.protect(image);
-      await moveName(images, name, target);
+      await moveName(images, name, target, image);
       tell({ status: `Digest: ${target.digest}` });
-      const newer = before?.target?.digest !== target.digest;
+      const held = [target.digest, image.manifestDigest];
+      const newer = before?.target?.digest !== target.digest || !held.includes(known ?? "");
       const shown = familiarString(reference);
       tell({ status: `Status: ${newer ? "Downloaded newer image" : "Image is up to date"} for ${shown}` });
+      if (platform && !runsOn(platformOf(image.config), platform)) {
+        tell({ status: `WARNING: ${wrongPlatform(shown, image, platform).message}` });
+      }
       return image;
     };
     return withLease(containerd, work, { resumes: name });
   }
 
-  private async fetch({ reference, known, credentials, lease, signal, tell }: FetchOptions) {
+  private async fetch({ reference, platform, known, credentials, lease, signal, tell }: FetchOptions) {
     const blobs = new BlobTracker();
     const stop = new AbortController();
     const both = AbortSignal.any([signal, stop.signal]);
     const events = this.deps.registry.client.pull(
       {
         reference: canonicalString(reference),
-        platform: undefined,
+        platform: platform && { ...platform, osVersion: "", osFeatures: [] },
         credentials,
         namespace: this.deps.containerd.namespace,
         lease,
@@ -150,7 +152,8 @@ export class PullService {
           resolved = event.value;
           const tag = reference.digest ?? reference.tag ?? "latest";
           tell({ status: `Pulling from ${reference.path}`, id: tag });
-          progress = new PullProgress(resolved.layers, resolved.target?.digest === known);
+          const held = [resolved.target?.digest, resolved.manifest?.digest];
+          progress = new PullProgress(resolved.layers, known !== undefined && held.includes(known));
           for (const line of progress.start()) tell(line);
           unpacked = this.unpack({ resolved, blobs, progress, lease, signal, tell });
           unpacked.catch((error: unknown) => stop.abort(error)); // no use in fetching the rest
@@ -174,10 +177,9 @@ export class PullService {
   }
 
   private async unpack({ resolved, blobs, progress, lease, signal, tell }: UnpackJob): Promise<Image> {
-    const target = resolved.target?.digest ?? "";
     // The manifest was there before anybody was told of it.
     await blobs.present(resolved.config?.digest ?? "");
-    const image = await this.deps.images.read(target);
+    const image = await this.deps.images.read(resolved.manifest?.digest ?? "");
     await this.deps.unpacker.unpack(image, {
       lease,
       signal,
@@ -201,11 +203,12 @@ export function registryFailure(error: unknown): EngineError {
   return new EngineError(TOLD.includes(code) ? code : "internal", words, { cause: error });
 }
 
-interface FetchOptions {
-  reference: Reference;
-  /** What the name pointed to before. */
+/** What is to be pulled. */
+type Wanted = Pick<PullOptions, "reference" | "platform" | "credentials">;
+
+interface FetchOptions extends Wanted {
+  /** Digest of the manifest or index that the name stood for before. */
   known: string | undefined;
-  credentials: Credentials | undefined;
   lease: string;
   signal: AbortSignal;
   tell: (line: ProgressLine) => void;

@@ -6,8 +6,9 @@ import {
 import { EngineError } from "@longshore/errors";
 import { canonicalString, familiarName, type Reference, tryParseReference } from "@longshore/reference";
 import type { Engine } from "../engine.ts";
+import { wholeTarget } from "./archive/save-images.ts";
 import type { Image } from "./image.ts";
-import { DANGLING_PREFIX } from "./image-store.ts";
+import { chosenOf, DANGLING_PREFIX, runsHere } from "./image-store.ts";
 import { registryFailure } from "./pull.ts";
 import { type ProgressLine, progressBar, shortDigest } from "./pull-progress.ts";
 
@@ -46,9 +47,11 @@ async function pushOne(
   { credentials, signal, progress }: PushOptions,
 ): Promise<void> {
   const name = canonicalString(reference);
-  const target = (await engine.images.get(name))?.target;
-  if (!target) throw notHere(familiarName(reference));
-  const image = await engine.images.read(target.digest);
+  const held = await engine.images.get(name);
+  if (!held?.target) throw notHere(familiarName(reference));
+  const image = await engine.images.read(chosenOf(held));
+  // registry-client itself would send the host's image of an index that isn't whole.
+  const target = runsHere(image) ? held.target : await wholeTarget(engine, image, name);
   const lines = new PushLines(image);
   const events = engine.registry.client.push(
     {

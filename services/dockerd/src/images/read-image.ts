@@ -1,5 +1,12 @@
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
-import { EngineError } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
+import {
+  compatiblePlatforms,
+  formatPlatform,
+  hostPlatform,
+  normalizePlatform,
+  type Platform,
+} from "@longshore/oci";
 import type { z } from "zod";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { chainIds, type Image } from "./image.ts";
@@ -10,18 +17,67 @@ const INDEX_DEPTH_MAX = 3;
 /** overlayfs stacks 500 directories: an image's layers and the one between it and its containers. */
 const LAYERS_MAX = 499;
 
-/** This host in Go's names, which images use. */
-export const HOST_PLATFORM = {
-  os: "linux",
-  architecture: process.arch === "x64" ? "amd64" : process.arch,
-};
-
 /**
- * Read the host's platform of an image from the content store.
+ * Read one platform of an image from the content store: of an index the host's, or else the first that is there.
+ *
  * @throws EngineError `not_found` when a blob or the platform is missing, `data_loss` for a document that makes no sense
  */
-export async function readImage(containerd: ContainerdClient, target: string): Promise<Image> {
-  const { digest, manifest, size } = await readManifest(containerd, target, 0);
+export function readImage(containerd: ContainerdClient, target: string): Promise<Image> {
+  return readPlatform(containerd, target, 0);
+}
+
+async function readPlatform(containerd: ContainerdClient, digest: string, depth: number): Promise<Image> {
+  const bytes = await readBlob(containerd, digest);
+  const manifest = parseDocument(digest, bytes, manifestSchema);
+  if (!manifest.manifests) return readManifest(containerd, { digest, manifest, size: bytes.length });
+  let failure: unknown;
+  if (depth < INDEX_DEPTH_MAX) {
+    for (const entry of byPreference(manifest.manifests)) {
+      try {
+        return await readPlatform(containerd, entry.digest, depth + 1);
+      } catch (error) {
+        if (errorCode(error) !== "not_found") throw error;
+        failure ??= error;
+      }
+    }
+  }
+  const message = `no matching manifest for ${formatPlatform(hostPlatform())} in the manifest list entries`;
+  throw new EngineError("not_found", message, { cause: failure });
+}
+
+/** Entries of an index: those that run here, best first, then the others that are images. */
+function byPreference(entries: readonly DescriptorJson[]): DescriptorJson[] {
+  const preferred = compatiblePlatforms(hostPlatform()).map(formatPlatform);
+  const rank = ({ platform }: DescriptorJson) => {
+    const at = platform ? preferred.indexOf(formatPlatform(normalizePlatform(platformOf(platform)))) : -1;
+    return at < 0 ? preferred.length : at;
+  };
+  return entries.filter(({ platform }) => platform?.os !== "unknown").sort((a, b) => rank(a) - rank(b));
+}
+
+/** A platform as documents have it. */
+export function platformOf({
+  os,
+  architecture,
+  variant,
+}: {
+  os: string;
+  architecture: string;
+  variant?: string | null | undefined;
+}): Platform {
+  return { os, architecture, variant: variant ?? "" };
+}
+
+interface FoundManifest {
+  digest: string;
+  manifest: z.output<typeof manifestSchema>;
+  size: number;
+}
+
+async function readManifest(
+  containerd: ContainerdClient,
+  { digest, manifest, size }: FoundManifest,
+): Promise<Image> {
   if (!manifest.config || !manifest.layers) {
     throw new EngineError("data_loss", `manifest ${digest} has no config or no layers`);
   }
@@ -47,25 +103,6 @@ export async function readImage(containerd: ContainerdClient, target: string): P
     chainIds: chainIds(diffIds),
     contentBytes: size + manifest.config.size + layerBytes,
   };
-}
-
-async function readManifest(containerd: ContainerdClient, digest: string, depth: number) {
-  const bytes = await readBlob(containerd, digest);
-  const manifest = parseDocument(digest, bytes, manifestSchema);
-  if (!manifest.manifests) return { digest, manifest, size: bytes.length };
-  const match = manifest.manifests.find(isForHost);
-  if (!match || depth === INDEX_DEPTH_MAX) {
-    const { os, architecture } = HOST_PLATFORM;
-    throw new EngineError(
-      "not_found",
-      `no matching manifest for ${os}/${architecture} in the manifest list entries`,
-    );
-  }
-  return readManifest(containerd, match.digest, depth + 1);
-}
-
-function isForHost({ platform }: DescriptorJson): boolean {
-  return platform?.os === HOST_PLATFORM.os && platform.architecture === HOST_PLATFORM.architecture;
 }
 
 async function readDocument<T>(

@@ -24,6 +24,6 @@ export async function tagImage(engine: Engine, source: string, repo: string, tag
   const { image, names } = await findNamed(engine, source);
   const record = await engine.images.get(names[0] ?? "");
   if (!record?.target) throw new EngineError("not_found", `No such image: ${source}`);
-  await moveName(engine.images, canonicalString(reference), record.target);
+  await moveName(engine.images, canonicalString(reference), record.target, image);
   engine.events.emit("image", "tag", image.id, { name: familiarString(reference) });
 }

@@ -1,6 +1,6 @@
 import { UsageError } from "@longshore/cli";
+import { type Platform, parsePlatform } from "@longshore/oci";
 import { parseReference, type Reference, withDefaultTag } from "@longshore/reference";
-import { type Platform, parsePlatform } from "../platform.ts";
 import { ANONYMOUS, type Credentials } from "../registry/credentials.ts";
 import { takeProxySettings } from "../registry/proxies.ts";
 import type { RegistryOptions } from "../registry/session.ts";

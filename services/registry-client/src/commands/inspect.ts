@@ -1,4 +1,5 @@
 import { EngineError, errorCode } from "@longshore/errors";
+import { formatPlatform, hostPlatform } from "@longshore/oci";
 import { canonicalName } from "@longshore/reference";
 import type { Arguments } from "../cli/command.ts";
 import {
@@ -8,7 +9,6 @@ import {
   registryOptions,
 } from "../cli/registry-arguments.ts";
 import type { Descriptor } from "../manifest.ts";
-import { formatPlatform, hostPlatform } from "../platform.ts";
 import { Repository } from "../registry/repository.ts";
 import { descend, fetchManifest, resolve } from "../resolve.ts";
 

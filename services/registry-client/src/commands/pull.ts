@@ -1,6 +1,7 @@
 import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { toEngineError } from "@longshore/errors";
+import { hostPlatform } from "@longshore/oci";
 import { canonicalString, familiarString } from "@longshore/reference";
 import { createClient } from "@longshore/rpc";
 import { BlobFetcher } from "../blob-fetcher.ts";
@@ -16,7 +17,6 @@ import { ContainerdChannels } from "../containerd-channels.ts";
 import { ContentStore } from "../content-store.ts";
 import { toWireDescriptor } from "../convert.ts";
 import type { Descriptor } from "../manifest.ts";
-import { hostPlatform } from "../platform.ts";
 import { type PullJob, pull } from "../pull.ts";
 import type { RateLimit } from "../registry/rate-limit.ts";
 import type { RegistryOptions } from "../registry/session.ts";

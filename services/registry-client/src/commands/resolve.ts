@@ -1,3 +1,4 @@
+import { formatPlatform } from "@longshore/oci";
 import { canonicalString } from "@longshore/reference";
 import type { Arguments } from "../cli/command.ts";
 import {
@@ -6,7 +7,6 @@ import {
   platformArgument,
   registryOptions,
 } from "../cli/registry-arguments.ts";
-import { formatPlatform } from "../platform.ts";
 import { Repository } from "../registry/repository.ts";
 import { resolve, resolvePlatform } from "../resolve.ts";
 

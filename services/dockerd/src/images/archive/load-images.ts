@@ -68,9 +68,8 @@ async function name(
 ): Promise<void> {
   for (const reference of references) {
     const shown = familiarString(reference);
-    const before = await moveName(engine.images, canonicalString(reference), target);
-    if (before) {
-      const old = await engine.images.read(before.digest);
+    const old = await moveName(engine.images, canonicalString(reference), target, image);
+    if (old) {
       progress({
         stream: `The image ${shown} already exists, renaming the old one with ID ${old.id} to empty string\n`,
       });
@@ -79,7 +78,7 @@ async function name(
     progress({ stream: `Loaded image: ${shown}\n` });
   }
   if (references.length > 0) return;
-  await keepNameless(engine.images, target);
+  await keepNameless(engine.images, image);
   engine.events.emit("image", "load", image.id, { name: image.id });
   progress({ stream: `Loaded image ID: ${image.id}\n` });
 }

@@ -28,9 +28,10 @@ export async function saveImages(engine: Engine, names: readonly string[]): Prom
   const saved = new Map<string, SavedImage>();
   for (const name of names) {
     for (const one of await select(engine, name)) {
-      const known = saved.get(one.target.digest);
+      const key = `${one.target.digest} ${one.image.id}`;
+      const known = saved.get(key);
       if (known) known.references.push(...one.references.filter((r) => !includes(known.references, r)));
-      else saved.set(one.target.digest, one);
+      else saved.set(key, one);
     }
   }
   const images = [...saved.values()];
@@ -48,7 +49,7 @@ async function select(engine: Engine, name: string): Promise<SavedImage[]> {
       return Promise.all(
         all.map(async ({ named, tag, name: canonical }) => ({
           image: named.image,
-          target: await targetOf(engine, named.image, canonical),
+          target: await wholeTarget(engine, named.image, canonical),
           references: [tag],
         })),
       );
@@ -58,7 +59,7 @@ async function select(engine: Engine, name: string): Promise<SavedImage[]> {
   const any = canonical ?? names[0];
   if (any === undefined) throw noSuchImage(name);
   const tag = canonical === undefined ? undefined : tryParseReference(canonical);
-  const target = await targetOf(engine, image, any);
+  const target = await wholeTarget(engine, image, any);
   return [{ image, target, references: tag && tag.digest === undefined ? [tag] : [] }];
 }
 
@@ -73,7 +74,7 @@ function tagsOf(named: NamedImage, repository: Reference) {
 }
 
 /** What the name points to, if all of it is here; else the one manifest that is. */
-async function targetOf(engine: Engine, image: Image, name: string): Promise<Descriptor> {
+export async function wholeTarget(engine: Engine, image: Image, name: string): Promise<Descriptor> {
   const target = (await engine.images.get(name))?.target;
   if (!target) throw noSuchImage(name);
   try {
@@ -82,14 +83,7 @@ async function targetOf(engine: Engine, image: Image, name: string): Promise<Des
   } catch (error) {
     if (errorCode(error) !== "not_found" || target.digest === image.manifestDigest) throw error;
   }
-  const bytes = await readBlob(engine.containerd, image.manifestDigest);
-  const { mediaType } = parseDocument(image.manifestDigest, bytes, manifestSchema);
-  return {
-    mediaType: mediaType ?? "application/vnd.oci.image.manifest.v1+json",
-    digest: image.manifestDigest,
-    size: BigInt(bytes.length),
-    annotations: {},
-  };
+  return engine.images.manifestOf(image);
 }
 
 const TREE_DEPTH_MAX = 4;

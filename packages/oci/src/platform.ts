@@ -1,6 +1,6 @@
 import { EngineError } from "@longshore/errors";
-import type { IndexEntry } from "./manifest.ts";
 
+/** What an image is for: of its config, or of an index's entry. */
 export interface Platform {
   readonly os: string;
   readonly architecture: string;
@@ -35,17 +35,37 @@ export function normalizePlatform({ os, architecture, variant }: Platform): Plat
   return { os: os.toLowerCase(), architecture: arch, variant: v };
 }
 
-/** `linux/arm64/v8` → its parts. @throws EngineError `invalid_argument` */
+/** Go's names, of which one alone stands for a platform. */
+const KNOWN_SYSTEMS =
+  "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows zos".split(
+    " ",
+  );
+const KNOWN_ARCHITECTURES =
+  "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm".split(" ");
+
+/**
+ * `linux/arm64/v8` → its parts; a system or an architecture alone is completed by the host's.
+ *
+ * @throws EngineError `invalid_argument` in containerd's words
+ * @see containerd/platforms, `Parse`
+ */
 export function parsePlatform(text: string): Platform {
+  const invalid = (why: string) => new EngineError("invalid_argument", `${why}: invalid argument`);
+  const quoted = JSON.stringify(text);
+  if (text.includes("*")) throw invalid(`${quoted}: wildcards not yet supported`);
   const parts = text.split("/");
-  const [os, architecture, variant = ""] = parts;
-  if (parts.length > 3 || !os || !architecture || !parts.every((part) => /^[A-Za-z0-9_.-]+$/.test(part))) {
-    throw new EngineError(
-      "invalid_argument",
-      `invalid platform ${JSON.stringify(text)}: use os/arch[/variant]`,
-    );
+  for (const part of parts) {
+    if (/^[A-Za-z0-9_-]+$/.test(part)) continue;
+    const must = 'platform specifier component must match "^[A-Za-z0-9_-]+$"';
+    throw invalid(`${JSON.stringify(part)} is an invalid component of ${quoted}: ${must}`);
   }
-  return normalizePlatform({ os, architecture, variant });
+  const [first = "", architecture, variant = ""] = parts;
+  if (parts.length > 3) throw invalid(`${quoted}: cannot parse platform specifier`);
+  if (architecture !== undefined) return normalizePlatform({ os: first, architecture, variant });
+  if (KNOWN_SYSTEMS.includes(first.toLowerCase())) return { ...hostPlatform(), os: first.toLowerCase() };
+  const alone = normalizePlatform({ os: "linux", architecture: first, variant: "" });
+  if (KNOWN_ARCHITECTURES.includes(alone.architecture)) return alone;
+  throw invalid(`${quoted}: unknown operating system or architecture`);
 }
 
 export function formatPlatform({ os, architecture, variant }: Platform): string {
@@ -80,7 +100,10 @@ export function compatiblePlatforms(platform: Platform): Platform[] {
  * The entry of an index for a platform. Entries that name no platform are taken when nothing else fits and there is but one.
  * @throws EngineError `not_found` in Docker's words
  */
-export function choosePlatform(entries: readonly IndexEntry[], wanted: Platform): IndexEntry {
+export function choosePlatform<T extends { readonly platform?: Platform | undefined }>(
+  entries: readonly T[],
+  wanted: Platform,
+): T {
   for (const candidate of compatiblePlatforms(wanted)) {
     const found = entries.find(
       ({ platform }) => platform && samePlatform(normalizePlatform(platform), candidate),
@@ -94,6 +117,16 @@ export function choosePlatform(entries: readonly IndexEntry[], wanted: Platform)
     "not_found",
     `no matching manifest for ${formatPlatform(wanted)} in the manifest list entries`,
   );
+}
+
+/**
+ * Whether an image for one platform runs on another. Images of old tools name no variant, and are taken for any.
+ */
+export function runsOn(image: Platform, host: Platform): boolean {
+  const own = normalizePlatform(image);
+  const wanted = normalizePlatform(host);
+  const isUnsaid = image.variant === "" && own.os === wanted.os && own.architecture === wanted.architecture;
+  return isUnsaid || compatiblePlatforms(wanted).some((one) => samePlatform(one, own));
 }
 
 function samePlatform(a: Platform, b: Platform): boolean {

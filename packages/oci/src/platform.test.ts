@@ -1,19 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import type { IndexEntry } from "./manifest.ts";
 import {
   choosePlatform,
   compatiblePlatforms,
   formatPlatform,
+  hostPlatform,
   normalizePlatform,
   parsePlatform,
+  runsOn,
 } from "./platform.ts";
 
 const names = (text: string) => compatiblePlatforms(parsePlatform(text)).map(formatPlatform);
 
-const entry = (digest: string, platform?: string): IndexEntry => ({
-  mediaType: "application/vnd.oci.image.manifest.v1+json",
+const entry = (digest: string, platform?: string) => ({
   digest,
-  size: 1,
   ...(platform !== undefined && { platform: parsePlatform(platform) }),
 });
 
@@ -43,8 +42,38 @@ test.each([
   expect(normalizePlatform(parsePlatform(given))).toEqual(parsePlatform(expected));
 });
 
-test.each(["", "linux", "linux/", "a/b/c/d", "linux/am d64"])("parsePlatform() refuses %j", (text) => {
-  expect(() => parsePlatform(text)).toThrow("use os/arch[/variant]");
+test.each([
+  ["", '"" is an invalid component of "": platform specifier component must match "^[A-Za-z0-9_-]+$"'],
+  ["linux/", '"" is an invalid component of "linux/"'],
+  ["linux/am d64", '"am d64" is an invalid component'],
+  ["a/b/c/d", '"a/b/c/d": cannot parse platform specifier'],
+  ["linux/*", '"linux/*": wildcards not yet supported'],
+  ["toaster", '"toaster": unknown operating system or architecture: invalid argument'],
+])("parsePlatform() refuses %j", (text, words) => {
+  expect(() => parsePlatform(text)).toThrow(words);
+});
+
+test("parsePlatform() completes a system or an architecture alone", () => {
+  expect(formatPlatform(parsePlatform("arm64"))).toBe("linux/arm64");
+  expect(parsePlatform("linux")).toEqual(hostPlatform());
+});
+
+test.each([
+  ["linux/amd64", "linux/amd64", true],
+  ["linux/386", "linux/amd64", true],
+  ["linux/amd64/v3", "linux/amd64", false],
+  ["linux/arm64/v8", "linux/arm64", true],
+  ["linux/arm64", "linux/amd64", false],
+  ["linux/arm/v6", "linux/arm/v7", true],
+  ["linux/arm/v7", "linux/arm/v6", false],
+  ["windows/amd64", "linux/amd64", false],
+])("runsOn(): an image for %s on %s: %p", (image, host, expected) => {
+  expect(runsOn(parsePlatform(image), parsePlatform(host))).toBe(expected);
+});
+
+test("runsOn() takes an image that names no variant for any", () => {
+  const image = { os: "linux", architecture: "arm", variant: "" };
+  expect(runsOn(image, parsePlatform("linux/arm/v6"))).toBe(true);
 });
 
 describe("choosePlatform()", () => {
