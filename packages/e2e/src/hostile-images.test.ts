@@ -51,6 +51,8 @@ function imageOf({ layers = LAYERS, config = (json) => json, manifest = (json) =
 }
 
 const images: Record<string, LocalImage> = {};
+/** What the registry says of who may read it, in place of its answers. */
+let challenge: { header: string; token: string } | undefined;
 const dir = tempDir();
 let engine: Engine;
 let server: ImageServer;
@@ -59,7 +61,16 @@ beforeAll(async () => {
   const file = path.join(dir.path, "containerd.toml");
   const section = '[plugins."io.containerd.differ.v1.walking"]';
   fs.writeFileSync(file, `version = 2\n${section}\nlayer_max_bytes = ${LIMIT_BYTES}\n`);
-  server = await serveImages({ images });
+  server = await serveImages({
+    images,
+    intercept(request, response) {
+      if (!challenge) return false;
+      const isToken = request.url?.startsWith("/token");
+      if (isToken) response.writeHead(200).end(challenge.token);
+      else response.writeHead(401, { "www-authenticate": challenge.header }).end();
+      return true;
+    },
+  });
   engine = await startEngine({
     binDir,
     cli: anyReal ?? ours,
@@ -202,6 +213,48 @@ test("manifests of any shape are taken or refused, and nothing of them stays", a
     }),
     { numRuns: 25 },
   );
+});
+
+test("challenges and tokens of any shape are refused in a clear line, and nothing of the image is there", async () => {
+  const word = fc.constantFrom(
+    "realm",
+    "scope",
+    "service",
+    "=",
+    ",",
+    '"',
+    "\\",
+    " ",
+    "[::1",
+    "\u00e9",
+    "://",
+  );
+  const value = fc.array(word, { maxLength: 8 }).map((words) => words.join(""));
+  const scheme = fc.constantFrom("Bearer", "Basic", "Negotiate", "Digest", "=", "");
+  const header = fc.oneof(
+    fc.tuple(scheme, value).map(([name, rest]) => `${name} ${rest}`),
+    fc.constant(`Bearer realm="http://${server.host}/token"`),
+  );
+  const token = fc.oneof(
+    fc.json({ maxDepth: 1 }),
+    fc.json().map((json) => `{"token":${json}}`),
+    fc.string(),
+  );
+  try {
+    await fc.assert(
+      fc.asyncProperty(header, token, async (given, answer) => {
+        challenge = { header: given, token: answer };
+        const failure = await pull(imageOf({}));
+        expect(failure).toMatch(/unauthorized|no basic auth credentials|token server|gave no token/);
+        expect(failure).toMatch(/^[^\p{Cc}\p{Cf}]{10,1500}$/u);
+        expect(held()).toEqual([]);
+      }),
+      { numRuns: 40 },
+    );
+  } finally {
+    challenge = undefined;
+  }
+  expect(await pull(imageOf({}))).toBe(""); // the same registry, in its right mind again
 });
 
 test("layers with bytes changed here and there are taken or refused, and nothing of them stays", async () => {

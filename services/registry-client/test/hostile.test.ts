@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { type Answer, HostileRegistry, type Reply, smallImage } from "./hostile.ts";
 import { noise, sha256 } from "./images.ts";
 import { Stage, until } from "./peers.ts";
@@ -236,7 +237,7 @@ describe.skipIf(skipReason !== "")("registry-client with registries that misbeha
     expect(tokens.requests.map(({ method, path }) => `${method} ${path}`)).toEqual(["POST /t"]);
   });
 
-  test("a token server on plain http elsewhere gets nothing", async () => {
+  test("a token server that is none gets nothing", async () => {
     const { name } = await registryOf(() => () => ({
       status: 401,
       headers: { "WWW-Authenticate": 'Bearer realm="ftp://192.0.2.1/token"' },
@@ -260,6 +261,155 @@ describe.skipIf(skipReason !== "")("registry-client with registries that misbeha
     expect(failure.message).toContain("unauthorized: incorrect username or password");
     expect(failure.message).not.toContain('bad"');
   });
+
+  /** What a challenge is answered with by a client that keeps its head. */
+  async function challenged(header: string | undefined, reply?: (count: number) => Reply) {
+    const before = Object.keys(await storedLabels(service));
+    const tokens = await HostileRegistry.start(stage, (_seen, count) => reply?.(count) ?? { status: 404 });
+    const filled = header?.replaceAll("TOKENS", tokens.host);
+    const headers: Record<string, string> = filled === undefined ? {} : { "WWW-Authenticate": filled };
+    const { name, registry } = await registryOf(() => () => ({ status: 401, headers }));
+    const failure = await failureOf(pullAll(service, request(name, { credentials: login("me", "secret") })));
+    expect(failure.message).toMatch(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]{10,1500}$/u); // a line for a terminal
+    expect(failure.message).not.toContain("secret");
+    expect(["internal", "canceled"]).not.toContain(failure.code);
+    expect(Object.keys(await storedLabels(service))).toEqual(before);
+    expect(Object.keys(await ingests(service)).filter((ref) => ref.startsWith("manifest-"))).toEqual([]);
+    return { ...failure, registry, tokens };
+  }
+
+  test.each<[string, string | undefined, string, string]>([
+    ["no challenge at all", undefined, "unauthenticated", "unauthorized: authentication required"],
+    ["an empty one", "", "unauthenticated", "unauthorized: authentication required"],
+    ["a scheme that nobody knows", 'Negotiate oid="x"', "unauthenticated", "authentication required"],
+    ["schemes that nobody knows", "Digest, NTLM TlRMTVNTUAAB==, Mutual", "unauthenticated", "required"],
+    ["parameters without a scheme", 'realm="https://r",scope="x"', "unauthenticated", "required"],
+    ["nothing but separators", ",,,,;;;===", "unauthenticated", "required"],
+    ["a string without its end", 'Bearer realm="https://r', "unauthenticated", 'invalid token server ""'],
+    ["no realm", 'Bearer service="s"', "unauthenticated", 'invalid token server ""'],
+    ["a realm that is no URL", 'Bearer realm="not a url"', "unauthenticated", 'server "not a url"'],
+    ["a relative realm", 'Bearer realm="/token"', "unauthenticated", 'invalid token server "/token"'],
+    [
+      "a realm that is a file",
+      'Bearer realm="file:///etc/passwd"',
+      "unauthenticated",
+      "invalid token server",
+    ],
+    ["a realm that is code", 'Bearer realm="javascript:x"', "unauthenticated", "invalid token server"],
+    ["a realm that is data", "Bearer realm=\"data:,{'token':'t'}\"", "unauthenticated", "invalid token"],
+    ["a realm of 100 kB", `Bearer realm="${"x".repeat(100_000)}"`, "unauthenticated", "invalid token server"],
+    ["a scope of 8 kB", `Bearer realm="http://TOKENS/t",scope="${"y ".repeat(4000)}"`, "unknown", "404"],
+    [
+      "bytes that are no text",
+      'Bearer realm="\u00ff\u0080\u001b[2J"',
+      "unavailable",
+      "malformed HTTP response",
+    ],
+    ["terminal sequences", 'Bearer realm="\t\u0085\u202e"', "unauthenticated", "invalid token server"],
+    ["names of JavaScript", "Bearer __proto__=x,constructor=y,realm=z", "unauthenticated", "invalid token"],
+  ])("a 401 with %s is refused in clear words", async (_what, header, code, message) => {
+    const failure = await challenged(header);
+    expect(failure.message).toContain(message);
+    expect(failure.code).toBe(code);
+  });
+
+  test.each<[string, (count: number) => Reply, string, RegExp]>([
+    ["no JSON", () => ({ status: 200, body: "<html>" }), "unauthenticated", /gave no token/],
+    ["JSON of another kind", () => ({ status: 200, body: "[null]" }), "unauthenticated", /gave no token/],
+    ["no token", () => ({ status: 200, body: '{"expires_in":300}' }), "unauthenticated", /gave no token/],
+    [
+      "a token that is none",
+      () => ({ status: 200, body: '{"token":{"a":1}}' }),
+      "unauthenticated",
+      /no token/,
+    ],
+    [
+      "a token with a second header in it",
+      () => ({ status: 200, body: '{"token":"a\\r\\nX-Evil: 1"}' }),
+      "unauthenticated",
+      /gave no token/,
+    ],
+    [
+      "a token of 900 kB",
+      () => ({ status: 200, body: JSON.stringify({ token: "t".repeat(900_000) }) }),
+      "unauthenticated",
+      /authentication required/,
+    ],
+    [
+      "no end",
+      () => ({ status: 200, body: Buffer.alloc(65536, 32), endless: true }),
+      "resource_exhausted",
+      /longer/,
+    ],
+    [
+      "half an answer",
+      () => ({ status: 200, body: '{"token":"abcdef"}', cutAfter: 9 }),
+      "unavailable",
+      /connection reset by peer|unexpected EOF|closed/,
+    ],
+    [
+      "itself, again and again",
+      () => ({ status: 302, headers: { Location: "/t" } }),
+      "unknown",
+      /5 redirects/,
+    ],
+    [
+      "a file",
+      () => ({ status: 302, headers: { Location: "file:///etc/shadow" } }),
+      "unknown",
+      /invalid location/,
+    ],
+    [
+      "a challenge of its own",
+      () => ({ status: 401, headers: { "WWW-Authenticate": "Basic" } }),
+      "unauthenticated",
+      /refused/,
+    ],
+    [
+      "words for a terminal",
+      () => ({ status: 403, body: "a\u001b[31m\r\nb\u0000" }),
+      "permission_denied",
+      /refused/,
+    ],
+    [
+      "tokens that never help",
+      (count) => ({ status: 200, body: `{"token":"t${count}"}` }),
+      "unauthenticated",
+      /required/,
+    ],
+  ])("a token server that answers with %s is refused in clear words", async (_what, reply, code, message) => {
+    const { tokens, ...failure } = await challenged('Bearer realm="http://TOKENS/t",service="s"', reply);
+    expect(failure.message).toMatch(message);
+    expect(failure.code).toBe(code);
+    expect(tokens.requests.length).toBeLessThanOrEqual(8); // no loop
+  });
+
+  test("challenges of any bytes end in a clear error, and none of them leaves anything", async () => {
+    const word = fc.constantFrom(
+      "Bearer",
+      "Basic",
+      "realm",
+      "scope",
+      "service",
+      "error",
+      "=",
+      ",",
+      '"',
+      "\\",
+      " ",
+    );
+    const text = fc.oneof(word, fc.constantFrom("http://", "https://", "[::1", "%", "\u00e9", "{}"));
+    const header = fc.oneof(
+      fc.array(fc.oneof(word, text)).map((parts) => parts.join("")),
+      fc.string(),
+    );
+    await fc.assert(
+      fc.asyncProperty(header, async (value) => {
+        await challenged(`Bearer x=${value.replace(/[\0\r\n]/g, "")}`);
+      }),
+      { numRuns: 40 },
+    );
+  }, 60_000);
 
   test.each<[string, Reply, string, string]>([
     ["garbage", { status: 200, body: "<html>" }, "invalid_argument", "manifest is not JSON"],

@@ -3,6 +3,7 @@ import { type Challenge, parseChallenges } from "./challenge.ts";
 import { basicAuthorization, type Credentials } from "./credentials.ts";
 import { isLoopbackHost } from "./endpoint.ts";
 import type { HttpLimits, Via } from "./http.ts";
+import { printable } from "./printable.ts";
 import { joinScopes } from "./scopes.ts";
 import type { TokenCache, TokenKey } from "./token-cache.ts";
 import { fetchToken } from "./token-server.ts";
@@ -98,7 +99,7 @@ export class Authorizer {
     if (!url || (url.protocol !== "https:" && url.protocol !== "http:")) {
       throw new EngineError(
         "unauthenticated",
-        `invalid token server ${JSON.stringify(realm)} in the registry's challenge`,
+        `invalid token server ${JSON.stringify(printable(realm, 200))} in the registry's challenge`,
       );
     }
     if (url.protocol === "http:" && !isLoopbackHost(url.host) && !this.#options.via.insecure) {

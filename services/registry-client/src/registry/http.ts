@@ -50,11 +50,18 @@ export interface HttpLimits {
   headersMs: number;
   /** Between two pieces of a body. */
   idleMs: number;
+  /** For a whole document, such as a manifest or a token. */
+  documentMs: number;
   /** The first pause before another attempt; it doubles each time. */
   backoffMs: number;
 }
 
-export const DEFAULT_LIMITS: HttpLimits = { headersMs: 30_000, idleMs: 30_000, backoffMs: 500 };
+export const DEFAULT_LIMITS: HttpLimits = {
+  headersMs: 30_000,
+  idleMs: 30_000,
+  documentMs: 120_000,
+  backoffMs: 500,
+};
 
 const ATTEMPTS = 5;
 const REDIRECTS = 5;
@@ -178,7 +185,7 @@ async function fetchOnce(request: HttpRequest, limits: HttpLimits): Promise<Http
       ...(url.protocol === "https:" && { tls: tlsOptions(request.via, url.host) }),
       ...(proxy !== undefined && { proxy }),
     });
-    return answer(request, response, { abort, release, idleMs: limits.idleMs });
+    return answer(request, response, { abort, release, limits });
   } catch (error) {
     release();
     throw connectionError(request, signal.aborted ? signal.reason : (abort.signal.reason ?? error), signal);
@@ -216,14 +223,15 @@ function tlsOptions(
 function answer(
   request: HttpRequest,
   response: Response,
-  { abort, release, idleMs }: { abort: AbortController; release: () => void; idleMs: number },
+  { abort, release, limits }: { abort: AbortController; release: () => void; limits: HttpLimits },
 ): HttpResponse {
   async function* pieces(): AsyncGenerator<Uint8Array> {
     const reader = response.body?.getReader();
     try {
       if (!reader) return;
       for (;;) {
-        const timer = setTimeout(() => abort.abort(timeout(request, "awaiting more of the body")), idleMs);
+        const expire = () => abort.abort(timeout(request, "awaiting more of the body"));
+        const timer = setTimeout(expire, limits.idleMs);
         try {
           const { done, value } = await reader.read();
           if (done) return;
@@ -248,15 +256,21 @@ function answer(
     async bytes(limitBytes) {
       const parts: Uint8Array[] = [];
       let length = 0;
-      for await (const part of body) {
-        length += part.length;
-        if (length > limitBytes) {
-          throw new EngineError(
-            "resource_exhausted",
-            `${shown(request.url)}: answer is longer than ${limitBytes} bytes`,
-          );
+      // One that comes a byte at a time would be waited for for ever.
+      const timer = setTimeout(() => abort.abort(timeout(request, "reading the body")), limits.documentMs);
+      try {
+        for await (const part of body) {
+          length += part.length;
+          if (length > limitBytes) {
+            throw new EngineError(
+              "resource_exhausted",
+              `${shown(request.url)}: answer is longer than ${limitBytes} bytes`,
+            );
+          }
+          parts.push(part);
         }
-        parts.push(part);
+      } finally {
+        clearTimeout(timer);
       }
       return Buffer.concat(parts);
     },
@@ -275,6 +289,7 @@ const GO_ERRORS: Readonly<Record<string, (url: URL) => string>> = {
   ENETUNREACH: (url) => `dial tcp ${dialled(url)}: connect: network is unreachable`,
   ETIMEDOUT: (url) => `dial tcp ${dialled(url)}: i/o timeout`,
   ECONNRESET: () => "connection reset by peer",
+  Malformed_HTTP_Response: () => "net/http: HTTP/1.x transport connection broken: malformed HTTP response",
 };
 
 const UNKNOWN_AUTHORITY = () => "x509: certificate signed by unknown authority";

@@ -1,5 +1,6 @@
 import { EngineError, type ErrorCode } from "@longshore/errors";
 import { canonicalName, familiarName, familiarString, type Reference } from "@longshore/reference";
+import { printable } from "./printable.ts";
 
 interface RegistryFault {
   /** Of the distribution specification, e.g. `MANIFEST_UNKNOWN`. */
@@ -38,7 +39,7 @@ export function registryError(
   action: "pull" | "push" = "pull",
 ): EngineError {
   if (answer.status < 400 || answer.status >= 500) {
-    const status = `${answer.status} ${answer.statusText}`.trim();
+    const status = printable(`${answer.status} ${answer.statusText}`, 200);
     return new EngineError(
       answer.status >= 500 ? "unavailable" : "unknown",
       `received unexpected HTTP status: ${status}`,
@@ -46,7 +47,7 @@ export function registryError(
   }
   const fault = parseFault(answer);
   if (!fault) {
-    const shown = JSON.stringify(answer.body.slice(0, 200));
+    const shown = JSON.stringify(printable(answer.body, 200));
     return new EngineError("unknown", `error parsing HTTP ${answer.status} response body: ${shown}`);
   }
   const message = `${fault.code.toLowerCase().replaceAll("_", " ")}: ${fault.message}`;
@@ -102,8 +103,8 @@ function parseFault(answer: {
   if (typeof first !== "object" || first === null) {
     return answer.status === 401 ? { code: "UNAUTHORIZED", message: "authentication required" } : undefined;
   }
-  const code = "code" in first && typeof first.code === "string" ? first.code.slice(0, 100) : "UNKNOWN";
-  const message = "message" in first && typeof first.message === "string" ? first.message.slice(0, 1000) : "";
+  const code = "code" in first && typeof first.code === "string" ? printable(first.code, 100) : "UNKNOWN";
+  const message = "message" in first && typeof first.message === "string" ? printable(first.message) : "";
   return { code, message: message || (DEFAULT_MESSAGES[code] ?? "unknown error") };
 }
 
@@ -114,5 +115,5 @@ function faultOfStatus({ status, body }: { status: number; body: string }): Regi
     429: "TOOMANYREQUESTS",
   };
   const code = codes[status] ?? "UNKNOWN";
-  return { code, message: body.slice(0, 1000).trim() || (DEFAULT_MESSAGES[code] ?? "unknown error") };
+  return { code, message: printable(body) || (DEFAULT_MESSAGES[code] ?? "unknown error") };
 }

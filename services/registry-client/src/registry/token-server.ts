@@ -1,6 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { basicAuthorization, type Credentials } from "./credentials.ts";
 import { type HttpLimits, type HttpRequest, type HttpResponse, send, type Via } from "./http.ts";
+import { printable } from "./printable.ts";
 
 export interface TokenRequest {
   realm: URL;
@@ -21,6 +22,8 @@ export interface TokenAnswer {
 
 const CLIENT_ID = "longshore";
 const TOKEN_BODY_LIMIT = 1 << 20;
+/** As Docker has it. */
+const ANSWER_MS = 15_000;
 /** The life of a token that does not tell it, by the token specification. */
 const TOKEN_LIFE_S = 60;
 
@@ -35,7 +38,8 @@ export async function fetchToken(
   request: TokenRequest,
   options: { via: Via; limits: HttpLimits; signal: AbortSignal },
 ): Promise<TokenAnswer> {
-  const { via, limits, signal } = options;
+  const { via, signal } = options;
+  const limits = { ...options.limits, documentMs: Math.min(options.limits.documentMs, ANSWER_MS) };
   const { realm, credentials } = request;
   const where = `token server ${JSON.stringify(realm.origin + realm.pathname)}`;
   if (credentials.identityToken) {
@@ -120,7 +124,7 @@ function messageOf(body: string): string {
     typeof first === "object" && first !== null && "message" in first
       ? first.message
       : (fields?.details ?? fields?.error_description ?? fields?.error ?? body);
-  return String(message).slice(0, 300).trim() || "authentication required";
+  return printable(String(message), 300) || "authentication required";
 }
 
 function jsonObject(body: string): Record<string, unknown> | undefined {
