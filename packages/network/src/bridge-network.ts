@@ -33,7 +33,6 @@ export interface BridgeNetwork extends EndpointNetwork {
   readonly internal: boolean;
   readonly attachable: boolean;
   readonly configFrom: string;
-  readonly dnsPort?: number;
   readonly auxiliary: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
@@ -68,7 +67,6 @@ export function bridgeNetwork(
     internal: user?.internal ?? false,
     attachable: user?.attachable ?? false,
     configFrom: user?.configFrom ?? "",
-    ...(user?.dnsPort !== undefined && { dnsPort: user.dnsPort }),
     labels: user?.labels ?? {},
   };
 }

@@ -4,7 +4,6 @@ import type { EndpointRecord } from "./records.ts";
 export class EndpointIndex {
   readonly #bySandbox = new Groups();
   readonly #byNetwork = new Groups();
-  readonly #byAddress = new Groups();
   readonly #byName = new Groups();
 
   add(endpoint: EndpointRecord): void {
@@ -23,22 +22,16 @@ export class EndpointIndex {
     return this.#byNetwork.get(networkId);
   }
 
-  /** On whatever network. */
-  withAddress(address: string): EndpointRecord[] {
-    return this.#byAddress.get(address);
-  }
-
   /** Of a network; the name in lower case. */
   named(networkId: string, name: string): EndpointRecord[] {
     return this.#byName.get(`${networkId}/${name}`);
   }
 
   #places(endpoint: EndpointRecord): [Groups, string][] {
-    const { sandboxId, networkId, address, names = [] } = endpoint;
+    const { sandboxId, networkId, names = [] } = endpoint;
     return [
       [this.#bySandbox, sandboxId],
       [this.#byNetwork, networkId],
-      [this.#byAddress, address],
       ...names.map((name): [Groups, string] => [this.#byName, `${networkId}/${name}`]),
     ];
   }

@@ -88,11 +88,6 @@ export class Endpoints {
     return this.#index.ofNetwork(networkId);
   }
 
-  /** On whatever network. */
-  withAddress(address: string): EndpointRecord[] {
-    return this.#index.withAddress(address);
-  }
-
   /** Of a network; the name in lower case. */
   named(networkId: string, name: string): EndpointRecord[] {
     return this.#index.named(networkId, name);

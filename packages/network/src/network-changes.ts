@@ -8,7 +8,6 @@ import { inspectNetwork } from "./network-list.ts";
 import { attachedNetworks, bridgeNamed, type NetworkState } from "./network-state.ts";
 import { rebuildFirewall } from "./raise-networks.ts";
 import { networkRecords } from "./records.ts";
-import { serveNetwork } from "./serve-names.ts";
 import { countFree } from "./subnet-choice.ts";
 import { fromTemplate, planTemplate, templateFacts, templateNetwork } from "./template-network.ts";
 import type { CreateNetwork, NetworkFacts } from "./types.ts";
@@ -48,7 +47,6 @@ export async function createNetwork(state: NetworkState, asked: CreateNetwork): 
   try {
     state.bridgePorts.raise(network);
     rebuildFirewall(state);
-    await serveNetwork(state, network);
   } catch (error) {
     await forgetNetwork(state, network);
     throw error;
@@ -116,10 +114,9 @@ async function removeTemplate(state: NetworkState, name: string): Promise<void> 
 
 /** Take a network away: the firewall's part first, its record last. */
 async function forgetNetwork(state: NetworkState, network: BridgeNetwork): Promise<void> {
-  const { bridges, endpoints, options, names, firewall, bridgePorts } = state;
+  const { bridges, endpoints, options, firewall, bridgePorts } = state;
   const { networks } = networkRecords(options.store);
   bridges.delete(network.name);
-  names.end(network);
   rebuildFirewall(state);
   for (const link of [network.link, ...bridgePorts.further(network.id)]) firewall.withdraw(link);
   endpoints.forget(network.id);

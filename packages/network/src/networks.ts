@@ -25,7 +25,6 @@ import {
   releaseSandbox,
   renameEndpoint,
 } from "./sandbox-changes.ts";
-import { serveNames } from "./serve-names.ts";
 import { checkPools } from "./subnet-choice.ts";
 import type { Networks, NetworksOptions } from "./types.ts";
 import { watchFirewall } from "./watch-firewall.ts";
@@ -59,7 +58,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   });
   const network = (id: string) =>
     attachedNetworks({ bridges, linked }).find((one) => one.id === id && hasNames(one));
-  const names = undo.use(new NameService({ endpoints, network }, options.log));
+  const names = undo.use(new NameService({ endpoints, network }));
   const builder = new SandboxBuilder({ pool, files, route, bridgePorts });
   const state: NetworkState = {
     ...{ options, route, firewall, relay, pool, files, endpoints, published, names, builder },
@@ -67,7 +66,6 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
     forgesLoopback6: forgesLoopback6(),
   };
   raiseNetworks(state);
-  await serveNames(state);
   undo.use(await watchFirewall(state));
   return engineNetworks(state, undo.move());
 }

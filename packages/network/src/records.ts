@@ -37,8 +37,6 @@ export interface NetworkRecord {
     readonly auxiliary: Readonly<Record<string, string>>;
     readonly internal: boolean;
     readonly attachable: boolean;
-    /** Of the gateway's address, where containers ask for names. */
-    readonly dnsPort?: number;
     readonly options: Readonly<Record<string, string>>;
     readonly labels: Readonly<Record<string, string>>;
     /** The configuration that it was made from. */

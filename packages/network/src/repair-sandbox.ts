@@ -5,7 +5,7 @@ import { type NetworkState, placedOf } from "./network-state.ts";
 import { interfaceOf, type Placed, routed, routesByLink } from "./placed.ts";
 import { type Netns, routeBy } from "./sandbox.ts";
 import { unplug } from "./sandbox-builder.ts";
-import { redirectNames, serveWithin } from "./serve-names.ts";
+import { serveNames } from "./serve-names.ts";
 
 /**
  * Finish what a daemon that was killed had begun with a sandbox that lives: endpoints without a whole interface go, its default routes and
@@ -33,7 +33,6 @@ export async function repairSandbox(
       for (const { endpoint } of placed)
         if (!rest.some((one) => one.endpoint === endpoint)) unplug(route, netns, endpoint);
       replaceRoutes(netns, rest);
-      redirectNames(state, netns.fd, rest);
       return { gone: placed.filter((one) => !rest.includes(one)), rest };
     });
     await endpoints.remove(gone.map(({ endpoint }) => endpoint));
@@ -42,7 +41,7 @@ export async function repairSandbox(
         { sandboxId, networks: rest.length },
         "a network that was half connected is taken off",
       );
-    await serveWithin(state, sandboxId);
+    await serveNames(state, sandboxId);
   } catch (error) {
     options.log.warn({ sandboxId, err: error }, "a live sandbox could not be looked at");
   }

@@ -26,11 +26,8 @@ export class SandboxBuilder {
     this.#parts = parts;
   }
 
-  /**
-   * A sandbox with its interfaces, in one go; on failure nothing is left.
-   * @param finish what else is to be done in its namespace
-   */
-  build(sandboxId: string, placed: readonly Placed[], finish: (netns: number) => void): void {
+  /** A sandbox with its interfaces, in one go; on failure nothing is left. */
+  build(sandboxId: string, placed: readonly Placed[]): void {
     const { pool, files, route } = this.#parts;
     using netns = pool.take();
     try {
@@ -49,7 +46,6 @@ export class SandboxBuilder {
         takesRoute6: one === routed(placed, "ipv6"),
       });
     }
-    finish(netns.fd);
     undo.move();
   }
 

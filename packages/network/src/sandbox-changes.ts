@@ -20,7 +20,7 @@ import { takeRoute } from "./repair-sandbox.ts";
 import type { DnsSettings } from "./resolv-conf.ts";
 import type { PublishedPort } from "./ruleset.ts";
 import { unplug } from "./sandbox-builder.ts";
-import { redirectNames, serveWithin } from "./serve-names.ts";
+import { serveNames } from "./serve-names.ts";
 import type { Attachment, Endpoint, PortBinding, Sandbox, SandboxRequest } from "./types.ts";
 import { unplugLinked } from "./unplug-linked.ts";
 
@@ -39,14 +39,14 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
         await place(state, { sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
       );
     if (publisher(placed, "ipv4")) ports = await publishPorts(state, request, placed);
-    builder.build(sandboxId, placed, (netns) => redirectNames(state, netns, placed));
+    builder.build(sandboxId, placed);
     firewall.changePorts(portTargets(state, sandboxId), "add");
   } catch (error) {
     await published.withdraw(sandboxId);
     await endpoints.remove(placed.map(({ endpoint }) => endpoint));
     throw error;
   }
-  await serveWithin(state, sandboxId);
+  await serveNames(state, sandboxId);
   return {
     netnsPath: files.path(sandboxId),
     endpoints: placed.map(endpointFacts),
@@ -92,15 +92,12 @@ export async function connectSandbox(
   try {
     const all = [...present, placed];
     const [takesRoute, takesRoute6] = [routed(all, "ipv4") === placed, routed(all, "ipv6") === placed];
-    files.within(sandboxId, (netns) => {
-      builder.plug(netns, placed, { takesRoute, takesRoute6 });
-      redirectNames(state, netns.fd, all);
-    });
+    files.within(sandboxId, (netns) => builder.plug(netns, placed, { takesRoute, takesRoute6 }));
   } catch (error) {
     await endpoints.remove([placed.endpoint]);
     throw error;
   }
-  await serveWithin(state, sandboxId);
+  await serveNames(state, sandboxId);
   // Ports that led nowhere may have somewhere to lead to now.
   repoint(state, sandboxId, ports);
   return endpointFacts(placed);
@@ -112,7 +109,7 @@ export async function disconnectSandbox(
   sandboxId: string,
   networkId: string,
 ): Promise<void> {
-  const { route, endpoints, files, names } = state;
+  const { route, endpoints, files } = state;
   const present = placedOf(state, sandboxId);
   const gone = present.find(({ network }) => network.id === networkId);
   if (!gone) throw new EngineError("not_found", `sandbox ${sandboxId} is not on network ${networkId}`);
@@ -127,11 +124,8 @@ export async function disconnectSandbox(
       const next = routed(present, family) === gone ? routed(rest, family) : undefined;
       if (next) takeRoute(netns, next, family);
     }
-    redirectNames(state, netns.fd, rest);
   });
-  // By another address it may have been known until now.
-  names.endWithin(sandboxId);
-  await serveWithin(state, sandboxId);
+  await serveNames(state, sandboxId);
 }
 
 /** `Networks.rename` */
@@ -149,7 +143,7 @@ export async function renameEndpoint(
 export async function releaseSandbox(state: NetworkState, sandboxId: string): Promise<void> {
   const { files, endpoints, published, firewall, names } = state;
   // An open socket would keep the namespace.
-  names.endWithin(sandboxId);
+  names.end(sandboxId);
   if (published.of(sandboxId).length > 0) {
     firewall.changePorts(portTargets(state, sandboxId), "delete");
     await published.withdraw(sandboxId);
