@@ -53,6 +53,14 @@ export interface Place {
   readonly base: string;
 }
 
+/** Who files belong to, as whoever uses the tree sees it: ids of a user namespace that the files' own are translated to and from. */
+export interface Owners {
+  /** The kernel's id as the user's. */
+  inside(kind: "uid" | "gid", id: number): number;
+  /** The user's as the kernel's. @throws EngineError for one that has none */
+  outside(kind: "uid" | "gid", id: number): number;
+}
+
 /**
  * A directory tree that nothing done through it leaves: each path is resolved by the kernel with the directory as its root
  * (openat2, RESOLVE_IN_ROOT), and operations work on one name in a directory opened that way. Paths are byte strings (latin1), relative,
@@ -63,9 +71,14 @@ export class RootedTree implements Disposable {
   private readonly xattrValue = fixedBuffer(XATTR_BYTES);
   private readonly directories = new Map<string, number>();
   readonly rootFd: number;
+  private readonly owners: Owners | undefined;
 
-  /** @param root an existing directory, itself trusted */
-  constructor(root: string) {
+  /**
+   * @param root an existing directory, itself trusted
+   * @param owners undefined: ids are the kernel's
+   */
+  constructor(root: string, owners?: Owners) {
+    this.owners = owners;
     this.rootFd = fs.openSync(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }
 
@@ -131,7 +144,10 @@ export class RootedTree implements Disposable {
     check(result, "lstat", base);
     const time = (offset: number) =>
       arena.bytes.readBigInt64LE(at + offset) * 1_000_000_000n + arena.bytes.readBigInt64LE(at + offset + 8);
-    return { ...parseStat(arena.bytes, at), atimeNs: time(72), mtimeNs: time(88) };
+    const status = parseStat(arena.bytes, at);
+    const { owners } = this;
+    const ids = owners && { uid: owners.inside("uid", status.uid), gid: owners.inside("gid", status.gid) };
+    return { ...status, ...ids, atimeNs: time(72), mtimeNs: time(88) };
   }
 
   fstat(fd: number): FileStatus {
@@ -180,8 +196,10 @@ export class RootedTree implements Disposable {
     return check(this.open(place, O_WRONLY | O_CREAT | O_EXCL, mode), "open", place.base);
   }
 
+  /** It belongs to the user's root. */
   mkdir({ dirfd, base }: Place, mode: number): void {
     check(this.call(NR.mkdirat, dirfd, base, mode), "mkdir", base);
+    if (this.owners) this.chown({ dirfd, base }, 0, 0);
   }
 
   mknod({ dirfd, base }: Place, mode: number, device: number): void {
@@ -202,7 +220,8 @@ export class RootedTree implements Disposable {
   }
 
   chown({ dirfd, base }: Place, uid: number, gid: number): void {
-    check(this.call(NR.fchownat, dirfd, base, uid, gid, AT_SYMLINK_NOFOLLOW), "lchown", base);
+    const ids = this.outside(uid, gid);
+    check(this.call(NR.fchownat, dirfd, base, ids.uid, ids.gid, AT_SYMLINK_NOFOLLOW), "lchown", base);
   }
 
   /** Not for symlinks: the kernel would follow them. */
@@ -223,7 +242,8 @@ export class RootedTree implements Disposable {
   }
 
   fchown(fd: number, uid: number, gid: number): void {
-    check(syscall(NR.fchown, fd, uid, gid), "fchown");
+    const ids = this.outside(uid, gid);
+    check(syscall(NR.fchown, fd, ids.uid, ids.gid), "fchown");
   }
 
   fchmod(fd: number, mode: number): void {
@@ -350,6 +370,11 @@ export class RootedTree implements Disposable {
       left.unshift(...target.split("/").filter((name) => name !== ""));
     }
     return done;
+  }
+
+  private outside(uid: number, gid: number): { uid: number; gid: number } {
+    const { owners } = this;
+    return owners ? { uid: owners.outside("uid", uid), gid: owners.outside("gid", gid) } : { uid, gid };
   }
 
   private open({ dirfd, base }: Place, flags: number, mode: number): number {

@@ -4,6 +4,7 @@ import {
   CLONE_NEWNET,
   MNT_DETACH,
   MS_BIND,
+  makeNetworkNamespaceOf,
   mount,
   setns,
   UMOUNT_NOFOLLOW,
@@ -42,8 +43,14 @@ export function inNetns<T>(netns: number, work: () => T): T {
 /**
  * Make a network namespace and run synchronous `prepare` in it. It lives as long as the file descriptor given to
  * `prepare`, which the caller closes, or whatever else comes to refer to it.
+ *
+ * @param owner the user namespace that it belongs to; undefined: the host's
  */
-export function createNetns<T>(prepare: (netns: number) => T): T {
+export function createNetns<T>(prepare: (netns: number) => T, owner?: number): T {
+  if (owner !== undefined) {
+    const netns = makeNetworkNamespaceOf(owner);
+    return inNetns(netns, () => prepare(netns));
+  }
   return bracket(
     () => unshare(CLONE_NEWNET),
     () => prepare(fs.openSync(OWN_NETNS, "r")),

@@ -9,7 +9,7 @@ import type { NetnsPool } from "./netns-pool.ts";
 import { addLinked } from "./parent-link.ts";
 import { interfaceOf, type Placed, routed, routesByLink } from "./placed.ts";
 import type { EndpointRecord } from "./records.ts";
-import { configureInterface, type Netns, type SandboxFiles, setSysctls } from "./sandbox.ts";
+import { configureInterface, type Netns, newNetns, type SandboxFiles, setSysctls } from "./sandbox.ts";
 
 interface BuilderParts {
   readonly pool: NetnsPool;
@@ -26,10 +26,13 @@ export class SandboxBuilder {
     this.#parts = parts;
   }
 
-  /** A sandbox with its interfaces, in one go; on failure nothing is left. */
-  build(sandboxId: string, placed: readonly Placed[]): void {
+  /**
+   * A sandbox with its interfaces, in one go; on failure nothing is left.
+   * @param owner the user namespace that it belongs to; undefined: the host's
+   */
+  build(sandboxId: string, placed: readonly Placed[], owner?: number): void {
     const { pool, files, route } = this.#parts;
-    using netns = pool.take();
+    using netns = owner === undefined ? pool.take() : newNetns(owner);
     try {
       files.pin(netns, sandboxId);
     } catch (error) {

@@ -39,7 +39,7 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
         await place(state, { sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
       );
     if (publisher(placed, "ipv4")) ports = await publishPorts(state, request, placed);
-    builder.build(sandboxId, placed);
+    builder.build(sandboxId, placed, request.userNamespace);
     firewall.changePorts(portTargets(state, sandboxId), "add");
   } catch (error) {
     await published.withdraw(sandboxId);

@@ -14,15 +14,18 @@ export interface Netns extends Disposable {
   readonly route: RouteSocket;
 }
 
-/** A network namespace with lo up. Interfaces that are added get no IPv6, lo has `::1`, as with Docker. */
-export function newNetns(): Netns {
+/**
+ * A network namespace with lo up. Interfaces that are added get no IPv6, lo has `::1`, as with Docker.
+ * @param owner the user namespace that it belongs to; undefined: the host's
+ */
+export function newNetns(owner?: number): Netns {
   using undo = new DisposableStack();
   const { fd, route } = createNetns((fd) => {
     undo.defer(() => fs.closeSync(fd));
     const disableIpv6 = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
     if (fs.existsSync(disableIpv6)) fs.writeFileSync(disableIpv6, "1");
     return { fd, route: undo.use(new RouteSocket()) };
-  });
+  }, owner);
   route.run(setLink({ name: "lo" }, { up: true }));
   const owned = undo.move();
   return { fd, route, [Symbol.dispose]: () => owned.dispose() };

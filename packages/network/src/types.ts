@@ -147,6 +147,8 @@ export interface SandboxRequest {
   readonly dns?: DnsSettings;
   /** Of its first network that isn't internal; of no use without one. */
   readonly ports?: readonly PortRequest[];
+  /** Descriptor of the user namespace whose root has the rights over it; left out: the host's. */
+  readonly userNamespace?: number;
 }
 
 export interface Endpoint {

@@ -26,5 +26,6 @@ export * from "./process.ts";
 export { type Poll, poll, type Ready, SignalPipe } from "./signal-pipe.ts";
 export * from "./sockets.ts";
 export * from "./terminal.ts";
+export { type MappedIds, makeNetworkNamespaceOf, makeUserNamespace } from "./user-namespace.ts";
 export * from "./xattr.ts";
 export { dropZeroPages } from "./zero-pages.ts";

@@ -1,7 +1,10 @@
+import fs from "node:fs";
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import { EngineError, isErrno } from "@longshore/errors";
 import {
+  AT_FDCWD,
   MNT_DETACH,
+  MOUNT_ATTR_IDMAP,
   MS_BIND,
   MS_DIRSYNC,
   MS_MANDLOCK,
@@ -21,6 +24,11 @@ import {
   MS_SYNCHRONOUS,
   MS_UNBINDABLE,
   mount,
+  mountSetattr,
+  moveMount,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+  openTree,
   UMOUNT_NOFOLLOW,
   umount2,
 } from "@longshore/syscalls";
@@ -68,6 +76,12 @@ const PROPAGATION: Record<string, number> = {
   runbindable: MS_UNBINDABLE | MS_REC,
 };
 
+/**
+ * Option of ours: the layers, also the upper one, are shown with their owners mapped as in the user namespace at this path. That maps the
+ * host's root too, by whom overlayfs makes what is its own.
+ */
+const OWNERS_OPTION = "X-longshore.userns=";
+
 /** The kernel takes a page of options, its end included. */
 const MAX_DATA_BYTES = 4095;
 
@@ -108,13 +122,18 @@ export function parseMount({ type, options }: Pick<Mount, "type" | "options">): 
 function relativeLowers(data: readonly string[]): { data: string; directory: string } | undefined {
   const index = data.findIndex((option) => option.startsWith("lowerdir="));
   const lowers = data[index]?.slice("lowerdir=".length).split(":") ?? [];
-  let directory = lowers[0] ?? "";
-  while (directory !== "" && !lowers.every((lower) => lower.startsWith(`${directory}/`))) {
-    directory = directory.slice(0, directory.lastIndexOf("/"));
-  }
-  if (directory === "") return undefined;
+  const directory = commonDirectory(lowers);
+  if (directory === undefined) return undefined;
   const relative = lowers.map((lower) => lower.slice(directory.length + 1)).join(":");
   return { directory, data: data.with(index, `lowerdir=${relative}`).join(",") };
+}
+
+/** The deepest directory that all are in; undefined for the root itself. */
+function commonDirectory(paths: readonly string[]): string | undefined {
+  let directory = paths[0] ?? "";
+  while (directory !== "" && !paths.every((one) => one.startsWith(`${directory}/`)))
+    directory = directory.slice(0, directory.lastIndexOf("/"));
+  return directory === "" ? undefined : directory;
 }
 
 /**
@@ -139,6 +158,12 @@ export function mountRootfs(mounts: readonly Mount[], rootfs: string): () => voi
 }
 
 function mountOne(m: Mount, target: string): void {
+  const owners = m.options.find((option) => option.startsWith(OWNERS_OPTION));
+  if (owners !== undefined) {
+    const plain = { ...m, options: m.options.filter((option) => option !== owners) };
+    mountMapped(plain, target, owners.slice(OWNERS_OPTION.length));
+    return;
+  }
   const { flags, propagation, data, directory } = parseMount(m);
   const cwd = directory === undefined ? "" : process.cwd();
   if (directory !== undefined) process.chdir(directory);
@@ -152,6 +177,52 @@ function mountOne(m: Mount, target: string): void {
     mount({ source: "", target, flags: flags | MS_REMOUNT | MS_BIND });
   }
   for (const spread of propagation) mount({ source: "", target, flags: spread });
+}
+
+/** An overlay of layers whose owners are mapped: they are shown so at a place beside it until it is mounted. */
+function mountMapped(m: Mount, target: string, namespacePath: string): void {
+  const { flags, data } = parseMount(m);
+  const options = data.split(",").map((option) => {
+    const at = option.indexOf("=") + 1;
+    const isPath = /^(lowerdir|upperdir|workdir)=/.test(option);
+    return { name: option.slice(0, at), paths: isPath ? option.slice(at).split(":") : [], option };
+  });
+  const directory = commonDirectory(options.flatMap(({ paths }) => paths));
+  if (m.type !== "overlay" || directory === undefined)
+    throw new EngineError("unimplemented", `rootfs: a ${m.type} mount with other owners is not supported`);
+  const relative = options.map(({ name, paths, option }) =>
+    paths.length === 0 ? option : name + paths.map((layer) => `.${layer.slice(directory.length)}`).join(":"),
+  );
+  const place = `${target}.layers`;
+  fs.mkdirSync(place, { mode: 0o700 });
+  const before = process.cwd();
+  try {
+    attachMapped(directory, place, namespacePath);
+    try {
+      process.chdir(place);
+      mount({ source: m.source, target, type: m.type, flags, data: relative.join(",") });
+    } finally {
+      process.chdir(before);
+      umount2(place, UMOUNT_NOFOLLOW | MNT_DETACH);
+    }
+  } finally {
+    fs.rmdirSync(place);
+  }
+}
+
+function attachMapped(directory: string, place: string, namespacePath: string): void {
+  const userNamespaceFd = fs.openSync(namespacePath, "r");
+  try {
+    const tree = openTree(AT_FDCWD, directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    try {
+      mountSetattr(tree, "", { set: MOUNT_ATTR_IDMAP, userNamespaceFd });
+      moveMount(tree, AT_FDCWD, place);
+    } finally {
+      fs.closeSync(tree);
+    }
+  } finally {
+    fs.closeSync(userNamespaceFd);
+  }
 }
 
 /** Unmount everything that is mounted on a path; being none is fine. */

@@ -42,6 +42,7 @@ import { openState } from "./state/open-state.ts";
 import { engineId } from "./system/engine-id.ts";
 import { writePidFile } from "./system/pid-file.ts";
 import { lockRoot } from "./system/root-lock.ts";
+import { openUserNamespaces } from "./userns/user-namespaces.ts";
 import { removeStages } from "./volumes/start-mounts.ts";
 import { containersWith, runningVolumes } from "./volumes/volume-users.ts";
 import { Volumes } from "./volumes/volumes.ts";
@@ -76,6 +77,8 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const authorizer = new Authorizer();
   authorizer.configure(flags.authorizationPlugins);
   writeWrappers(flags.runtimes, flags.dataRoot);
+  const userns = openUserNamespaces(flags.usernsRemap, { dataRoot: flags.dataRoot, log });
+  if (userns) resources.use(userns);
   const id = engineId(flags.dataRoot);
   const { store, fleet } = await openState(flags, id, log, signal);
   resources.use(store);
@@ -126,11 +129,13 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
       store,
       events,
       log,
+      isPrivate: userns !== undefined,
       containersWith: (name) => containersWith(containers, name),
     }),
     events,
     bridge: undefined,
     fifoRuntimes: new Set(),
+    userns,
     metrics: new EngineMetrics(),
     authorizer,
     startedAt: new Date(),

@@ -16,6 +16,7 @@ import type { RegistryService } from "./images/registry-service.ts";
 import type { Unpacker } from "./images/unpack.ts";
 import type { EngineMetrics } from "./metrics/engine-metrics.ts";
 import type { Fleet } from "./state/fleet.ts";
+import type { UserNamespaces } from "./userns/user-namespaces.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
 /** What the operations of the API work on: one per daemon. */
@@ -45,6 +46,8 @@ export interface Engine {
   bridge: EventBridge | undefined;
   /** Runtimes whose shim was found not to know the `longshore://` scheme. */
   fifoRuntimes: Set<string>;
+  /** Undefined: containers' ids are the host's. */
+  userns: UserNamespaces | undefined;
   metrics: EngineMetrics;
   authorizer: Authorizer;
   startedAt: Date;

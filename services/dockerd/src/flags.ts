@@ -83,6 +83,7 @@ Options:
       --tlskey FILE                  Its key (default "~/.docker/key.pem")
       --tlsverify                    TLS, and clients must show a certificate
       --uninstall                    Take away networks, firewall rules and mounts of a daemon that has ended, and end
+      --userns-remap USER[:GROUP]    Containers' ids are this user's ranges of subuid and subgid; "default": dockremap's
       --validate                     Say whether the configuration holds, and end
   -v, --version                      Print the version
 `;

@@ -92,7 +92,10 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ "insecure-registries": ["http://r:5000"] })).toThrow("should not contain '://'");
   expect(() => parse({ "insecure-registries": ["10.0.0.0/8"] })).toThrow("networks are not supported");
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
-  expect(() => parse({ "userns-remap": "default" })).toThrow('userns-remap: "default" is not supported');
+  expect(() => parse({ experimental: true })).toThrow("experimental: true is not supported");
+  expect(() => parse({ "userns-remap": "a:b:c" })).toThrow(
+    'userns-remap: Invalid userns-remap specification in "a:b:c"',
+  );
   expect(() => parse({ iptables: false })).toThrow("iptables: false is not supported");
   expect(() => parse({ bridge: "none" })).toThrow('bridge: "none" is not supported');
   expect(() => parse({ bridge: "a-name-for-no-link" })).toThrow("bridge: no name for an interface");

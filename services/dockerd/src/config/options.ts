@@ -5,6 +5,7 @@ import { checkPools } from "@longshore/network";
 import { RLIMITS } from "@longshore/syscalls";
 import { z } from "zod";
 import { parseMetricsAddress } from "../metrics/serve-metrics.ts";
+import { checkRemap } from "../userns/remap.ts";
 import { parseHost } from "./hosts.ts";
 import { runtimeSchema } from "./runtimes.ts";
 import { parseRamSize } from "./sizes.ts";
@@ -103,13 +104,15 @@ const ramSize = z.union([z.string(), z.number()]).transform((value, context) => 
   context.addIssue({ code: "custom", message: `invalid size: '${value}'` });
   return z.NEVER;
 });
-const metricsAddress = z.string().superRefine((value, context) => {
-  try {
-    if (value !== "") parseMetricsAddress(value);
-  } catch (error) {
-    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
-  }
-});
+/** A text that a function has an error for, or none. */
+const checkedBy = (check: (value: string) => unknown) =>
+  z.string().superRefine((value, context) => {
+    try {
+      if (value !== "") check(value);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+    }
+  });
 const oneOf = (what: string, values: readonly string[]) =>
   z.string().refine((value) => values.includes(value), {
     error: ({ input }) => `${what} can only be ${values.join(" or ")}, not ${JSON.stringify(input)}`,
@@ -158,7 +161,7 @@ export const OPTIONS = {
     schema: z.number().int().min(-1000).max(1000),
   },
   "no-new-privileges": { flag: "no-new-privileges", kind: "switch", schema: z.boolean() },
-  "metrics-addr": { flag: "metrics-addr", kind: "text", schema: metricsAddress },
+  "metrics-addr": { flag: "metrics-addr", kind: "text", schema: checkedBy(parseMetricsAddress) },
   "log-format": { flag: "log-format", kind: "text", schema: oneOf("log format", ["text", "json"]) },
   "live-restore": { flag: "live-restore", kind: "switch", schema: z.boolean() },
   "default-ulimits": { flag: "default-ulimit", kind: "map", schema: ulimits },
@@ -224,6 +227,7 @@ export const OPTIONS = {
   tlscert: { flag: "tlscert", kind: "text", schema: z.string() },
   tlskey: { flag: "tlskey", kind: "text", schema: z.string() },
   tlsverify: { flag: "tlsverify", kind: "switch", schema: z.boolean() },
+  "userns-remap": { flag: "userns-remap", kind: "text", schema: checkedBy(checkRemap) },
   runtimes: { flag: "add-runtime", kind: "runtimes", schema: z.record(z.string(), runtimeSchema) },
 } as const satisfies Record<string, Option>;
 
@@ -288,5 +292,4 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "swarm-default-advertise-addr": { harmless: [""] },
   "userland-proxy": { harmless: [false] },
   "userland-proxy-path": { harmless: [""] },
-  "userns-remap": { harmless: [""] },
 };

@@ -67,21 +67,33 @@ export function chooseShim(
     runtimes,
     dataRoot,
     execRoot,
-  }: { runtimes: ReadonlyMap<string, RuntimeConfig>; dataRoot: string; execRoot: string },
+    ioOwner,
+  }: {
+    runtimes: ReadonlyMap<string, RuntimeConfig>;
+    dataRoot: string;
+    execRoot: string;
+    /** Whose a container's pipes are; left out: the host's root's. */
+    ioOwner?: { uid: number; gid: number };
+  },
 ): ShimChoice {
+  const io = ioOwner && { IoUid: ioOwner.uid, IoGid: ioOwner.gid };
   const root = path.join(execRoot, "runc");
   const runc = (binaryName: string): ShimChoice => ({
     name: RUNC_SHIM,
-    options: encodeOptions(RUNC_SHIM, { BinaryName: binaryName }, root),
+    options: encodeOptions(RUNC_SHIM, { BinaryName: binaryName, ...io }, root),
   });
   const runtime = runtimes.get(name);
   if (!runtime) {
     if (name === STOCK_RUNTIME) return runc("");
-    if (isShimName(name)) return { name, options: encodeOptions(name, undefined, root) };
+    if (isShimName(name))
+      return { name, options: encodeOptions(name, isRuncShim(name) ? io : undefined, root) };
     throw new EngineError("invalid_argument", `unknown or invalid runtime name: ${name}`);
   }
   const { runtimeType, options } = runtime;
-  if (runtimeType) return { name: runtimeType, options: encodeOptions(runtimeType, options, root) };
+  if (runtimeType) {
+    const all = isRuncShim(runtimeType) && io ? { ...io, ...options } : options;
+    return { name: runtimeType, options: encodeOptions(runtimeType, all, root) };
+  }
   return runc(runtime.runtimeArgs?.length ? wrapperPath(name, runtime, dataRoot) : (runtime.path ?? ""));
 }
 
@@ -127,13 +139,18 @@ const OTHER_FIELDS = {
   ConfigBody: ["configBody", z.string().transform((text) => Buffer.from(text))],
 } as const;
 
-/** runc's shim has options of its own, under whatever path it lies; all other shims share one form. */
+/** Under whatever path it lies. */
+function isRuncShim(shim: string): boolean {
+  return shim === RUNC_SHIM || path.basename(shim) === "containerd-shim-runc-v2";
+}
+
+/** runc's shim has options of its own; all other shims share one form. */
 function encodeOptions(
   shim: string,
   options: Record<string, unknown> | undefined,
   root: string,
 ): Any | undefined {
-  if (shim === RUNC_SHIM || path.basename(shim) === "containerd-shim-runc-v2") {
+  if (isRuncShim(shim)) {
     const fields = RuncOptions.fromPartial({ root, ...takeFields(shim, RUNC_FIELDS, options ?? {}) });
     return { typeUrl: RUNC_OPTIONS, value: Buffer.from(RuncOptions.encode(fields).finish()) };
   }

@@ -75,6 +75,8 @@ export interface Settings {
   shutdownTimeoutSeconds: number;
   /** The daemon's own; undefined leaves it. */
   oomScoreAdjust: number | undefined;
+  /** Whose ids containers' are on the host, as the option has it; empty: the host's own. */
+  usernsRemap: string;
   defaults: ContainerDefaults;
 }
 
@@ -179,6 +181,7 @@ function toSettings(values: OptionValues): Settings {
     liveRestore: values["live-restore"] ?? true,
     shutdownTimeoutSeconds: values["shutdown-timeout"] ?? 15,
     oomScoreAdjust: values["oom-score-adjust"],
+    usernsRemap: values["userns-remap"] ?? "",
     defaults: {
       shmSizeBytes: values["default-shm-size"] ?? 64 * 1024 * 1024,
       ipcMode: values["default-ipc-mode"] ?? "private",

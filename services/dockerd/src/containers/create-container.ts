@@ -23,6 +23,7 @@ import { mergeEnv } from "../spec/environment.ts";
 import { checkInit } from "../spec/init-process.ts";
 import { checkResources } from "../spec/resources.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
+import { checkRemapped } from "../userns/user-namespaces.ts";
 import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
 import { checkValues } from "./check-values.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
@@ -187,6 +188,7 @@ function checkHostConfig(
 ): { hostConfig: HostConfig; warnings: string[] } {
   const { resources: host, warnings } = withoutDiscarded(request.HostConfig);
   const modes = checkModes(engine.containers, request);
+  checkRemapped(engine.userns, host);
   checkEtcOptions(host);
   checkDevices(host);
   if (Math.abs(host.OomScoreAdj) > SCORE_LIMIT) {

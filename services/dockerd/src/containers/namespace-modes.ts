@@ -112,9 +112,15 @@ function namespacePath(container: Container | undefined, name: string): string |
 /** A container's own namespaces, those that it joins, and none for those of the host. */
 export function namespacesOf(
   host: HostConfig,
-  { netns, pid, ipc }: Omit<JoinedNamespaces, "shmOf"> & { netns: string | undefined },
+  {
+    netns,
+    pid,
+    ipc,
+    user,
+  }: Omit<JoinedNamespaces, "shmOf"> & { netns: string | undefined; user: string | undefined },
 ): Namespace[] {
   const own: Namespace[] = [{ type: "mount" }];
+  if (user !== undefined) own.push({ type: "user", path: user });
   if (netns !== undefined) own.push({ type: "network", path: netns });
   if (host.UTSMode !== "host") own.push({ type: "uts" });
   if (host.PidMode !== "host") own.push(pid === undefined ? { type: "pid" } : { type: "pid", path: pid });

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from "@longshore/syscalls";
 import type { Engine } from "../engine.ts";
+import { isRemapped } from "../userns/user-namespaces.ts";
 import { isMounted, mountsBelow, unmountVolume } from "../volumes/mount-volume.ts";
 import type { ContainerRecord } from "./container.ts";
 import { hasProcess } from "./container-status.ts";
@@ -17,12 +18,13 @@ export function mountSharedMemory(engine: Engine, { id, hostConfig }: ContainerR
   const target = sharedMemoryDir(engine, id);
   unmountSharedMemory(engine, id);
   fs.mkdirSync(target, { recursive: true, mode: 0o700 });
+  const { uid, gid } = isRemapped(engine.userns, hostConfig) ? engine.userns.root : { uid: 0, gid: 0 };
   mount({
     source: "shm",
     target,
     type: "tmpfs",
     flags: MS_NOSUID | MS_NOEXEC | MS_NODEV,
-    data: `mode=1777,size=${hostConfig.ShmSize}`,
+    data: `mode=1777,size=${hostConfig.ShmSize},uid=${uid},gid=${gid}`,
   });
 }
 

@@ -2,7 +2,7 @@ import path from "node:path";
 import { type Process, Status } from "@longshore/api/containerd/types/task/task";
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError, errorCode, toEngineError } from "@longshore/errors";
-import { chooseShim } from "../config/runtimes.ts";
+import { chooseShim, type ShimChoice } from "../config/runtimes.ts";
 import { jsonAny, SPEC_TYPE } from "../containerd/any.ts";
 import { type ContainerdClient, SNAPSHOTTER } from "../containerd/client.ts";
 import { toTimestamp } from "../containerd/timestamp.ts";
@@ -21,6 +21,8 @@ import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
+import { startUsers } from "../userns/start-users.ts";
+import { isRemapped, type UserNamespace } from "../userns/user-namespaces.ts";
 import { startMounts } from "../volumes/start-mounts.ts";
 import { tellMounts, unmountVolumes } from "../volumes/volume-events.ts";
 import type { Container, ContainerRecord } from "./container.ts";
@@ -94,12 +96,14 @@ export async function launch(
   const { id } = container;
   await using undo = new AsyncDisposableStack();
   const network = planNetwork(engine, container.record);
+  using users = startUsers(engine, container.record.hostConfig);
   const sandboxId = network?.sandboxId ?? "";
   const rootfs =
     container.rootfs ?? (await containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: id })).mounts;
   container.rootfs = rootfs;
+  const shown = users && engine.userns?.shown;
   undo.defer(() => unmountVolumes(engine, container));
-  using mounting = await startMounts(engine, container.record);
+  using mounting = await startMounts(engine, container.record, shown);
   const { shmOf, ...joinedPaths } = joinNamespaces(engine.containers, container.record.hostConfig);
   undo.defer(() => unmountSharedMemory(engine, id));
   mountSharedMemory(engine, container.record);
@@ -110,6 +114,7 @@ export async function launch(
     netns: network?.netnsPath,
     ...joinedPaths,
     shm: shmOwner === undefined ? undefined : sharedMemoryDir(engine, shmOwner),
+    users,
     userFiles: readUserFiles(layersOf(rootfs)),
     mounts: mounting.mounts,
     variables: linkVariables(engine, container.record),
@@ -122,6 +127,7 @@ export async function launch(
   const [joined] = await settle([
     joinNetwork(engine, container.record, {
       plan: network,
+      ...(users && { userNamespace: users.fd }),
       links: linkHosts(engine, container.record),
     }),
     createContainerdContainer(engine, container.record, jsonAny(SPEC_TYPE, spec)),
@@ -129,7 +135,7 @@ export async function launch(
 
   await prepareLogger(engine, container.record);
   const io = undo.use(
-    await createTask(engine, container).catch((error: unknown) => {
+    await createTask(engine, container, shown).catch((error: unknown) => {
       // It may have gone in the middle of it, and the shim then goes on.
       if (errorCode(error) === "unavailable") container.mayHaveTask = true;
       throw error;
@@ -224,7 +230,7 @@ async function createContainerdContainer(engine: Engine, record: ContainerRecord
         id: record.id,
         labels: {},
         image: "",
-        runtime: chooseShim(record.runtime, engine.flags),
+        runtime: shimOf(engine, record),
         spec,
         snapshotter: SNAPSHOTTER,
         snapshotKey: record.id,
@@ -246,23 +252,34 @@ async function createContainerdContainer(engine: Engine, record: ContainerRecord
 }
 
 /** Create the task with the stdio that its shim understands: ours first, FIFOs for a real containerd's. */
-async function createTask(engine: Engine, container: Container): Promise<ProcessStdio> {
+async function createTask(
+  engine: Engine,
+  container: Container,
+  shown: UserNamespace | undefined,
+): Promise<ProcessStdio> {
   const { runtime } = container.record;
   if (!engine.fifoRuntimes.has(runtime)) {
     const io = containerStdio(engine, container.record, "longshore");
     try {
-      await requestTask(engine, container, io);
+      await requestTask(engine, container, io, shown);
       return io;
     } catch (error) {
       await io[Symbol.asyncDispose]();
       if (!refusesScheme(error)) throw noTask(error);
+      if (shown)
+        throw new EngineError(
+          "failed_precondition",
+          `userns-remap needs a shim that runtime ${runtime} has not`,
+        );
       engine.log.info({ runtime }, "the shim doesn't know longshore:// stdio, using FIFOs");
       engine.fifoRuntimes.add(runtime);
     }
   }
+  if (shown)
+    throw new EngineError("failed_precondition", `userns-remap needs a shim that runtime ${runtime} has not`);
   const io = containerStdio(engine, container.record, "fifo");
   try {
-    await requestTask(engine, container, io);
+    await requestTask(engine, container, io, undefined);
     return io;
   } catch (error) {
     await io[Symbol.asyncDispose]();
@@ -301,18 +318,31 @@ function refusesScheme(error: unknown): boolean {
   return error instanceof Error && /unknown STDIO scheme|unsupported stdio scheme/i.test(error.message);
 }
 
-async function requestTask(engine: Engine, container: Container, io: ProcessStdio): Promise<void> {
+async function requestTask(
+  engine: Engine,
+  container: Container,
+  io: ProcessStdio,
+  shown: UserNamespace | undefined,
+): Promise<void> {
+  const rootfs = container.rootfs ?? [];
   await engine.containerd.tasks.create({
     containerId: container.id,
-    rootfs: container.rootfs ?? [],
+    // An option of our shim's.
+    rootfs: shown
+      ? rootfs.map((mount) => ({ ...mount, options: [...mount.options, `X-longshore.userns=${shown.path}`] }))
+      : rootfs,
     ...io.uris,
     terminal: container.record.config.Tty,
     checkpoint: undefined,
-    options: chooseShim(container.record.runtime, engine.flags).options,
+    options: shimOf(engine, container.record).options,
     runtimePath: "",
     taskApiAddress: "",
     taskApiVersion: 0,
   });
+}
+
+function shimOf({ flags, userns }: Engine, { runtime, hostConfig }: ContainerRecord): ShimChoice {
+  return chooseShim(runtime, { ...flags, ...(isRemapped(userns, hostConfig) && { ioOwner: userns.root }) });
 }
 
 /** Tell streams that wait for the start that there will be none. */

@@ -22,6 +22,7 @@ import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { Container } from "../containers/container.ts";
 import { hasProcess } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
+import { ownersOf } from "../userns/process-owners.ts";
 import { bytesOf } from "../volumes/copy-up.ts";
 import { mountsBelow, unmountVolume } from "../volumes/mount-volume.ts";
 import { stagesDir, startMounts } from "../volumes/start-mounts.ts";
@@ -51,7 +52,7 @@ function openRunning({ record: { id, state } }: Container): RootedTree | undefin
   if (!hasProcess(state.status)) return undefined;
   let tree: RootedTree | undefined;
   try {
-    tree = new RootedTree(`/proc/${state.pid}/root`);
+    tree = new RootedTree(`/proc/${state.pid}/root`, ownersOf(state.pid));
     // Asked after it is open: the id could be another process's by now, whose root is the host's.
     if (fs.readFileSync(`/proc/${state.pid}/cgroup`, "utf8").includes(id)) return tree;
   } catch (error) {

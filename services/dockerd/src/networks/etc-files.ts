@@ -7,7 +7,10 @@ import { type DnsSettings, type Endpoint, hostResolvConf } from "@longshore/netw
 import type { ContainerRecord } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
 import { containerDir, type Engine } from "../engine.ts";
+import { isRemapped } from "../userns/user-namespaces.ts";
 import { joinedContainer } from "./network-mode.ts";
+
+const HOST_ROOT = { uid: 0, gid: 0 };
 
 /** The word that stands for the host's address in `--add-host`. */
 const HOST_GATEWAY = "host-gateway";
@@ -35,6 +38,8 @@ export function writeEtcFiles(engine: Engine, record: ContainerRecord, texts: Et
   fs.writeFileSync(hosts, texts.hosts + extraHosts(engine, record));
   fs.writeFileSync(hostname, `${record.config.Hostname}\n`);
   writeResolvConf(resolvConf, texts.resolvConf);
+  const { uid, gid } = isRemapped(engine.userns, record.hostConfig) ? engine.userns.root : HOST_ROOT;
+  for (const file of [hosts, hostname, resolvConf]) fs.chownSync(file, uid, gid);
 }
 
 /** The files of a container on the host's network: the host's own, with what was asked for. */

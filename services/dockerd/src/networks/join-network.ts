@@ -38,18 +38,26 @@ export function planNetwork(
 /**
  * Make the container's network and write its /etc files.
  * @param links lines of /etc/hosts for containers that it has links to
+ * @param userNamespace descriptor of the one that its network belongs to; undefined: the host's
  */
 export async function joinNetwork(
   engine: Engine,
   record: ContainerRecord,
-  { plan, links }: { plan: NetworkPlan | undefined; links: string },
+  {
+    plan,
+    links,
+    userNamespace,
+  }: { plan: NetworkPlan | undefined; links: string; userNamespace?: number | undefined },
 ): Promise<Pick<ContainerRecord, "endpoints" | "ports">> {
   if (plan?.sandboxId === "") return NO_NETWORK; // all of it is the other container's
   if (!plan) {
     writeEtcFiles(engine, record, hostEtcTexts(engine, record));
     return NO_NETWORK;
   }
-  const sandbox = await engine.networks.createSandbox(sandboxRequest(engine, record, plan.sandboxId));
+  const sandbox = await engine.networks.createSandbox({
+    ...sandboxRequest(engine, record, plan.sandboxId),
+    ...(userNamespace !== undefined && { userNamespace }),
+  });
   writeEtcFiles(engine, record, { ...sandbox, hosts: sandbox.hosts + links });
   for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
   return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };

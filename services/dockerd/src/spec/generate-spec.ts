@@ -4,6 +4,7 @@ import type { ContainerDefaults } from "../config/settings.ts";
 import type { ContainerRecord } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
 import { namespacesOf } from "../containers/namespace-modes.ts";
+import type { Remap } from "../userns/remap.ts";
 import { rootPropagation } from "../volumes/mount-point.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { devicesOf } from "./devices.ts";
@@ -49,6 +50,8 @@ export interface SpecInputs {
   variables?: readonly string[];
   /** The program that is to be the first process, on the host; undefined for none. */
   init?: string | undefined;
+  /** Its user namespace; undefined for the host's. */
+  users?: { path: string; remap: Pick<Remap, "uidMappings" | "gidMappings"> } | undefined;
   /** For what the container leaves open. */
   defaults?: Pick<ContainerDefaults, "noNewPrivileges" | "seccomp" | "ulimits">;
 }
@@ -118,7 +121,7 @@ function withDefaultUlimits(own: HostConfig["Ulimits"], defaults: ContainerDefau
 
 function linux(
   record: ContainerRecord,
-  { cgroupParent, netns, pid, ipc }: SpecInputs,
+  { cgroupParent, netns, pid, ipc, users }: SpecInputs,
   capabilities: string[],
   security: ReturnType<typeof parseSecurityOptions>,
 ): Linux {
@@ -128,7 +131,8 @@ function linux(
   const open = hostConfig.Privileged || security.unconfinedSystemPaths;
   const seccomp = hostConfig.Privileged ? undefined : seccompOf(security.seccomp, capabilities);
   return {
-    namespaces: namespacesOf(hostConfig, { netns, pid, ipc }),
+    namespaces: namespacesOf(hostConfig, { netns, pid, ipc, user: users?.path }),
+    ...(users && { uidMappings: [...users.remap.uidMappings], gidMappings: [...users.remap.gidMappings] }),
     devices,
     // Below the root, whatever dots are in it.
     cgroupsPath: path.join("/", hostConfig.CgroupParent || cgroupParent, id),

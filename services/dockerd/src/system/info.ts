@@ -101,10 +101,14 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
           SecurityOptions: [
             `name=seccomp,profile=${seccompName(flags.defaults.seccomp)}`,
             "name=cgroupns",
+            ...(engine.userns ? ["name=userns"] : []),
             ...(flags.defaults.noNewPrivileges ? ["name=no-new-privileges"] : []),
           ],
         }
-      : { SecurityOptions: ["seccomp", "cgroupns"], ExecutionDriver: "<not supported>" }),
+      : {
+          SecurityOptions: ["seccomp", "cgroupns", ...(engine.userns ? ["userns"] : [])],
+          ExecutionDriver: "<not supported>",
+        }),
     // No devices by CDI.
     CDISpecDirs: [],
     Warnings: null,

@@ -8,6 +8,9 @@ import {
   AT_FDCWD,
   AT_RECURSIVE,
   moveMount,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
   openTree,
@@ -16,7 +19,9 @@ import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { ContainerRecord } from "../containers/container.ts";
 import type { Engine } from "../engine.ts";
 import { layersOf } from "../spec/layered-root.ts";
+import type { UserNamespace } from "../userns/user-namespaces.ts";
 import { bytesOf, noSubpath } from "./copy-up.ts";
+import { leadsElsewhere, showOwners, withLayers } from "./mapped-owners.ts";
 import { MergedView } from "./merged-view.ts";
 import type { MountPoint } from "./mount-point.ts";
 import { mountOf, mountsBelow, unmountVolume } from "./mount-volume.ts";
@@ -31,9 +36,14 @@ export interface StartMounts extends Disposable {
  * Have the sources of a container's mounts ready: directories that are missing made, volumes mounted, parts of volumes and images
  * at a path of their own, which no link can lead elsewhere.
  *
+ * @param shown files of images and volumes are shown with their owners mapped as there; undefined: as they are
  * @throws EngineError in Docker's words where a source isn't there
  */
-export async function startMounts(engine: Engine, { id, mounts }: ContainerRecord): Promise<StartMounts> {
+export async function startMounts(
+  engine: Engine,
+  { id, mounts }: ContainerRecord,
+  shown?: UserNamespace | undefined,
+): Promise<StartMounts> {
   using undo = new DisposableStack();
   const made: Mount[] = [];
   const directory = path.join(stagesDir(engine), id);
@@ -43,7 +53,7 @@ export async function startMounts(engine: Engine, { id, mounts }: ContainerRecor
   });
   for (const [index, point] of mounts.entries()) {
     const stage = path.join(directory, String(index));
-    made.push(toOci(point, await sourceOf(engine, id, point, { stage, undo })));
+    made.push(toOci(point, await sourceOf(engine, id, point, { stage, undo, shown })));
   }
   const taken = undo.move();
   return { mounts: made, [Symbol.dispose]: () => taken.dispose() };
@@ -53,6 +63,7 @@ interface Staging {
   /** Where on the host something may be mounted. */
   stage: string;
   undo: DisposableStack;
+  shown: UserNamespace | undefined;
 }
 
 async function sourceOf(
@@ -70,22 +81,26 @@ async function sourceOf(
       return point.source;
     case "volume": {
       const whole = await engine.volumes.mount(point.name, containerId);
-      if (point.subpath === "") return whole;
-      return stagePart(whole, point.subpath, staging);
+      // Files of the host's that a volume leads to, or of another machine's, have their own owners, as with any bind.
+      const { shown } = staging;
+      const isOwn = !leadsElsewhere(engine.volumes.find(point.name).options);
+      if (point.subpath === "" && !(shown && isOwn)) return whole;
+      return stagePart(whole, point.subpath, isOwn ? staging : { ...staging, shown: undefined });
     }
     case "image": {
       const { mounts } = await engine.containerd.snapshots.mounts({
         snapshotter: SNAPSHOTTER,
         key: point.source,
       });
-      using view = new MergedView(layersOf(mounts));
       const whole = stageMount(staging, (stage) => {
         makePlace(stage, true);
-        moveMount(view.fd, AT_FDCWD, stage);
+        withLayers(layersOf(mounts), { place: `${stage}.layers`, shown: staging.shown }, (layers) => {
+          using view = new MergedView(layers);
+          moveMount(view.fd, AT_FDCWD, stage);
+        });
       });
-      return point.subpath === ""
-        ? whole
-        : stagePart(whole, point.subpath, { ...staging, stage: `${staging.stage}.part` });
+      const part = { ...staging, stage: `${staging.stage}.part`, shown: undefined };
+      return point.subpath === "" ? whole : stagePart(whole, point.subpath, part);
     }
   }
 }
@@ -123,11 +138,13 @@ function checkPropagation({ source, propagation }: MountPoint): void {
 /** Mount what is at a path below a directory; links lead nowhere out of it, and what is found is what gets mounted. */
 function stagePart(whole: string, subpath: string, staging: Staging): string {
   using tree = new RootedTree(whole);
-  const found = tree.find(bytesOf(subpath));
+  const found =
+    subpath === "" ? fs.openSync(whole, O_PATH | O_DIRECTORY | O_CLOEXEC) : tree.find(bytesOf(subpath));
   if (found === undefined) throw noSubpath(subpath);
   try {
     const part = openTree(found, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     try {
+      if (staging.shown) showOwners(part, staging.shown, whole);
       return stageMount(staging, (stage) => {
         makePlace(stage, fs.fstatSync(part).isDirectory());
         moveMount(part, AT_FDCWD, stage);

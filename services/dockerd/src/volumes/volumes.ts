@@ -35,6 +35,8 @@ export interface VolumesOptions {
   store: Store;
   events: EngineEvents;
   log: Logger;
+  /** Nobody but root comes near them: set-user-id files of containers' roots, whom the host doesn't trust, are the host's root's on disk. */
+  isPrivate?: boolean;
   /** Ids of the containers that have a volume mounted, whether they run or not. */
   containersWith: (name: string) => string[];
 }
@@ -83,7 +85,8 @@ export class Volumes {
   /** Read what is stored, finish what a daemon that was killed had begun, and take in directories that somebody put there. */
   async load(): Promise<void> {
     for (const { key, value } of await this.records.list()) this.known.set(key, value);
-    fs.mkdirSync(this.root, { recursive: true, mode: 0o701 });
+    fs.mkdirSync(this.root, { recursive: true });
+    fs.chmodSync(this.root, this.options.isPrivate ? 0o700 : 0o701);
     for (const name of fs.readdirSync(this.root)) {
       const directory = this.directory(name);
       if (this.known.has(name)) {
