@@ -15,6 +15,7 @@ export const TEST_PACKAGES = [
   "buildah",
   "containerd",
   "crun",
+  "curl",
   "docker-cli", // its own package from Debian 13 on
   "docker-compose",
   "docker-registry",
