@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
-import { findExecutable, realContainerd } from "@longshore/suite";
+import { findExecutable, realContainerd, realContainerdRelease } from "@longshore/suite";
 import { eventually, givenNats, run } from "@longshore/testkit";
 import { connect, type NatsConnection } from "nats";
 import { skipped, useWorld } from "./world.ts";
 
 const containerd = realContainerd();
 const ctr = findExecutable("ctr");
+/** Later ones, when they start, destroy a shim whose process has ended, and its exit status with it. */
+const keepsExits = realContainerdRelease() === "1.6";
+if (containerd && !keepsExits) skipped("exits while the real containerd is dead: only 1.6 keeps them");
 if (!containerd || !ctr) skipped("events of the real containerd on NATS: containerd or ctr is not installed");
 
 interface Envelope {
@@ -92,8 +95,12 @@ describe.skipIf(!containerd || !ctr)("events of a containerd that doesn't speak 
     const { suite } = world().engine;
     for (const [status, dead] of [
       [11, ["dockerd"]],
-      [12, ["containerd"]],
-      [13, ["dockerd", "containerd"]],
+      ...(keepsExits
+        ? ([
+            [12, ["containerd"]],
+            [13, ["dockerd", "containerd"]],
+          ] as const)
+        : []),
     ] as const) {
       const id = await docker(
         "run",

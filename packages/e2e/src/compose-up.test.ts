@@ -80,7 +80,7 @@ volumes:
     expect((await docker("network", "ls", "--format", "{{.Name}}")).split("\n").sort()).toEqual(
       ["bridge", "host", "none", "project_back", "project_front"].sort(),
     );
-    const idOf = async (service: string) => (await composed(file, "ps", "-q", service)).trim();
+    const idOf = async (service: string) => (await composed(file, "ps", "-aq", service)).trim();
     const web = await idOf("web");
     expect(await docker("inspect", "-f", "{{.State.Health.Status}} {{.HostConfig.Memory}}", web)).toBe(
       `healthy ${64 << 20}`,

@@ -484,7 +484,8 @@ describe("volumes of our engine", () => {
         const { status, stderr } = spawnSync(compose ?? "", ["-p", "proj", ...args], options);
         expect({ args, status, stderr: status === 0 ? "" : stderr }).toEqual({ args, status: 0, stderr: "" });
       };
-      const log = async () => docker("exec", "proj_one_1", "cat", "/shared/log");
+      const container = () => docker("ps", "-q", "-f", "label=com.docker.compose.service=one");
+      const log = async () => docker("exec", await container(), "cat", "/shared/log");
       run("up", "-d");
       await eventually(async () => (await log()) === "hello\nconfigured", { what: "the service's words" });
       expect(await docker("volume", "ls", "-q", "-f", "label=tier=log")).toBe("proj_shared");

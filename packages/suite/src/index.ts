@@ -12,7 +12,7 @@ export {
 } from "./local-image.ts";
 export { type GivenNats, parseNatsUrl } from "./nats.ts";
 export { type SuitePaths, suitePaths } from "./paths.ts";
-export { realContainerd, realDockerd } from "./peers.ts";
+export { realContainerd, realContainerdRelease, realDockerd } from "./peers.ts";
 export { processIdentity, sameProcess } from "./process-identity.ts";
 export { AlreadyRunning, leftBehind, stopLeftBehind } from "./record.ts";
 export {

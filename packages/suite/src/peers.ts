@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable } from "./executables.ts";
@@ -25,6 +26,14 @@ export function realContainerd(shimDir?: string): Component | undefined {
     },
     env: { PATH: [...(shimDir ? [shimDir] : []), "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"].join(":") },
   };
+}
+
+/** The release of the containerd that is installed, such as `1.6`. */
+export function realContainerdRelease(): string | undefined {
+  const file = findExecutable("containerd");
+  if (!file) return undefined;
+  const { stdout } = spawnSync(file, ["--version"], { encoding: "utf8" });
+  return / v?(\d+\.\d+)\.\d+/.exec(stdout ?? "")?.[1];
 }
 
 /** Keeps a dockerd from reading this machine's own `/etc/docker/daemon.json`. */

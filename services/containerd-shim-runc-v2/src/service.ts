@@ -116,6 +116,9 @@ export function taskService(options: ServiceOptions): TaskService {
     },
     pids({ id }) {
       const { init, execs } = task(id);
+      // From 1.7 on the original containerd, when it starts, destroys shims without processes as never used: with them an exit
+      // status that nobody was told. An init that has ended is one until it is deleted.
+      if (init.end) return { processes: [{ pid: init.pid, info: undefined }] };
       const execIds = new Map([...execs.values()].map((exec) => [exec.pid, exec.execId]));
       const processes = pidsOf(containerCgroup(init.requireRunning())).map((pid) => {
         const execId = execIds.get(pid);

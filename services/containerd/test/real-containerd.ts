@@ -6,8 +6,6 @@ import { eventually, tempDir } from "@longshore/testkit";
 
 const FILE = ["/usr/bin/containerd", findExecutable("containerd") ?? ""].find((file) => fs.existsSync(file));
 
-export const haveRealContainerd = FILE !== undefined;
-
 /** The distribution's containerd on directories of its own, to compare ours with. */
 export class RealContainerd implements AsyncDisposable {
   readonly dir = tempDir();
