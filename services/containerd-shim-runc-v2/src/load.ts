@@ -13,6 +13,9 @@ export const stats = () => load("stats") as typeof import("./entries/stats.ts");
 /** Where a lagging client's output is kept. */
 export const spool = () => load("spool") as typeof import("./entries/spool.ts");
 
+/** Containers of user namespaces of their own. */
+export const mappedLayers = () => load("mapped-layers") as typeof import("./entries/mapped-layers.ts");
+
 /** What containerd 2.3 and later send on stdin. */
 export const bootstrapMessages = () =>
   load("bootstrap-messages") as typeof import("./entries/bootstrap-messages.ts");

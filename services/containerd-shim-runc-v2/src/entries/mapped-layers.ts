@@ -1,0 +1,1 @@
+export { mountMapped } from "../mapped-layers.ts";
