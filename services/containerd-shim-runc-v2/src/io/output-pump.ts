@@ -1,18 +1,27 @@
 import { close } from "@longshore/syscalls";
-import { readSome, unwatch, type Watched, watch } from "./readiness.ts";
+import { stir } from "../rest.ts";
+import { readSome, signalWhenReady, unwatch, type Watched, watch } from "./readiness.ts";
 import type { Sink } from "./sink.ts";
 
-/** Reads at a time, so that one busy process can't keep the event loop from the others. */
-const READS_PER_TURN = 64;
+/** At a stretch, so that one busy process can't keep the event loop from the others. */
+const TURN_MS = 4;
+/** How often somebody who writes all the time is looked at. */
+const POLL_MS = 1;
 
-/** Copies what a process writes into its sinks, as fast as the slowest sink that says so. */
+/**
+ * Copies what a process writes into its sinks, as fast as the slowest sink that says so. Each write raises a signal, which takes us longer
+ * than a short one takes its writer: one that writes without end would leave us no time for anything else. So when there is more after a
+ * read, signals are off, and it is looked at now and then until once there is nothing.
+ */
 export class OutputPump implements Watched {
   readonly #fd: number;
   readonly #onEnd: () => void;
   readonly #sinks: Sink[] = [];
   readonly #ended = Promise.withResolvers<void>();
   #blocked = false;
+  #isBusy = false;
   #again: ReturnType<typeof setImmediate> | undefined;
+  #poll: ReturnType<typeof setTimeout> | undefined;
   isEnded = false;
 
   /** @param onEnd called once, before the descriptor is closed */
@@ -40,14 +49,11 @@ export class OutputPump implements Watched {
   resume(): void {
     if (!this.#blocked) return;
     this.#blocked = false;
-    this.#again ??= setImmediate(() => {
-      this.#again = undefined;
-      this.onReady();
-    });
+    this.#nextTurn();
   }
 
   onReady(): void {
-    this.#copy(READS_PER_TURN);
+    this.#copy(performance.now() + TURN_MS);
   }
 
   /** Copy all there is at once, as long as the sinks take it. */
@@ -61,29 +67,57 @@ export class OutputPump implements Watched {
     for (const sink of this.#sinks) sink.close();
   }
 
-  #copy(reads: number): void {
-    for (let n = 0; !this.isEnded && !this.#blocked; n++) {
-      if (n >= reads) {
-        this.#again ??= setImmediate(() => {
-          this.#again = undefined;
-          this.onReady();
-        });
+  #copy(until: number): void {
+    for (let reads = 0; !this.isEnded && !this.#blocked; reads++) {
+      if (reads > 1 && performance.now() > until) {
+        this.#nextTurn();
         return;
       }
       const bytes = readSome(this.#fd);
-      if (!bytes) return;
+      if (!bytes) {
+        if (!this.#rest(reads > 0)) return;
+        continue;
+      }
       if (bytes.length === 0) {
         this.#end();
         return;
       }
+      if (reads === 1 && !this.#isBusy) {
+        this.#isBusy = true;
+        signalWhenReady(this.#fd, false);
+      }
       for (const sink of this.#sinks) if (!sink.write(bytes)) this.#blocked = true;
     }
+  }
+
+  /** There is nothing to read now. @returns whether that is to be tried again at once */
+  #rest(hasRead: boolean): boolean {
+    if (!this.#isBusy) return false;
+    if (hasRead) {
+      this.#poll ??= setTimeout(() => {
+        this.#poll = undefined;
+        stir();
+        this.onReady();
+      }, POLL_MS);
+      return false;
+    }
+    this.#isBusy = false;
+    signalWhenReady(this.#fd, true);
+    return true;
+  }
+
+  #nextTurn(): void {
+    this.#again ??= setImmediate(() => {
+      this.#again = undefined;
+      this.onReady();
+    });
   }
 
   #end(): void {
     if (this.isEnded) return;
     this.isEnded = true;
     unwatch(this);
+    clearTimeout(this.#poll);
     this.#onEnd();
     close(this.#fd);
     for (const sink of this.#sinks) sink.end();

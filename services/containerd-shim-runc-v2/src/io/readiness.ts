@@ -1,6 +1,7 @@
 import {
   addressOf,
   check,
+  F_GETFL,
   F_SETFL,
   F_SETOWN,
   fcntl,
@@ -34,7 +35,12 @@ export function watch(fd: number, watcher: Watched): void {
   }
   watched.add(watcher);
   fcntl(fd, F_SETOWN, process.pid);
-  fcntl(fd, F_SETFL, (fcntl(fd, 3) & 0o2003) | O_NONBLOCK | O_ASYNC);
+  signalWhenReady(fd, true);
+}
+
+/** Whether a watched descriptor raises signals; what has happened while it raised none has to be looked for. */
+export function signalWhenReady(fd: number, signals: boolean): void {
+  fcntl(fd, F_SETFL, (fcntl(fd, F_GETFL) & 0o2003) | O_NONBLOCK | (signals ? O_ASYNC : 0));
 }
 
 export function unwatch(watcher: Watched): void {
