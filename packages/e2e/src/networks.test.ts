@@ -118,6 +118,43 @@ describe.each(clis)("networks by $name", (cli) => {
     );
   });
 
+  test("the mode none is on no other network until it is left; the name of an interface, and addresses of its link", async () => {
+    const { busybox } = world();
+    for (const name of ["apart", "beside"]) await docker("network", "create", name);
+    await docker("run", "-d", "--name", "alone", "--network", "none", busybox, "sleep", "1000");
+    const refused = await attempt("network", "connect", "apart", "alone");
+    expect(refused.stderr).toContain(
+      "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+    );
+    const links = (name: string) => docker("exec", name, "ip", "-o", "address");
+    expect(await links("alone")).not.toContain("eth0");
+    await docker("network", "disconnect", "none", "alone");
+    const networks = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+    expect(await docker("inspect", "-f", networks, "alone")).toBe("");
+    await docker("network", "connect", "apart", "alone");
+    expect(await links("alone")).toContain(" eth0 ");
+    expect(await docker("inspect", "-f", networks, "alone")).toContain("apart");
+
+    const option = "com.docker.network.endpoint.ifname=lan7";
+    const connect = ["network", "connect", "--driver-opt", option, "--link-local-ip", "169.254.7.7"];
+    await docker(...connect, "beside", "alone");
+    expect(await links("alone")).toContain(" lan7    inet 169.254.7.7/16 ");
+    await docker("restart", "-t", "0", "alone");
+    expect(await links("alone")).toContain(" lan7    inet 169.254.7.7/16 ");
+    expect(
+      JSON.parse(await docker("inspect", "-f", "{{json .NetworkSettings.Networks.beside}}", "alone")),
+    ).toMatchObject({
+      IPAMConfig: { LinkLocalIPs: ["169.254.7.7"] },
+      DriverOpts: { "com.docker.network.endpoint.ifname": "lan7" },
+    });
+    const again = await attempt(
+      ...connect.with(3, "com.docker.network.endpoint.ifname=a/b"),
+      "bridge",
+      "alone",
+    );
+    expect(again.stderr).toContain('invalid interface name: "a/b"');
+  });
+
   test("-p and -P: reached from the host, listed, refused when taken, the same after a kill of dockerd", async () => {
     const { busybox, engine } = world();
     const serve = ["sh", "-c", "echo hello > /index.html; exec httpd -f -p 80 -h /"];

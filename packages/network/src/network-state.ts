@@ -11,7 +11,7 @@ import { ipv6Bytes, parseIpv6 } from "./ipv6.ts";
 import type { LinkedNetwork } from "./linked-network.ts";
 import type { NameService } from "./name-service.ts";
 import type { NetnsPool } from "./netns-pool.ts";
-import { interfaceNumber, type Placed, publisher } from "./placed.ts";
+import { interfaceNumber, interfaceOf, type Placed, publisher } from "./placed.ts";
 import type { PublishedPorts } from "./published-ports.ts";
 import type { NetworkRecord } from "./records.ts";
 import type { Relay } from "./relay.ts";
@@ -75,7 +75,11 @@ export function placedOf(state: NetworkState, sandboxId: string): Placed[] {
       const network = byId.get(endpoint.networkId);
       return network ? [{ network, endpoint }] : [];
     })
-    .sort((a, b) => interfaceNumber(a.endpoint) - interfaceNumber(b.endpoint));
+    .sort((a, b) => {
+      const [first, second] = [interfaceNumber(a.endpoint), interfaceNumber(b.endpoint)];
+      if (first !== second) return first < second ? -1 : 1;
+      return interfaceOf(a.endpoint) < interfaceOf(b.endpoint) ? -1 : 1;
+    });
 }
 
 const LOOPBACK6 = 1n;

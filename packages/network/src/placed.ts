@@ -21,18 +21,26 @@ export interface Placed {
   readonly endpoint: EndpointRecord;
   /** What is to be set for its interface when that is made. */
   readonly sysctls?: Readonly<Record<string, string>>;
+  /** Further addresses of it, of its link only. */
+  readonly linkLocal?: readonly string[];
 }
 
 /**
- * The one by which what is for elsewhere goes, which is also where published ports lead: of those that aren't internal the first with the
- * highest priority.
+ * The one by which what is for elsewhere goes, which is also where published ports lead. Of those that aren't internal that is, as in Docker,
+ * the one of the highest priority; of these one that has both families, if there is one; and of those the first by its name.
  */
 export function routed(placed: readonly Placed[], family: "ipv4" | "ipv6"): Placed | undefined {
   const able = placed.filter(
     ({ network, endpoint }) => !network.internal && (family === "ipv4" || endpoint.ipv6 !== undefined),
   );
-  const highest = Math.max(...able.map(priorityOf));
-  return able.find((one) => priorityOf(one) === highest);
+  const families = ({ endpoint }: Placed): number => (endpoint.ipv6 ? 2 : 1);
+  const [first] = able.toSorted(
+    (one, other) =>
+      priorityOf(other) - priorityOf(one) ||
+      families(other) - families(one) ||
+      (one.network.name < other.network.name ? -1 : 1),
+  );
+  return first;
 }
 
 /** The one at which its published ports are reached: only what comes by a bridge can be led there. */
@@ -115,13 +123,29 @@ export function interfaceOf({ interfaceName = "eth0" }: EndpointRecord): string 
   return interfaceName;
 }
 
+/** Those that were given a name of their own come last. */
 export function interfaceNumber(endpoint: EndpointRecord): number {
-  return Number(interfaceOf(endpoint).slice("eth".length));
+  const [, number] = /^eth(\d+)$/.exec(interfaceOf(endpoint)) ?? [];
+  return number === undefined ? Number.POSITIVE_INFINITY : Number(number);
 }
 
-/** After all that there are, so that the default route stays where it is. */
-export function freeInterface(present: readonly Placed[]): string {
-  return `eth${Math.max(-1, ...present.map(({ endpoint }) => interfaceNumber(endpoint))) + 1}`;
+/**
+ * `eth2`: after all that there are, and none that somebody wants.
+ * @param taken names of interfaces
+ */
+export function freeInterface(taken: readonly string[]): string {
+  const numbers = taken.flatMap((name) => /^eth(\d{1,9})$/.exec(name)?.[1] ?? []).map(Number);
+  return `eth${Math.max(-1, ...numbers) + 1}`;
+}
+
+const INTERFACE_NAME = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
+
+/** @throws EngineError `invalid_argument` for what can't be an interface's name, or is another one's */
+export function checkInterface(name: string, taken: readonly string[]): string {
+  if (!INTERFACE_NAME.test(name))
+    throw new EngineError("invalid_argument", `invalid interface name: ${JSON.stringify(name)}`);
+  if (name !== "lo" && !taken.includes(name)) return name;
+  throw new EngineError("invalid_argument", `interface name already in use: ${JSON.stringify(name)}`);
 }
 
 /** Whether whatever is for elsewhere is simply sent, to no router. */

@@ -55,7 +55,7 @@ export class SandboxBuilder {
   /** Make an endpoint's interface in its sandbox. On failure it isn't there. */
   plug(
     netns: Pick<Netns, "fd" | "route">,
-    { network, endpoint, sysctls = {} }: Placed,
+    { network, endpoint, sysctls = {}, linkLocal = [] }: Placed,
     { takesRoute, takesRoute6 }: { takesRoute: boolean; takesRoute6: boolean },
   ): void {
     const { route } = this.#parts;
@@ -72,7 +72,7 @@ export class SandboxBuilder {
     try {
       configureInterface(netns, {
         ...{ name, address, subnet, gateway: takesRoute ? gateway : undefined },
-        byLink: routesByLink(network),
+        ...{ byLink: routesByLink(network), linkLocal },
         ...(ipv6 &&
           address6 !== undefined && {
             ipv6: { address: address6, subnet: ipv6.subnet, gateway: takesRoute6 ? ipv6.gateway : undefined },

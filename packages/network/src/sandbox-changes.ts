@@ -3,9 +3,11 @@ import { isBridge } from "./attached-network.ts";
 import { inspectNetwork } from "./network-list.ts";
 import { attachedNetworks, type NetworkState, placedOf, portTargets } from "./network-state.ts";
 import {
+  checkInterface,
   endpointFacts,
   etcTexts,
   freeInterface,
+  interfaceOf,
   lowerCase,
   lowerCaseLinks,
   type Placed,
@@ -34,10 +36,12 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
   const placed: Placed[] = [];
   let ports: readonly PortBinding[] = [];
   try {
-    for (const [position, attachment] of attachments.entries())
-      placed.push(
-        await place(state, { sandboxId, containerId, dns: request.dns }, attachment, `eth${position}`),
-      );
+    const wanted = attachments.flatMap(({ interfaceName }) => interfaceName ?? []);
+    for (const attachment of attachments) {
+      const taken = placed.map(({ endpoint }) => interfaceOf(endpoint));
+      const name = interfaceFor(attachment, taken, wanted);
+      placed.push(await place(state, { sandboxId, containerId, dns: request.dns }, attachment, name));
+    }
     if (publisher(placed, "ipv4")) ports = await publishPorts(state, request, placed);
     builder.build(sandboxId, placed, request.userNamespace);
     firewall.changePorts(portTargets(state, sandboxId), "add");
@@ -88,7 +92,9 @@ export async function connectSandbox(
   const { files, builder, endpoints } = state;
   const present = placedOf(state, sandboxId);
   const ports = portTargets(state, sandboxId);
-  const placed = await place(state, { sandboxId, containerId, dns }, attachment, freeInterface(present));
+  const taken = present.map(({ endpoint }) => interfaceOf(endpoint));
+  const name = interfaceFor(attachment, taken, []);
+  const placed = await place(state, { sandboxId, containerId, dns }, attachment, name);
   try {
     const all = [...present, placed];
     const [takesRoute, takesRoute6] = [routed(all, "ipv4") === placed, routed(all, "ipv6") === placed];
@@ -161,6 +167,16 @@ function repoint(state: NetworkState, sandboxId: string, before: readonly Publis
   if (told(before) !== told(after)) state.firewall.movePorts(before, after);
 }
 
+/** @param wanted names that others are to have */
+function interfaceFor(
+  { interfaceName }: Attachment,
+  taken: readonly string[],
+  wanted: readonly string[],
+): string {
+  if (interfaceName !== undefined) return checkInterface(interfaceName, taken);
+  return freeInterface([...taken, ...wanted]);
+}
+
 async function place(
   state: NetworkState,
   {
@@ -179,6 +195,7 @@ async function place(
     gatewayPriority,
     links,
     sysctls = {},
+    linkLocal = [],
     names = [],
   } = attachment;
   const facts = inspectNetwork(state, name);
@@ -194,5 +211,5 @@ async function place(
     links: links && lowerCaseLinks(links),
     ...{ names: lowerCase(names), upstreams: dns?.nameservers ?? [] },
   });
-  return { network, endpoint, sysctls };
+  return { network, endpoint, sysctls, linkLocal };
 }

@@ -3,9 +3,13 @@ import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import { addAddress, addDefaultRoute, RouteSocket, setLink } from "@longshore/netlink";
 import { requireLink } from "./bridge.ts";
-import { broadcastOf, type Ipv4, ipv4Bytes, type Subnet } from "./ipv4.ts";
-import { type Ipv6, ipv6Bytes, type Subnet6 } from "./ipv6.ts";
+import { broadcastOf, type Ipv4, ipv4Bytes, parseIpv4, type Subnet } from "./ipv4.ts";
+import { type Ipv6, ipv6Bytes, parseIpv6, type Subnet6 } from "./ipv6.ts";
 import { createNetns, inNetns, pinNetns, unpinNetns } from "./netns.ts";
+
+/** As Docker has it: 169.254.0.0/16, fe80::/64. */
+const LINK_LOCAL_BITS = 16;
+const LINK_LOCAL6_BITS = 64;
 
 /** A network namespace in the making; disposing of it lets it go, unless it was pinned. */
 export interface Netns extends Disposable {
@@ -39,6 +43,8 @@ export interface InterfaceSettings {
   readonly gateway?: Ipv4 | undefined;
   /** The default route goes to no router, but to the link. */
   readonly byLink?: boolean;
+  /** Further addresses, of the link only. */
+  readonly linkLocal?: readonly string[];
   readonly ipv6?:
     | { readonly address: Ipv6; readonly subnet: Subnet6; readonly gateway?: Ipv6 | undefined }
     | undefined;
@@ -47,10 +53,11 @@ export interface InterfaceSettings {
 /** Give the inner end of an attachment its addresses and default routes. */
 export function configureInterface(
   { route, fd }: Pick<Netns, "fd" | "route">,
-  { name, address, subnet, gateway, byLink = false, ipv6 }: InterfaceSettings,
+  { name, address, subnet, gateway, byLink = false, linkLocal = [], ipv6 }: InterfaceSettings,
 ): void {
   const { index } = requireLink(route, name);
-  if (ipv6) inNetns(fd, () => allowIpv6(name));
+  const linkLocal6 = linkLocal.flatMap((text) => parseIpv6(text) ?? []);
+  if (ipv6 || linkLocal6.length > 0) inNetns(fd, () => allowIpv6(name));
   route.run(
     setLink({ index }, { up: true }),
     addAddress({
@@ -60,6 +67,12 @@ export function configureInterface(
       broadcast: ipv4Bytes(broadcastOf(subnet)),
     }),
     ...(gateway === undefined ? [] : [addDefaultRoute(index, byLink ? undefined : ipv4Bytes(gateway))]),
+    ...linkLocal
+      .flatMap((text) => parseIpv4(text) ?? [])
+      .map((local) => addAddress({ index, address: ipv4Bytes(local), prefixLength: LINK_LOCAL_BITS })),
+    ...linkLocal6.map((local) =>
+      addAddress({ index, address: ipv6Bytes(local), prefixLength: LINK_LOCAL6_BITS }),
+    ),
   );
   if (!ipv6) return;
   const { prefixLength } = ipv6.subnet;

@@ -108,7 +108,11 @@ export interface Attachment {
   readonly ip6Address?: string;
   /** `02:42:ac:11:00:02`; made from the address when left out. */
   readonly mac?: string;
-  /** Of several networks, that with the highest has the default route and the published ports; else the first. */
+  /** Of its interface, `eth0`; the next that is free when left out. */
+  readonly interfaceName?: string;
+  /** Further addresses of its interface, of either family: `169.254.7.1`. */
+  readonly linkLocal?: readonly string[];
+  /** Of several networks, that with the highest has the default route and the published ports; 0 when left out. */
   readonly gatewayPriority?: number;
   /** Settings of the kernel for its interface, `net.ipv4.conf.IFNAME.log_martians`, in which IFNAME stands for its name. */
   readonly sysctls?: Readonly<Record<string, string>>;

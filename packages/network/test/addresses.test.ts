@@ -85,6 +85,55 @@ testInPrivateNetwork(import.meta.path, "addresses and routes, in a network names
     expect(await via()).toStartWith("10.43.2.");
     await networks.disconnect("box", networks.inspect("high").id);
     expect(await via()).toStartWith("10.43.1.");
+    // Of equal ones it is the first by its name.
+    await networks.connect(sandboxRequest("box"), { network: "higher" });
+    expect(await via()).toStartWith("10.43.3.");
+    await networks.connect(sandboxRequest("box"), { network: "high" });
+    expect(await via()).toStartWith("10.43.2.");
+    // And before that one with IPv6 as well.
+    await networks.create({
+      ...createRequest("zz", { subnet: "10.43.4.0/24" }),
+      ipam6: { subnet: "fd00:43::/64", ipRange: "", gateway: "", auxiliary: {} },
+      options: { "com.docker.network.bridge.enable_ip_masquerade": "false" },
+    });
+    await networks.connect(sandboxRequest("box"), { network: "zz" });
+    expect(await via()).toStartWith("10.43.4.");
+  });
+
+  test("interfaces have the names that they are given, and further addresses", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    for (const name of ["one", "two", "three"]) await networks.create(createRequest(name));
+    const linkLocal = ["169.254.7.1", "fe80::7"];
+    const box = await networks.createSandbox({
+      ...sandboxRequest("box"),
+      attachments: [{ network: "one" }, { network: "two", interfaceName: "eth0", linkLocal }],
+    });
+    expect(box.endpoints.map(({ interfaceName }) => interfaceName)).toEqual(["eth1", "eth0"]);
+    const shown = () =>
+      inSandbox(box.netnsPath, () => Bun.spawnSync(["ip", "-o", "address"]).stdout.toString());
+    const lan = await networks.connect(sandboxRequest("box"), { network: "three", interfaceName: "lan" });
+    expect(lan.interfaceName).toBe("lan");
+    expect(shown()).toMatch(/ lan +inet /);
+    expect(shown()).toMatch(/ eth0 +inet 169\.254\.7\.1\/16 /);
+    expect(shown()).toMatch(/ eth0 +inet6 fe80::7\/64 /);
+    await expect(
+      networks.connect(sandboxRequest("box"), { network: "bridge", interfaceName: "lan" }),
+    ).rejects.toThrow('interface name already in use: "lan"');
+    for (const interfaceName of ["", "a/b", "far-too-long-a-name", "lo"])
+      await expect(
+        networks.createSandbox({
+          ...sandboxRequest("bad"),
+          attachments: [{ network: "one", interfaceName }],
+        }),
+      ).rejects.toThrow("interface name");
+    await networks.disconnect("box", networks.inspect("three").id);
+    expect(shown()).not.toContain(" lan ");
+    // Known again by a daemon that starts anew.
+    await networks.close();
+    const again = await lab.open();
+    await again.reconcile(["box"]);
+    expect(again.endpoints("box").map(({ interfaceName }) => interfaceName)).toEqual(["eth0", "eth1"]);
   });
 
   test("sysctls of an endpoint are its interface's; one that the kernel doesn't have is refused, and nothing is left", async () => {

@@ -43,6 +43,8 @@ export interface ContainerRecord {
   hostConfig: HostConfig;
   /** Those that it is to be on, `eth0`'s first. */
   networks: NetworkRequest[];
+  /** Its mode is `none`, but it was taken off that network. */
+  isOffNone?: boolean;
   /** What is mounted in it for its user. */
   mounts: MountPoint[];
   /** The first word of the command, and the rest. */

@@ -6,8 +6,8 @@ import type { Engine } from "../engine.ts";
 import { dnsSettings, updateHosts, updateResolvConf } from "./etc-files.ts";
 import { toAttachment } from "./join-network.ts";
 import { tellNetworkEvent } from "./network-events.ts";
-import { JOINED } from "./network-mode.ts";
-import { conflictWithHost, findNetwork, toRequest } from "./network-request.ts";
+import { isOnNone, JOINED } from "./network-mode.ts";
+import { conflictWithHost, conflictWithNone, findNetwork, toRequest } from "./network-request.ts";
 
 /**
  * Put a container on one more network, at once when it runs.
@@ -30,6 +30,7 @@ export function connectContainer(
         "container sharing network namespace with another container or host cannot be connected to any other network",
       );
     }
+    if (isOnNone(record)) throw conflictWithNone();
     if (record.networks.some(({ name }) => name === facts.name)) {
       throw new EngineError(
         "permission_denied",
@@ -65,6 +66,10 @@ export function disconnectContainer(
     const facts = engine.networks.inspect(nameOrId);
     const { record } = container;
     if (facts.driver === "host" && record.hostConfig.NetworkMode === "host") throw conflictWithHost();
+    if (facts.driver === "null" && isOnNone(record)) {
+      await updateState(engine, container, {}, { isOffNone: true });
+      return;
+    }
     if (!record.networks.some(({ name }) => name === facts.name)) {
       if (force) return;
       throw new EngineError(

@@ -92,6 +92,7 @@ export async function renameOnNetworks(engine: Engine, { record }: Container): P
 /** What a container asks of a network, as the network takes it. */
 export function toAttachment(record: ContainerRecord, request: NetworkRequest): Attachment {
   const { name, ipAddress, ip6Address = "", macAddress, gatewayPriority, sysctls, links = [] } = request;
+  const { interfaceName, linkLocal } = request;
   return {
     network: name,
     names: dnsNames(record, request),
@@ -100,6 +101,8 @@ export function toAttachment(record: ContainerRecord, request: NetworkRequest): 
     ...(macAddress !== "" && { mac: macAddress }),
     ...(gatewayPriority !== undefined && { gatewayPriority }),
     ...(sysctls && { sysctls }),
+    ...(interfaceName !== undefined && { interfaceName }),
+    ...(linkLocal && { linkLocal }),
     ...(links.length > 0 && { links: Object.fromEntries(links.map(splitLink)) }),
   };
 }

@@ -16,3 +16,11 @@ export function joinedContainer(engine: Engine, mode: string): Container | undef
 export function networkName({ hostConfig: { NetworkMode } }: Pick<ContainerRecord, "hostConfig">): string {
   return NetworkMode === "default" ? "bridge" : NetworkMode;
 }
+
+/** Whether a container is on the network that leads nowhere, so that it can be on no other. */
+export function isOnNone({
+  hostConfig,
+  isOffNone,
+}: Pick<ContainerRecord, "hostConfig" | "isOffNone">): boolean {
+  return hostConfig.NetworkMode === "none" && isOffNone !== true;
+}

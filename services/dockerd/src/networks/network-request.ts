@@ -17,6 +17,10 @@ export interface NetworkRequest {
   macAddress: string;
   /** That of the highest has the default route. */
   gatewayPriority?: number;
+  /** Of its interface; the next `ethN` when left out. */
+  interfaceName?: string;
+  /** Further addresses of it. */
+  linkLocal?: string[];
   /** Settings of the kernel for its interface, with IFNAME for its name. */
   sysctls?: Record<string, string>;
   /** What it alone calls others, as `container:alias`. */
@@ -69,7 +73,11 @@ export function findNetwork(engine: Engine, nameOrId: string): NetworkFacts {
   if (facts.configOnly)
     throw new EngineError("permission_denied", "cannot create endpoint on configuration-only network");
   if (facts.driver === "host") throw conflictWithHost();
-  throw new EngineError(
+  throw conflictWithNone();
+}
+
+export function conflictWithNone(): EngineError {
+  return new EngineError(
     "invalid_argument",
     "container cannot be connected to multiple networks with one of the networks in private (none) mode",
   );
@@ -102,9 +110,10 @@ export function toRequest(
   const links = config?.Links ?? [];
   if (facts.name === "bridge" && links.length > 0)
     errors.push("links on the default bridge are not supported");
-  if (config && config.IPAMConfig.LinkLocalIPs.length > 0)
-    errors.push("IPAMConfig.LinkLocalIPs is not supported");
-  const { sysctls, errors: wrong } = endpointSysctls(config?.DriverOpts ?? {});
+  const linkLocal = config?.IPAMConfig.LinkLocalIPs ?? [];
+  for (const text of linkLocal)
+    if (!parseAddress(text)?.value) errors.push(`invalid link-local IP address: ${text}`);
+  const { sysctls, interfaceName, errors: wrong } = driverOptions(config?.DriverOpts ?? {});
   errors.push(...wrong);
   if (errors.length > 0) {
     const list = errors.length === 1 ? errors[0] : errors.map((error) => `* ${error}`).join("\n");
@@ -116,17 +125,24 @@ export function toRequest(
     ...(config?.GwPriority && { gatewayPriority: config.GwPriority }),
     ...(links.length > 0 && { links }),
     ...(Object.keys(sysctls).length > 0 && { sysctls }),
+    ...(interfaceName !== undefined && { interfaceName }),
+    ...(linkLocal.length > 0 && { linkLocal: [...linkLocal] }),
   };
 }
 
 /** The driver's option for settings of the kernel, each as `net.X.Y.IFNAME.Z=value`, with commas between them. */
 export const ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls";
 
-/** The driver options of an endpoint, of which there is one. */
-function endpointSysctls(options: Readonly<Record<string, string>>) {
+/** The driver's option for the name of the interface. */
+export const ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname";
+
+/** The driver options of an endpoint, of which there are two. */
+function driverOptions(options: Readonly<Record<string, string>>) {
   const sysctls: Record<string, string> = {};
   const errors: string[] = [];
+  const interfaceName = options[ENDPOINT_INTERFACE];
   for (const [option, text] of Object.entries(options)) {
+    if (option === ENDPOINT_INTERFACE) continue;
     if (option !== ENDPOINT_SYSCTLS) {
       errors.push(`driver option ${option} is not supported`);
       continue;
@@ -142,7 +158,7 @@ function endpointSysctls(options: Readonly<Record<string, string>>) {
         );
     }
   }
-  return { sysctls, errors };
+  return { sysctls, interfaceName, errors };
 }
 
 const MAC = /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i;

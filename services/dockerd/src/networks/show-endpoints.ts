@@ -3,14 +3,15 @@ import type { ContainerRecord } from "../containers/container.ts";
 import type { Engine } from "../engine.ts";
 import { dnsNames } from "./join-network.ts";
 import { JOINED, PREDEFINED, WITHOUT } from "./network-mode.ts";
-import { ENDPOINT_SYSCTLS, type NetworkRequest } from "./network-request.ts";
+import { ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS, type NetworkRequest } from "./network-request.ts";
 
 /** A container's networks by name, each with its endpoint's facts. */
 export function showNetworks(engine: Engine, record: ContainerRecord): Record<string, object> {
   const { endpoints, networks, config, hostConfig } = record;
   if (config.NetworkDisabled || hostConfig.NetworkMode.startsWith(JOINED)) return {};
   const mode = hostConfig.NetworkMode;
-  const own = networks.length > 0 || !WITHOUT.includes(mode) ? networks : [{ ...NO_REQUEST, name: mode }];
+  const isOnOther = networks.length > 0 || !WITHOUT.includes(mode) || record.isOffNone === true;
+  const own = isOnOther ? networks : [{ ...NO_REQUEST, name: mode }];
   return Object.fromEntries(
     own.map((request) => {
       const endpoint = endpoints.find(({ networkName: name }) => name === request.name);
@@ -28,17 +29,18 @@ interface ShownEndpoint {
 }
 
 function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoint): object {
-  const { name, aliases, ipAddress, ip6Address = "" } = request;
+  const { name, aliases, ipAddress, ip6Address = "", linkLocal = [] } = request;
   const asked = {
     ...(ipAddress !== "" && { IPv4Address: ipAddress }),
     ...(ip6Address !== "" && { IPv6Address: ip6Address }),
+    ...(linkLocal.length > 0 && { LinkLocalIPs: linkLocal }),
   };
   return {
-    IPAMConfig: ipAddress + ip6Address === "" ? null : asked,
+    IPAMConfig: Object.keys(asked).length === 0 ? null : asked,
     Links: request.links ?? null,
     Aliases: aliases.length > 0 ? aliases : null,
     MacAddress: endpoint?.macAddress ?? "",
-    DriverOpts: request.sysctls ? { [ENDPOINT_SYSCTLS]: showSysctls(request.sysctls) } : null,
+    DriverOpts: showOptions(request),
     GwPriority: request.gatewayPriority ?? 0,
     NetworkID: endpoint?.networkId ?? networkId(engine, name),
     EndpointID: endpoint?.endpointId ?? "",
@@ -54,6 +56,14 @@ function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoi
 
 function networkId(engine: Engine, name: string): string {
   return engine.networks.list().find((network) => network.name === name)?.id ?? "";
+}
+
+function showOptions({ sysctls, interfaceName }: NetworkRequest): Record<string, string> | null {
+  if (!sysctls && interfaceName === undefined) return null;
+  return {
+    ...(sysctls && { [ENDPOINT_SYSCTLS]: showSysctls(sysctls) }),
+    ...(interfaceName !== undefined && { [ENDPOINT_INTERFACE]: interfaceName }),
+  };
 }
 
 function showSysctls(sysctls: Readonly<Record<string, string>>): string {
