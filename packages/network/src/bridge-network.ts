@@ -38,29 +38,45 @@ export interface BridgeNetwork extends EndpointNetwork {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** Of the default bridge, what are settings and not recorded. */
+export interface DefaultBridgeFacts {
+  readonly link: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly ipRange?: string | undefined;
+  readonly ipRange6?: string | undefined;
+  readonly router?: string | undefined;
+  readonly router6?: string | undefined;
+}
+
+/** Docker's names of reserved addresses. */
+const ROUTERS = { ipv4: "DefaultGatewayIPv4", ipv6: "DefaultGatewayIPv6" };
+
 /**
  * A network as it is recorded.
  *
- * @param fallback link and options of the default bridge, which are settings and not recorded
+ * @param fallback for the default bridge
  */
 export function bridgeNetwork(
   name: string,
   record: NetworkRecord,
-  fallback: { link: string; options: Readonly<Record<string, string>> },
+  fallback: DefaultBridgeFacts,
 ): BridgeNetwork {
   const { id, created, bridge, user } = record;
   const gateway = parseIpv4(bridge?.gateway ?? "");
   if (!bridge || gateway === undefined) throw new Error(`network ${name} is no bridge network`);
   const options = user?.options ?? fallback.options;
-  const auxiliary = user?.auxiliary ?? {};
+  const { ipRange, ipRange6, auxiliary, router, router6 } = user
+    ? { ...NO_ROUTERS, ...user }
+    : { ...fallback, auxiliary: routersOf(fallback) };
   return {
     ...{ id, name, created, gateway, auxiliary, options, driver: "bridge" },
     link: user?.link ?? fallback.link,
     mac: bridge.mac,
     subnet: parseCidr(bridge.subnet).subnet,
-    ...(user?.ipRange !== undefined && { ipRange: parseCidr(user.ipRange).subnet }),
+    ...(ipRange !== undefined && { ipRange: parseCidr(ipRange).subnet }),
+    ...(router !== undefined && { router: parseIpv4(router) ?? gateway }),
     reserved: Object.values(auxiliary).flatMap((address) => parseIpv4(address) ?? []),
-    ...(bridge.ipv6 && { ipv6: ipv6Of(bridge.ipv6, user) }),
+    ...(bridge.ipv6 && { ipv6: ipv6Of(bridge.ipv6, { ipRange6, auxiliary, router6 }) }),
     mtu: Number(options[OPTION.mtu] ?? MTU),
     icc: options[OPTION.icc] !== "false",
     masquerade: options[OPTION.masquerade] !== "false",
@@ -71,15 +87,30 @@ export function bridgeNetwork(
   };
 }
 
-function ipv6Of(
-  { subnet, gateway }: { readonly subnet: string; readonly gateway: string },
-  user: NetworkRecord["user"],
-): EndpointNetwork6 {
-  const { ipRange6, auxiliary = {} } = user ?? {};
+const NO_ROUTERS = { ipRange: undefined, ipRange6: undefined, router: undefined, router6: undefined };
+
+function routersOf({ router, router6 }: DefaultBridgeFacts): Record<string, string> {
   return {
-    subnet: parseCidr6(subnet).subnet,
-    gateway: parseIpv6(gateway) ?? 0n,
+    ...(router !== undefined && { [ROUTERS.ipv4]: router }),
+    ...(router6 !== undefined && { [ROUTERS.ipv6]: router6 }),
+  };
+}
+
+interface Ipv6Facts {
+  readonly ipRange6: string | undefined;
+  readonly router6: string | undefined;
+  readonly auxiliary: Readonly<Record<string, string>>;
+}
+
+function ipv6Of(
+  { subnet, gateway: own }: { readonly subnet: string; readonly gateway: string },
+  { ipRange6, router6, auxiliary }: Ipv6Facts,
+): EndpointNetwork6 {
+  const gateway = parseIpv6(own) ?? 0n;
+  return {
+    ...{ subnet: parseCidr6(subnet).subnet, gateway },
     ...(ipRange6 !== undefined && { ipRange: parseCidr6(ipRange6).subnet }),
+    ...(router6 !== undefined && { router: parseIpv6(router6) ?? gateway }),
     reserved: Object.values(auxiliary).flatMap((address) => parseIpv6(address) ?? []),
   };
 }

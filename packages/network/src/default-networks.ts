@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import { EngineError } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
 import { MAC_PREFIX } from "./bridge.ts";
-import { type BridgeNetwork, bridgeNetwork, OPTION } from "./bridge-network.ts";
+import { type BridgeNetwork, bridgeNetwork, type DefaultBridgeFacts, OPTION } from "./bridge-network.ts";
 import { newId } from "./ids.ts";
 import {
   broadcastOf,
+  contains,
   formatIpv4,
   formatSubnet,
   type Ipv4,
@@ -16,7 +17,16 @@ import {
   type Subnet,
   subnetOf,
 } from "./ipv4.ts";
-import { ipv6FromBytes, type Subnet6, subnet6Of } from "./ipv6.ts";
+import {
+  contains6,
+  formatIpv6,
+  formatSubnet6,
+  ipv6FromBytes,
+  parseCidr6,
+  parseIpv6,
+  type Subnet6,
+  subnet6Of,
+} from "./ipv6.ts";
 import { planIpv6 } from "./ipv6-plan.ts";
 import { type LinkedNetwork, linkedNetwork } from "./linked-network.ts";
 import { type NetworkRecord, networkRecords } from "./records.ts";
@@ -44,7 +54,7 @@ interface BridgeAddress {
 
 /** Read the networks' records, or make them; the default bridge gets a subnet that the host does not use. */
 export async function loadNetworks(options: NetworksOptions, route: RouteSocket): Promise<KnownNetworks> {
-  const { store, bip, log } = options;
+  const { store, log } = options;
   const { networks } = networkRecords(store);
   const known = await networks.get("bridge");
   const created = new Date().toISOString();
@@ -52,9 +62,9 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
   const none = (await networks.get("none")) ?? { id: newId(), driver: "null", created };
 
   const address =
-    bip === undefined
-      ? (keptAddress(options, route, known) ?? newAddress(options, subnetsInUse(route, [options.bridge])))
-      : givenAddress(bip);
+    askedAddress(options) ??
+    keptAddress(options, route, known) ??
+    newAddress(options, subnetsInUse(route, [options.bridge]));
   const was = known?.bridge?.subnet;
   const subnet = formatSubnet(address.subnet);
   if (was !== undefined && was !== subnet) log.warn({ was, subnet }, "the default bridge has a new subnet");
@@ -70,7 +80,7 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
     networks.put("host", host),
     networks.put("none", none),
   ]);
-  const fallback = { link: options.bridge, options: defaultBridgeOptions(options) };
+  const fallback = defaultBridgeFacts(options, bridge.bridge);
   const users = (await networks.list()).filter(({ key }) => !PREDEFINED.includes(key));
   return {
     bridge: bridgeNetwork("bridge", bridge, fallback),
@@ -83,14 +93,46 @@ export async function loadNetworks(options: NetworksOptions, route: RouteSocket)
 
 /** The recorded subnet stays, unless another one is asked for. */
 function defaultIpv6(
-  { ipv6 }: NetworksOptions,
+  { ipv6, defaultBridge: { bip6 } = {} }: NetworksOptions,
   route: RouteSocket,
   known: NetworkRecord | undefined,
 ): Pick<NonNullable<NetworkRecord["bridge"]>, "ipv6"> {
   if (ipv6 === undefined) return {};
   const ipam = { ipRange: "", gateway: "", auxiliary: {} };
+  if (bip6 !== undefined) {
+    const { address, subnet } = parseCidr6(bip6);
+    const asked = { ...ipam, subnet: formatSubnet6(subnet), gateway: formatIpv6(address) };
+    if (address === subnet.base)
+      throw new EngineError("invalid_argument", `${bip6} is no address of a host in a network with room`);
+    return { ipv6: planIpv6({ ...asked, ipRange: ipv6 }, []).ipv6 };
+  }
   if (ipv6 !== "") return { ipv6: planIpv6({ ...ipam, subnet: ipv6 }, []).ipv6 };
   return { ipv6: known?.bridge?.ipv6 ?? planIpv6({ ...ipam, subnet: "" }, subnets6InUse(route)).ipv6 };
+}
+
+/** @throws EngineError `invalid_argument` for a part, or a router, that isn't in the bridge's subnet */
+function defaultBridgeFacts(options: NetworksOptions, bridge: NetworkRecord["bridge"]): DefaultBridgeFacts {
+  const { bridge: link, ipv6, defaultBridge: { bip6, ipRange, router, router6 } = {} } = options;
+  const refuse = (what: string, subnet: string) =>
+    new EngineError("invalid_argument", `${what} is not in the subnet ${subnet} of the default bridge`);
+  const subnet = parseCidr(bridge?.subnet ?? "").subnet;
+  if (ipRange !== undefined) {
+    const range = parseCidr(ipRange).subnet;
+    if (!contains(subnet, range.base) || !contains(subnet, broadcastOf(range)))
+      throw refuse(`fixed-cidr ${ipRange}`, formatSubnet(subnet));
+  }
+  if (router !== undefined && !contains(subnet, parseIpv4(router) ?? -1))
+    throw refuse(`default-gateway ${router}`, formatSubnet(subnet));
+  if (router6 !== undefined) {
+    const subnet6 = bridge?.ipv6?.subnet ?? "";
+    const address = parseIpv6(router6);
+    if (address === undefined || subnet6 === "" || !contains6(parseCidr6(subnet6).subnet, address))
+      throw refuse(`default-gateway-v6 ${router6}`, subnet6 || "of IPv6, which there is none,");
+  }
+  return {
+    ...{ link, options: defaultBridgeOptions(options), ipRange, router, router6 },
+    ...(bip6 !== undefined && ipv6 !== "" && { ipRange6: ipv6 }),
+  };
 }
 
 /** Docker's options of its default bridge. */
@@ -104,6 +146,14 @@ function defaultBridgeOptions({ bridge, defaultBridge = {} }: NetworksOptions): 
     [OPTION.link]: bridge,
     [OPTION.mtu]: String(mtu),
   };
+}
+
+/** As `bip` says, or without it what is to be the range of containers' addresses. */
+function askedAddress({ bip, defaultBridge: { ipRange } = {} }: NetworksOptions): BridgeAddress | undefined {
+  if (bip !== undefined) return givenAddress(bip);
+  if (ipRange === undefined) return undefined;
+  const { subnet } = parseCidr(ipRange);
+  return givenAddress(`${formatIpv4(subnet.base + 1)}/${subnet.prefixLength}`);
 }
 
 function givenAddress(bip: string): BridgeAddress {

@@ -16,6 +16,8 @@ export interface EndpointNetwork {
   readonly name: string;
   readonly subnet: Subnet;
   readonly gateway: Ipv4;
+  /** Where its containers send what is for elsewhere, if that isn't the gateway. */
+  readonly router?: Ipv4;
   /** Where addresses come from that nobody asked for. */
   readonly ipRange?: Subnet;
   /** Addresses of the subnet that others use. */
@@ -27,6 +29,7 @@ export interface EndpointNetwork {
 export interface EndpointNetwork6 {
   readonly subnet: Subnet6;
   readonly gateway: Ipv6;
+  readonly router?: Ipv6;
   readonly ipRange?: Subnet6;
   readonly reserved: readonly Ipv6[];
 }
@@ -136,7 +139,7 @@ export class Endpoints {
       containerId,
       address: formatIpv4(address),
       prefixLength: network.subnet.prefixLength,
-      gateway: formatIpv4(network.gateway),
+      gateway: formatIpv4(network.router ?? network.gateway),
       ...(network.ipv6 && address6 !== undefined && { ipv6: ipv6Record(network.ipv6, address6) }),
       mac: mac ?? macOf(address),
       link: isLinked ? "" : `veth${randomBytes(5).toString("hex")}`,
@@ -236,10 +239,10 @@ export class Endpoints {
   }
 }
 
-function ipv6Record({ subnet, gateway }: EndpointNetwork6, address: Ipv6) {
+function ipv6Record({ subnet, gateway, router = gateway }: EndpointNetwork6, address: Ipv6) {
   return {
     ...{ address: formatIpv6(address), prefixLength: subnet.prefixLength },
-    gateway: formatIpv6(gateway),
+    gateway: formatIpv6(router),
   };
 }
 

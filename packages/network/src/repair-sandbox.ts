@@ -62,8 +62,8 @@ export function takeRoute(
   { network, endpoint }: Placed,
   family: "ipv4" | "ipv6",
 ): void {
-  const gateway6 = network.ipv6 && ipv6Bytes(network.ipv6.gateway);
-  const gateway4 = routesByLink(network) ? undefined : ipv4Bytes(network.gateway);
+  const gateway6 = network.ipv6 && ipv6Bytes(network.ipv6.router ?? network.ipv6.gateway);
+  const gateway4 = routesByLink(network) ? undefined : ipv4Bytes(network.router ?? network.gateway);
   if (family === "ipv4") routeBy(netns.route, interfaceOf(endpoint), gateway4);
   else if (gateway6) routeBy(netns.route, interfaceOf(endpoint), gateway6);
 }

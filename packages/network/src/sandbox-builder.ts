@@ -71,11 +71,14 @@ export class SandboxBuilder {
     } else addLinked(route, network, { name, netns: netns.fd, mac });
     try {
       configureInterface(netns, {
-        ...{ name, address, subnet, gateway: takesRoute ? gateway : undefined },
+        ...{ name, address, subnet, gateway: takesRoute ? (network.router ?? gateway) : undefined },
         ...{ byLink: routesByLink(network), linkLocal },
         ...(ipv6 &&
           address6 !== undefined && {
-            ipv6: { address: address6, subnet: ipv6.subnet, gateway: takesRoute6 ? ipv6.gateway : undefined },
+            ipv6: {
+              ...{ address: address6, subnet: ipv6.subnet },
+              gateway: takesRoute6 ? (ipv6.router ?? ipv6.gateway) : undefined,
+            },
           }),
       });
       setSysctls(netns.fd, name, sysctls);

@@ -31,6 +31,13 @@ export interface DefaultBridge {
   readonly hostBinding?: string;
   /** Bytes. */
   readonly mtu?: number;
+  /** Address and prefix of its IPv6, `fd00:1::1/64`; the subnet of `ipv6` is then the part that containers get their addresses from. */
+  readonly bip6?: string;
+  /** Part of its subnet that containers get their addresses from, `10.1.4.0/24`; its whole subnet when there is no `bip`. */
+  readonly ipRange?: string;
+  /** Where containers send what is for elsewhere, when that isn't the bridge itself; an address of its subnet. */
+  readonly router?: string;
+  readonly router6?: string;
 }
 
 /** A network as the Engine API shows it. */

@@ -29,6 +29,7 @@ Options:
       --add-runtime NAME=PATH        Register an OCI runtime
       --authorization-plugin NAME    Ask this plugin about each request and answer; may be given repeatedly
       --bip CIDR                     Address of the bridge
+      --bip6 CIDR                    Its address of IPv6, with --ipv6
   -b, --bridge NAME                  Bridge of the default network (default "longshore0")
       --cgroup-parent PATH           Cgroup that containers are put under (default "/longshore")
       --config-file FILE             Daemon configuration file (default "/etc/longshore/daemon.json")
@@ -38,6 +39,8 @@ Options:
   -D, --debug                        Log level debug
       --default-address-pool POOL    Where networks get their subnets, as base=CIDR,size=N; may be given repeatedly
       --default-cgroupns-mode MODE   Cgroup namespace of containers that don't say: private or host (default "private")
+      --default-gateway ADDRESS      Where containers on the default bridge send what is for elsewhere (default: the bridge)
+      --default-gateway-v6 ADDRESS   The same of IPv6, with --ipv6
       --default-ipc-mode MODE        IPC namespace of containers that don't say: private or shareable (default "private")
       --default-runtime NAME         Runtime of containers that name none (default "runc")
       --default-shm-size BYTES       Size of /dev/shm of containers that don't say (default 64MiB)
@@ -46,7 +49,8 @@ Options:
       --dns-opt OPTION               Their option of resolv.conf; may be given repeatedly
       --dns-search DOMAIN            Their domain to search; may be given repeatedly
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
-      --fixed-cidr-v6 CIDR           IPv6 subnet of the default bridge, with --ipv6
+      --fixed-cidr CIDR              Part of the default bridge's subnet that containers get their addresses from
+      --fixed-cidr-v6 CIDR           IPv6 subnet of the default bridge, with --ipv6; with --bip6 the part of it for containers
   -G, --group GROUP                  Group of the unix sockets (default "docker", where there is one)
   -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
                                      repeatedly (default "unix:///run/longshore/docker.sock")

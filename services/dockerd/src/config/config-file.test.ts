@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { parseFlags } from "../flags.ts";
 import { parseConfig } from "./config-file.ts";
+import { loadSettings } from "./settings.ts";
 
 const parse = (config: object | string, ...argv: string[]) =>
   parseConfig(typeof config === "string" ? config : JSON.stringify(config), parseFlags(argv).flags);
@@ -102,6 +103,11 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ mtu: 10 })).toThrow("mtu: not 0, for the default, nor from 68 to 65535");
   expect(() => parse({ ip: "::1" })).toThrow("ip: ::1 is no IPv4 address");
   expect(() => parse({ ip6tables: false })).toThrow("ip6tables: false is not supported");
+  expect(() => parse({ bip6: "10.0.0.1/8" })).toThrow("invalid CIDR address: 10.0.0.1/8");
+  expect(() => parse({ "default-gateway": "fd00::1" })).toThrow(
+    "default-gateway: fd00::1 is no IPv4 address",
+  );
+  expect(() => parse({ "fixed-cidr": "fd00::/64" })).toThrow("invalid CIDR address: fd00::/64");
   expect(() => parse({ "fixed-cidr-v6": "10.0.0.0/8" })).toThrow("invalid CIDR address: 10.0.0.0/8");
   expect(() => parse({ features: { "windows-dns-proxy": true } })).toThrow("is not supported");
   expect(() => parse({ "default-ipc-mode": "host" })).toThrow(
@@ -144,4 +150,19 @@ test("parseFlags() knows the flags by both names, with and without =; refuses Do
   expect(() => parseFlags(["--bip"])).toThrow("flag needs an argument: --bip");
   expect(() => parseFlags(["--log-level", "loud"])).toThrow("unknown log level: loud");
   expect(() => parseFlags(["--add-runtime", "x"])).toThrow("expected NAME=PATH");
+});
+
+test("loadSettings() takes what is set of the default bridge, and refuses what is of IPv6 without it", () => {
+  const load = (flags: object) => loadSettings({ flags, configFile: undefined });
+  const given = { bip6: "fd00::1/64", "fixed-cidr": "10.1.4.0/24", "default-gateway": "10.1.0.9" };
+  expect(load({ ...given, ipv6: true, "fixed-cidr-v6": "" })).toMatchObject({
+    ...{ ipv6: "" },
+    defaultBridge: { bip6: "fd00::1/64", ipRange: "10.1.4.0/24", router: "10.1.0.9" },
+  });
+  for (const [key, value] of [
+    ["bip6", "fd00::1/64"],
+    ["fixed-cidr-v6", "fd00::/64"],
+    ["default-gateway-v6", "fd00::9"],
+  ] as const)
+    expect(() => load({ [key]: value })).toThrow(`${key} is of no use without ipv6`);
 });

@@ -141,14 +141,19 @@ const mtu = z
   .refine((value) => value === 0 || (Number.isInteger(value) && value >= MTU_MIN && value <= MTU_MAX), {
     error: () => `mtu: not 0, for the default, nor from ${MTU_MIN} to ${MTU_MAX}`,
   });
-const subnet6 = z
-  .string()
-  .refine(
-    (value) => value === "" || (/^[^/%]+\/\d{1,3}$/.test(value) && net.isIPv6(value.split("/")[0] ?? "")),
-    {
-      error: ({ input }) => `invalid CIDR address: ${input}`,
-    },
-  );
+const NET = { 4: net.isIPv4, 6: net.isIPv6 };
+/** An address of one family and the length of its prefix; empty as if it were not there. */
+const cidr = (family: 4 | 6) =>
+  z
+    .string()
+    .refine(
+      (value) => value === "" || (/^[^/%]+\/\d{1,3}$/.test(value) && NET[family](value.split("/")[0] ?? "")),
+      { error: ({ input }) => `invalid CIDR address: ${input}` },
+    );
+const router = (key: string, family: 4 | 6) =>
+  z.string().refine((value) => value === "" || NET[family](value), {
+    error: ({ input }) => `${key}: ${input} is no IPv${family} address`,
+  });
 
 /** Every option that is carried out, by its key in the configuration file. */
 export const OPTIONS = {
@@ -178,6 +183,7 @@ export const OPTIONS = {
   },
   "authorization-plugins": { flag: "authorization-plugin", kind: "list", schema: z.array(z.string()) },
   bip: { flag: "bip", kind: "text", schema: z.string() },
+  bip6: { flag: "bip6", kind: "text", schema: cidr(6) },
   bridge: { flag: "bridge", short: "b", kind: "text", schema: bridge },
   "cgroup-parent": { flag: "cgroup-parent", kind: "text", schema: z.string() },
   containerd: { flag: "containerd", kind: "text", schema: socket },
@@ -195,13 +201,20 @@ export const OPTIONS = {
       }
     }),
   },
+  "default-gateway": { flag: "default-gateway", kind: "text", schema: router("default-gateway", 4) },
+  "default-gateway-v6": {
+    flag: "default-gateway-v6",
+    kind: "text",
+    schema: router("default-gateway-v6", 6),
+  },
   "default-runtime": { flag: "default-runtime", kind: "text", schema: z.string() },
   dns: { flag: "dns", kind: "list", schema: z.array(ipAddress) },
   "dns-opts": { flag: "dns-opt", kind: "list", schema: z.array(z.string()) },
   "dns-search": { flag: "dns-search", kind: "list", schema: z.array(z.string()) },
   "exec-root": { flag: "exec-root", kind: "text", schema: z.string() },
   group: { flag: "group", short: "G", kind: "text", schema: z.string() },
-  "fixed-cidr-v6": { flag: "fixed-cidr-v6", kind: "text", schema: subnet6 },
+  "fixed-cidr": { flag: "fixed-cidr", kind: "text", schema: cidr(4) },
+  "fixed-cidr-v6": { flag: "fixed-cidr-v6", kind: "text", schema: cidr(6) },
   hosts: { flag: "host", short: "H", kind: "list", schema: z.array(host) },
   "host-gateway-ips": { flag: "host-gateway-ip", kind: "list", schema: z.array(ipAddress) },
   icc: { flag: "icc", kind: "switch", schema: z.boolean() },
@@ -244,15 +257,12 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "allow-direct-routing": { harmless: [false] },
   "allow-nondistributable-artifacts": { harmless: [[]] },
   "api-cors-header": { harmless: [""] },
-  bip6: { harmless: [""] },
   "bridge-accept-fwmark": { harmless: [""] },
   builder: { harmless: [{}] },
   "cdi-spec-dirs": { flag: "cdi-spec-dir", harmless: [[]] },
   "containerd-plugins-namespace": { flag: "containerd-plugins-namespace", harmless: ["plugins.moby"] },
   "cpu-rt-period": { harmless: [0] },
   "cpu-rt-runtime": { harmless: [0] },
-  "default-gateway": { harmless: [""] },
-  "default-gateway-v6": { harmless: [""] },
   "default-network-opts": { flag: "default-network-opt", harmless: [{}] },
   "exec-opts": { flag: "exec-opt", harmless: [[], ["native.cgroupdriver=cgroupfs"]] },
   experimental: { harmless: [false] },
@@ -268,7 +278,6 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
     ],
   },
   "firewall-backend": { harmless: ["", "nftables"] },
-  "fixed-cidr": { harmless: [""] },
   "host-gateway-ip": { harmless: [""] },
   "http-proxy": { harmless: [""] },
   "https-proxy": { harmless: [""] },

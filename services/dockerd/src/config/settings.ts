@@ -122,13 +122,29 @@ export function loadSettings({ flags, configFile }: ConfigSource): Settings {
   return toSettings({ ...values, ...flags, runtimes: { ...values?.runtimes, ...flags.runtimes } });
 }
 
-/** @throws EngineError `invalid_argument` for a subnet without IPv6 */
 const DEFAULT_MTU = 1500;
 
-function defaultIpv6({ ipv6 = false, "fixed-cidr-v6": subnet = "" }: OptionValues): string | undefined {
-  if (!ipv6 && subnet !== "")
-    throw new EngineError("invalid_argument", "fixed-cidr-v6 is of no use without ipv6");
+/** @throws EngineError `invalid_argument` for what is of IPv6, without it */
+function defaultIpv6(values: OptionValues): string | undefined {
+  const { ipv6 = false, "fixed-cidr-v6": subnet = "" } = values;
+  for (const key of ["fixed-cidr-v6", "bip6", "default-gateway-v6"] as const)
+    if (!ipv6 && values[key]) throw new EngineError("invalid_argument", `${key} is of no use without ipv6`);
   return ipv6 ? subnet : undefined;
+}
+
+/** What is set of the default bridge; what is empty isn't. */
+function defaultBridge(values: OptionValues): DefaultBridge {
+  const { bip6, "fixed-cidr": ipRange, "default-gateway": router, "default-gateway-v6": router6 } = values;
+  return {
+    icc: values.icc ?? true,
+    masquerade: values["ip-masq"] ?? true,
+    hostBinding: values.ip ?? "0.0.0.0",
+    mtu: values.mtu || DEFAULT_MTU,
+    ...(bip6 && { bip6 }),
+    ...(ipRange && { ipRange }),
+    ...(router && { router }),
+    ...(router6 && { router6 }),
+  };
 }
 
 function toSettings(values: OptionValues): Settings {
@@ -152,12 +168,7 @@ function toSettings(values: OptionValues): Settings {
     bridge: values.bridge ?? "longshore0",
     bip: values.bip,
     ipv6: defaultIpv6(values),
-    defaultBridge: {
-      icc: values.icc ?? true,
-      masquerade: values["ip-masq"] ?? true,
-      hostBinding: values.ip ?? "0.0.0.0",
-      mtu: values.mtu || DEFAULT_MTU,
-    },
+    defaultBridge: defaultBridge(values),
     addressPools: values["default-address-pools"] ?? [],
     dns: values.dns ?? [],
     dnsSearch: values["dns-search"] ?? [],

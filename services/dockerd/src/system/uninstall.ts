@@ -16,7 +16,7 @@ import { lockRoot } from "./root-lock.ts";
  * @throws EngineError `failed_precondition` while the daemon runs, or a container does
  */
 export async function uninstall(settings: Settings, log: Logger, signal: AbortSignal): Promise<void> {
-  const { dataRoot, execRoot, cgroupParent, bridge, bip, ipv6 } = settings;
+  const { dataRoot, execRoot, cgroupParent, bridge, bip, ipv6, defaultBridge } = settings;
   if (!fs.existsSync(dataRoot)) return;
   await using resources = new AsyncDisposableStack();
   resources.use(lockRoot(dataRoot));
@@ -32,7 +32,7 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
   const { store } = await openState(settings, engineId(dataRoot), log, signal);
   resources.use(store);
   const options = {
-    ...{ stateDir: execRoot, bridge, store, log },
+    ...{ stateDir: execRoot, bridge, store, log, defaultBridge },
     ...(bip !== undefined && { bip }),
     ...(ipv6 !== undefined && { ipv6 }),
   };
