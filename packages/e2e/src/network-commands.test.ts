@@ -106,6 +106,43 @@ describe.each(clis)("docker network by $name", (cli) => {
     );
     await docker("rm", "-f", "one");
     await network("rm", "mac");
+
+    const subnets = ["10.67.0.0/24", "10.68.0.0/24", "fd00:67::/64", "fd00:68::/64"];
+    await network(
+      ...["create", "-d", "macvlan", "--ipv6", ...subnets.flatMap((subnet) => ["--subnet", subnet])],
+      ...["--gateway", "10.68.0.9", "mac"],
+    );
+    expect(await facts("mac")).toMatchObject({
+      ...{ EnableIPv6: true },
+      // In no order that the client keeps.
+      IPAM: {
+        Config: expect.arrayContaining([
+          { Subnet: "10.67.0.0/24", Gateway: "10.67.0.1" },
+          { Subnet: "10.68.0.0/24", Gateway: "10.68.0.9" },
+          { Subnet: "fd00:67::/64", Gateway: "fd00:67::1" },
+          { Subnet: "fd00:68::/64", Gateway: "fd00:68::1" },
+        ]),
+      },
+    });
+    const addresses = ["--ip", "10.68.0.5", "--ip6", "fd00:68::5"];
+    const shown = await docker(
+      "run",
+      "--rm",
+      "--network",
+      "mac",
+      ...addresses,
+      busybox,
+      "ip",
+      "-o",
+      "address",
+    );
+    expect(shown).toContain("10.68.0.5/24");
+    expect(shown).toContain("fd00:68::5/64");
+    await network("rm", "mac");
+    await refused(
+      "bridge driver doesn't support multiple subnets",
+      ...["create", "--subnet", "10.67.0.0/24", "--subnet", "10.68.0.0/24", "x"],
+    );
   });
 
   test("ls: filters and formats; inspect -v; prune by labels and time; what is told of", async () => {

@@ -112,8 +112,12 @@ export function parseAddress(body: Uint8Array): LinkAddress {
   };
 }
 
-/** The default route, in the place of the one that there is: by a gateway that the interface reaches directly, or without one to whoever is on its link (IPv4). */
-export function addDefaultRoute(index: number, gateway: Uint8Array | undefined): NetlinkRequest {
+/** The default route, in the place of the one that there is: by a gateway that the interface reaches directly, or without one to whoever is on its link. */
+export function addDefaultRoute(
+  index: number,
+  gateway: Uint8Array | undefined,
+  family: "ipv4" | "ipv6" = "ipv4",
+): NetlinkRequest {
   return {
     what: `add default route to link ${index}`,
     type: RTM_NEWROUTE,
@@ -121,7 +125,7 @@ export function addDefaultRoute(index: number, gateway: Uint8Array | undefined):
     body(writer) {
       const scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
       writer
-        .u8(gateway ? familyOf(gateway) : AF_INET)
+        .u8(gateway ? familyOf(gateway) : family === "ipv4" ? AF_INET : AF_INET6)
         .u8(0)
         .u8(0)
         .u8(0);

@@ -5,8 +5,8 @@ import { AddressPool } from "./address-pool.ts";
 import { macOf } from "./bridge.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { newId } from "./ids.ts";
-import { formatIpv4, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
-import { formatIpv6, type Ipv6, parseIpv6, type Subnet6 } from "./ipv6.ts";
+import { contains, formatIpv4, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
+import { contains6, formatIpv6, type Ipv6, parseIpv6, type Subnet6 } from "./ipv6.ts";
 import { Ipv6Pool } from "./ipv6-pool.ts";
 import { type EndpointRecord, endpointKey, networkRecords } from "./records.ts";
 
@@ -22,7 +22,23 @@ export interface EndpointNetwork {
   readonly ipRange?: Subnet;
   /** Addresses of the subnet that others use. */
   readonly reserved?: readonly Ipv4[];
+  /** Addresses come from these when the one before has none left, or when somebody names one of theirs. */
+  readonly further?: readonly FurtherSubnet[];
   readonly ipv6?: EndpointNetwork6;
+}
+
+/** A further subnet. */
+export interface FurtherSubnet {
+  readonly subnet: Subnet;
+  readonly gateway: Ipv4;
+  readonly ipRange?: Subnet;
+}
+
+/** The same of IPv6. */
+export interface FurtherSubnet6 {
+  readonly subnet: Subnet6;
+  readonly gateway: Ipv6;
+  readonly ipRange?: Subnet6;
 }
 
 /** Its addresses of IPv6. */
@@ -32,6 +48,7 @@ export interface EndpointNetwork6 {
   readonly router?: Ipv6;
   readonly ipRange?: Subnet6;
   readonly reserved: readonly Ipv6[];
+  readonly further?: readonly FurtherSubnet6[];
 }
 
 export interface EndpointRequest {
@@ -56,8 +73,9 @@ export interface EndpointRequest {
 export class Endpoints {
   readonly #store: Store;
   readonly #records: ReturnType<typeof networkRecords>["endpoints"];
-  readonly #pools = new Map<string, AddressPool>();
-  readonly #pools6 = new Map<string, Ipv6Pool>();
+  /** Those of a network's subnets, in their order. */
+  readonly #pools = new Map<string, readonly Subpool[]>();
+  readonly #pools6 = new Map<string, readonly Subpool6[]>();
   /** By network id and address. */
   readonly #endpoints = new Map<string, EndpointRecord>();
   readonly #index = new EndpointIndex();
@@ -118,18 +136,12 @@ export class Endpoints {
       upstreams,
     }: EndpointRequest,
   ): Promise<EndpointRecord> {
-    const pool = this.#pool(network);
-    const address = wanted === undefined ? pool.take() : claim(pool, wanted);
-    if (address === undefined)
-      throw new EngineError(
-        "resource_exhausted",
-        `no available IPv4 addresses on this network's address pools: ${network.name} (${network.id})`,
-      );
-    let address6: Ipv6 | undefined;
+    const { address, from } = this.#take(network, wanted);
+    let taken6: Taken6 | undefined;
     try {
-      address6 = this.#take6(network, wanted6);
+      taken6 = this.#take6(network, wanted6);
     } catch (error) {
-      pool.release(address);
+      from.pool.release(address);
       throw error;
     }
     const endpoint: EndpointRecord = {
@@ -138,9 +150,9 @@ export class Endpoints {
       sandboxId,
       containerId,
       address: formatIpv4(address),
-      prefixLength: network.subnet.prefixLength,
-      gateway: formatIpv4(network.router ?? network.gateway),
-      ...(network.ipv6 && address6 !== undefined && { ipv6: ipv6Record(network.ipv6, address6) }),
+      prefixLength: from.subnet.prefixLength,
+      gateway: formatIpv4(from.router),
+      ...(taken6 && { ipv6: ipv6Record(taken6) }),
       mac: mac ?? macOf(address),
       link: isLinked ? "" : `veth${randomBytes(5).toString("hex")}`,
       ...{ interfaceName, names, upstreams },
@@ -153,8 +165,8 @@ export class Endpoints {
         outlive: "process",
       });
     } catch (error) {
-      pool.release(address);
-      if (address6 !== undefined) this.#pools6.get(network.id)?.release(address6);
+      from.pool.release(address);
+      if (taken6) taken6.from.pool.release(taken6.address);
       throw error;
     }
     this.#keep(key, endpoint);
@@ -181,9 +193,10 @@ export class Endpoints {
     for (const [position, endpoint] of endpoints.entries()) {
       this.#forget(keys[position] ?? "");
       const address = parseIpv4(endpoint.address);
-      if (address !== undefined) this.#pools.get(endpoint.networkId)?.release(address);
+      if (address !== undefined) poolOf(this.#pools.get(endpoint.networkId), address)?.pool.release(address);
       const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
-      if (address6 !== undefined) this.#pools6.get(endpoint.networkId)?.release(address6);
+      if (address6 !== undefined)
+        poolOf6(this.#pools6.get(endpoint.networkId), address6)?.pool.release(address6);
     }
   }
 
@@ -208,45 +221,100 @@ export class Endpoints {
     this.#pools6.delete(networkId);
   }
 
-  #pool({ id, subnet, gateway, ipRange, reserved = [] }: EndpointNetwork): AddressPool {
+  #subpools({ id, further = [], reserved = [], ...first }: EndpointNetwork): readonly Subpool[] {
     const known = this.#pools.get(id);
     if (known) return known;
-    const pool = new AddressPool(subnet, [gateway, ...reserved], ipRange);
-    pool.restore(this.ofNetwork(id).flatMap(({ address }) => parseIpv4(address) ?? []));
-    this.#pools.set(id, pool);
-    return pool;
+    const inUse = this.ofNetwork(id).flatMap(({ address }) => parseIpv4(address) ?? []);
+    const pools = [first, ...further.map((one) => ({ ...one, router: one.gateway }))].map(
+      ({ subnet, gateway, router = gateway, ipRange }): Subpool => {
+        const pool = new AddressPool(subnet, [gateway, ...reserved], ipRange);
+        pool.restore(inUse);
+        return { subnet, router, pool };
+      },
+    );
+    this.#pools.set(id, pools);
+    return pools;
+  }
+
+  #take(network: EndpointNetwork, wanted: Ipv4 | undefined): { address: Ipv4; from: Subpool } {
+    const pools = this.#subpools(network);
+    if (wanted !== undefined) {
+      const from = poolOf(pools, wanted);
+      if (from?.pool.claim(wanted)) return { address: wanted, from };
+      throw new EngineError("failed_precondition", "Address already in use");
+    }
+    for (const from of pools) {
+      const address = from.pool.take();
+      if (address !== undefined) return { address, from };
+    }
+    throw new EngineError(
+      "resource_exhausted",
+      `no available IPv4 addresses on this network's address pools: ${network.name} (${network.id})`,
+    );
+  }
+
+  #subpools6(id: string, { further = [], reserved, ...first }: EndpointNetwork6): readonly Subpool6[] {
+    const known = this.#pools6.get(id);
+    if (known) return known;
+    const inUse = this.ofNetwork(id).flatMap(({ ipv6 }) => parseIpv6(ipv6?.address ?? "") ?? []);
+    const pools = [first, ...further.map((one) => ({ ...one, router: one.gateway }))].map(
+      ({ subnet, gateway, router = gateway, ipRange }): Subpool6 => {
+        const pool = new Ipv6Pool(subnet, [gateway, ...reserved], ipRange);
+        pool.restore(inUse);
+        return { subnet, router, pool };
+      },
+    );
+    this.#pools6.set(id, pools);
+    return pools;
   }
 
   /** @returns undefined on a network without IPv6 */
-  #take6({ id, name, ipv6 }: EndpointNetwork, wanted: Ipv6 | undefined): Ipv6 | undefined {
+  #take6({ id, name, ipv6 }: EndpointNetwork, wanted: Ipv6 | undefined): Taken6 | undefined {
     if (!ipv6) return undefined;
-    const pool =
-      this.#pools6.get(id) ?? new Ipv6Pool(ipv6.subnet, [ipv6.gateway, ...ipv6.reserved], ipv6.ipRange);
-    if (!this.#pools6.has(id)) {
-      pool.restore(this.ofNetwork(id).flatMap((endpoint) => parseIpv6(endpoint.ipv6?.address ?? "") ?? []));
-      this.#pools6.set(id, pool);
+    const pools = this.#subpools6(id, ipv6);
+    if (wanted !== undefined) {
+      const from = poolOf6(pools, wanted);
+      if (from?.pool.claim(wanted)) return { address: wanted, from };
+      throw new EngineError("failed_precondition", "Address already in use");
     }
-    if (wanted === undefined) {
-      const address = pool.take();
-      if (address !== undefined) return address;
-      throw new EngineError(
-        "resource_exhausted",
-        `no available IPv6 addresses on this network's address pools: ${name} (${id})`,
-      );
+    for (const from of pools) {
+      const address = from.pool.take();
+      if (address !== undefined) return { address, from };
     }
-    if (pool.claim(wanted)) return wanted;
-    throw new EngineError("failed_precondition", "Address already in use");
+    throw new EngineError(
+      "resource_exhausted",
+      `no available IPv6 addresses on this network's address pools: ${name} (${id})`,
+    );
   }
 }
 
-function ipv6Record({ subnet, gateway, router = gateway }: EndpointNetwork6, address: Ipv6) {
+/** The addresses of one subnet, and where who has one sends what is for elsewhere. */
+interface Subpool {
+  readonly subnet: Subnet;
+  readonly router: Ipv4;
+  readonly pool: AddressPool;
+}
+
+interface Subpool6 {
+  readonly subnet: Subnet6;
+  readonly router: Ipv6;
+  readonly pool: Ipv6Pool;
+}
+
+interface Taken6 {
+  readonly address: Ipv6;
+  readonly from: Subpool6;
+}
+
+const poolOf = (pools: readonly Subpool[] | undefined, address: Ipv4): Subpool | undefined =>
+  pools?.find(({ subnet }) => contains(subnet, address));
+const poolOf6 = (pools: readonly Subpool6[] | undefined, address: Ipv6): Subpool6 | undefined =>
+  pools?.find(({ subnet }) => contains6(subnet, address));
+
+function ipv6Record({ address, from }: Taken6) {
+  const { subnet, router } = from;
   return {
     ...{ address: formatIpv6(address), prefixLength: subnet.prefixLength },
     gateway: formatIpv6(router),
   };
-}
-
-function claim(pool: AddressPool, address: Ipv4): Ipv4 {
-  if (pool.claim(address)) return address;
-  throw new EngineError("failed_precondition", "Address already in use");
 }

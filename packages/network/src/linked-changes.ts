@@ -2,7 +2,7 @@ import { EngineError } from "@longshore/errors";
 import { hostAddresses, subnetsInUse } from "./default-networks.ts";
 import { type LinkedDriver, type LinkedNetwork, linkedNetwork, planLinked } from "./linked-network.ts";
 import { networkFacts } from "./network-facts.ts";
-import { attachedNetworks, type NetworkState } from "./network-state.ts";
+import { attachedNetworks, type NetworkState, subnets6Of } from "./network-state.ts";
 import { ensureParent, removeParent } from "./parent-link.ts";
 import { networkRecords } from "./records.ts";
 import type { CreateNetwork, NetworkFacts } from "./types.ts";
@@ -15,13 +15,20 @@ export async function createLinked(
 ): Promise<NetworkFacts> {
   const { route, linked, options } = state;
   const { name, ipam } = request;
-  const own = attachedNetworks(state).map(({ subnet }) => subnet);
+  const attached = attachedNetworks(state);
+  const own = attached.flatMap(({ subnet, further = [] }) => [subnet, ...further.map((one) => one.subnet)]);
+  const ipv6 = attached.flatMap((one) => subnets6Of(one));
   // A subnet that somebody names may well be that of the host's interface; one that nobody names must not.
   const inUse = ipam.subnet === "" ? [...subnetsInUse(route), ...own] : own;
-  const record = planLinked(request, driver, inUse, {
-    ...(options.addressPools && { pools: options.addressPools }),
-    isThere: (link) => route.link(link) !== undefined,
-  });
+  const record = planLinked(
+    request,
+    driver,
+    { ipv4: inUse, ipv6 },
+    {
+      ...(options.addressPools && { pools: options.addressPools }),
+      isThere: (link) => route.link(link) !== undefined,
+    },
+  );
   const network = linkedNetwork(name, withSharedParent(state, record), hostAddresses(route));
   if (!network) throw new Error(`${name} is no ${driver} network`);
   checkPassthru(state, network);

@@ -1,11 +1,13 @@
 import { EngineError } from "@longshore/errors";
 import { IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES } from "@longshore/netlink";
-import type { EndpointNetwork } from "./endpoints.ts";
+import type { EndpointNetwork, FurtherSubnet, FurtherSubnet6 } from "./endpoints.ts";
 import { newId } from "./ids.ts";
 import { formatIpv4, formatSubnet, type Ipv4, parseCidr, parseIpv4, type Subnet } from "./ipv4.ts";
-import type { NetworkRecord } from "./records.ts";
+import { parseCidr6, parseIpv6, type Subnet6 } from "./ipv6.ts";
+import { planIpv6 } from "./ipv6-plan.ts";
+import type { NetworkRecord, SubnetRecord } from "./records.ts";
 import type { AddressPoolSetting } from "./subnet-choice.ts";
-import type { CreateNetwork } from "./types.ts";
+import type { CreateNetwork, IpamRequest } from "./types.ts";
 import { checkAddresses } from "./user-networks.ts";
 
 export type LinkedDriver = "macvlan" | "ipvlan";
@@ -67,6 +69,17 @@ export function linkedNetwork(
     subnet: parseCidr(linked.subnet).subnet,
     ...(user.ipRange !== undefined && { ipRange: parseCidr(user.ipRange).subnet }),
     reserved: [...hosts, ...Object.values(auxiliary).flatMap((address) => parseIpv4(address) ?? [])],
+    further: (linked.further ?? []).map(furtherSubnet),
+    ...(linked.ipv6 && {
+      ipv6: {
+        ...furtherSubnet6({
+          ...linked.ipv6,
+          ...(user.ipRange6 !== undefined && { ipRange: user.ipRange6 }),
+        }),
+        reserved: Object.values(auxiliary).flatMap((address) => parseIpv6(address) ?? []),
+        further: (linked.further6 ?? []).map(furtherSubnet6),
+      },
+    }),
     parent: user.link,
     ownsParent: linked.ownsParent,
   };
@@ -83,11 +96,10 @@ export function linkedNetwork(
 export function planLinked(
   request: CreateNetwork,
   driver: LinkedDriver,
-  inUse: readonly Subnet[],
+  inUse: { readonly ipv4: readonly Subnet[]; readonly ipv6: readonly Subnet6[] },
   { pools = [], isThere }: { pools?: readonly AddressPoolSetting[]; isThere: (link: string) => boolean },
 ): NetworkRecord {
   const { attachable, labels, options } = request;
-  if (request.ipam6) throw new EngineError("invalid_argument", `IPv6 on ${driver} networks is not supported`);
   for (const option of Object.keys(options))
     if (!OPTIONS[driver].includes(option))
       throw new EngineError("invalid_argument", `network option ${option} is not supported`);
@@ -98,19 +110,75 @@ export function planLinked(
     throw new EngineError("invalid_argument", `loopback interface is not a valid ${driver} parent link`);
   const ownsParent = given === "" || !isThere(given);
   if (given !== "" && ownsParent) parseVlan(given, isThere);
-  const address = checkAddresses(request, inUse, pools);
+  const { first, further, auxiliary } = planSubnets(request, inUse.ipv4, pools);
+  const { first6, further6, auxiliary6 } = planSubnets6(request, inUse.ipv6);
   return {
     ...{ id, driver, created: new Date().toISOString() },
-    linked: { subnet: formatSubnet(address.subnet), gateway: formatIpv4(address.gateway), ownsParent },
+    linked: {
+      ...{ subnet: first.subnet, gateway: first.gateway, ownsParent },
+      ...(first6 && { ipv6: { subnet: first6.subnet, gateway: first6.gateway } }),
+      ...(further.length > 0 && { further }),
+      ...(further6.length > 0 && { further6 }),
+    },
     user: {
       link: given === "" ? `dm-${id.slice(0, 12)}` : given,
-      ...(address.ipRange && { ipRange: formatSubnet(address.ipRange) }),
-      auxiliary: address.auxiliary,
+      ...(first.ipRange !== undefined && { ipRange: first.ipRange }),
+      ...(first6?.ipRange !== undefined && { ipRange6: first6.ipRange }),
+      auxiliary: { ...auxiliary, ...auxiliary6 },
       // What leads nowhere has no use for a gateway.
       internal: request.internal || given === "",
       ...{ attachable, options, labels },
       ...(request.configFrom !== undefined && { configFrom: request.configFrom }),
     },
+  };
+}
+
+/** The subnets of IPv4 that a request names, or one of the pools. */
+function planSubnets(
+  { ipam, furtherIpam = [] }: CreateNetwork,
+  inUse: readonly Subnet[],
+  pools: readonly AddressPoolSetting[],
+) {
+  const used = [...inUse];
+  const plan = (one: IpamRequest): SubnetRecord => {
+    const { subnet, gateway, ipRange } = checkAddresses({ ipam: one }, used, pools);
+    used.push(subnet);
+    return {
+      ...{ subnet: formatSubnet(subnet), gateway: formatIpv4(gateway) },
+      ...(ipRange && { ipRange: formatSubnet(ipRange) }),
+    };
+  };
+  const first = plan(ipam);
+  return { first, further: furtherIpam.map(plan), auxiliary: auxiliaryOf([ipam, ...furtherIpam]) };
+}
+
+/** The same of IPv6, which a network may have none of. */
+function planSubnets6({ ipam6, furtherIpam6 = [] }: CreateNetwork, inUse: readonly Subnet6[]) {
+  const used = [...inUse];
+  const plan = (one: IpamRequest): SubnetRecord => {
+    const { ipv6, ipRange6 } = planIpv6(one, used);
+    used.push(parseCidr6(ipv6.subnet).subnet);
+    return { ...ipv6, ...(ipRange6 !== undefined && { ipRange: ipRange6 }) };
+  };
+  const asked = ipam6 ? [ipam6, ...furtherIpam6] : [];
+  const [first6, ...further6] = asked.map(plan);
+  return { first6, further6, auxiliary6: auxiliaryOf(asked) };
+}
+
+const auxiliaryOf = (asked: readonly IpamRequest[]): Readonly<Record<string, string>> =>
+  Object.assign({}, ...asked.map(({ auxiliary }) => auxiliary));
+
+function furtherSubnet({ subnet, gateway, ipRange }: SubnetRecord): FurtherSubnet {
+  return {
+    ...{ subnet: parseCidr(subnet).subnet, gateway: parseIpv4(gateway) ?? 0 },
+    ...(ipRange !== undefined && { ipRange: parseCidr(ipRange).subnet }),
+  };
+}
+
+function furtherSubnet6({ subnet, gateway, ipRange }: SubnetRecord): FurtherSubnet6 {
+  return {
+    ...{ subnet: parseCidr6(subnet).subnet, gateway: parseIpv6(gateway) ?? 0n },
+    ...(ipRange !== undefined && { ipRange: parseCidr6(ipRange).subnet }),
   };
 }
 

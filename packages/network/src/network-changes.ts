@@ -5,7 +5,7 @@ import type { Subnet } from "./ipv4.ts";
 import { createLinked, forgetLinked } from "./linked-changes.ts";
 import { networkFacts } from "./network-facts.ts";
 import { inspectNetwork } from "./network-list.ts";
-import { attachedNetworks, bridgeNamed, type NetworkState } from "./network-state.ts";
+import { attachedNetworks, bridgeNamed, type NetworkState, subnets6Of } from "./network-state.ts";
 import { rebuildFirewall } from "./raise-networks.ts";
 import { networkRecords } from "./records.ts";
 import { countFree } from "./subnet-choice.ts";
@@ -29,8 +29,13 @@ export async function createNetwork(state: NetworkState, asked: CreateNetwork): 
     return createLinked(state, request, request.driver);
   const own = [...bridges.values()];
   const inUse = {
-    ipv4: [...subnetsInUse(route), ...attachedNetworks(state).map(({ subnet }) => subnet)],
-    ipv6: [...subnets6InUse(route), ...own.flatMap(({ ipv6 }) => ipv6?.subnet ?? [])],
+    ipv4: [
+      ...subnetsInUse(route),
+      ...attachedNetworks(state).flatMap(({ subnet, further = [] }) => [
+        ...[subnet, ...further.map((one) => one.subnet)],
+      ]),
+    ],
+    ipv6: [...subnets6InUse(route), ...attachedNetworks(state).flatMap(subnets6Of)],
   };
   const record = planNetwork(request, inUse, newMac(), options.addressPools);
   const network = bridgeNetwork(name, record, { link: "", options: {} });

@@ -7,7 +7,7 @@ import { PREDEFINED } from "./default-networks.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { Firewall } from "./firewall.ts";
 import { ipv4Bytes, parseIpv4 } from "./ipv4.ts";
-import { ipv6Bytes, parseIpv6 } from "./ipv6.ts";
+import { ipv6Bytes, parseIpv6, type Subnet6 } from "./ipv6.ts";
 import type { LinkedNetwork } from "./linked-network.ts";
 import type { NameService } from "./name-service.ts";
 import type { NetnsPool } from "./netns-pool.ts";
@@ -63,6 +63,11 @@ export function attachedNetworks({
   linked,
 }: Pick<NetworkState, "bridges" | "linked">): AttachedNetwork[] {
   return [...bridges.values(), ...linked.values()];
+}
+
+/** All of a network's subnets of IPv6. */
+export function subnets6Of({ ipv6 }: AttachedNetwork): Subnet6[] {
+  return ipv6 ? [ipv6, ...(ipv6.further ?? [])].map(({ subnet }) => subnet) : [];
 }
 
 /** A sandbox's endpoints in the order of its interfaces. */

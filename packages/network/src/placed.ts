@@ -92,7 +92,8 @@ export function portsAt(placed: readonly Placed[], ports: readonly PortRequest[]
 export function wantedAddress(network: AttachedNetwork, text: string): Ipv4 {
   const address = parseIpv4(text);
   if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv4 address: ${text}`);
-  if (contains(network.subnet, address)) return address;
+  const subnets = [network, ...(network.further ?? [])];
+  if (subnets.some(({ subnet }) => contains(subnet, address))) return address;
   throw new EngineError(
     "invalid_argument",
     `invalid config for network ${network.name}: no configured subnet or ip-range contain the IP address ${text}`,
@@ -102,7 +103,8 @@ export function wantedAddress(network: AttachedNetwork, text: string): Ipv4 {
 export function wantedAddress6({ name, ipv6 }: AttachedNetwork, text: string): Ipv6 {
   const address = parseIpv6(text);
   if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv6 address: ${text}`);
-  if (ipv6 && contains6(ipv6.subnet, address)) return address;
+  const subnets = ipv6 ? [ipv6, ...(ipv6.further ?? [])] : [];
+  if (subnets.some(({ subnet }) => contains6(subnet, address))) return address;
   throw new EngineError(
     "invalid_argument",
     `invalid config for network ${name}: no configured subnet or ip-range contain the IP address ${text}`,
@@ -163,7 +165,7 @@ export function endpointFacts({ network, endpoint }: Placed): Endpoint {
     ...(ipv6 && {
       ipv6: {
         ...{ address: ipv6.address, prefixLen: ipv6.prefixLength },
-        gateway: network.internal ? "" : ipv6.gateway,
+        gateway: network.internal || routesByLink(network) ? "" : ipv6.gateway,
       },
     }),
   };

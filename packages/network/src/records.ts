@@ -23,6 +23,10 @@ export interface NetworkRecord {
   readonly linked?: {
     readonly subnet: string;
     readonly gateway: string;
+    readonly ipv6?: { readonly subnet: string; readonly gateway: string };
+    /** Further subnets. */
+    readonly further?: readonly SubnetRecord[];
+    readonly further6?: readonly SubnetRecord[];
     /** The interface below was made for the network, and goes with it. */
     readonly ownsParent: boolean;
   };
@@ -42,6 +46,13 @@ export interface NetworkRecord {
     /** The configuration that it was made from. */
     readonly configFrom?: string;
   };
+}
+
+/** A subnet of either family, and the part of it that addresses come from. */
+export interface SubnetRecord {
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly ipRange?: string;
 }
 
 /** An address in use and the interface that has it; key: `<network id>/<address>`, so that it can't be given twice. */

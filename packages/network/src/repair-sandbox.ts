@@ -1,6 +1,6 @@
 import type { Link } from "@longshore/netlink";
-import { ipv4Bytes } from "./ipv4.ts";
-import { ipv6Bytes } from "./ipv6.ts";
+import { ipv4Bytes, parseIpv4 } from "./ipv4.ts";
+import { ipv6Bytes, parseIpv6 } from "./ipv6.ts";
 import { type NetworkState, placedOf } from "./network-state.ts";
 import { interfaceOf, type Placed, routed, routesByLink } from "./placed.ts";
 import { type Netns, routeBy } from "./sandbox.ts";
@@ -62,8 +62,8 @@ export function takeRoute(
   { network, endpoint }: Placed,
   family: "ipv4" | "ipv6",
 ): void {
-  const gateway6 = network.ipv6 && ipv6Bytes(network.ipv6.router ?? network.ipv6.gateway);
-  const gateway4 = routesByLink(network) ? undefined : ipv4Bytes(network.router ?? network.gateway);
-  if (family === "ipv4") routeBy(netns.route, interfaceOf(endpoint), gateway4);
-  else if (gateway6) routeBy(netns.route, interfaceOf(endpoint), gateway6);
+  const router = family === "ipv4" ? parseIpv4(endpoint.gateway) : parseIpv6(endpoint.ipv6?.gateway ?? "");
+  if (router === undefined) return;
+  const bytes = typeof router === "number" ? ipv4Bytes(router) : ipv6Bytes(router);
+  routeBy(netns.route, interfaceOf(endpoint), routesByLink(network) ? undefined : bytes, family);
 }

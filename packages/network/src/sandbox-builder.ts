@@ -3,8 +3,8 @@ import type { RouteSocket } from "@longshore/netlink";
 import { isBridge } from "./attached-network.ts";
 import { attach, detach } from "./bridge.ts";
 import type { BridgePorts } from "./bridge-ports.ts";
-import { parseIpv4 } from "./ipv4.ts";
-import { parseIpv6 } from "./ipv6.ts";
+import { parseIpv4, subnetOf } from "./ipv4.ts";
+import { parseIpv6, subnet6Of } from "./ipv6.ts";
 import type { NetnsPool } from "./netns-pool.ts";
 import { addLinked } from "./parent-link.ts";
 import { interfaceOf, type Placed, routed, routesByLink } from "./placed.ts";
@@ -60,24 +60,25 @@ export class SandboxBuilder {
   ): void {
     const { route } = this.#parts;
     const { link, mac } = endpoint;
-    const { subnet, gateway, ipv6 } = network;
     const name = interfaceOf(endpoint);
     const address = parseIpv4(endpoint.address);
     if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
-    const address6 = parseIpv6(endpoint.ipv6?.address ?? "");
+    const subnet = subnetOf(address, endpoint.prefixLength);
+    const { ipv6 } = endpoint;
+    const address6 = parseIpv6(ipv6?.address ?? "");
     if (isBridge(network)) {
       const pair = { link, mac, mtu: network.mtu, name, netns: netns.fd };
       attach(route, pair, () => this.#parts.bridgePorts.join(network, link));
     } else addLinked(route, network, { name, netns: netns.fd, mac });
     try {
       configureInterface(netns, {
-        ...{ name, address, subnet, gateway: takesRoute ? (network.router ?? gateway) : undefined },
+        ...{ name, address, subnet, gateway: takesRoute ? parseIpv4(endpoint.gateway) : undefined },
         ...{ byLink: routesByLink(network), linkLocal },
         ...(ipv6 &&
           address6 !== undefined && {
             ipv6: {
-              ...{ address: address6, subnet: ipv6.subnet },
-              gateway: takesRoute6 ? (ipv6.router ?? ipv6.gateway) : undefined,
+              ...{ address: address6, subnet: subnet6Of(address6, ipv6.prefixLength) },
+              gateway: takesRoute6 ? parseIpv6(ipv6.gateway) : undefined,
             },
           }),
       });

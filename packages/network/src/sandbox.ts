@@ -77,7 +77,8 @@ export function configureInterface(
   if (!ipv6) return;
   const { prefixLength } = ipv6.subnet;
   route.run(addAddress({ index, address: ipv6Bytes(ipv6.address), prefixLength }));
-  if (ipv6.gateway !== undefined) route.run(addDefaultRoute(index, ipv6Bytes(ipv6.gateway)));
+  if (ipv6.gateway !== undefined)
+    route.run(addDefaultRoute(index, byLink ? undefined : ipv6Bytes(ipv6.gateway), "ipv6"));
 }
 
 /** In the thread's network namespace. Routes are for the engine to give, not for whoever calls itself a router. */
@@ -112,8 +113,13 @@ export function setSysctls(netns: number, name: string, sysctls: Readonly<Record
 }
 
 /** Send what is for elsewhere by this interface, to a router or simply to the link. */
-export function routeBy(route: RouteSocket, name: string, gateway: Uint8Array | undefined): void {
-  route.run(addDefaultRoute(requireLink(route, name).index, gateway));
+export function routeBy(
+  route: RouteSocket,
+  name: string,
+  gateway: Uint8Array | undefined,
+  family: "ipv4" | "ipv6",
+): void {
+  route.run(addDefaultRoute(requireLink(route, name).index, gateway, family));
 }
 
 /** The files by which sandboxes live on, `<state directory>/netns/<sandbox id>`. */

@@ -94,6 +94,9 @@ export interface CreateNetwork {
   readonly ipam: IpamRequest;
   /** Left out for a network without IPv6. */
   readonly ipam6?: IpamRequest;
+  /** Further subnets, of networks that can have more than one of a family: those of macvlan and ipvlan. */
+  readonly furtherIpam?: readonly IpamRequest[];
+  readonly furtherIpam6?: readonly IpamRequest[];
   readonly internal: boolean;
   readonly attachable: boolean;
   /** The driver's, with Docker's names. */

@@ -75,7 +75,7 @@ export function planNetwork(
 
 /** What a request says of IPv4, completed. @throws EngineError `invalid_argument`, `permission_denied`, `resource_exhausted` */
 export function checkAddresses(
-  { ipam }: CreateNetwork,
+  { ipam }: Pick<CreateNetwork, "ipam">,
   inUse: readonly Subnet[],
   pools: readonly AddressPoolSetting[],
 ) {

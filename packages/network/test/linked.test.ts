@@ -3,6 +3,7 @@ import fs from "node:fs";
 import { addAddress, deleteLink, RouteSocket } from "@longshore/netlink";
 import { addNeighbour, address, type Neighbour, testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { Attachment, CreateNetwork, Networks } from "../src/index.ts";
+import { ipv6Bytes, parseIpv6 } from "../src/ipv6.ts";
 import { ask, createRequest, inSandbox, openLab, sandboxRequest, serveAddress } from "./lab.ts";
 import { openClient } from "./lookup.ts";
 
@@ -88,6 +89,106 @@ testInPrivateNetwork(import.meta.path, "macvlan and ipvlan networks, with a host
     await networks.releaseSandbox("two");
     await networks.remove("lan");
     expect(lab.route.link("cable")?.up).toBe(true);
+  });
+
+  test("several subnets, and IPv6: each address with the router of its subnet, whatever restarts", async () => {
+    await using lab = openLab();
+    using lan = openLan(lab.route);
+    const { index } = lan.route.link("eth0") ?? { index: 0 };
+    lan.run(() => fs.writeFileSync("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0"));
+    lan.run(() => fs.writeFileSync("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0"));
+    lan.route.run(
+      addAddress({ index, address: address("10.58.0.1"), prefixLength: 29 }),
+      addAddress({ index, address: ipv6Bytes(parseIpv6("fd00:58::1") ?? 0n), prefixLength: 64 }),
+      addAddress({ index, address: ipv6Bytes(parseIpv6("fd00:59::1") ?? 0n), prefixLength: 64 }),
+    );
+    const ipam = (subnet: string, more: object = {}) => ({
+      ...{ subnet, ipRange: "", gateway: "", auxiliary: {} },
+      ...more,
+    });
+    let networks = await lab.open();
+    const asked = request(
+      "lan",
+      { parent: "cable" },
+      {
+        ipam: ipam("10.50.0.0/29", {
+          gateway: "10.50.0.2",
+          auxiliary: { ours: "10.50.0.1", printer: "10.50.0.3" },
+        }),
+        furtherIpam: [ipam("10.58.0.0/29", { auxiliary: { nas: "10.58.0.2" } })],
+        ipam6: ipam("fd00:58::/64"),
+        furtherIpam6: [ipam("fd00:59::/64", { ipRange: "fd00:59::8:0/112", gateway: "fd00:59::1" })],
+      },
+    );
+    const shown = [
+      {
+        ...{ subnet: "10.50.0.0/29", gateway: "10.50.0.2" },
+        auxiliary: { ours: "10.50.0.1", printer: "10.50.0.3" },
+      },
+      { subnet: "10.58.0.0/29", gateway: "10.58.0.1", auxiliary: { nas: "10.58.0.2" } },
+      { subnet: "fd00:58::/64", gateway: "fd00:58::1" },
+      { subnet: "fd00:59::/64", gateway: "fd00:59::1", ipRange: "fd00:59::8:0/112" },
+    ];
+    expect((await networks.create(asked)).ipam).toEqual(shown);
+    for (const [subnet, family] of [
+      ["10.58.0.0/24", "ipam"],
+      ["fd00:59::/48", "ipam6"],
+    ] as const)
+      await expect(
+        networks.create({
+          ...request("again", { parent: "cable" }, { ipam: ipam("10.66.0.0/24") }),
+          [family]: ipam(subnet),
+        }),
+      ).rejects.toThrow("Pool overlaps with other one on this address space");
+    const near = await on(networks, "near", { network: "lan" });
+    const far = await on(networks, "far", {
+      ...{ network: "lan", ipAddress: "10.58.0.5", ip6Address: "fd00:59::8:7" },
+    });
+    expect(near.endpoints).toMatchObject([
+      {
+        ...{ ipAddress: "10.50.0.4", prefixLen: 29, gateway: "10.50.0.2" },
+        ipv6: { address: "fd00:58::2", prefixLen: 64, gateway: "fd00:58::1" },
+      },
+    ]);
+    expect(far.endpoints).toMatchObject([
+      {
+        ...{ ipAddress: "10.58.0.5", prefixLen: 29, gateway: "10.58.0.1" },
+        ipv6: { address: "fd00:59::8:7", prefixLen: 64, gateway: "fd00:59::1" },
+      },
+    ]);
+    const ip = (netnsPath: string, ...args: string[]) =>
+      inSandbox(netnsPath, () => Bun.spawnSync(["ip", ...args]).stdout.toString());
+    expect(ip(far.netnsPath, "route")).toContain("default via 10.58.0.1 dev eth0");
+    expect(ip(far.netnsPath, "-6", "route")).toContain("default via fd00:59::1 dev eth0");
+    // By the router, since they are of different subnets.
+    using beyond = lan.run(() => serveAddress("::", 80));
+    expect(beyond.port).toBe(80);
+    expect(await inSandbox(far.netnsPath, () => ask("10.51.0.1", 80))).toBe("::ffff:10.58.0.5");
+    expect(await inSandbox(far.netnsPath, () => ask("fd00:58::1", 80))).toBe("fd00:59::8:7");
+    expect(await inSandbox(near.netnsPath, () => ask("fd00:59::1", 80))).toBe("fd00:58::2");
+    {
+      using client = await openClient(near.netnsPath);
+      expect(await client.lookUp("far")).toEqual(["10.58.0.5"]);
+    }
+
+    await networks.close();
+    networks = await lab.open();
+    await networks.reconcile(["near", "far"]);
+    expect(networks.inspect("lan").ipam).toEqual(shown);
+    // The first subnet has two more, then come those of the second; none is given twice.
+    const rest: string[] = [];
+    for (let number = 0; number < 4; number++) {
+      const { endpoints } = await on(networks, `more-${number}`, { network: "lan" });
+      rest.push(endpoints[0]?.ipAddress ?? "");
+    }
+    expect(rest).toEqual(["10.50.0.5", "10.50.0.6", "10.58.0.6", "10.58.0.3"]);
+    await networks.releaseSandbox("far");
+    const wanted = { network: "lan", ipAddress: "10.58.0.5" };
+    expect((await on(networks, "next", wanted)).endpoints[0]?.ipAddress).toBe("10.58.0.5");
+    await expect(on(networks, "clash", wanted)).rejects.toThrow("Address already in use");
+    await expect(on(networks, "none", { network: "lan", ipAddress: "10.59.0.5" })).rejects.toThrow(
+      "no configured subnet or ip-range contain the IP address 10.59.0.5",
+    );
   });
 
   test("connect and disconnect, beside a bridge: routes and names go with the networks", async () => {

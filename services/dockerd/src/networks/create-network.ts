@@ -69,13 +69,14 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   }
   const configs = body.IPAM?.Config ?? [];
   validateIpam(configs);
+  const [ipam = ipamRequest(), ...furtherIpam] = configs
+    .filter((one) => !isIpv6(one))
+    .map((one) => ipamRequest(one));
+  const [ipam6 = ipamRequest(), ...furtherIpam6] = configs.filter(isIpv6).map((one) => ipamRequest(one));
+  if (furtherIpam.length + furtherIpam6.length > 0) checkSeveral(body);
   const network = await engine.networks.create({
-    name: body.Name,
-    ipam: ipamRequest(
-      configs.filter((config) => !isIpv6(config)),
-      body.Driver,
-    ),
-    ...(isIpv6Wanted(body, configs) && { ipam6: ipamRequest(configs.filter(isIpv6), body.Driver) }),
+    ...{ name: body.Name, ipam, furtherIpam },
+    ...(isIpv6Wanted(body, configs) && { ipam6, furtherIpam6 }),
     ...(isOurs(body.Driver) && body.Driver !== "" && { driver: body.Driver }),
     internal: body.Internal,
     attachable: body.Attachable,
@@ -98,20 +99,20 @@ function isIpv6Wanted({ EnableIPv6 }: CreateBody, configs: readonly IpamConfig[]
   throw new EngineError("invalid_argument", `subnet ${config.Subnet} needs EnableIPv6`);
 }
 
-/** What is asked for of one address family. */
-function ipamRequest([config, another]: readonly IpamConfig[], driver: string): CreateNetwork["ipam"] {
-  if (another) {
-    throw new EngineError(
-      "permission_denied",
-      `${driver || "bridge"} driver doesn't support multiple subnets`,
-    );
-  }
+/** What is asked for of one subnet; of nothing in particular without one. */
+function ipamRequest(config?: IpamConfig): CreateNetwork["ipam"] {
   return {
     subnet: config?.Subnet ?? "",
     ipRange: config?.IPRange ?? "",
     gateway: config?.Gateway ?? "",
     auxiliary: config?.AuxiliaryAddresses ?? {},
   };
+}
+
+/** @throws EngineError `permission_denied` for more than one subnet of a family on a bridge */
+function checkSeveral({ Driver }: CreateBody): void {
+  if (["macvlan", "ipvlan"].includes(Driver)) return;
+  throw new EngineError("permission_denied", `${Driver || "bridge"} driver doesn't support multiple subnets`);
 }
 
 /** @throws EngineError in Docker's words for drivers that this engine hasn't got */
