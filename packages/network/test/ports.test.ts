@@ -16,7 +16,9 @@ import {
   serveAddress,
   serveEcho,
   serveUdp,
+  until,
 } from "./lab.ts";
+import { openSctp } from "./sctp.ts";
 
 const TABLE = { family: "inet", name: BRIDGE } as const;
 const PORTS = nftMap("ports", ["inet_proto", "inet_service"], ["ipv4_addr", "inet_service"]);
@@ -100,6 +102,36 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     await expect(
       networks.createSandbox({ ...sandboxRequest("fifth"), ports: [of("sctp", 9, 9900)] }),
     ).rejects.toThrow("Bind for 0.0.0.0:9900 failed: port is already allocated");
+  });
+
+  test("SCTP goes to its container and back, with the client's address", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const { netnsPath } = await networks.createSandbox({
+      ...sandboxRequest("phone"),
+      ports: [of("sctp", 9, 9900)],
+    });
+    using client = outside.run(openSctp);
+    using server = inSandbox(netnsPath, openSctp);
+    const heard = async (socket: ReturnType<typeof openSctp>) => {
+      const packets: ReturnType<typeof socket.next>[] = [];
+      await until(() => {
+        packets.push(socket.next());
+        return packets.at(-1) !== undefined;
+      });
+      return packets.at(-1);
+    };
+    client.send("198.51.100.1", { sourcePort: 5000, port: 9900, tag: 0, chunk: 1, initiateTag: 77 });
+    const init = { sourcePort: 5000, port: 9, tag: 0, chunk: 1, initiateTag: 77 };
+    expect(await heard(server)).toEqual({ ...init, from: "198.51.100.2", intact: true });
+    server.send("198.51.100.2", { sourcePort: 9, port: 5000, tag: 77, chunk: 2, initiateTag: 88 });
+    const answer = { sourcePort: 9900, port: 5000, tag: 77, chunk: 2, initiateTag: 88 };
+    expect(await heard(client)).toEqual({ ...answer, from: "198.51.100.1", intact: true });
+    // One that isn't published goes nowhere.
+    client.send("198.51.100.1", { sourcePort: 5001, port: 9901, tag: 0, chunk: 1, initiateTag: 99 });
+    client.send("198.51.100.1", { sourcePort: 5002, port: 9900, tag: 0, chunk: 1, initiateTag: 100 });
+    expect(await heard(server)).toMatchObject({ sourcePort: 5002, initiateTag: 100 });
   });
 
   test("a client that goes on sending by UDP finds the container that comes, and the next one", async () => {
