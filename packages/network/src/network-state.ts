@@ -6,6 +6,7 @@ import type { BridgePorts } from "./bridge-ports.ts";
 import { PREDEFINED } from "./default-networks.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { Firewall } from "./firewall.ts";
+import type { Firewalld } from "./firewalld.ts";
 import { ipv4Bytes, parseIpv4 } from "./ipv4.ts";
 import { ipv6Bytes, parseIpv6, type Subnet6 } from "./ipv6.ts";
 import type { LinkedNetwork } from "./linked-network.ts";
@@ -26,6 +27,7 @@ export interface NetworkState {
   readonly options: NetworksOptions;
   readonly route: RouteSocket;
   readonly firewall: Firewall;
+  readonly firewalld: Firewalld | undefined;
   readonly relay: Relay | undefined;
   /** Answers to `::1` look forged to the kernel, since the start of this process at least; see `forgesLoopback6`. */
   readonly forgesLoopback6: boolean;

@@ -3,9 +3,11 @@ import { RouteSocket } from "@longshore/netlink";
 import { hasNames } from "./attached-network.ts";
 import { forgesLoopback6 } from "./bridge.ts";
 import { BridgePorts } from "./bridge-ports.ts";
+import { SYSTEM_BUS } from "./dbus.ts";
 import { loadNetworks } from "./default-networks.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Firewall } from "./firewall.ts";
+import { Firewalld } from "./firewalld.ts";
 import { NameService } from "./name-service.ts";
 import { NetnsPool } from "./netns-pool.ts";
 import { createNetwork, removeNetwork } from "./network-changes.ts";
@@ -44,6 +46,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const route = undo.use(new RouteSocket());
   const relay = undo.use(await Relay.open(options.log));
   const firewall = undo.use(new Firewall(options.bridge, relay, options.log));
+  const firewalld = undo.use(await Firewalld.open(options.messageBus ?? SYSTEM_BUS, options.log));
   const pool = undo.use(new NetnsPool(options.log));
   const files = new SandboxFiles(options.stateDir);
   const endpoints = await Endpoints.load(options.store);
@@ -61,7 +64,7 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks> 
   const names = undo.use(new NameService({ endpoints, network }));
   const builder = new SandboxBuilder({ pool, files, route, bridgePorts });
   const state: NetworkState = {
-    ...{ options, route, firewall, relay, pool, files, endpoints, published, names, builder },
+    ...{ options, route, firewall, firewalld, relay, pool, files, endpoints, published, names, builder },
     ...{ bridges, linked, bridgePorts, templates, host, none },
     forgesLoopback6: forgesLoopback6(),
   };

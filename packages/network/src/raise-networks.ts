@@ -54,6 +54,7 @@ export function rebuildFirewall(state: NetworkState): void {
     ports: allPorts(state),
     relayPort: state.relay?.port,
   });
+  state.firewalld?.trust([...own.map(({ link }) => link), ...bridgePorts.further()]);
 }
 
 /** Bridges of a real Docker on this host. */

@@ -43,6 +43,8 @@ export async function reconcile(state: NetworkState, liveSandboxIds: readonly st
 export async function removeAll(state: NetworkState): Promise<void> {
   await reconcile(state, []);
   const { route, firewall, bridges, bridgePorts, linked } = state;
+  state.firewalld?.trust([]);
+  await state.firewalld?.settled();
   for (const network of linked.values()) removeParent(route, network);
   firewall.remove([...[...bridges.values()].map(({ link }) => link), ...bridgePorts.further()]);
   for (const network of bridges.values()) bridgePorts.remove(network);

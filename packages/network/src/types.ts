@@ -18,6 +18,8 @@ export interface NetworksOptions {
   readonly ipv6?: string;
   /** How many containers a bridge of the kernel's takes, before the network has a further one; as many as the kernel can when left out. */
   readonly portsOfBridge?: number;
+  /** Socket of the message bus at which firewalld is asked to let containers' traffic pass; the system's when left out. */
+  readonly messageBus?: string;
   readonly store: Store;
   readonly log: Logger;
 }

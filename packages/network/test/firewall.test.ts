@@ -11,6 +11,7 @@ import {
 } from "@longshore/netlink";
 import { testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { PortRequest } from "../src/index.ts";
+import { openFirewalld } from "./firewalld.ts";
 import {
   ask,
   BRIDGE,
@@ -153,6 +154,59 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
       await untilSo(isReached, "it is let pass again");
       for (const words of [["-P", "FORWARD", "ACCEPT"], ["-F"], ["-X"]]) iptables(...words);
       lab.route.run(deleteLink("docker0"));
+    },
+  );
+
+  test.skipIf(!Bun.which("firewalld"))(
+    "firewalld lets containers pass, from when it starts, and anew when it starts again",
+    async () => {
+      await using lab = openLab();
+      using outside = openOutside(lab.route);
+      await using firewalld = await openFirewalld();
+      const networks = await lab.open({ messageBus: firewalld.bus });
+      await networks.create(createRequest("before"));
+      const web = await networks.createSandbox({ ...sandboxRequest("web"), ports: [port(8080)] });
+      const other = await networks.createSandbox({
+        ...sandboxRequest("other"),
+        attachments: [{ network: "before" }],
+      });
+      using inWeb = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+      using beyond = outside.run(() => serveAddress("198.51.100.2", 80));
+      expect([inWeb.port, beyond.port]).toEqual([80, 80]);
+      const out = (netnsPath: string) => inSandbox(netnsPath, () => ask("198.51.100.2", 80, 500));
+      const passes = async () =>
+        (await out(web.netnsPath)) === "198.51.100.1" && (await out(other.netnsPath)) === "198.51.100.1";
+      expect(await passes()).toBe(true);
+
+      await firewalld.start();
+      expect(nft("list", "table", "inet", "firewalld")).toContain("reject with icmpx admin-prohibited");
+      await untilSo(passes, "firewalld lets containers out");
+      expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+      // Nobody comes in but by published ports.
+      const address = web.endpoints[0]?.ipAddress ?? "";
+      expect(await outside.run(() => ask(address, 80, 500))).toBeUndefined();
+      await networks.create(createRequest("after"));
+      const late = await networks.createSandbox({
+        ...sandboxRequest("late"),
+        attachments: [{ network: "after" }],
+      });
+      await untilSo(async () => (await out(late.netnsPath)) === "198.51.100.1", "a network made later");
+
+      await firewalld.stop();
+      await firewalld.start();
+      await untilSo(passes, "firewalld, started again, lets containers out");
+      for (const id of ["web", "other", "late"]) await networks.releaseSandbox(id);
+      await networks.remove("after");
+      const left = `br-${networks.inspect("before").id.slice(0, 12)}`;
+      await untilSo(
+        () =>
+          nft("list", "table", "inet", "firewalld")
+            .match(/br-\w+/g)
+            ?.every((link) => link === left) === true,
+        "only the network that is left is known",
+      );
+      await networks.uninstall();
+      expect(nft("list", "table", "inet", "firewalld")).not.toContain(BRIDGE);
     },
   );
 

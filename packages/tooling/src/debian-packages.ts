@@ -16,10 +16,12 @@ export const TEST_PACKAGES = [
   "containerd",
   "crun",
   "curl",
+  "dbus-daemon", // the bus by which firewalld is reached
   "docker-cli", // its own package from Debian 13 on
   "docker-compose",
   "docker-registry",
   "docker.io",
+  "firewalld",
   "iproute2",
   "nftables",
   "podman",
@@ -37,6 +39,7 @@ const UNITS = [
   "docker-registry.service",
   "docker.service",
   "docker.socket",
+  "firewalld.service",
   "nats-server.service",
   "redis-server.service",
 ];

@@ -1,0 +1,90 @@
+import type { Logger } from "@longshore/log";
+import { DbusConnection, DbusError } from "./dbus.ts";
+
+const NAME = "org.fedoraproject.FirewallD1";
+const ZONE = {
+  ...{ destination: NAME, path: "/org/fedoraproject/FirewallD1", interface: `${NAME}.zone` },
+};
+/** Its zone for what it lets pass; our own rules are the judges of containers' traffic. */
+const TRUSTED = "trusted";
+/** When it starts, and when it has read its configuration anew. */
+const SIGNALS = [
+  `type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='${NAME}'`,
+  `type='signal',sender='${NAME}',interface='${NAME}',member='Reloaded'`,
+];
+
+/**
+ * Has firewalld, whenever it runs, let pass what comes from containers: it refuses to forward what comes by interfaces that it doesn't know.
+ * An interface that its administrator has put in a zone stays there.
+ */
+export class Firewalld implements Disposable {
+  readonly #log: Logger;
+  #bus: DbusConnection | undefined;
+  #wanted: ReadonlySet<string> = new Set();
+  /** Those that it has from us. */
+  readonly #told = new Set<string>();
+  #telling: Promise<void> = Promise.resolve();
+
+  private constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Undefined on a host without a message bus: it has no firewalld. */
+  static async open(socketPath: string, log: Logger): Promise<Firewalld | undefined> {
+    const firewalld = new Firewalld(log);
+    try {
+      firewalld.#bus = await DbusConnection.open(socketPath, () => firewalld.#again());
+      for (const signal of SIGNALS) await firewalld.#bus.match(signal);
+      return firewalld;
+    } catch (error) {
+      log.debug({ err: error }, "no message bus, and so no firewalld");
+      return undefined;
+    }
+  }
+
+  /** Let it know all of our bridges. */
+  trust(bridges: readonly string[]): void {
+    this.#wanted = new Set(bridges);
+    this.#telling = this.#telling.then(() => this.#tell());
+  }
+
+  /** What it was to be told it has been told. */
+  async settled(): Promise<void> {
+    await this.#telling;
+  }
+
+  [Symbol.dispose](): void {
+    this.#bus?.[Symbol.dispose]();
+  }
+
+  #again(): void {
+    this.#telling = this.#telling.then(() => {
+      this.#told.clear();
+      return this.#tell();
+    });
+  }
+
+  async #tell(): Promise<void> {
+    for (const bridge of [...this.#told].filter((one) => !this.#wanted.has(one))) {
+      await this.#call("removeInterface", bridge);
+      this.#told.delete(bridge);
+    }
+    for (const bridge of this.#wanted)
+      if (!this.#told.has(bridge) && (await this.#call("addInterface", bridge))) this.#told.add(bridge);
+  }
+
+  /** @returns whether it did it, or had it done before */
+  async #call(member: string, bridge: string): Promise<boolean> {
+    try {
+      await this.#bus?.call({ ...ZONE, member, args: [TRUSTED, bridge] });
+      return true;
+    } catch (error) {
+      if (!(error instanceof DbusError)) return false;
+      if (error.message.includes("ALREADY_") || error.message.includes("UNKNOWN_INTERFACE")) return true;
+      // It doesn't run; or it has the interface in another zone, where its administrator has put it.
+      if (!error.error.endsWith(".ServiceUnknown") && !error.error.endsWith(".NameHasNoOwner"))
+        this.#log.warn({ bridge, err: error }, "firewalld doesn't let containers' traffic pass");
+      return false;
+    }
+  }
+}
