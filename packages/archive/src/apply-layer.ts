@@ -12,6 +12,12 @@ export interface AppliedLayer {
   readonly size: number;
 }
 
+export interface ApplyLayerOptions extends ApplyOptions {
+  limits?: SizeLimits;
+  /** Told of each piece how many of the blob's bytes have been read. */
+  onRead?: (offset: number) => void;
+}
+
 /**
  * Unpack a layer into a directory. It blocks its thread for as long as it writes files: a daemon has it done by another process.
  *
@@ -23,7 +29,7 @@ export async function applyLayer(
   file: string,
   compression: Compression,
   root: string,
-  options: ApplyOptions & { limits?: SizeLimits },
+  options: ApplyLayerOptions,
 ): Promise<AppliedLayer> {
   const { limits = DEFAULT_SIZE_LIMITS } = options;
   const packed = fs.statSync(file).size;
@@ -31,7 +37,7 @@ export async function applyLayer(
   const reader = new TarReader(applier);
   const hasher = createHasher();
   let size = 0;
-  for await (const chunk of readDecompressed(file, compression)) {
+  for await (const chunk of readDecompressed(file, compression, options.onRead)) {
     hasher.update(chunk);
     size += chunk.length;
     checkSize("the layer", { packed, unpacked: size }, limits);

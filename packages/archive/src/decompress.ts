@@ -46,16 +46,27 @@ export function detectCompression(start: Uint8Array): "none" | "gzip" | "zstd" {
 /**
  * The bytes of a file, decompressed, in chunks that are only valid until the next one is asked for.
  *
+ * @param onRead told before each chunk how many of the file's own bytes have been read
  * @throws EngineError `invalid_argument` for what can't be decompressed
  */
-export async function* readDecompressed(file: string, declared: Compression): AsyncGenerator<Buffer> {
+export async function* readDecompressed(
+  file: string,
+  declared: Compression,
+  onRead: (offset: number) => void = () => {},
+): AsyncGenerator<Buffer> {
   const compression = declared === "detect" ? detectCompression(firstBytes(file)) : declared;
   if (compression === "none") {
-    yield* readChunks(file);
+    let offset = 0;
+    for (const chunk of readChunks(file)) {
+      offset += chunk.length;
+      onRead(offset);
+      yield chunk;
+    }
     return;
   }
   const whole = decompressSmall(file, compression);
   if (whole) {
+    onRead(fs.statSync(file).size);
     yield whole;
     return;
   }
@@ -65,7 +76,10 @@ export async function* readDecompressed(file: string, declared: Compression): As
   const source = fs.createReadStream(file, { highWaterMark: CHUNK_BYTES });
   source.on("error", (error) => decompressor.destroy(error));
   try {
-    for await (const chunk of source.pipe(decompressor)) yield chunk as Buffer;
+    for await (const chunk of source.pipe(decompressor)) {
+      onRead(source.bytesRead);
+      yield chunk as Buffer;
+    }
   } catch (error) {
     throw asCorrupt(error, compression);
   } finally {

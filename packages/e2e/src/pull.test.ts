@@ -2,6 +2,9 @@ import { describe, expect, test } from "bun:test";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { makeImage } from "@longshore/suite";
+import { pushImage, run, tempDir } from "@longshore/testkit";
+import { api } from "./engine-api.ts";
 import { clis, useWorld } from "./world.ts";
 
 const world = useWorld({ pull: [], push: ["busybox", "debian"] });
@@ -63,4 +66,83 @@ test("run pulls what isn't there", async () => {
   const { status, stdout, stderr } = await docker.run(["run", "--rm", other, "echo", "pulled"]);
   expect({ status, stdout }).toEqual({ status: 0, stdout: "pulled\n" });
   expect(stderr).toContain(`Unable to find image '${other}' locally`);
+});
+
+interface Line {
+  id?: string;
+  status: string;
+  progressDetail?: { current?: number; total?: number };
+}
+
+/** An image of five layers that can't be packed, of some megabytes each. */
+async function pushLarge(tag: string): Promise<string> {
+  using dir = tempDir();
+  const layers = Array.from({ length: 5 }, (_, index) => {
+    const layer = path.join(dir.path, `layer${index}`);
+    fs.mkdirSync(layer);
+    fs.writeFileSync(path.join(layer, `file${index}`), crypto.randomBytes(4_000_000));
+    return layer;
+  });
+  await pushImage(world().registry, "large", tag, makeImage({ layers, cmd: ["true"] }));
+  return `${world().registry}/large:${tag}`;
+}
+
+test("each layer goes through Docker's steps in their order, with counts that move while it is fetched and unpacked", async () => {
+  const image = await pushLarge("1");
+  const [name = "", tag = ""] = image.split(/:(?=[^:]+$)/);
+  const answer = await api(
+    world(),
+    "POST",
+    `/v1.41/images/create?fromImage=${encodeURIComponent(name)}&tag=${tag}`,
+  );
+  const lines = answer.body
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => JSON.parse(line) as Line);
+  expect(lines[0]).toEqual({ status: "Pulling from large", id: tag });
+  expect(lines.at(-2)?.status).toMatch(/^Digest: sha256:[0-9a-f]{64}$/);
+  expect(lines.at(-1)).toEqual({ status: `Status: Downloaded newer image for ${image}` });
+  const ofLayers = lines.slice(1, -2);
+  const ids = ofLayers.slice(0, 5).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(5);
+  expect(ofLayers.slice(0, 5).every(({ status }) => status === "Pulling fs layer")).toBe(true);
+  let waited = 0;
+  for (const id of ids) {
+    const own = ofLayers.filter((line) => line.id === id);
+    const steps = own.map(({ status }) => status).filter((status, index, all) => status !== all[index - 1]);
+    if (steps[1] === "Waiting") waited += steps.splice(1, 1).length;
+    expect(steps).toEqual([
+      "Pulling fs layer",
+      "Downloading",
+      "Verifying Checksum",
+      "Download complete",
+      "Extracting",
+      "Pull complete",
+    ]);
+    for (const step of ["Downloading", "Extracting"]) {
+      const counts = own
+        .filter(({ status }) => status === step)
+        .map(({ progressDetail }) => progressDetail ?? {});
+      const total = counts[0]?.total ?? 0;
+      expect(total).toBeGreaterThan(4_000_000);
+      expect(counts.every((one) => one.total === total)).toBe(true);
+      const currents = counts.map(({ current = 0 }) => current);
+      expect(currents.toSorted((a, b) => a - b)).toEqual(currents);
+      if (step === "Extracting") expect(currents.at(-1)).toBe(total);
+      expect(currents[0]).toBeLessThan(total);
+    }
+  }
+  expect(waited).toBeGreaterThanOrEqual(2); // three are fetched at once
+  await world().docker()("rmi", image);
+});
+
+test.each(clis)("on a terminal $name draws bars of what is fetched and unpacked", async (cli) => {
+  const image = await pushLarge(`terminal-${clis.indexOf(cli)}`);
+  const { stdout } = await run(["sh", "-c", `stty cols 200; exec ${cli.path} pull ${image}`], {
+    terminal: true,
+    env: { DOCKER_HOST: world().engine.suite.dockerHost },
+  });
+  expect(stdout).toMatch(/[0-9a-f]{12}: Extracting +\[=*> *\] +[\d.]+[kM]?B\/4[\d.]*MB/);
+  expect(stdout).toMatch(/[0-9a-f]{12}: Pull complete/);
+  await world().docker()("rmi", image);
 });

@@ -2,6 +2,7 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientReadableStream,
+  connectivityState,
   credentials,
   Metadata,
   type ServiceError,
@@ -36,6 +37,9 @@ type CallOf<M extends MethodDefinition> = M["requestStream"] extends true
     : (request: RequestOf<M>, options?: CallOptions) => Promise<ResponseOf<M>>;
 
 const UNARY_TIMEOUT_MS = 60_000;
+const RECONNECT_MS = 1000;
+/** What grpc-js may wait beyond that, and a connection takes. */
+const JITTER_MS = 300;
 
 /** Connections to a gRPC server at a unix socket path, made when they are needed; closed by the owner of the channel. */
 export class Channel {
@@ -58,10 +62,23 @@ export class Channel {
       "grpc.max_send_message_length": -1,
       "grpc.default_authority": "localhost",
       "grpc.initial_reconnect_backoff_ms": 50,
-      "grpc.max_reconnect_backoff_ms": 1000,
+      "grpc.max_reconnect_backoff_ms": RECONNECT_MS,
       ...(this.#ownConnection && { "grpc.use_local_subchannel_pool": 1 }),
     });
     return this.#streams;
+  }
+
+  /**
+   * After a connection that failed, wait for the next attempt's end: grpc-js pauses before it, and meanwhile fails calls with the last error,
+   * though the server may be back.
+   */
+  async afterPause(): Promise<void> {
+    const channel = this.streams.getChannel();
+    if (channel.getConnectivityState(false) !== connectivityState.TRANSIENT_FAILURE) return;
+    await new Promise<void>((resolve) => {
+      const deadline = Date.now() + RECONNECT_MS + JITTER_MS;
+      channel.watchConnectivityState(connectivityState.TRANSIENT_FAILURE, deadline, () => resolve());
+    });
   }
 
   /** Calls under way fail. */
@@ -110,7 +127,7 @@ function bindMethod(
   if (method.requestStream) {
     return (requests: AsyncIterable<unknown>, options?: CallOptions) => {
       const o = settle(options);
-      return readAll(() => {
+      return readAll(channel, o.signal, () => {
         const call = channel.streams.makeBidiStreamRequest(
           path,
           requestSerialize,
@@ -120,23 +137,21 @@ function bindMethod(
         );
         void writeAll(call, requests);
         return call;
-      }, o.signal);
+      });
     };
   }
   if (method.responseStream) {
     return (request: unknown, options?: CallOptions) => {
       const o = settle(options);
-      return readAll(
-        () =>
-          channel.streams.makeServerStreamRequest(
-            path,
-            requestSerialize,
-            responseDeserialize,
-            request,
-            metadataOf(o),
-            {},
-          ),
-        o.signal,
+      return readAll(channel, o.signal, () =>
+        channel.streams.makeServerStreamRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          request,
+          metadataOf(o),
+          {},
+        ),
       );
     };
   }
@@ -160,9 +175,12 @@ function metadataOf(options: CallOptions): Metadata {
 }
 
 async function* readAll(
+  channel: Channel,
+  signal: AbortSignal | undefined,
   open: () => ClientReadableStream<unknown>,
-  signal?: AbortSignal,
 ): AsyncGenerator<unknown> {
+  signal?.throwIfAborted();
+  await channel.afterPause();
   signal?.throwIfAborted();
   const call = open();
   const cancel = () => call.cancel();

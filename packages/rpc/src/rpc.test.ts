@@ -114,6 +114,26 @@ describe("createClient()", () => {
     await streamStopped.promise;
   });
 
+  test("streams as soon as the server is back, whatever failed while it was away", async () => {
+    const place = path.join(dir, "restarted.sock");
+    const own = channelTo(place);
+    const { read } = createClient(own, { ...service, methods: { read: service.methods.read } });
+    const count = async () => {
+      let seen = 0;
+      for await (const _ of read({ digest: "", offset: 0n, size: 3n })) seen++;
+      return seen;
+    };
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect(errorCode(await count().catch((e: unknown) => e))).toBe("unavailable");
+    }
+    const late = serve();
+    late.add({ ...service, methods: { read: service.methods.read } }, { read: readChunks });
+    await late.listen(place);
+    expect(await count()).toBe(3);
+    own.close();
+    await late.close();
+  });
+
   test("talks both ways, and passes on the error that ends the stream", async () => {
     const offsets: bigint[] = [];
     const requests = (async function* () {

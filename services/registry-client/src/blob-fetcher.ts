@@ -131,8 +131,9 @@ export class BlobFetcher {
   async #download(job: BlobJob, labels: Labels, signal: AbortSignal): Promise<void> {
     const { descriptor, store, report } = job;
     const { digest, size } = descriptor;
-    report({ digest, state: "pending", offset: 0, total: size });
-    using _slot = await this.#slots.acquire(signal);
+    const free = this.#slots.tryAcquire();
+    if (!free) report({ digest, state: "pending", offset: 0, total: size });
+    using _slot = free ?? (await this.#slots.acquire(signal));
     for (let restarted = false; ; restarted = true) {
       const ingest = await store.ingest(descriptor, signal);
       if (ingest === "exists") break;

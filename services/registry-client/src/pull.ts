@@ -66,7 +66,6 @@ export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): 
     events.push({ kind: "progress", progress }),
   );
   const blobs = [...new Map([image.config, ...image.layers].map((blob) => [blob.digest, blob])).values()];
-  for (const { digest, size } of blobs) report({ digest, state: "pending", offset: 0, total: size });
   const all = Promise.all(
     blobs.map(async (descriptor) => {
       try {

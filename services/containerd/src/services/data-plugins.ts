@@ -7,6 +7,7 @@ import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/i
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
 import { LocalContentDefinition } from "@longshore/api/longshore/content/v1/content";
+import { ProgressDiffDefinition } from "@longshore/api/longshore/diff/v1/diff";
 import { ContentStore } from "@longshore/content";
 import {
   NativeSnapshotter,
@@ -24,7 +25,7 @@ import { SnapshotMetadata } from "../metadata/snapshot-metadata.ts";
 import { type ContainerdPlugin, eventMessage, type PluginContext } from "../plugin.ts";
 import { contentHandlers } from "./content-service.ts";
 import { DiffProcesses } from "./diff-process.ts";
-import { diffHandlers } from "./diff-service.ts";
+import { diffHandlers, progressDiffHandlers } from "./diff-service.ts";
 import { imageEvent } from "./image-event.ts";
 import { imagesHandlers } from "./images-service.ts";
 import { leasesHandlers } from "./leases-service.ts";
@@ -140,9 +141,15 @@ export function dataPlugins({
       server.add(ContentDefinition, contentHandlers(need(shared.content), publish, warm));
       server.add(LocalContentDefinition, localContentHandlers(need(shared.content), publish, warm));
     }),
-    grpcPlugin("diff", ({ server }) =>
-      server.add(DiffDefinition, diffHandlers(need(shared.content), need(shared.diffProcesses), layerLimits)),
-    ),
+    grpcPlugin("diff", ({ server }) => {
+      const deps = {
+        content: need(shared.content),
+        processes: need(shared.diffProcesses),
+        limits: layerLimits,
+      };
+      server.add(DiffDefinition, diffHandlers(deps));
+      server.add(ProgressDiffDefinition, progressDiffHandlers(deps));
+    }),
     grpcPlugin("images", ({ server, publish }) => {
       const images = new ImageMetadata(need(shared.database));
       server.add(

@@ -20,6 +20,8 @@ export interface ApplyJob {
   /** Have everything on disk before answering. */
   readonly sync: boolean;
   readonly limits: SizeLimits;
+  /** Say now and then how far it has come. */
+  readonly progress: boolean;
 }
 
 export interface CreateJob {
@@ -41,6 +43,9 @@ export interface LayerResult {
   readonly size: number;
 }
 
+/** What the worker writes; the first two are the last line of a job. */
 export type DiffAnswer =
   | { readonly result: LayerResult }
-  | { readonly error: { readonly code: ErrorCode; readonly message: string } };
+  | { readonly error: { readonly code: ErrorCode; readonly message: string } }
+  /** Bytes of the layer's blob that have been read. */
+  | { readonly offset: number };

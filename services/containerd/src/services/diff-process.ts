@@ -41,9 +41,14 @@ export class DiffProcesses implements AsyncDisposable {
    * Have a job done.
    *
    * @param signal kills the worker
+   * @param onOffset told how far an `apply` with progress has come
    * @throws EngineError whatever the worker reports
    */
-  async run(job: DiffJob, signal: AbortSignal): Promise<LayerResult> {
+  async run(
+    job: DiffJob,
+    signal: AbortSignal,
+    onOffset: (offset: number) => void = () => {},
+  ): Promise<LayerResult> {
     signal.throwIfAborted();
     const worker = await this.acquire();
     const kill = () => {
@@ -55,11 +60,14 @@ export class DiffProcesses implements AsyncDisposable {
       signal.throwIfAborted();
       worker.process.stdin.write(`${JSON.stringify(job)}\n`);
       await worker.process.stdin.flush();
-      const { value, done } = await worker.answers.next();
-      if (done) throw await this.lost(worker, signal);
-      const answer = JSON.parse(value) as DiffAnswer;
-      if ("error" in answer) throw new EngineError(answer.error.code, answer.error.message);
-      return answer.result;
+      for (;;) {
+        const { value, done } = await worker.answers.next();
+        if (done) throw await this.lost(worker, signal);
+        const answer = JSON.parse(value) as DiffAnswer;
+        if ("error" in answer) throw new EngineError(answer.error.code, answer.error.message);
+        if ("result" in answer) return answer.result;
+        onOffset(answer.offset);
+      }
     } finally {
       signal.removeEventListener("abort", kill);
       if (isAlive(worker)) this.release(worker);

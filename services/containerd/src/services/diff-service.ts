@@ -4,6 +4,7 @@ import type {
   DiffRequest,
 } from "@longshore/api/containerd/services/diff/v1/diff";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
+import type { ProgressDiffDefinition } from "@longshore/api/longshore/diff/v1/diff";
 import { compressionOf, type SizeLimits } from "@longshore/archive";
 import { isDigest } from "@longshore/digest";
 import { EngineError } from "@longshore/errors";
@@ -16,15 +17,11 @@ const LAYER = "application/vnd.oci.image.layer.v1.tar";
 const UNCOMPRESSED_LABEL = "containerd.io/uncompressed";
 
 /** gRPC: layers to files and back. */
-export function diffHandlers(
-  content: ContentMetadata,
-  processes: DiffProcesses,
-  limits: SizeLimits,
-): Handlers<typeof DiffDefinition> {
+export function diffHandlers({ content, processes, limits }: DiffDeps): Handlers<typeof DiffDefinition> {
   return {
     async apply(request, context) {
-      const job = { ...request, limits };
-      return { applied: await apply(content, processes, scopeOf(context), job, context.signal) };
+      const scope = scopeOf(context);
+      return { applied: await apply({ content, processes, limits }, scope, request, context) };
     },
     async diff(request, context) {
       return { diff: await create(content, processes, scopeOf(context), request, context.signal) };
@@ -32,12 +29,47 @@ export function diffHandlers(
   };
 }
 
+/** gRPC: the same with progress. */
+export function progressDiffHandlers(deps: DiffDeps): Handlers<typeof ProgressDiffDefinition> {
+  return {
+    async *apply(request, context) {
+      let offset = -1n;
+      let news = Promise.withResolvers<void>();
+      const applying = apply(deps, scopeOf(context), request, {
+        signal: context.signal,
+        onOffset(bytes) {
+          offset = BigInt(bytes);
+          news.resolve();
+        },
+      });
+      let applied: Descriptor | undefined;
+      const done = applying.then((descriptor) => {
+        applied = descriptor;
+      });
+      let told = -1n;
+      while (!applied) {
+        await Promise.race([news.promise, done]);
+        news = Promise.withResolvers();
+        if (offset === told) continue;
+        told = offset;
+        yield { event: { $case: "offset", value: told } };
+      }
+      yield { event: { $case: "applied", value: applied } };
+    },
+  };
+}
+
+interface DiffDeps {
+  content: ContentMetadata;
+  processes: DiffProcesses;
+  limits: SizeLimits;
+}
+
 async function apply(
-  content: ContentMetadata,
-  processes: DiffProcesses,
+  { content, processes, limits }: DiffDeps,
   scope: Scope,
-  { diff, mounts, payloads, syncFs, limits }: ApplyRequest & { limits: SizeLimits },
-  signal: AbortSignal,
+  { diff, mounts, payloads, syncFs }: ApplyRequest,
+  { signal, onOffset }: { signal: AbortSignal; onOffset?: (offset: number) => void },
 ): Promise<Descriptor> {
   if (!diff || !isDigest(diff.digest)) {
     throw new EngineError(
@@ -53,8 +85,9 @@ async function apply(
   using _ = content.hold(scope, diff.digest);
   const { labels } = await content.info(scope, diff.digest);
   const file = content.backend.blobPath(diff.digest);
-  const job = { job: "apply", file, compression, mounts, sync: syncFs, limits } as const;
-  const { digest, size } = await processes.run(job, signal);
+  const progress = onOffset !== undefined;
+  const job = { job: "apply", file, compression, mounts, sync: syncFs, limits, progress } as const;
+  const { digest, size } = await processes.run(job, signal, onOffset);
   if (digest !== diff.digest && labels[UNCOMPRESSED_LABEL] !== digest) {
     const paths = [`labels.${UNCOMPRESSED_LABEL}`];
     await content.update(scope, diff.digest, { [UNCOMPRESSED_LABEL]: digest }, paths);

@@ -15,6 +15,7 @@ import { withMounts } from "./temporary-mounts.ts";
 
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
+const PROGRESS_MS = 100;
 
 /**
  * The daemon's diff worker: a process of the same executable that unpacks and packs layers, so that the daemon's loop is not held up and
@@ -46,13 +47,14 @@ async function answer(job: DiffJob): Promise<DiffAnswer> {
   }
 }
 
-async function apply({ file, compression, mounts, sync, limits }: ApplyJob): Promise<LayerResult> {
+async function apply({ file, compression, mounts, sync, limits, progress }: ApplyJob): Promise<LayerResult> {
+  const onRead = progress ? tellNowAndThen() : () => {};
   const unpack = async (root: string, lowers?: readonly string[] | "later") => {
     const applied = await applyLayer(
       file,
       compression,
       root,
-      lowers ? { whiteouts: "overlay", lowers, limits } : { whiteouts: "remove", limits },
+      lowers ? { whiteouts: "overlay", lowers, limits, onRead } : { whiteouts: "remove", limits, onRead },
     );
     if (sync) syncFileSystem(root);
     return applied;
@@ -67,6 +69,20 @@ async function apply({ file, compression, mounts, sync, limits }: ApplyJob): Pro
     if (mount.type === "bind" && !mount.options.includes("ro")) return unpack(mount.source);
   }
   return withMounts(mounts, (root) => unpack(root));
+}
+
+function tellNowAndThen(): (offset: number) => void {
+  let last = Number.NEGATIVE_INFINITY;
+  return (offset) => {
+    const now = performance.now();
+    if (now - last < PROGRESS_MS) return;
+    last = now;
+    try {
+      fs.writeSync(1, `${JSON.stringify({ offset } satisfies DiffAnswer)}\n`);
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN")) throw error; // nobody has read the last ones yet
+    }
+  };
 }
 
 async function create({

@@ -9,6 +9,7 @@ import { NamespacesDefinition } from "@longshore/api/containerd/services/namespa
 import { SnapshotsDefinition } from "@longshore/api/containerd/services/snapshots/v1/snapshots";
 import { TasksDefinition } from "@longshore/api/containerd/services/tasks/v1/tasks";
 import { VersionDefinition } from "@longshore/api/containerd/services/version/v1/version";
+import { ProgressDiffDefinition } from "@longshore/api/longshore/diff/v1/diff";
 import { type ClientOf, channelTo, createClient } from "@longshore/rpc";
 
 /** The only snapshotter in use. */
@@ -23,6 +24,8 @@ export interface ContainerdClient extends Disposable {
   readonly containers: ClientOf<typeof ContainersDefinition>;
   readonly content: ClientOf<typeof ContentDefinition>;
   readonly diff: ClientOf<typeof DiffDefinition>;
+  /** Only our own containerd has it. */
+  readonly progressDiff: ClientOf<typeof ProgressDiffDefinition>;
   readonly events: ClientOf<typeof EventsDefinition>;
   readonly images: ClientOf<typeof ImagesDefinition>;
   readonly introspection: ClientOf<typeof IntrospectionDefinition>;
@@ -43,6 +46,7 @@ export function connectContainerd(socketPath: string, namespace: string, engineI
     containers: createClient(channel, ContainersDefinition, defaults),
     content: createClient(channel, ContentDefinition, defaults),
     diff: createClient(channel, DiffDefinition, { ...defaults, timeoutMs: 30 * 60_000 }),
+    progressDiff: createClient(channel, ProgressDiffDefinition, { ...defaults, timeoutMs: 30 * 60_000 }),
     events: createClient(channel, EventsDefinition, defaults),
     images: createClient(channel, ImagesDefinition, defaults),
     introspection: createClient(channel, IntrospectionDefinition, defaults),

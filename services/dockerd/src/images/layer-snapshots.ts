@@ -1,4 +1,5 @@
 import crypto from "node:crypto";
+import type { ApplyRequest } from "@longshore/api/containerd/services/diff/v1/diff";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import { EngineError, errorCode } from "@longshore/errors";
@@ -13,6 +14,8 @@ export interface LayerOptions {
   lease: string;
   /** Ends the unpacking. */
   signal?: AbortSignal | undefined;
+  /** Told how many of the blob's bytes have been unpacked, where containerd says so. */
+  onOffset?: ((offset: number) => void) | undefined;
 }
 
 /** A layer's files in a snapshot that is not committed yet; disposing of it takes them away, unless they were. */
@@ -40,9 +43,9 @@ export async function unpackLayer(
   containerd: ContainerdClient,
   layer: Descriptor | undefined,
   parent: string | "later",
-  { lease, signal }: LayerOptions,
+  { lease, signal, onOffset }: LayerOptions,
 ): Promise<UnpackedLayer> {
-  const { snapshots, diff } = containerd;
+  const { snapshots } = containerd;
   const metadata = { "containerd-lease": lease };
   const key = `${UNFINISHED}${crypto.randomUUID()} ${layer?.digest ?? ""}`;
   const base = parent === "later" ? "" : parent;
@@ -55,10 +58,8 @@ export async function unpackLayer(
       { metadata },
     );
     const mounts = parent === "later" ? prepared.mounts.map(upperOnly) : prepared.mounts;
-    const { applied } = await diff.apply(
-      { diff: layer, mounts, payloads: {}, syncFs: false },
-      { metadata, ...(signal && { signal }) },
-    );
+    const request = { diff: layer, mounts, payloads: {}, syncFs: false };
+    const applied = await applyLayer(containerd, request, { lease, signal, onOffset });
     return {
       diffId: applied?.digest ?? "",
       async commit(name, below) {
@@ -82,6 +83,30 @@ export async function unpackLayer(
     await remove();
     throw error;
   }
+}
+
+/** Those that don't say how far they have come. */
+const silent = new WeakSet<ContainerdClient>();
+
+async function applyLayer(
+  containerd: ContainerdClient,
+  request: ApplyRequest,
+  { lease, signal, onOffset }: LayerOptions,
+): Promise<Descriptor | undefined> {
+  const options = { metadata: { "containerd-lease": lease }, ...(signal && { signal }) };
+  if (onOffset && !silent.has(containerd)) {
+    try {
+      for await (const { event } of containerd.progressDiff.apply(request, options)) {
+        if (event?.$case === "applied") return event.value;
+        if (event?.$case === "offset") onOffset(Number(event.value));
+      }
+      throw new EngineError("unavailable", "containerd ended the unpacking without an answer");
+    } catch (error) {
+      if (errorCode(error) !== "unimplemented") throw error;
+      silent.add(containerd);
+    }
+  }
+  return (await containerd.diff.apply(request, options)).applied;
 }
 
 /** The directory of a bottom snapshot as that of one which is to stand on others: deletions are kept as overlayfs has them. */

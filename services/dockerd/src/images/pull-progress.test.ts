@@ -15,8 +15,9 @@ test("PullProgress tells of a layer in Docker's words", () => {
     ...progress.blob(blob(State.DOWNLOADING, 50n)),
     ...progress.blob(blob(State.VERIFYING)),
     ...progress.blob(blob(State.COMPLETE)),
-    ...progress.layer(digest, "extracting", 100),
-    ...progress.layer(digest, "complete", 100),
+    ...progress.layer(digest, "extracting", { offset: 30, total: 100 }),
+    ...progress.layer(digest, "extracting", { offset: 100, total: 100 }),
+    ...progress.layer(digest, "complete", { offset: 100, total: 100 }),
   ];
   expect(lines.map(({ status }) => status)).toEqual([
     "Pulling fs layer",
@@ -25,17 +26,19 @@ test("PullProgress tells of a layer in Docker's words", () => {
     "Verifying Checksum",
     "Download complete",
     "Extracting",
+    "Extracting",
     "Pull complete",
   ]);
   expect(lines.every(({ id }) => id === "0123456789ab")).toBe(true);
   expect(lines[2]?.progressDetail).toEqual({ current: 50, total: 100 });
+  expect(lines[5]?.progressDetail).toEqual({ current: 30, total: 100 });
 });
 
 test("PullProgress says nothing of the layers of an image that is up to date, nor of manifests", () => {
   const progress = new PullProgress([layer], true);
   expect(progress.start()).toEqual([]);
   expect(progress.blob(blob(State.EXISTS))).toEqual([]);
-  expect(progress.layer(digest, "exists", 100)).toEqual([]);
+  expect(progress.layer(digest, "exists", { offset: 0, total: 100 })).toEqual([]);
   expect(progress.blob({ ...blob(State.COMPLETE), digest: `sha256:${"f".repeat(64)}` })).toEqual([]);
 });
 

@@ -3,6 +3,7 @@ import {
   type BlobProgress,
   BlobProgress_State as State,
 } from "@longshore/api/longshore/registry/v1/registry";
+import type { LayerState } from "./unpack.ts";
 
 /** One line of Docker's progress stream. */
 export interface ProgressLine {
@@ -55,11 +56,15 @@ export class PullProgress {
     }
   }
 
-  layer(digest: string, state: "extracting" | "complete" | "exists", bytes: number): ProgressLine[] {
+  layer(
+    digest: string,
+    state: LayerState,
+    { offset, total }: { offset: number; total: number },
+  ): ProgressLine[] {
     const id = this.layers.get(digest) ?? shortDigest(digest);
     if (state === "exists") return this.isKnown ? [] : this.once(id, "Already exists");
     if (state === "complete") return this.once(id, "Pull complete");
-    const detail = { current: bytes, total: bytes };
+    const detail = { current: Math.min(offset, total), total };
     return [{ status: "Extracting", progressDetail: detail, progress: progressBar(detail), id }];
   }
 

@@ -91,7 +91,7 @@ export class PullService {
     const watchers = new Set<(line: ProgressLine) => void>();
     const tell = (line: ProgressLine) => {
       // Who joins late is told how far it has come, not every step on the way.
-      if (line.status === "Downloading") {
+      if (line.status === "Downloading" || line.status === "Extracting") {
         const last = history.findIndex(({ id, status }) => id === line.id && status === line.status);
         if (last >= 0) history.splice(last, 1);
       }
@@ -184,9 +184,11 @@ export class PullService {
       lease,
       signal,
       layerReady: (index) => blobs.present(image.layers[index]?.digest ?? ""),
-      onLayer: (index, state) => {
+      onLayer: (index, state, offset) => {
         const layer = image.layers[index];
-        if (layer) for (const line of progress.layer(layer.digest, state, Number(layer.size))) tell(line);
+        if (!layer) return;
+        for (const line of progress.layer(layer.digest, state, { offset, total: Number(layer.size) }))
+          tell(line);
       },
     });
     return image;

@@ -20,8 +20,12 @@ export interface UnpackOptions {
   signal?: AbortSignal;
   /** Resolves when the blob of layer `index` is in the content store. */
   layerReady?: (index: number) => Promise<void>;
-  onLayer?: (index: number, state: "extracting" | "complete" | "exists") => void;
+  /** @param offset bytes of the layer's blob that have been unpacked */
+  onLayer?: (index: number, state: LayerState, offset: number) => void;
 }
+
+/** `extracting` is told again and again, as it moves. */
+export type LayerState = "extracting" | "complete" | "exists";
 
 /** What is known while one layer is made. */
 interface LayerJob extends LayerOptions {
@@ -31,7 +35,7 @@ interface LayerJob extends LayerOptions {
   below: Promise<void> | undefined;
   turns: Turns;
   signal: AbortSignal;
-  extracting: () => void;
+  extracting: (offset: number) => void;
 }
 
 /**
@@ -59,7 +63,7 @@ export class Unpacker {
   async unpack(image: Image, { lease, signal, layerReady, onLayer }: UnpackOptions): Promise<void> {
     const { chainIds } = image;
     const first = await this.firstMissing(chainIds, lease);
-    for (let index = 0; index < first; index++) onLayer?.(index, "exists");
+    for (let index = 0; index < first; index++) onLayer?.(index, "exists", 0);
     const apart = chainIds.length - first > 1 && (await canUnpackApart(this.containerd));
     const turns = new Turns(apart ? LAYERS_AT_ONCE : 1);
     const stop = new AbortController();
@@ -68,10 +72,10 @@ export class Unpacker {
     const make = async (index: number, below: Promise<void> | undefined) => {
       if (!apart) await below;
       await unlessAborted(layerReady?.(index) ?? Promise.resolve(), ended);
-      const extracting = () => onLayer?.(index, "extracting");
+      const extracting = (offset: number) => onLayer?.(index, "extracting", offset);
       const job = { image, index, below, lease, turns, extracting, signal: ended };
       await this.once(chainIds[index] ?? "", job, () => this.makeLayer(job));
-      onLayer?.(index, "complete");
+      onLayer?.(index, "complete", Number(image.layers[index]?.size ?? 0n));
     };
     for (let index = first; index < chainIds.length; index++) {
       const layer = make(index, made.at(-1));
@@ -197,8 +201,13 @@ export class Unpacker {
     const { image, index, lease, signal, turns, extracting } = job;
     using _turn = await turns.take(index);
     signal.throwIfAborted();
-    extracting();
-    const unpacked = await unpackLayer(this.containerd, image.layers[index], parent, { lease, signal });
+    const layer = image.layers[index];
+    const unpacked = await unpackLayer(this.containerd, layer, parent, {
+      lease,
+      signal,
+      onOffset: extracting,
+    });
+    extracting(Number(layer?.size ?? 0n));
     const diffId = image.config.rootfs.diff_ids[index] ?? "";
     if (unpacked.diffId === diffId) return unpacked;
     await unpacked[Symbol.asyncDispose]();

@@ -5,6 +5,7 @@ import { BlobWriter } from "../blob-writer.ts";
 import { keepNameless, moveName } from "../give-name.ts";
 import type { Image } from "../image.ts";
 import { type ProgressLine, progressBar, shortDigest } from "../pull-progress.ts";
+import type { LayerState } from "../unpack.ts";
 import { readArchive } from "./archive-contents.ts";
 import { type ArchivedImage, archivedImages } from "./archive-images.ts";
 
@@ -47,10 +48,10 @@ export async function loadImages(
 }
 
 function layerProgress(image: Image, progress: (line: ProgressLine) => void) {
-  return (index: number, state: "extracting" | "complete" | "exists") => {
-    if (state !== "complete") return;
+  return (index: number, state: LayerState, offset: number) => {
+    if (state !== "extracting") return;
     const total = Number(image.layers[index]?.size ?? 0n);
-    const detail = { current: total, total };
+    const detail = { current: Math.min(offset, total), total };
     progress({
       status: "Loading layer",
       progressDetail: detail,
