@@ -133,6 +133,35 @@ describe.skipIf(!server)("two engines that keep their state in one Redis", () =>
     await other.docker(ours)("volume", "rm", "theirs");
   });
 
+  test("a filter shows the networks of all, or of one engine, as they are there", async () => {
+    await one.docker(ours)("network", "create", "--label", "x=1", "mine");
+    await other.docker(ours)("network", "create", "--internal", "--label", "x=1", "theirs");
+    await other.docker(ours)("create", "--name", "member", "--network", "theirs", image, "true");
+    type Network = {
+      Name: string;
+      Id: string;
+      Labels: Record<string, string>;
+      IPAM: unknown;
+      Internal: boolean;
+    };
+    const list = async (filters: object) => (await get(one, "/networks", filters)) as Network[];
+    const listed = async (filters: object) => (await list(filters)).map(({ Name }) => Name).sort();
+    const id = await other.docker(ours)("info", "-f", "{{.ID}}");
+    const plain = ["bridge", "host", "none"];
+    expect(await listed({})).toEqual([...plain, "mine"].sort());
+    expect(await listed({ engine: [id] })).toEqual([...plain, "theirs"].sort());
+    expect(await listed({ engine: ["*"], type: ["custom"] })).toEqual(["mine", "theirs"]);
+    expect(await listed({ engine: ["*"], label: ["x=1"], driver: ["bridge"] })).toEqual(["mine", "theirs"]);
+    expect(await listed({ engine: ["there-is-none"] })).toEqual([]);
+    const [seen] = await list({ engine: [id], name: ["theirs"] });
+    const [own] = (await get(other, "/networks", { name: ["theirs"] })) as Network[];
+    expect(Object.keys(seen?.Labels ?? {}).sort()).toEqual(["longshore.engine", "x"]);
+    expect({ ...seen, Labels: own?.Labels }).toEqual({ ...own } as Network);
+    await one.docker(ours)("network", "rm", "mine");
+    await other.docker(ours)("rm", "member");
+    await other.docker(ours)("network", "rm", "theirs");
+  });
+
   test("what happened is in Redis too: a killed daemon's next one tells it", async () => {
     const since = String(Date.now() / 1000 - 1);
     await one.docker(ours)("network", "create", "told-of");

@@ -8,6 +8,7 @@ export {
   parseResolvConf,
   readHostResolvConf,
 } from "./resolv-conf.ts";
+export { storedNetworks } from "./stored-networks.ts";
 export { type AddressPoolSetting, checkPools } from "./subnet-choice.ts";
 export type {
   Attachment,

@@ -2,7 +2,7 @@ import type { AttachedNetwork } from "./attached-network.ts";
 import type { FurtherSubnet, FurtherSubnet6 } from "./endpoints.ts";
 import { contains, formatIpv4, formatSubnet, parseIpv4 } from "./ipv4.ts";
 import { contains6, formatIpv6, formatSubnet6, parseIpv6 } from "./ipv6.ts";
-import type { EndpointRecord } from "./records.ts";
+import type { EndpointRecord, NetworkRecord } from "./records.ts";
 import type { NetworkFacts, NetworkMember } from "./types.ts";
 
 /** Those of `auxiliary` that are of one subnet; none is left out altogether. */
@@ -48,6 +48,16 @@ export function networkFacts(network: AttachedNetwork, endpoints: readonly Endpo
       ...(ipv6 ? [ipv6, ...(ipv6.further ?? [])] : []).map((one) => ipam6Of(one, auxiliary)),
     ],
     containers: Object.fromEntries(containers),
+  };
+}
+
+/** Of a network that has no addresses. */
+export function plainFacts(name: string, { id, driver, created }: NetworkRecord): NetworkFacts {
+  return {
+    ...{ id, name, driver, created, scope: "local" },
+    ...{ internal: false, attachable: false, enableIpv6: false, labels: {} },
+    ...{ configOnly: false, configFrom: "" },
+    ...{ ipam: [], options: {}, containers: {} },
   };
 }
 

@@ -1,5 +1,5 @@
 import { EngineError } from "@longshore/errors";
-import { networkFacts } from "./network-facts.ts";
+import { networkFacts, plainFacts } from "./network-facts.ts";
 import { attachedNetworks, type NetworkState } from "./network-state.ts";
 import { templateFacts } from "./template-network.ts";
 import type { NetworkFacts } from "./types.ts";
@@ -7,17 +7,11 @@ import type { NetworkFacts } from "./types.ts";
 /** All networks, as the Engine API shows them. */
 export function listNetworks(state: NetworkState): NetworkFacts[] {
   const { templates, endpoints, host, none } = state;
-  const plain = {
-    scope: "local" as const,
-    ...{ internal: false, attachable: false, enableIpv6: false, labels: {} },
-    ...{ configOnly: false, configFrom: "" },
-    ...{ ipam: [], options: {}, containers: {} },
-  };
   return [
     ...attachedNetworks(state).map((network) => networkFacts(network, endpoints.ofNetwork(network.id))),
     ...[...templates.values()].map(templateFacts),
-    { ...plain, id: host.id, name: "host", driver: "host", created: host.created },
-    { ...plain, id: none.id, name: "none", driver: "null", created: none.created },
+    plainFacts("host", host),
+    plainFacts("none", none),
   ];
 }
 

@@ -13,7 +13,11 @@ import { showNetwork } from "../networks/show-network.ts";
 export function networkRoutes(engine: Engine): Route[] {
   const find = (call: ApiCall) => engine.networks.inspect(call.param("id"));
   return [
-    { method: "GET", path: "/networks", handler: (call) => call.json(200, listNetworks(engine, call)) },
+    {
+      method: "GET",
+      path: "/networks",
+      handler: async (call) => call.json(200, await listNetworks(engine, call)),
+    },
     {
       method: "GET",
       path: "/networks/:id",

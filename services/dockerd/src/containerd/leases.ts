@@ -100,16 +100,61 @@ function labelOf(name: string): string {
  * @param label of certain work; all, and wait until it is gone, when left out
  */
 export async function endKept(containerd: ContainerdClient, label?: string): Promise<void> {
-  const { leases } = await containerd.leases.list({ filters: [] });
-  const kept = leases.filter(
+  const sync = label === undefined;
+  const kept = await keptLeases(containerd, label);
+  await Promise.all(kept.map((id) => cleanUp(() => containerd.leases.delete({ id, sync }))));
+}
+
+/** @returns ids */
+async function keptLeases({ leases, engineId }: ContainerdClient, label?: string): Promise<string[]> {
+  const all = (await leases.list({ filters: [] })).leases;
+  const kept = all.filter(
     ({ id, labels: { [OWNER_LABEL]: owner, [RESUMES_LABEL]: resumes } }) =>
-      owner === containerd.engineId &&
+      owner === engineId &&
       resumes !== undefined &&
       (label === undefined || resumes === label) &&
       !atWork.has(id),
   );
-  const sync = label === undefined;
-  await Promise.all(kept.map(({ id }) => cleanUp(() => containerd.leases.delete({ id, sync }))));
+  return kept.map(({ id }) => id);
+}
+
+/**
+ * Let go of all that interrupted work has left, and wait until it is gone.
+ *
+ * @returns how many bytes of blobs, whole ones and others, that has freed
+ */
+export async function reclaimKept(containerd: ContainerdClient): Promise<number> {
+  const ids = await keptLeases(containerd);
+  if (ids.length === 0) return 0;
+  const held = await Promise.all(ids.map((id) => containerd.leases.listResources({ id })));
+  const resources = held.flatMap((one) => one.resources);
+  const named = (type: string) => new Set(resources.filter((one) => one.type === type).map(({ id }) => id));
+  const [content, ingests] = [named("content"), named("ingests")];
+  const before = await fetchedSizes(containerd, content, ingests);
+  await endKept(containerd);
+  const after = await fetchedSizes(containerd, content, ingests);
+  let freed = 0;
+  for (const [name, size] of before) if (!after.has(name)) freed += size;
+  return freed;
+}
+
+/** Of those that are there. */
+async function fetchedSizes(
+  { content }: ContainerdClient,
+  digests: ReadonlySet<string>,
+  refs: ReadonlySet<string>,
+): Promise<Map<string, number>> {
+  const sizes = new Map<string, number>();
+  for (const digest of digests) {
+    try {
+      sizes.set(`content ${digest}`, Number((await content.info({ digest })).info?.size ?? 0n));
+    } catch (error) {
+      if (errorCode(error) !== "not_found") throw error;
+    }
+  }
+  const { statuses } = await content.listStatuses({ filters: [] });
+  for (const { ref, offset } of statuses) if (refs.has(ref)) sizes.set(`ingest ${ref}`, Number(offset));
+  return sizes;
 }
 
 /**

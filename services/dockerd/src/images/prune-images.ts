@@ -1,5 +1,5 @@
 import { errorCode } from "@longshore/errors";
-import { endKept } from "../containerd/leases.ts";
+import { reclaimKept } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
 import { parseTime } from "../http/time.ts";
@@ -34,7 +34,7 @@ export async function pruneImages(engine: Engine, filters: Filters): Promise<obj
       if (!["not_found", "conflict"].includes(errorCode(error))) throw error; // gone or in use by now
     }
   }
-  await endKept(engine.containerd);
+  reclaimed += await reclaimKept(engine.containerd);
   engine.events.emit("image", "prune", "", { reclaimed: String(reclaimed) });
   return { ImagesDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: reclaimed };
 }

@@ -1,4 +1,5 @@
 import os from "node:os";
+import { type NetworkFacts, storedNetworks } from "@longshore/network";
 import { type Collection, collection, type Store, scopedStore } from "@longshore/store";
 import type { ContainerRecord } from "../containers/container.ts";
 import { upgradeRecord } from "../containers/upgrade-record.ts";
@@ -60,6 +61,10 @@ export class Fleet {
   async imageNames({ id }: EngineRecord): Promise<{ name: string; record: ImageNameRecord }[]> {
     const records = await imageNames(scopedStore(this.whole, id)).list();
     return records.map(({ key, value }) => ({ name: key, record: value }));
+  }
+
+  async networks({ id }: EngineRecord): Promise<NetworkFacts[]> {
+    return storedNetworks(scopedStore(this.whole, id));
   }
 
   async volumes({ id }: EngineRecord): Promise<VolumeRecord[]> {
