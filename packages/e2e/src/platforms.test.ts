@@ -2,9 +2,9 @@ import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { blobOf, findStaticBusybox, type LocalImage, makeImage } from "@longshore/suite";
-import { eventually, pushImage, tempDir } from "@longshore/testkit";
+import { type DockerCli, eventually, pushImage, tempDir } from "@longshore/testkit";
 import { api } from "./engine-api.ts";
-import { clis, useWorld } from "./world.ts";
+import { clis, ours, skipped, useWorld } from "./world.ts";
 
 const world = useWorld({ pull: [] });
 
@@ -214,4 +214,54 @@ test.each([
   expect(platformName(shown)).toBe(expected);
   expect(JSON.parse(shown)[0].RepoDigests).toEqual([`${many.replace(/:1$/, "")}@${index.manifest.digest}`]);
   await docker("rmi", many);
+});
+
+describe("docker manifest inspect", () => {
+  const inspect = (cli: DockerCli, ...args: string[]) =>
+    world()
+      .docker(cli)
+      .run(["manifest", "inspect", "--insecure", ...args]);
+
+  test("shows an index as it is put together anew, and a manifest as it is", async () => {
+    const list = await inspect(ours, many);
+    expect(list.stderr).toBe("");
+    expect(list.stdout).toBe(
+      `${JSON.stringify(
+        {
+          schemaVersion: 2,
+          mediaType: INDEX,
+          manifests: entries.map(({ image: { manifest }, platform: { os, architecture, variant } }) => ({
+            mediaType: manifest.mediaType,
+            size: manifest.bytes.length,
+            digest: manifest.digest,
+            platform: { architecture, os, ...(variant && { variant }) },
+          })),
+        },
+        null,
+        "   ",
+      )}\n`,
+    );
+    const one = await inspect(ours, single);
+    expect(one.stdout).toBe(
+      `${JSON.stringify(JSON.parse(arm64?.image.manifest.bytes.toString() ?? ""), null, "\t")}\n`,
+    );
+    const verbose = JSON.parse((await inspect(ours, "-v", many)).stdout);
+    expect(verbose.map((each: { Descriptor: { digest: string } }) => each.Descriptor.digest)).toEqual(
+      entries.map(({ image }) => image.manifest.digest),
+    );
+    const missing = await inspect(ours, many.replace(/:1$/, ":none"));
+    expect(missing).toMatchObject({
+      status: 1,
+      stdout: "",
+      stderr: `no such manifest: ${many.replace(/:1$/, ":none")}\n`,
+    });
+  });
+
+  // Those before know nothing of OCI's indexes.
+  const newer = clis.filter(({ name }) => Number(/^docker (\d+)/.exec(name)?.[1] ?? 0) >= 27);
+  if (newer.length === 0) skipped("no docker client of version 27 or newer to compare manifest inspect with");
+  test.each(newer)("prints what $name does", async (cli) => {
+    const args = [[many], [single], ["-v", many], ["-v", single], [many.replace(/:1$/, ":none")]];
+    for (const one of args) expect(await inspect(ours, ...one)).toEqual(await inspect(cli, ...one));
+  });
 });

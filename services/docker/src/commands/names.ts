@@ -53,6 +53,7 @@ const FILES: Readonly<Record<string, string>> = {
   "container prune": "prune",
   "image inspect": "inspect",
   "image prune": "prune",
+  "manifest inspect": "manifest",
   "network connect": "network",
   "network create": "network",
   "network disconnect": "network",
@@ -107,12 +108,16 @@ const CONTAINER_COMMANDS =
  * be refused by ours as well.
  */
 const UNSUPPORTED: readonly string[] = [
-  ..."bake build builder buildx checkpoint compose config manifest node plugin secret service stack swarm trust".split(
+  ..."bake build builder buildx checkpoint compose config node plugin secret service stack swarm trust".split(
     " ",
   ),
   "context export",
   "context import",
   "image build",
+  "manifest annotate",
+  "manifest create",
+  "manifest push",
+  "manifest rm",
   "volume update",
 ];
 
@@ -124,7 +129,15 @@ export function unsupportedCommand([first = "", second = ""]: readonly string[])
 }
 
 /** Management words, under which the commands may also be called. */
-export const GROUPS: readonly string[] = ["container", "context", "image", "network", "system", "volume"];
+export const GROUPS: readonly string[] = [
+  "container",
+  "context",
+  "image",
+  "manifest",
+  "network",
+  "system",
+  "volume",
+];
 
 /** The command that the first words name, its file, and how many words that took. */
 export function findCommand(

@@ -16,6 +16,7 @@ import { commands as inspectCommands } from "./inspect.ts";
 import { commands as lifecycleCommands } from "./lifecycle.ts";
 import { commands as loginCommands } from "./login.ts";
 import { commands as logsCommands } from "./logs.ts";
+import { commands as manifestCommands } from "./manifest.ts";
 import { commands as networkCommands } from "./network.ts";
 import { commands as portCommands } from "./port.ts";
 import { commands as pruneCommands } from "./prune.ts";
@@ -58,6 +59,7 @@ export const commands: Record<string, Command> = {
   ...inspectCommands,
   ...lifecycleCommands,
   ...logsCommands,
+  ...manifestCommands,
   ...psCommands,
   ...pullCommands,
   ...rmiCommands,

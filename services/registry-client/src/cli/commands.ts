@@ -1,5 +1,6 @@
 import type { Command } from "./command.ts";
 import {
+  ALL,
   ARTIFACT_TYPE,
   CONFIG,
   CONTAINERD,
@@ -108,7 +109,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "Print a manifest or an index, byte by byte as the registry has it",
     usage: "REF",
     arity: [1, 1],
-    options: { ...PLATFORM, ...REGISTRY, ...LOGIN },
+    options: { ...ALL, ...PLATFORM, ...REGISTRY, ...LOGIN },
     load: async () => (await import("../commands/resolve.ts")).printManifest,
   },
 };

@@ -42,6 +42,12 @@ export const PLATFORM: Options = {
   platform: { value: "OS/ARCH[/VARIANT]", help: "Of an index, this platform's image" },
 };
 
+export const ALL: Options = {
+  all: {
+    help: "As JSON lines with base64 of the bytes: what the name points to, its config, and of an index all manifests. Exits with 3 when there is none",
+  },
+};
+
 export const FORMAT: Options = {
   format: { value: "FORMAT", help: "json: one JSON object a line instead of text" },
 };

@@ -45,7 +45,8 @@ export async function inspectImage(args: Arguments, signal: AbortSignal): Promis
   return 0;
 }
 
-async function readConfig(
+/** An image's config as it is; undefined when it is no JSON. @throws EngineError `data_loss` for other bytes than named */
+export async function readConfig(
   repository: Repository,
   { digest, size }: Descriptor,
   signal: AbortSignal,
