@@ -2,6 +2,7 @@ import { ContentDefinition, type Info } from "@longshore/api/containerd/services
 import { LeasesDefinition } from "@longshore/api/containerd/services/leases/v1/leases";
 import { EngineError, toEngineError } from "@longshore/errors";
 import { type ClientOf, createClient } from "@longshore/rpc";
+import { collectNowAndThen } from "./collect.ts";
 import type { ContainerdChannels } from "./containerd-channels.ts";
 import { type Ingest, openIngest } from "./ingest.ts";
 import { type Labels, missingLabels } from "./labels.ts";
@@ -97,6 +98,7 @@ export class ContentStore {
       { signal },
     )) {
       yield data;
+      collectNowAndThen(data.length);
     }
   }
 

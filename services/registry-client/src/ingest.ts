@@ -5,6 +5,7 @@ import { LocalContentDefinition } from "@longshore/api/longshore/content/v1/cont
 import { EngineError, errorCode, isErrno, toEngineError } from "@longshore/errors";
 import { createClient } from "@longshore/rpc";
 import { AsyncQueue } from "./async-queue.ts";
+import { collectNowAndThen } from "./collect.ts";
 import { type ContainerdChannels, WRITE_BYTES } from "./containerd-channels.ts";
 import type { Labels } from "./labels.ts";
 import type { Descriptor } from "./manifest.ts";
@@ -172,20 +173,6 @@ class StreamedIngest implements Ingest {
       ...fields,
     });
   }
-}
-
-const COLLECT_BYTES = 12 << 20;
-let uncollected = 0;
-
-/**
- * Each byte that comes by is copied, through gRPC several times, and the collector lets the copies pile up as if the machine's whole memory
- * were ours.
- */
-function collectNowAndThen(bytes: number): void {
-  uncollected += bytes;
-  if (uncollected < COLLECT_BYTES) return;
-  uncollected = 0;
-  Bun.gc(true);
 }
 
 /** By our containerd's `LocalContent.Write`: the bytes go to the file, and what the store is told is where they end. */

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
+import { PushProgress_State } from "@longshore/api/longshore/registry/v1/registry";
 import { noise, sha256 } from "./images.ts";
 import { Stage, startContainerd, startOurContainerd, until } from "./peers.ts";
-import { binary, binDir, pullAll, request, serviceOn, skipReason } from "./service.ts";
+import { binary, binDir, NAMESPACE, pullAll, request, serviceOn, skipReason } from "./service.ts";
 
 if (skipReason) console.warn(`skipped: ${skipReason}`);
 
@@ -97,11 +98,30 @@ describe.skipIf(skipReason !== "")("registry-client's memory stays bounded whate
     ["Debian's", startContainerd],
     ["our", (at: Stage) => startOurContainerd(at, binDir)],
   ] as const)(
-    "when it pulls into %s containerd",
+    "when it pulls into %s containerd and pushes out of it",
     async (_, start) => {
       await using own = new Stage();
       const service = await serviceOn(own, (await start(own)).address);
-      await pullAll(service, request(`${registry}/x:1`));
+      const lease = "keeps-it";
+      await service.leases.create({ id: lease, labels: {} });
+      const events = await pullAll(service, request(`${registry}/x:1`, { lease }));
+      expect(peakKb(service.process.pid)).toBeLessThan(LIMIT_KB);
+      const resolved = events.find(({ event }) => event?.$case === "resolved")?.event;
+      if (resolved?.$case !== "resolved") throw new Error("the pull was not resolved");
+      let sent = 0;
+      const pushes = service.registry.push({
+        reference: `${registry}/target/x:1`,
+        credentials: undefined,
+        namespace: NAMESPACE,
+        target: resolved.value.target,
+        platform: undefined,
+        nondistributable: false,
+        hosts: undefined,
+      });
+      for await (const { event } of pushes) {
+        if (event?.$case === "progress" && event.value.state === PushProgress_State.COMPLETE) sent += 1;
+      }
+      expect(sent).toBe(LAYERS + 1);
       expect(peakKb(service.process.pid)).toBeLessThan(LIMIT_KB);
     },
     60_000,
