@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { type Docker, output, tempDir } from "@longshore/testkit";
@@ -271,3 +272,31 @@ describe.each(clis)("images by $name", (cli) => {
     await docker("rmi", "moving:1", "moved:1", "again:1");
   });
 });
+
+/** Of a daemon, in MB. */
+function peakMb(name: "dockerd" | "registry-client"): number {
+  const status = fs.readFileSync(`/proc/${world().engine.suite.pid(name)}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1000;
+}
+
+test("the daemons' memory stays bounded when an image of 300 MB is imported, saved and loaded", async () => {
+  using dir = tempDir();
+  const [root, file, saved] = ["root", "root.tar", "saved.tar"].map((name) => path.join(dir.path, name));
+  if (!root || !file || !saved) throw new Error("three names are three");
+  fs.mkdirSync(root);
+  const piece = crypto.randomBytes(3_000_000);
+  for (let at = 0; at < 100; at++) {
+    piece.writeUInt32LE(at);
+    fs.appendFileSync(path.join(root, "large"), piece);
+  }
+  expect(Bun.spawnSync(["tar", "-cf", file, "-C", root, "."]).exitCode).toBe(0);
+  const docker = world().docker();
+  const id = await docker("import", file, "large:1");
+  await docker("save", "-o", saved, "large:1");
+  await docker("rmi", "large:1");
+  await docker("load", "-q", "-i", saved);
+  expect(await docker("images", "-q", "--no-trunc", "large:1")).toBe(id);
+  await docker("rmi", "large:1");
+  expect(peakMb("dockerd")).toBeLessThan(200);
+  expect(peakMb("registry-client")).toBeLessThan(150);
+}, 120_000);

@@ -4,6 +4,7 @@ import { EngineError, errorCode } from "@longshore/errors";
 import { channelTo } from "@longshore/rpc";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { type Blob, type BlobSink, openSink } from "./blob-sink.ts";
+import { collectNowAndThen } from "./collect.ts";
 
 export interface WriteOptions {
   /** What the digest has to be. */
@@ -52,7 +53,10 @@ export class BlobWriter implements Disposable {
     let committed = false;
     try {
       sink = await openSink({ channel: this.channel, metadata, ref, expected, signal });
-      for await (const piece of pieces) await sink.write(piece);
+      for await (const piece of pieces) {
+        await sink.write(piece);
+        collectNowAndThen(piece.length);
+      }
       const blob = await sink.commit(labels);
       committed = true;
       return blob;

@@ -3,6 +3,7 @@ import { contentPadding, END_BLOCKS, headerBlocks } from "@longshore/archive";
 import { EngineError, errorCode } from "@longshore/errors";
 import { familiarString, isImageId, type Reference, tryParseReference } from "@longshore/reference";
 import type { Engine } from "../../engine.ts";
+import { collectNowAndThen } from "../collect.ts";
 import type { Image, NamedImage } from "../image.ts";
 import { manifestSchema } from "../image-config.ts";
 import { DANGLING_PREFIX, noSuchImage } from "../image-store.ts";
@@ -123,6 +124,7 @@ async function* writeArchive(
     for await (const { data } of engine.containerd.content.read({ digest, offset: 0n, size: 0n })) {
       sent += data.length;
       yield data;
+      collectNowAndThen(data.length);
     }
     if (sent !== Number(size)) throw new EngineError("data_loss", `blob ${digest} has changed its size`);
     yield contentPadding(sent);
