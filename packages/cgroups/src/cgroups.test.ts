@@ -73,6 +73,7 @@ test("settingsV1() and settingsV2() say the same in the words of each", () => {
       leafWeight: 20,
       weightDevice: [{ major: 8, minor: 0, weight: 50, leafWeight: 60 }],
       throttleReadBpsDevice: [{ major: 8, minor: 0, rate: 1000 }],
+      throttleWriteBpsDevice: [{ major: 8, minor: 0, rate: 2 ** 63 }],
       throttleWriteIOPSDevice: [{ major: 8, minor: 1, rate: 10 }],
     },
   };
@@ -93,6 +94,7 @@ test("settingsV1() and settingsV2() say the same in the words of each", () => {
     "blkio.weight_device=8:0 50",
     "blkio.leaf_weight_device=8:0 60",
     "blkio.throttle.read_bps_device=8:0 1000",
+    "blkio.throttle.write_bps_device=8:0 9223372036854775807",
     "blkio.throttle.write_iops_device=8:1 10",
     "hugetlb.2MB.limit_in_bytes=4096",
     "hugetlb.2MB.rsvd.limit_in_bytes=4096",
@@ -109,6 +111,7 @@ test("settingsV1() and settingsV2() say the same in the words of each", () => {
     "io.bfq.weight=100",
     "io.bfq.weight=8:0 50",
     "io.max=8:0 rbps=1000",
+    "io.max=8:0 wbps=max",
     "io.max=8:1 wiops=10",
     "cpu.idle=0",
     "cpu.weight=174",

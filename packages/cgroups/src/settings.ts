@@ -108,6 +108,9 @@ function pidsMax(limit: number): string {
   return limit === 0 ? "1" : limitText(limit);
 }
 
+/** A rate from which on there is none, in version 2. */
+const NO_RATE = 2 ** 63;
+
 const THROTTLES = (io: BlockIo): [file: string, key: string, list: ThrottleDevice[] | undefined][] => [
   ["blkio.throttle.read_bps_device", "rbps", io.throttleReadBpsDevice],
   ["blkio.throttle.write_bps_device", "wbps", io.throttleWriteBpsDevice],
@@ -120,7 +123,8 @@ function blkio(io: BlockIo, put: Put): void {
   put("blkio.weight", set(io.weight), { otherwise: { file: "blkio.bfq.weight" } });
   put("blkio.leaf_weight", set(io.leafWeight));
   for (const { major, minor, weight, leafWeight } of io.weightDevice ?? []) {
-    if (weight) {
+    // 0 takes it away.
+    if (weight !== undefined) {
       put("blkio.weight_device", `${major}:${minor} ${weight}`, {
         otherwise: { file: "blkio.bfq.weight_device" },
       });
@@ -198,6 +202,9 @@ function io(blockIO: BlockIo, put: Put): void {
       put("io.bfq.weight", `${device.major}:${device.minor} ${device.weight}`, { optional: true });
   }
   for (const [, key, list] of THROTTLES(blockIO)) {
-    for (const { major, minor, rate } of list ?? []) put("io.max", `${major}:${minor} ${key}=${plain(rate)}`);
+    for (const { major, minor, rate } of list ?? []) {
+      const value = rate >= NO_RATE ? "max" : plain(rate);
+      put("io.max", `${major}:${minor} ${key}=${value}`);
+    }
   }
 }

@@ -110,6 +110,15 @@ test("exec: the exit status is known when the stream ends, also of what can't be
   for (let i = 0; i < 5; i++) {
     expect(await run(["sh", "-c", "echo hi; exit 9"])).toEqual({ stdout: "hi\n", stderr: "", exitCode: 9 });
   }
+  const keys = { Cmd: ["true"], DetachKeys: "ctrl-p,q" };
+  const made = await api.call("POST", `/containers/${id}/exec`, keys);
+  const shown = (await api.call("GET", `/exec/${made.json.Id}/json`)).json;
+  expect([shown.DetachKeys, shown.Running]).toEqual([Buffer.from([16, 113]).toString("base64"), false]);
+  const bad = await api.call("POST", `/containers/${id}/exec`, { Cmd: ["true"], DetachKeys: "ctrl-0" });
+  expect([bad.status, bad.json.message]).toEqual([
+    400,
+    "Invalid detach keys (ctrl-0) provided: Unknown character: 'ctrl-0'",
+  ]);
   const missing = await run(["nope"]);
   expect(missing.exitCode).toBe(127);
   expect(missing.stdout).toContain('exec: "nope": executable file not found in $PATH');

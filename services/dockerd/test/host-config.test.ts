@@ -145,6 +145,15 @@ describe("block devices", () => {
     );
     const { HostConfig } = (await api.call("GET", `/containers/${id}/json`)).json;
     expect(HostConfig.BlkioDeviceReadBps).toEqual([{ Path: file, Rate: 2 << 20 }]);
+    // Null, as Go clients send it, leaves a limit; an empty list takes it away.
+    await api.call("POST", `/containers/${id}/update`, { BlkioDeviceReadBps: null, PidsLimit: 50 });
+    expect(read("blkio.throttle.read_bps_device")).toContain("2097152");
+    await api.call("POST", `/containers/${id}/update`, { BlkioDeviceReadBps: [] });
+    expect(read("blkio.throttle.read_bps_device")).not.toContain("2097152");
+    const cleared = (await api.call("GET", `/containers/${id}/json`)).json.HostConfig;
+    expect(cleared.BlkioDeviceReadBps).toEqual([]);
+    expect(cleared.BlkioDeviceWriteIOps).toEqual([{ Path: file, Rate: 50 }]);
+    expect(read("blkio.throttle.write_iops_device")).toMatch(new RegExp(`^${number} (50|.*wiops=50)`, "m"));
     await remove(id);
   });
 

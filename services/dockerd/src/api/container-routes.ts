@@ -1,6 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import { containerChanges } from "../containers/container-changes.ts";
-import { createRequestSchema, resourcesSchema, restartPolicySchema } from "../containers/container-config.ts";
+import { createRequestSchema, updateSchema } from "../containers/container-config.ts";
 import { containerSize } from "../containers/container-size.ts";
 import { createContainer } from "../containers/create-container.ts";
 import { exportContainer } from "../containers/export-container.ts";
@@ -154,7 +154,7 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/resize",
       handler: async (call) => {
-        const size = { height: call.integer("h") ?? 0, width: call.integer("w") ?? 0 };
+        const size = { height: call.wholeNumber("h"), width: call.wholeNumber("w") };
         await resizeContainer(engine, containers.find(call.param("id")), size);
         call.empty(200);
       },
@@ -165,7 +165,7 @@ export function containerRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const container = containers.find(call.param("id"));
         const body = await call.body(updateSchema);
-        const { warnings } = await updateContainer(engine, container, body, body.RestartPolicy);
+        const { warnings } = await updateContainer(engine, container, body);
         call.json(200, { Warnings: warnings });
       },
     },
@@ -220,10 +220,6 @@ export function containerRoutes(engine: Engine): Route[] {
     },
   ];
 }
-
-const updateSchema = resourcesSchema.extend({
-  RestartPolicy: restartPolicySchema,
-});
 
 function positive(value: number | undefined): number | undefined {
   return value !== undefined && value > 0 ? value : undefined;

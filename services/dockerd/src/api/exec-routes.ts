@@ -9,7 +9,7 @@ import { checkStartable, createExec, startExec } from "../execs/run-exec.ts";
 import type { ApiCall } from "../http/call.ts";
 import type { Route } from "../http/server.ts";
 import { attach } from "../streams/attach.ts";
-import { DEFAULT_DETACH_KEYS, parseDetachKeys } from "../streams/detach-keys.ts";
+import { DEFAULT_DETACH_KEYS } from "../streams/detach-keys.ts";
 import { streamType } from "./stream-routes.ts";
 
 /** How long the end of the output waits for the exit status, so that a client that asks next is told. */
@@ -37,13 +37,13 @@ export function execRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/exec/:id/resize",
       handler: async (call) => {
+        const size = { height: call.wholeNumber("h"), width: call.wholeNumber("w") };
         const exec = engine.execs.find(call.param("id"));
         if (exec.status !== "running") throw new EngineError("conflict", `exec ${exec.id} is not running`);
         await engine.containerd.tasks.resizePty({
           containerId: exec.container.id,
           execId: exec.id,
-          height: call.integer("h") ?? 0,
-          width: call.integer("w") ?? 0,
+          ...size,
         });
         call.empty(200);
       },
@@ -64,7 +64,7 @@ async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
     call.empty(200);
     return;
   }
-  const detachKeys = config.DetachKeys === "" ? DEFAULT_DETACH_KEYS : parseDetachKeys(config.DetachKeys);
+  const detachKeys = exec.detachKeys ?? DEFAULT_DETACH_KEYS;
   checkStartable(exec);
   const client = call.hijack(streamType(call, config.Tty));
   let process: Duplex | undefined;
@@ -94,7 +94,7 @@ async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
   if (end === "detached") emitContainerEvent(engine, exec.container, "exec_detach", { execID: exec.id });
 }
 
-function inspect({ id, config, container, exitCode, pid, status }: Exec): object {
+function inspect({ id, config, container, detachKeys, exitCode, pid, status }: Exec): object {
   const [entrypoint = "", ...args] = config.Cmd;
   return {
     ID: id,
@@ -112,7 +112,8 @@ function inspect({ id, config, container, exitCode, pid, status }: Exec): object
     OpenStdout: config.AttachStdout,
     CanRemove: status === "ended",
     ContainerID: container.id,
-    DetachKeys: "",
+    // Bytes, as Go writes them.
+    DetachKeys: detachKeys?.toString("base64") ?? "",
     Pid: pid,
   };
 }

@@ -108,10 +108,43 @@ export const resourcesSchema = z.object({
 });
 export type Resources = z.output<typeof resourcesSchema>;
 
+/** Limits that an update takes away by an empty list; null leaves them. */
+export const DEVICE_LIMITS = [
+  "BlkioWeightDevice",
+  "BlkioDeviceReadBps",
+  "BlkioDeviceWriteBps",
+  "BlkioDeviceReadIOps",
+  "BlkioDeviceWriteIOps",
+] as const;
+
+/** What an update changes: of its lists, null is not the same as empty. */
+const updateFields = resourcesSchema.extend({
+  BlkioWeightDevice: z.array(weight).nullish(),
+  BlkioDeviceReadBps: z.array(throttle).nullish(),
+  BlkioDeviceWriteBps: z.array(throttle).nullish(),
+  BlkioDeviceReadIOps: z.array(throttle).nullish(),
+  BlkioDeviceWriteIOps: z.array(throttle).nullish(),
+});
+
 export const restartPolicySchema = z
   .object({ Name: string, MaximumRetryCount: integer })
   .nullish()
   .transform((value) => value ?? { Name: "", MaximumRetryCount: 0 });
+
+/** Body of an update: limits, those of devices that are to be taken away, and the restart policy. */
+export const updateSchema = updateFields
+  .extend({ RestartPolicy: restartPolicySchema })
+  .transform(({ RestartPolicy: restartPolicy, ...fields }) => {
+    const lists = {
+      BlkioWeightDevice: fields.BlkioWeightDevice ?? [],
+      BlkioDeviceReadBps: fields.BlkioDeviceReadBps ?? [],
+      BlkioDeviceWriteBps: fields.BlkioDeviceWriteBps ?? [],
+      BlkioDeviceReadIOps: fields.BlkioDeviceReadIOps ?? [],
+      BlkioDeviceWriteIOps: fields.BlkioDeviceWriteIOps ?? [],
+    };
+    const cleared = DEVICE_LIMITS.filter((field) => fields[field]?.length === 0);
+    return { resources: { ...fields, ...lists } satisfies Resources, cleared, restartPolicy };
+  });
 
 export const hostConfigSchema = resourcesSchema.extend({
   Binds: strings,

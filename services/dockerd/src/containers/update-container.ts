@@ -1,10 +1,12 @@
 import { EngineError } from "@longshore/errors";
 import { jsonAny, RESOURCES_TYPE } from "../containerd/any.ts";
 import type { Engine } from "../engine.ts";
+import { withLifted } from "../spec/block-io.ts";
 import { withoutDiscarded } from "../spec/discarded.ts";
 import { checkResources, toLinuxResources } from "../spec/resources.ts";
+import { cgroupVersion } from "../system/host-facts.ts";
 import type { Container } from "./container.ts";
-import type { Resources } from "./container-config.ts";
+import type { DEVICE_LIMITS, Resources } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { saveRecord } from "./container-record.ts";
 import { hasProcess } from "./container-status.ts";
@@ -33,6 +35,13 @@ const UPDATABLE = [
   "PidsLimit",
 ] as const;
 
+export interface UpdateRequest {
+  resources: Resources;
+  /** Limits of devices that are to be taken away. */
+  cleared: readonly (typeof DEVICE_LIMITS)[number][];
+  restartPolicy: RestartPolicy;
+}
+
 /**
  * Change a container's limits, those of its running task too. Fields with Docker's zero value stay as they are.
  * @throws EngineError `invalid_argument` for limits that make no sense or aren't supported
@@ -40,8 +49,7 @@ const UPDATABLE = [
 export function updateContainer(
   engine: Engine,
   container: Container,
-  resources: Resources,
-  restartPolicy: RestartPolicy,
+  { resources, cleared, restartPolicy }: UpdateRequest,
 ): Promise<{ warnings: string[] }> {
   return container.lock.run(async () => {
     checkRestartPolicy(restartPolicy);
@@ -49,9 +57,10 @@ export function updateContainer(
     const { warnings } = withoutDiscarded(resources);
     await engine.store.check();
     const { hostConfig, state } = container.record;
-    const changes = Object.fromEntries(
-      UPDATABLE.filter((field) => isGiven(resources[field])).map((field) => [field, resources[field]]),
+    const given = UPDATABLE.filter(
+      (field) => isGiven(resources[field]) || cleared.some((one) => one === field),
     );
+    const changes = Object.fromEntries(given.map((field) => [field, resources[field]]));
     // A new memory limit moves a swap limit that was only derived from the old one.
     const derived = hostConfig.Memory > 0 && hostConfig.MemorySwap === hostConfig.Memory * 2;
     const base = derived && "Memory" in changes ? { ...hostConfig, MemorySwap: 0 } : hostConfig;
@@ -69,7 +78,10 @@ export function updateContainer(
     if (Object.keys(changes).length > 0 && hasProcess(state.status)) {
       await engine.containerd.tasks.update({
         containerId: container.id,
-        resources: jsonAny(RESOURCES_TYPE, toLinuxResources(updated)),
+        resources: jsonAny(
+          RESOURCES_TYPE,
+          toLinuxResources(withLifted(hostConfig, updated, cgroupVersion() === "2")),
+        ),
         annotations: {},
       });
     }
@@ -80,7 +92,7 @@ export function updateContainer(
   });
 }
 
-/** Docker's zero values, and empty lists, leave a limit as it is. */
+/** Docker's zero values leave a limit as it is. */
 function isGiven(value: unknown): boolean {
   return Array.isArray(value) ? value.length > 0 : value !== "" && value !== 0 && value !== null;
 }

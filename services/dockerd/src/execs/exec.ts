@@ -1,4 +1,5 @@
 import type { Container } from "../containers/container.ts";
+import { parseDetachKeys } from "../streams/detach-keys.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import type { ExecConfig } from "./exec-config.ts";
 
@@ -7,6 +8,8 @@ export class Exec {
   readonly id: string;
   readonly container: Container;
   readonly config: ExecConfig;
+  /** Undefined: those that are usual. */
+  readonly detachKeys: Buffer | undefined;
   status: "created" | "running" | "ended" = "created";
   pid = 0;
   /** Null until it has ended. */
@@ -18,11 +21,13 @@ export class Exec {
   /** It is the daemon's own, to look at the container's health. */
   readonly isProbe: boolean;
 
+  /** @throws EngineError `invalid_argument` for detach keys that are none */
   constructor(id: string, container: Container, config: ExecConfig, isProbe = false) {
     this.id = id;
     this.isProbe = isProbe;
     this.container = container;
     this.config = config;
+    if (config.DetachKeys !== "") this.detachKeys = parseDetachKeys(config.DetachKeys);
     this.ended = new Promise((resolve) => {
       this.tellEnded = resolve;
     });

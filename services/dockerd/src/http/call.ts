@@ -77,6 +77,13 @@ export class ApiCall {
     return !["", "0", "no", "false", "none"].includes(value);
   }
 
+  /** A whole-number query parameter that may not be left out. */
+  wholeNumber(name: string): number {
+    const value = this.integer(name);
+    if (value !== undefined) return value;
+    throw new EngineError("invalid_argument", 'strconv.Atoi: parsing "": invalid syntax');
+  }
+
   /** A whole-number query parameter. */
   integer(name: string): number | undefined {
     const text = this.query.get(name);

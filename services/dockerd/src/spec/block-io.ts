@@ -21,6 +21,33 @@ export function checkBlockIo(resources: Resources): void {
   }
 }
 
+/**
+ * Limits that take those of devices away which only the old ones have.
+ * @param isUnified whether the limits are those of cgroups of version 2, which have another word for none
+ */
+export function withLifted(before: Resources, after: Resources, isUnified: boolean): Resources {
+  const gone = <T extends { Path: string }>(old: readonly T[], now: readonly T[]) =>
+    old.filter(({ Path }) => !now.some((one) => one.Path === Path));
+  const lifted = { ...after };
+  for (const field of THROTTLES) {
+    const none = gone(before[field], after[field]).map(({ Path }) => ({
+      Path,
+      Rate: isUnified ? UNIFIED_NO_RATE : 0,
+    }));
+    lifted[field] = [...none, ...after[field]];
+  }
+  const weights = gone(before.BlkioWeightDevice, after.BlkioWeightDevice).map(({ Path }) => ({
+    Path,
+    Weight: isUnified ? UNIFIED_WEIGHT : 0,
+  }));
+  return { ...lifted, BlkioWeightDevice: [...weights, ...after.BlkioWeightDevice] };
+}
+
+/** No limit, in a number that the runtime's 64 bits hold. */
+const UNIFIED_NO_RATE = 2 ** 63;
+/** The usual one. */
+const UNIFIED_WEIGHT = 100;
+
 const THROTTLES = [
   "BlkioDeviceReadBps",
   "BlkioDeviceWriteBps",
