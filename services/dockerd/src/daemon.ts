@@ -33,6 +33,7 @@ import { socketGroup } from "./http/listeners.ts";
 import { ApiServer } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
+import { registryHosts } from "./images/registry-service.ts";
 import { Unpacker } from "./images/unpack.ts";
 import { EngineMetrics } from "./metrics/engine-metrics.ts";
 import { serveMetrics } from "./metrics/serve-metrics.ts";
@@ -87,7 +88,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   resources.defer(() => registryChannel.close());
   const registry = {
     client: createClient(registryChannel, RegistryDefinition),
-    hosts: () => ({ insecureRegistries: flags.insecureRegistries, mirrors: flags.registryMirrors }),
+    hosts: () => registryHosts(flags),
   };
   await waitForContainerd(containerd, log, signal);
   await ensureNamespace(containerd);

@@ -55,10 +55,12 @@ Options:
   -H, --host HOST                    Where to serve: unix://PATH, tcp://HOST:PORT or fd:// (sockets from systemd); may be given
                                      repeatedly (default "unix:///run/longshore/docker.sock")
       --host-gateway-ip ADDRESS      What host-gateway means in --add-host (default: the bridge's address); may be given repeatedly
+      --http-proxy URL               Proxy to registries by http (default: the environment's HTTP_PROXY)
+      --https-proxy URL              Proxy to registries by https (default: the environment's HTTPS_PROXY)
       --icc                          Containers on the default bridge reach each other (default true)
       --init                         An init process in each container that doesn't say otherwise
       --init-path PROGRAM            Program of that process (default: docker-init or tini-static on PATH)
-      --insecure-registry HOST       Allow plain http and unverified certificates there; may be given repeatedly
+      --insecure-registry HOST|CIDR  Allow plain http and unverified certificates there; may be given repeatedly
       --ip ADDRESS                   Where ports of the default bridge are published that name no address (default 0.0.0.0)
       --ip-masq                      Containers on the default bridge go out by the host's address (default true)
       --ipv6                         IPv6 on the default bridge
@@ -68,10 +70,14 @@ Options:
       --log-format FORMAT            How the daemon writes its log: text or json (default: pretty on a terminal, else json)
   -l, --log-level LEVEL              trace, debug, info, warn, error or fatal (default "info")
       --log-opt NAME=VALUE           Option of the log driver; may be given repeatedly
+      --max-concurrent-downloads N   Downloads of layers at once; 0: all (default 3)
+      --max-concurrent-uploads N     Uploads of layers at once; 0: all (default 5)
+      --max-download-attempts N      How often a download is tried (default 5)
       --metrics-addr HOST:PORT       Serve metrics for Prometheus here
       --mtu N                        Bytes of a packet on the default bridge (default 1500)
       --nats-token-file FILE         File with the NATS token
       --nats-url URL                 NATS server of the event streams
+      --no-proxy HOSTS               Registries that are reached without a proxy (default: the environment's NO_PROXY)
       --no-new-privileges            no-new-privileges for containers that don't say
       --oom-score-adjust N           oom_score_adj of the daemon, -1000 to 1000
   -p, --pidfile FILE                 Write the process id here

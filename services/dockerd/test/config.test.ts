@@ -1,7 +1,9 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { busyboxImage, findStaticBusybox, type ImageServer, serveImages } from "@longshore/suite";
+import { busyboxImage, findStaticBusybox, type ImageServer, makeImage, serveImages } from "@longshore/suite";
 import { eventually, run, type TempDir, tempDir } from "@longshore/testkit";
 import { binDir, openEngine, type TestEngine } from "./engine-client.ts";
 
@@ -10,6 +12,11 @@ let dir: TempDir;
 let file: string;
 let calls: string;
 let mirror: ImageServer;
+/** An image of several layers, and the proxy that leads to it. */
+let many: ImageServer;
+let proxy: http.Server;
+let proxied: { proxies: Record<"http-proxy" | "https-proxy" | "no-proxy", string> };
+let serveProxied: (request: http.IncomingMessage, response: http.ServerResponse) => void;
 let world: TestEngine;
 
 const write = (config: object) => fs.writeFileSync(file, JSON.stringify(config));
@@ -26,7 +33,20 @@ beforeAll(async () => {
   const busybox = findStaticBusybox();
   if (!busybox) throw new Error("this machine has no static busybox (package busybox-static)");
   mirror = await serveImages({ images: { "test/mirrored:1": busyboxImage(busybox) } });
+  const layers = ["a", "b", "c", "d"].map((name) => {
+    const layer = path.join(dir.path, `layer-${name}`);
+    fs.mkdirSync(layer);
+    fs.writeFileSync(path.join(layer, name), name);
+    return layer;
+  });
+  const image = makeImage({ layers, cmd: ["/a"] });
+  many = await serveImages({ images: { "test/many:1": image, "test/broken:1": image } });
+  proxy = http.createServer((request, response) => serveProxied(request, response));
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const address = `http://user:secret@127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  proxied = { proxies: { "http-proxy": address, "https-proxy": address, "no-proxy": "elsewhere.example" } };
   write({
+    ...proxied,
     runtimes: { noting: { path: noting, runtimeArgs: ["--noted"] } },
     labels: ["a=1"],
     "log-driver": "json-file",
@@ -37,6 +57,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
   await mirror?.[Symbol.asyncDispose]();
+  await many?.[Symbol.asyncDispose]();
+  proxy?.closeAllConnections();
+  proxy?.close();
   dir?.[Symbol.dispose]();
 });
 
@@ -84,6 +107,7 @@ test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", a
   const pid = engine.suite.pid("dockerd") ?? 0;
   const running = await api.run(image, ["sleep", "1000"]);
   write({
+    ...proxied,
     debug: true,
     labels: ["b=2"],
     runtimes: { fresh: { runtimeType: path.join(binDir, "containerd-shim-runc-v2") } },
@@ -131,4 +155,106 @@ test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", a
   expect((await api.call("GET", `/containers/${running}/json`)).json.State.Running).toBe(true);
   for (const each of [running, id]) await api.call("DELETE", `/containers/${each}?force=1`);
   await api.call("DELETE", "/images/test/mirrored:1");
+});
+
+describe("transfers", () => {
+  /** What the proxy has seen: requests for blobs, and how many of them at a time. */
+  const seen = { blobs: 0, inFlight: 0, most: 0 };
+  /** How many of them are waited for. */
+  let expected = 1;
+  const insecure = { "insecure-registries": ["registry.invalid:5000", "10.9.0.0/16"] };
+  const reload = async (config: object) => {
+    const events = world.engine.suite.output("dockerd").split("reloaded configuration").length;
+    write({ ...proxied, ...insecure, ...config });
+    process.kill(world.engine.suite.pid("dockerd") ?? 0, "SIGHUP");
+    await eventually(
+      () => world.engine.suite.output("dockerd").split("reloaded configuration").length > events,
+    );
+    Object.assign(seen, { blobs: 0, inFlight: 0, most: 0 });
+  };
+
+  /** A registry behind a proxy: it lets blobs wait for each other, has no use for what is sent, and breaks off `broken`. */
+  async function serve(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const { pathname } = new URL(request.url ?? "");
+    const isBlob = pathname.includes("/blobs/") && request.method !== "HEAD" && request.method !== "POST";
+    if (isBlob) {
+      seen.blobs++;
+      seen.most = Math.max(seen.most, ++seen.inFlight);
+      const deadline = Date.now() + 20_000;
+      // Long enough for one too many to come.
+      do await Bun.sleep(50);
+      while (seen.most < expected && Date.now() < deadline);
+      seen.inFlight--;
+    }
+    if (pathname.startsWith("/v2/sink/")) {
+      await new Response(request as unknown as ReadableStream).arrayBuffer();
+      if (request.method === "HEAD") response.writeHead(404).end();
+      else if (request.method === "POST") response.writeHead(202, { location: `${pathname}1` }).end();
+      else if (request.method === "PATCH")
+        response
+          .writeHead(202, { location: pathname, range: `0-${request.headers["content-length"]}` })
+          .end();
+      else response.writeHead(201).end();
+      return;
+    }
+    if (isBlob && pathname.startsWith("/v2/test/broken/")) {
+      response.writeHead(503).end();
+      return;
+    }
+    const { status, headers, body } = await fetch(`http://${many.host}${pathname}`, {
+      method: request.method ?? "GET",
+    });
+    response.writeHead(status, Object.fromEntries(headers));
+    response.end(Buffer.from(await new Response(body).arrayBuffer()));
+  }
+  serveProxied = (request, response) => void serve(request, response);
+
+  const pull = (name: string) =>
+    world.api.call("POST", `/images/create?fromImage=registry.invalid:5000/${name}&tag=1`);
+  const drop = () => world.api.call("DELETE", "/images/registry.invalid:5000/test/many:1?force=1");
+
+  test("a registry is reached through the proxy, whose password nobody is shown", async () => {
+    await reload({});
+    expected = 3;
+    const { json: info } = await world.api.call("GET", "/info");
+    expect(info.HttpProxy).toBe(proxied.proxies["http-proxy"].replace("user:secret", "xxxxx:xxxxx"));
+    expect(info.NoProxy).toBe("elsewhere.example");
+    expect(info.RegistryConfig.InsecureRegistryCIDRs).toEqual(["10.9.0.0/16", "127.0.0.0/8"]);
+    expect(Object.keys(info.RegistryConfig.IndexConfigs)).toEqual(["docker.io", "registry.invalid:5000"]);
+    expect((await pull("test/many")).text).toContain("Downloaded newer image");
+    expect(seen.blobs).toBe(5);
+    expect(seen.most).toBe(3);
+    expected = 1;
+    await drop();
+  });
+
+  test("no more downloads, attempts and uploads than the configuration says", async () => {
+    await reload({ "max-concurrent-downloads": 1, "max-download-attempts": 1, "max-concurrent-uploads": 1 });
+    expect((await pull("test/many")).text).toContain("Downloaded newer image");
+    expect(seen).toEqual({ blobs: 5, inFlight: 0, most: 1 });
+    await world.api.call(
+      "POST",
+      "/images/registry.invalid:5000/test/many:1/tag?repo=registry.invalid:5000/sink&tag=1",
+    );
+    Object.assign(seen, { blobs: 0, most: 0 });
+    const pushed = await fetch("http://docker/images/registry.invalid:5000/sink/push?tag=1", {
+      unix: world.api.socketPath,
+      method: "POST",
+      headers: { "X-Registry-Auth": "e30" },
+    });
+    expect(await pushed.text()).toContain("1: digest: sha256:");
+    expect(seen.blobs).toBeGreaterThanOrEqual(5);
+    expect(seen.most).toBe(1);
+    await world.api.call("DELETE", "/images/registry.invalid:5000/sink:1");
+    await drop();
+    Object.assign(seen, { blobs: 0, most: 0 });
+    const broken = await pull("test/broken");
+    expect(broken.text).toContain("error");
+    expect(seen.blobs).toBe(1);
+    await reload({ "max-concurrent-downloads": 0 });
+    expected = 5;
+    expect((await pull("test/many")).text).toContain("Downloaded newer image");
+    expect(seen.most).toBe(5);
+    await drop();
+  });
 });

@@ -9,6 +9,7 @@ import { pause } from "./registry/http.ts";
 import type { BlobAnswer, Repository } from "./registry/repository.ts";
 import { backoff } from "./registry/retry.ts";
 import { Semaphore } from "./semaphore.ts";
+import type { DownloadLimits } from "./transfers.ts";
 
 export type BlobState = "pending" | "downloading" | "verifying" | "complete" | "exists";
 
@@ -25,6 +26,7 @@ export interface BlobJob {
   repository: Repository;
   store: ContentStore;
   report: (progress: BlobProgress) => void;
+  limits?: DownloadLimits | undefined;
 }
 
 /** One download and everybody who waits for it. */
@@ -131,9 +133,10 @@ export class BlobFetcher {
   async #download(job: BlobJob, labels: Labels, signal: AbortSignal): Promise<void> {
     const { descriptor, store, report } = job;
     const { digest, size } = descriptor;
-    const free = this.#slots.tryAcquire();
+    const slots = job.limits?.slots ?? this.#slots;
+    const free = slots.tryAcquire();
     if (!free) report({ digest, state: "pending", offset: 0, total: size });
-    using _slot = free ?? (await this.#slots.acquire(signal));
+    using _slot = free ?? (await slots.acquire(signal));
     for (let restarted = false; ; restarted = true) {
       const ingest = await store.ingest(descriptor, signal);
       if (ingest === "exists") break;
@@ -175,7 +178,9 @@ export class BlobFetcher {
         if (signal.aborted || ingest.failed || !progress.answered || errorCode(error) !== "unavailable")
           throw error;
         idle = ingest.offset > before ? 1 : idle + 1;
-        if (idle >= ATTEMPTS_WITHOUT_PROGRESS || attempt >= ATTEMPTS) throw error;
+        const most = job.limits?.attempts;
+        if (most === undefined ? idle >= ATTEMPTS_WITHOUT_PROGRESS || attempt >= ATTEMPTS : attempt >= most)
+          throw error;
         await pause(backoff(idle, this.#backoffMs), signal);
       }
     }
@@ -202,7 +207,7 @@ export class BlobFetcher {
       progress.answered = true;
       return answer;
     };
-    const options = { offset: ingest.offset, size, extra: this.#extra, signal };
+    const options = { offset: ingest.offset, size, extra: job.limits?.slots ?? this.#extra, signal };
     try {
       for await (const piece of readBlob(open, options)) {
         pieces.add(piece);

@@ -13,6 +13,7 @@ import type { RateLimit } from "./registry/rate-limit.ts";
 import { MANIFEST_LIMIT_BYTES, Repository } from "./registry/repository.ts";
 import type { RegistryOptions } from "./registry/session.ts";
 import { descend, type FetchedManifest, fetchManifest, verified, wantedOf } from "./resolve.ts";
+import type { DownloadLimits } from "./transfers.ts";
 
 export interface Image {
   /** What the name points to: a manifest or an index. */
@@ -39,6 +40,8 @@ export interface PullJob {
 export interface PullDeps {
   blobs: BlobFetcher;
   registry: RegistryOptions;
+  /** Left out: as usual. */
+  limits?: DownloadLimits;
 }
 
 /** No image's config is longer; whoever reads it has it in memory. */
@@ -69,7 +72,8 @@ export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): 
   const all = Promise.all(
     blobs.map(async (descriptor) => {
       try {
-        await deps.blobs.fetch({ descriptor, repository, store: job.store, report }, abort.signal);
+        const blob = { descriptor, repository, store: job.store, report, limits: deps.limits };
+        await deps.blobs.fetch(blob, abort.signal);
       } catch (error) {
         abort.abort(error);
         throw error;

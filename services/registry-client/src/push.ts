@@ -41,6 +41,8 @@ export interface PushJob {
   platform?: Platform | undefined;
   /** Push layers as well that usually may not be. */
   nondistributable?: boolean;
+  /** Blobs that are sent at once, together with other pushes; left out: a few of its own. */
+  slots?: Semaphore | undefined;
 }
 
 /** As Docker has it. */
@@ -102,7 +104,7 @@ async function pushAll(
 ): Promise<void> {
   const { signal } = abort;
   const uploader = new BlobUploader(repository.session, job.reference);
-  const slots = new Semaphore(PARALLEL);
+  const slots = job.slots ?? new Semaphore(PARALLEL);
   const at = ({ digest, size }: Descriptor, state: PushState, offset = 0) =>
     report({ digest, state, offset, total: size });
   for (const blob of plan.blobs) at(blob, "preparing");

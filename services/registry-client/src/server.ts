@@ -23,11 +23,14 @@ import {
 import { storedImage } from "./image-source.ts";
 import { type PullDeps, pull } from "./pull.ts";
 import { push } from "./push.ts";
+import { isInNetwork } from "./registry/hosts.ts";
+import { DEFAULT_LIMITS } from "./registry/http.ts";
 import { logIn } from "./registry/login.ts";
 import { Repository } from "./registry/repository.ts";
-import { search } from "./registry/search.ts";
+import { search, splitTerm } from "./registry/search.ts";
 import type { RegistryOptions } from "./registry/session.ts";
 import { resolve } from "./resolve.ts";
+import { Transfers } from "./transfers.ts";
 
 export interface ServerDeps extends PullDeps {
   containerd: ContainerdChannels;
@@ -37,6 +40,7 @@ export interface ServerDeps extends PullDeps {
 /** The gRPC server of this service, not yet listening. */
 export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServer {
   const server = serve();
+  const transfers = new Transfers();
   /** Pass events on, and tell in the log how it ended. */
   async function* logged<T>(
     what: "pull" | "push",
@@ -69,8 +73,9 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
         credentials: fromWireCredentials(request.credentials),
         store: new ContentStore(containerd, { namespace, lease }),
       };
-      const registry = withHosts(deps.registry, request.hosts);
-      const events = () => pull(job, { ...deps, registry }, signal);
+      const registry = await withHosts(deps.registry, request.hosts, reference.domain);
+      const limits = transfers.downloads(request.hosts?.transfers);
+      const events = () => pull(job, { ...deps, registry, limits }, signal);
       for await (const event of logged("pull", request, { signal, events })) yield toWireEvent(event);
     },
     async *push(request, { signal }) {
@@ -88,12 +93,14 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
         credentials: fromWireCredentials(request.credentials),
         source: storedImage(new ContentStore(containerd, { namespace })),
         platform: platform && fromWirePlatform(platform),
+        slots: transfers.uploads(request.hosts?.transfers),
       };
-      const events = () => push(job, withHosts(deps.registry, request.hosts), signal);
+      const registry = await withHosts(deps.registry, request.hosts, reference.domain);
+      const events = () => push(job, registry, signal);
       for await (const event of logged("push", request, { signal, events })) yield toWirePushEvent(event);
     },
     async resolve(request, { signal }) {
-      const repository = repositoryOf(request, deps.registry);
+      const repository = await repositoryOf(request, deps.registry);
       const { descriptor, platforms } = await resolve(repository, signal);
       return {
         target: toWireDescriptor(descriptor),
@@ -102,11 +109,12 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
       };
     },
     async listTags(request, { signal }) {
-      return { tags: await repositoryOf(request, deps.registry).tags(signal) };
+      const repository = await repositoryOf(request, deps.registry);
+      return { tags: await repository.tags(signal) };
     },
     async search({ term, limit, credentials, hosts }, { signal }) {
       const job = { term, limit, credentials: fromWireCredentials(credentials) };
-      const hits = await search(job, withHosts(deps.registry, hosts), signal);
+      const hits = await search(job, await withHosts(deps.registry, hosts, splitTerm(term).domain), signal);
       return {
         results: hits.map(({ name, description, stars, official, automated }) => ({
           ...{ name, description },
@@ -117,7 +125,7 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
       };
     },
     async login({ domain, credentials, hosts }, { signal }) {
-      const registry = withHosts(deps.registry, hosts);
+      const registry = await withHosts(deps.registry, hosts, domain);
       return { identityToken: await logIn(domain, fromWireCredentials(credentials), registry, signal) };
     },
   });
@@ -132,24 +140,33 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
   return server;
 }
 
-function repositoryOf(
+async function repositoryOf(
   request: { reference: string; credentials: WireCredentials | undefined; hosts: Hosts | undefined },
   registry: RegistryOptions,
-): Repository {
+): Promise<Repository> {
   const reference = withDefaultTag(parseReference(request.reference));
   return new Repository(
     reference,
     fromWireCredentials(request.credentials),
-    withHosts(registry, request.hosts),
+    await withHosts(registry, request.hosts, reference.domain),
   );
 }
 
-/** A caller's registries beside our own. */
-function withHosts(registry: RegistryOptions, hosts: Hosts | undefined): RegistryOptions {
+/** A caller's registries beside our own, for requests to one of them. */
+async function withHosts(
+  registry: RegistryOptions,
+  hosts: Hosts | undefined,
+  domain: string,
+): Promise<RegistryOptions> {
   if (!hosts) return registry;
+  const insecure = [...registry.insecureRegistries, ...hosts.insecureRegistries];
+  const { proxies, transfers } = hosts;
+  const attempts = transfers?.maxAttempts || undefined;
   return {
     ...registry,
-    insecureRegistries: [...registry.insecureRegistries, ...hosts.insecureRegistries],
+    insecureRegistries: (await isInNetwork(domain, insecure)) ? [...insecure, domain] : insecure,
     mirrors: [...registry.mirrors, ...hosts.mirrors],
+    ...(proxies && { proxies }),
+    ...(attempts !== undefined && { limits: { ...(registry.limits ?? DEFAULT_LIMITS), attempts } }),
   };
 }

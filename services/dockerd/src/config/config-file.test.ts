@@ -91,7 +91,14 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ runtimes: { a: { path: "/a", more: 1 } } })).toThrow(/^runtimes\.a: .*more/);
   expect(() => parse({ "log-driver": "gelf" })).toThrow("no log driver named 'gelf' is registered");
   expect(() => parse({ "insecure-registries": ["http://r:5000"] })).toThrow("should not contain '://'");
-  expect(() => parse({ "insecure-registries": ["10.0.0.0/8"] })).toThrow("networks are not supported");
+  expect(() => parse({ "insecure-registries": ["10.0.0.0/8"] })).not.toThrow();
+  expect(() => parse({ "insecure-registries": ["10.0.0.0/33"] })).toThrow(
+    "invalid CIDR address: 10.0.0.0/33",
+  );
+  expect(() => parse({ "max-concurrent-downloads": -1 })).toThrow("invalid max concurrent downloads: -1");
+  expect(() => parse({ "max-download-attempts": 0 })).toThrow("invalid max download attempts: 0");
+  expect(parse({ proxies: { "http-proxy": "http://p:1" } })).toEqual({ "http-proxy": "http://p:1" });
+  expect(() => parse({ proxies: { "ftp-proxy": "x" } })).toThrow("configuration option: ftp-proxy");
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
   expect(() => parse({ experimental: true })).toThrow("experimental: true is not supported");
   expect(() => parse({ "userns-remap": "a:b:c" })).toThrow(

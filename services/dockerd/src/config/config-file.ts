@@ -23,7 +23,7 @@ export function readConfigFile(file: string, flags: OptionValues): OptionValues 
 export function parseConfig(text: string, flags: OptionValues): OptionValues {
   const trimmed = text.replace(/^\uFEFF/, "").trim();
   if (trimmed === "") return {};
-  const document = parseObject(trimmed);
+  const document = withProxies(parseObject(trimmed));
   const unknown = Object.keys(document).filter((key) => !isOption(key) && !Object.hasOwn(UNSUPPORTED, key));
   if (unknown.length > 0)
     throw invalid(`the following directives don't match any configuration option: ${unknown.join(", ")}`);
@@ -44,6 +44,18 @@ export function parseConfig(text: string, flags: OptionValues): OptionValues {
   }
   const values = Object.entries(document).filter(([key]) => isOption(key));
   return Object.fromEntries(values.map(([key, value]) => [key, checkValue(key as OptionKey, value)]));
+}
+
+/** The keys in `proxies` beside the others, which have the same names as flags. */
+function withProxies({ proxies, ...document }: Record<string, unknown>): Record<string, unknown> {
+  if (proxies === undefined) return document;
+  if (typeof proxies !== "object" || proxies === null || Array.isArray(proxies))
+    throw invalid("proxies: must hold an object");
+  const known = ["http-proxy", "https-proxy", "no-proxy"];
+  const unknown = Object.keys(proxies).filter((key) => !known.includes(key));
+  if (unknown.length > 0)
+    throw invalid(`the following directives don't match any configuration option: ${unknown.join(", ")}`);
+  return { ...document, ...proxies };
 }
 
 /** @throws EngineError `invalid_argument` */

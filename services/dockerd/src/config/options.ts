@@ -51,12 +51,25 @@ const insecureRegistry = z
   .refine((value) => !value.includes("://"), {
     error: ({ input }) => `insecure registry ${input} should not contain '://'`,
   })
-  .refine((value) => !value.includes("/"), {
-    error: ({ input }) => `insecure registry ${input}: networks are not supported, name the hosts`,
+  .refine((value) => !value.includes("/") || isCidr(value), {
+    error: ({ input }) => `insecure registry ${input} is not valid: invalid CIDR address: ${input}`,
   });
 const mirror = z.string().refine(isMirror, {
   error: ({ input }) => `invalid mirror: ${input} is not an http(s) URL without credentials or query`,
 });
+
+function isCidr(text: string): boolean {
+  const [address = "", bits = "", ...more] = text.split("/");
+  const most = { 0: -1, 4: 32, 6: 128 }[net.isIP(address)] ?? -1;
+  return more.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= most;
+}
+
+/** Transfers at once or attempts, in Docker's words for what is none. */
+const count = (what: string, least: number) =>
+  z
+    .number()
+    .int()
+    .refine((value) => value >= least, { error: ({ input }) => `invalid ${what}: ${input}` });
 
 const ipAddress = z.string().refine((value) => net.isIP(value) !== 0, {
   error: ({ input }) => `${input} is not an IP address`,
@@ -228,6 +241,24 @@ export const OPTIONS = {
   "log-driver": { flag: "log-driver", kind: "text", schema: logDriver },
   "log-level": { flag: "log-level", short: "l", kind: "text", schema: logLevel },
   "log-opts": { flag: "log-opt", kind: "map", schema: logOpts },
+  "http-proxy": { flag: "http-proxy", kind: "text", schema: z.string() },
+  "https-proxy": { flag: "https-proxy", kind: "text", schema: z.string() },
+  "no-proxy": { flag: "no-proxy", kind: "text", schema: z.string() },
+  "max-concurrent-downloads": {
+    flag: "max-concurrent-downloads",
+    kind: "number",
+    schema: count("max concurrent downloads", 0),
+  },
+  "max-concurrent-uploads": {
+    flag: "max-concurrent-uploads",
+    kind: "number",
+    schema: count("max concurrent uploads", 0),
+  },
+  "max-download-attempts": {
+    flag: "max-download-attempts",
+    kind: "number",
+    schema: count("max download attempts", 1),
+  },
   mtu: { flag: "mtu", kind: "text", schema: mtu },
   "nats-token-file": { flag: "nats-token-file", kind: "text", schema: z.string() },
   "nats-url": { flag: "nats-url", kind: "text", schema: z.string() },
@@ -279,21 +310,14 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   },
   "firewall-backend": { harmless: ["", "nftables"] },
   "host-gateway-ip": { harmless: [""] },
-  "http-proxy": { harmless: [""] },
-  "https-proxy": { harmless: [""] },
   ip6tables: { harmless: [true] },
   "ip-forward": { harmless: [true] },
   "ip-forward-no-drop": { harmless: [false] },
   iptables: { harmless: [true] },
-  "max-concurrent-downloads": { harmless: [] },
-  "max-concurrent-uploads": { harmless: [] },
-  "max-download-attempts": { harmless: [] },
   "min-api-version": { harmless: ["", "1.24"] },
   "network-control-plane-mtu": { harmless: [1500] },
   "network-diagnostic-port": { harmless: [0] },
-  "no-proxy": { harmless: [""] },
   "node-generic-resources": { flag: "node-generic-resource", harmless: [[]] },
-  proxies: { harmless: [{}] },
   rootless: { harmless: [false] },
   "selinux-enabled": { harmless: [false] },
   "storage-driver": { flag: "storage-driver", harmless: ["overlayfs"] },

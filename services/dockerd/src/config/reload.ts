@@ -16,6 +16,7 @@ const RELOADABLE = [
   "registryMirrors",
   "runtimes",
   "shutdownTimeoutSeconds",
+  "transfers",
 ] as const satisfies readonly (keyof Settings)[];
 
 /** Read the configuration file again. One that doesn't hold is told of and changes nothing. */
@@ -57,6 +58,9 @@ export function reloadConfig(engine: Engine, source: ConfigSource): void {
     "insecure-registries": JSON.stringify(current.insecureRegistries),
     labels: JSON.stringify(current.labels),
     "live-restore": String(current.liveRestore),
+    "max-concurrent-downloads": String(current.transfers.maxDownloads ?? 3),
+    "max-concurrent-uploads": String(current.transfers.maxUploads ?? 5),
+    "max-download-attempts": String(current.transfers.maxAttempts ?? 5),
     name: os.hostname(),
     "registry-mirrors": JSON.stringify(current.registryMirrors),
     runtimes: [...current.runtimes]

@@ -31,6 +31,9 @@ export interface Settings {
   registrySocket: string;
   insecureRegistries: string[];
   registryMirrors: string[];
+  /** How registries are reached; empty: directly. */
+  proxies: ProxySettings;
+  transfers: TransferSettings;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
   /** Where state is kept that other engines are to see too; undefined: in a file of its own. */
@@ -78,6 +81,21 @@ export interface Settings {
   /** Whose ids containers' are on the host, as the option has it; empty: the host's own. */
   usernsRemap: string;
   defaults: ContainerDefaults;
+}
+
+export interface ProxySettings {
+  httpProxy: string;
+  httpsProxy: string;
+  noProxy: string;
+}
+
+/** Of images; undefined: as registry-client has it. */
+export interface TransferSettings {
+  /** At once; 0: as many as there are. */
+  maxDownloads: number | undefined;
+  maxUploads: number | undefined;
+  /** Of one download. */
+  maxAttempts: number | undefined;
 }
 
 /** What containers get that don't say. */
@@ -162,6 +180,16 @@ function toSettings(values: OptionValues): Settings {
     registrySocket: values["registry-client"] ?? "/run/longshore/registry-client.sock",
     insecureRegistries: values["insecure-registries"] ?? [],
     registryMirrors: values["registry-mirrors"] ?? [],
+    proxies: {
+      httpProxy: values["http-proxy"] || variable("HTTP_PROXY"),
+      httpsProxy: values["https-proxy"] || variable("HTTPS_PROXY"),
+      noProxy: values["no-proxy"] || variable("NO_PROXY"),
+    },
+    transfers: {
+      maxDownloads: values["max-concurrent-downloads"],
+      maxUploads: values["max-concurrent-uploads"],
+      maxAttempts: values["max-download-attempts"],
+    },
     natsUrl: values["nats-url"],
     natsTokenFile: values["nats-token-file"],
     storeUrl: values.store,
@@ -204,6 +232,11 @@ function toSettings(values: OptionValues): Settings {
   };
   check(settings);
   return settings;
+}
+
+/** As Go's programs read it. */
+function variable(name: string): string {
+  return process.env[name] || process.env[name.toLowerCase()] || "";
 }
 
 /** @throws EngineError `invalid_argument` for a file that can't be read or holds no profile */

@@ -5,12 +5,35 @@ import {
 } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
 import type { ClientOf } from "@longshore/rpc";
+import type { Settings } from "../config/settings.ts";
 
 /** registry-client, and what it is to be told with each request. */
 export interface RegistryService {
   client: ClientOf<typeof RegistryDefinition>;
   /** As the configuration has it now. */
   hosts(): Hosts;
+}
+
+/** More transfers than anybody has at once. */
+const UNLIMITED = 65_535;
+
+/** On the wire 0 is for what nobody has asked for. */
+const limit = (given: number | undefined) => (given === 0 ? UNLIMITED : (given ?? 0));
+
+/** How registries are reached, by the daemon's settings. */
+export function registryHosts({ insecureRegistries, registryMirrors, proxies, transfers }: Settings): Hosts {
+  // Without any, registry-client has its own.
+  const given = Object.values(proxies).some((value) => value !== "");
+  return {
+    insecureRegistries,
+    mirrors: registryMirrors,
+    proxies: given ? proxies : undefined,
+    transfers: {
+      maxDownloads: limit(transfers.maxDownloads),
+      maxUploads: limit(transfers.maxUploads),
+      maxAttempts: transfers.maxAttempts ?? 0,
+    },
+  };
 }
 
 /**

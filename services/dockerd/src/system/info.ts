@@ -62,7 +62,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     RegistryConfig: {
       AllowNondistributableArtifactsCIDRs: null,
       AllowNondistributableArtifactsHostnames: null,
-      InsecureRegistryCIDRs: ["127.0.0.0/8"],
+      InsecureRegistryCIDRs: [...flags.insecureRegistries.filter(isNetwork), "127.0.0.0/8"],
       IndexConfigs: indexConfigs(flags),
       Mirrors: flags.registryMirrors,
     },
@@ -70,9 +70,9 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     MemTotal: os.totalmem(),
     GenericResources: null,
     DockerRootDir: flags.dataRoot,
-    HttpProxy: "",
-    HttpsProxy: "",
-    NoProxy: "",
+    HttpProxy: masked(flags.proxies.httpProxy),
+    HttpsProxy: masked(flags.proxies.httpsProxy),
+    NoProxy: flags.proxies.noProxy,
     Name: os.hostname(),
     Labels: flags.labels,
     ExperimentalBuild: false,
@@ -115,6 +115,15 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
   };
 }
 
+const isNetwork = (registry: string) => registry.includes("/");
+
+/** A proxy's address for everybody's eyes, as Docker shows it. */
+function masked(proxy: string): string {
+  const url = URL.parse(proxy);
+  if (!url || (url.username === "" && url.password === "")) return proxy;
+  return proxy.replace(/\/\/[^@]*@/, "//xxxxx:xxxxx@");
+}
+
 /** Docker Hub and the registries that may go without TLS. */
 function indexConfigs({ insecureRegistries, registryMirrors }: Settings): object {
   const entry = (Name: string, Mirrors: string[], Secure: boolean) => ({
@@ -125,7 +134,9 @@ function indexConfigs({ insecureRegistries, registryMirrors }: Settings): object
   });
   return {
     "docker.io": entry("docker.io", registryMirrors, true),
-    ...Object.fromEntries(insecureRegistries.map((name) => [name, entry(name, [], false)])),
+    ...Object.fromEntries(
+      insecureRegistries.filter((name) => !isNetwork(name)).map((name) => [name, entry(name, [], false)]),
+    ),
   };
 }
 

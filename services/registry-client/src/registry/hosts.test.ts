@@ -5,7 +5,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { readCertificates } from "./certificates.ts";
 import { isLoopbackHost } from "./endpoint.ts";
-import { certificatesFor, endpointsOf } from "./hosts.ts";
+import { certificatesFor, endpointsOf, isInNetwork } from "./hosts.ts";
 import { parseHostsFile } from "./hosts-file.ts";
 import { backoff, retryAfterMs } from "./retry.ts";
 
@@ -32,6 +32,21 @@ test("endpointsOf() allows plain http on loopback and for registries called inse
   expect(insecure("r.example", "r.example:5000")).toBe(false);
   expect(insecure("10.1.2.3:5000", "10.0.0.0/8")).toBe(true);
   expect(insecure("11.1.2.3:5000", "10.0.0.0/8")).toBe(false);
+});
+
+test("isInNetwork() looks where a name leads to, and only where there are networks", async () => {
+  const asked: string[] = [];
+  const resolve = async (name: string) => {
+    asked.push(name);
+    return ["192.0.2.1", "10.1.2.3"];
+  };
+  expect(await isInNetwork("r.example:5000", ["10.0.0.0/8"], resolve)).toBe(true);
+  expect(await isInNetwork("r.example", ["10.2.0.0/16", "fd00::/8"], resolve)).toBe(false);
+  expect(asked).toEqual(["r.example", "r.example"]);
+  expect(await isInNetwork("r.example", ["r.example"], resolve)).toBe(false);
+  expect(await isInNetwork("10.1.2.3:80", ["10.0.0.0/8"], resolve)).toBe(false);
+  expect(asked).toHaveLength(2);
+  expect(await isInNetwork("no-such-name.invalid", ["10.0.0.0/8"])).toBe(false);
 });
 
 test("endpointsOf() tries mirrors for Docker Hub only, before it", () => {

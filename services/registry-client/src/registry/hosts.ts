@@ -1,3 +1,5 @@
+import dns from "node:dns";
+import net from "node:net";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import { type Certificates, NO_CERTIFICATES, readCertificates } from "./certificates.ts";
@@ -81,9 +83,35 @@ function safeName(host: string): string {
   throw new EngineError("invalid_argument", `invalid host ${JSON.stringify(host)}`);
 }
 
+/** Whether a registry's name leads to an address in one of the networks among its entries (`10.0.0.0/8`), as Docker looks. */
+export async function isInNetwork(
+  domain: string,
+  entries: readonly string[],
+  resolve: (name: string) => Promise<readonly string[]> = lookUp,
+): Promise<boolean> {
+  const networks = entries.flatMap((entry) => (entry.includes("/") ? (parseCidr(entry) ?? []) : []));
+  const name = nameOf(domain);
+  if (networks.length === 0 || net.isIP(name) !== 0) return false; // an address is compared as it is
+  const addresses = await resolve(name);
+  return addresses.some((address) =>
+    networks.some((network) => network.check(address, net.isIPv6(address) ? "ipv6" : "ipv4")),
+  );
+}
+
+/** None for a name that nobody knows. */
+async function lookUp(name: string): Promise<string[]> {
+  try {
+    return (await dns.promises.lookup(name, { all: true })).map(({ address }) => address);
+  } catch {
+    return []; // the request itself will say so
+  }
+}
+
+const nameOf = (host: string) => host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+
 export function isInsecure(host: string, domain: string, { insecureRegistries }: HostOptions): boolean {
   if (isLoopbackHost(host) || insecureRegistries.includes(domain)) return true;
-  const address = host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  const address = nameOf(host);
   return insecureRegistries.some(
     (entry) =>
       entry.includes("/") && parseCidr(entry)?.check(address, address.includes(":") ? "ipv6" : "ipv4"),

@@ -54,6 +54,8 @@ export interface HttpLimits {
   documentMs: number;
   /** The first pause before another attempt; it doubles each time. */
   backoffMs: number;
+  /** Attempts of a request that doesn't say, in all. */
+  attempts?: number;
 }
 
 export const DEFAULT_LIMITS: HttpLimits = {
@@ -76,7 +78,7 @@ const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
  * @throws EngineError `unavailable` in the words of Docker (Go) when no answer was had
  */
 export async function send(request: HttpRequest, limits: HttpLimits): Promise<HttpResponse> {
-  const attempts = request.attempts ?? ATTEMPTS;
+  const attempts = request.attempts ?? limits.attempts ?? ATTEMPTS;
   for (let attempt = 1; ; attempt += 1) {
     const last = attempt >= attempts;
     let pauseMs = backoff(attempt, limits.backoffMs);
