@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import os from "node:os";
 import type { AboutContainer } from "./about.ts";
 import { checkLogConfig, DRIVER_NAMES, logPlan } from "./log-plan.ts";
 
@@ -135,7 +136,14 @@ test("a tag has Docker's fields, functions and pipelines", () => {
   expect(tag("{{truncate .ID 4}}-{{.Name | upper}}")).toBe("0123-WEB");
   expect(tag('{{ index .ContainerLabels "com.example.tier" }}')).toBe("front");
   expect(tag("{{ (.ExtraAttributes nil).other }}")).toBe("x");
-  for (const bad of ["{{.Nope}}", "{{nope .ID}}", "{{.ID .Name}}", "{{if .ID}}x{{end}}"]) {
+  expect(tag('{{with index .ContainerLabels "com.example.tier"}}{{.}}-{{end}}{{$n := .Name}}{{$n}}')).toBe(
+    "front-web",
+  );
+  expect(tag('{{if eq .Name "web"}}w{{else}}o{{end}}{{range .ContainerArgs}}[{{.}}]{{end}}')).toBe(
+    "w[-g][daemon off]",
+  );
+  expect(tag('{{index .ContainerLabels "none"}}{{printf "%s" .Hostname}}')).toBe(os.hostname());
+  for (const bad of ["{{.Nope}}", "{{nope .ID}}", "{{.ID .Name}}", "{{if .ID}}x"]) {
     expect(() => tag(bad)).toThrow("template: log-tag: ");
   }
 });

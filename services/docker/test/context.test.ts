@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import fs from "node:fs";
+import path from "node:path";
 import { output, realDockerClis, run, tempDir } from "@longshore/testkit";
 import { binary } from "./real-engine.ts";
 
@@ -66,6 +68,51 @@ test("contexts: create, ls, use, show, inspect, update, rm; Docker's own client 
   expect(await text("context", "show")).toBe("default");
 });
 
+test("contexts: export and import, with certificates; the archives are those of Docker's own client", async () => {
+  using dir = tempDir();
+  const env = { DOCKER_CONFIG: dir.path, DOCKER_HOST: "", DOCKER_CONTEXT: "" };
+  const docker = (...args: string[]) => run([binary, ...args], { env });
+  const text = async (...args: string[]) => (await docker(...args)).stdout.trim();
+  await docker("context", "create", "far", "--docker", "host=tcp://127.0.0.1:1", "--description", "d");
+  // With certificates that Docker's own client would have put there.
+  const id = new Bun.CryptoHasher("sha256").update("far").digest("hex");
+  const tls = path.join(dir.path, "contexts/tls", id, "docker");
+  fs.mkdirSync(tls, { recursive: true });
+  fs.writeFileSync(path.join(tls, "ca.pem"), "no certificate");
+  const file = path.join(dir.path, "far.tar");
+  expect(await docker("context", "export", "far", file)).toEqual({
+    status: 0,
+    stdout: "",
+    stderr: `Written file ${JSON.stringify(file)}\n`,
+  });
+  expect((await docker("context", "export", "far", file)).stderr).toBe(`open ${file}: file exists\n`);
+  expect(await docker("context", "import", "again", file)).toEqual({
+    status: 0,
+    stdout: "again\n",
+    stderr: 'Successfully imported context "again"\n',
+  });
+  expect((await docker("context", "import", "again", file)).stderr).toBe('context "again" already exists\n');
+  const host = ["context", "inspect", "-f", "{{.Name}} {{.Endpoints.docker.Host}}"];
+  expect(await text(...host, "again")).toBe((await text(...host, "far")).replace("far", "again"));
+  const copied = new Bun.CryptoHasher("sha256").update("again").digest("hex");
+  const copy = path.join(dir.path, "contexts/tls", copied, "docker/ca.pem");
+  expect(fs.readFileSync(copy, "utf8")).toBe("no certificate");
+  fs.writeFileSync(path.join(dir.path, "none.tar"), Buffer.alloc(1024));
+  expect((await docker("context", "import", "bad", path.join(dir.path, "none.tar"))).stderr).toBe(
+    "invalid context: no metadata found\n",
+  );
+  for (const real of realDockerClis()) {
+    const theirs = (...args: string[]) => output([real.path, ...args], { env });
+    await theirs("context", "import", "theirs", file);
+    expect(await text(...host, "theirs")).toContain("theirs tcp://");
+    await theirs("context", "export", "again", path.join(dir.path, "theirs.tar"));
+    expect((await docker("context", "import", "back", path.join(dir.path, "theirs.tar"))).status).toBe(0);
+    fs.rmSync(path.join(dir.path, "theirs.tar"));
+    await docker("context", "rm", "theirs", "back");
+  }
+  await docker("context", "rm", "again");
+});
+
 test("what a context can't be is refused; so are commands of the original's that are not here", async () => {
   using dir = tempDir();
   const env = { DOCKER_CONFIG: dir.path, DOCKER_HOST: "", DOCKER_CONTEXT: "" };
@@ -80,7 +127,7 @@ test("what a context can't be is refused; so are commands of the original's that
   expect(await refusal("context", "create", "ssh", "--docker", "host=ssh://x")).toContain("ssh://");
   expect(await refusal("context", "create", "none")).toContain("docker endpoint configuration is required");
   expect(await refusal("context", "rm", "nobody")).toBe('context "nobody" does not exist\n');
-  for (const command of ["build", "service ls", "context export a", "image build ."]) {
+  for (const command of ["build", "service ls", "volume update v", "image build ."]) {
     const stderr = await refusal(...command.split(" "));
     expect(stderr).toMatch(/^docker: 'docker .*' is not supported by this client\n$/);
   }

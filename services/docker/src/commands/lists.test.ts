@@ -60,6 +60,13 @@ describe("docker ps", () => {
       Names: "web",
       Platform: null,
     });
+    const labels = { ...options, labels: () => ({ "com.example.tier-name": "front" }) };
+    const asked = 'table {{.Names}}\\t{{.Label "com.example.tier-name"}}|{{.Label "none"}}';
+    const [title, line] = formatList([container], { ...labels, format: asked }).split("\n");
+    expect(title).toMatch(/^NAMES +tier name\|none$/);
+    expect(line).toMatch(/ front\|$/);
+    expect(formatList([container], { ...labels, format: "json" })).not.toContain('"Label"');
+    expect(() => formatList([container], { ...options, format: '{{.Label "a"}}' })).toThrow("Label");
     expect(formatList([], { ...options, format: "table" })).toBe("CONTAINER ID   NAMES\n");
   });
 

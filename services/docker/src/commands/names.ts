@@ -44,6 +44,8 @@ const FILES: Readonly<Record<string, string>> = {
   wait: "lifecycle",
   "container inspect": "inspect",
   "context create": "context",
+  "context export": "context",
+  "context import": "context",
   "context inspect": "context",
   "context ls": "context",
   "context rm": "context",
@@ -111,8 +113,6 @@ const UNSUPPORTED: readonly string[] = [
   ..."bake build builder buildx checkpoint compose config node plugin secret service stack swarm trust".split(
     " ",
   ),
-  "context export",
-  "context import",
   "image build",
   "manifest annotate",
   "manifest create",

@@ -48,7 +48,8 @@ export const listNetworks: Command = {
     networks.sort((a, b) => (a.Name < b.Name ? -1 : 1));
     const columns = networkColumns(!flags.bool("no-trunc"));
     const format = flags.string("format") || "table";
-    writeAll(1, formatList(networks, { columns, format, usual: TABLE, quiet: flags.bool("quiet") }));
+    const labels = ({ Labels }: Network) => Labels;
+    writeAll(1, formatList(networks, { columns, labels, format, usual: TABLE, quiet: flags.bool("quiet") }));
     return 0;
   },
 };

@@ -60,7 +60,11 @@ export const ps: Command = {
     const columns = containerColumns(!flags.bool("no-trunc"), Date.now());
     writeAll(
       1,
-      formatList(containers, { columns, format: format || "table", usual, quiet: flags.bool("quiet") }),
+      formatList(containers, {
+        ...{ columns, usual, labels: ({ Labels }) => Labels },
+        format: format || "table",
+        quiet: flags.bool("quiet"),
+      }),
     );
     return 0;
   },

@@ -83,7 +83,9 @@ export const listVolumes: Command = {
     });
     const volumes = [...(Volumes ?? [])].sort((a, b) => (a.Name < b.Name ? -1 : 1));
     const format = flags.string("format") || "table";
-    writeAll(1, formatList(volumes, { columns: COLUMNS, format, usual: TABLE, quiet: flags.bool("quiet") }));
+    const labels = ({ Labels }: Volume) => Labels;
+    const quiet = flags.bool("quiet");
+    writeAll(1, formatList(volumes, { columns: COLUMNS, labels, format, usual: TABLE, quiet }));
     for (const warning of Warnings ?? []) writeAll(2, `WARNING: ${warning}\n`);
     return 0;
   },

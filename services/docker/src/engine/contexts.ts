@@ -19,6 +19,9 @@ export interface Context {
   readonly skipVerify?: boolean;
 }
 
+/** Files of a context's TLS, by endpoint and name. */
+export type TlsFiles = ReadonlyMap<string, ReadonlyMap<string, Buffer>>;
+
 /**
  * The contexts of a configuration directory, in files as Docker's own client keeps them:
  * `contexts/meta/<sha256 of the name>/meta.json`, and `currentContext` in `config.json`.
@@ -62,6 +65,34 @@ export class Contexts {
     const Endpoints = { [ENDPOINT]: { Host: host, SkipTLSVerify: skipVerify } };
     const Metadata = description === "" ? {} : { Description: description };
     writeWhole(path.join(directory, "meta.json"), JSON.stringify({ Name: name, Metadata, Endpoints }));
+  }
+
+  /** All that is kept of a context. @throws CliError in Docker's words for none */
+  read(name: string): { metadata: Buffer; tls: TlsFiles } {
+    this.get(name);
+    const root = this.tlsPath(name);
+    const filesOf = (endpoint: string) =>
+      entries(path.join(root, endpoint)).map(
+        (file) => [file, fs.readFileSync(path.join(root, endpoint, file))] as const,
+      );
+    return {
+      metadata: fs.readFileSync(path.join(this.metadataPath(name), "meta.json")),
+      tls: new Map(entries(root).map((endpoint) => [endpoint, new Map(filesOf(endpoint))])),
+    };
+  }
+
+  /** Keep a context that comes from elsewhere. @param metadata as in `meta.json`, under whatever name */
+  write(name: string, metadata: object, tls: TlsFiles): void {
+    checkName(name);
+    for (const [endpoint, files] of tls) {
+      const directory = path.join(this.tlsPath(name), endpoint);
+      fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+      for (const [file, bytes] of files) fs.writeFileSync(path.join(directory, file), bytes, { mode: 0o600 });
+    }
+    // The last: by it the context is there.
+    const directory = this.metadataPath(name);
+    fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+    writeWhole(path.join(directory, "meta.json"), JSON.stringify({ ...metadata, Name: name }));
   }
 
   remove(name: string): void {

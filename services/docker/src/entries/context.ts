@@ -9,10 +9,14 @@ import {
   useContext,
 } from "../commands/context.ts";
 
+import { exportContext, importContext } from "../commands/context-archive.ts";
+
 export { cli } from "../cli.ts";
 
 export const commands: Record<string, Command> = {
   "context create": createContext,
+  "context export": exportContext,
+  "context import": importContext,
   "context inspect": inspectContexts,
   "context ls": listContexts,
   "context rm": removeContexts,

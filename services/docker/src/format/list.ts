@@ -1,6 +1,6 @@
+import { rowJson, WHOLE_ROW } from "@longshore/template";
 import { formatTable } from "./table.ts";
 import { renderTemplate } from "./template.ts";
-import { rowJson, WHOLE_ROW } from "./template-functions.ts";
 
 /** A field of a list command's templates. */
 export interface Column<T> {
@@ -10,6 +10,8 @@ export interface Column<T> {
 
 export interface ListOptions<T> {
   columns: Readonly<Record<string, Column<T>>>;
+  /** For templates that ask for one, `{{.Label "name"}}`; left out: they can't. */
+  labels?: (item: T) => Readonly<Record<string, string>> | null | undefined;
   /** What the user asked for: `table`, `json`, `table TEMPLATE` or a template. */
   format: string;
   /** The template that plain `table` stands for. */
@@ -21,15 +23,19 @@ export interface ListOptions<T> {
 /** The output of a list command. @throws CliError for a wrong template */
 export function formatList<T>(
   items: readonly T[],
-  { columns, format, usual, quiet }: ListOptions<T>,
+  { columns, labels, format, usual, quiet }: ListOptions<T>,
 ): string {
   const template = format === "table" ? (quiet ? "{{.ID}}" : usual) : format;
-  const rows = items.map((item) => lazyRow(columns, item));
+  const rows = items.map((item) => {
+    const row = lazyRow(columns, item);
+    return labels ? withLabel(row, (name) => labels(item)?.[name] ?? "") : row;
+  });
   if (template === "json") return rows.map((row) => `${rowJson(row)}\n`).join("");
   if (!template.startsWith("table"))
     return rows.map((row) => `${renderTemplate(withEscapes(template), row)}\n`).join("");
   const body = withEscapes(template.slice("table".length).trim());
   const headers = Object.fromEntries(Object.entries(columns).map(([name, { header }]) => [name, header]));
+  if (labels) withLabel(headers, labelHeader);
   const lines = [headers, ...rows].map((row) => renderTemplate(body, row).split("\t"));
   return formatTable(lines);
 }
@@ -41,6 +47,16 @@ function lazyRow<T>(columns: Readonly<Record<string, Column<T>>>, item: T): Reco
     Object.defineProperty(row, name, { get: () => value(item), enumerable: true });
   }
   return row;
+}
+
+/** Not among the fields that are shown all together. */
+function withLabel<T extends object>(row: T, label: (name: string) => string): T {
+  return Object.defineProperty(row, "Label", { value: label, enumerable: false });
+}
+
+/** As Docker makes a title of a label's name: its last part, with blanks. */
+function labelHeader(name: string): string {
+  return (name.split(".").at(-1) ?? "").replace(/[-_]/g, " ");
 }
 
 /** Templates from a shell write a tab as backslash t. */

@@ -1,11 +1,18 @@
-import { CliError } from "../cli-error.ts";
+import { TemplateError } from "./template-error.ts";
 
 export type Expression =
   | { readonly kind: "literal"; readonly value: string | number | boolean | null }
   | { readonly kind: "dot" }
   | { readonly kind: "variable"; readonly name: string }
   | { readonly kind: "field"; readonly of: Expression; readonly name: string }
-  | { readonly kind: "call"; readonly name: string; readonly args: readonly Expression[] };
+  | { readonly kind: "call"; readonly name: string; readonly args: readonly Expression[] }
+  /** What a field has is called with what follows it. */
+  | {
+      readonly kind: "method";
+      readonly of: Expression;
+      readonly name: string;
+      readonly args: readonly Expression[];
+    };
 
 interface Block {
   readonly condition: Expression;
@@ -23,7 +30,7 @@ export type Node =
 
 type Piece = { text: string } | { action: string };
 
-/** @throws CliError for what is no Go template, or uses more of them than we know */
+/** @throws TemplateError for what is no Go template, or uses more of them than we know */
 export function parseTemplate(template: string): Node[] {
   const parser = new BlockParser(splitPieces(template));
   const { nodes, end } = parser.nodes();
@@ -159,10 +166,19 @@ function parseCommand(tokens: Tokens, piped: Expression | undefined): Expression
   const first = tokens.peek();
   if (first === undefined) throw problem("missing value for command");
   if (!/^[A-Za-z_]\w*$/.test(first) || ["true", "false", "nil"].includes(first)) {
-    if (piped) throw problem("non executable command in pipeline");
-    return parseOperand(tokens);
+    const operand = parseOperand(tokens);
+    if (operand.kind !== "field") {
+      if (piped) throw problem("non executable command in pipeline");
+      return operand;
+    }
+    const args = parseArguments(tokens, piped);
+    return args.length === 0 ? operand : { kind: "method", of: operand.of, name: operand.name, args };
   }
   tokens.next();
+  return { kind: "call", name: first, args: parseArguments(tokens, piped) };
+}
+
+function parseArguments(tokens: Tokens, piped: Expression | undefined): Expression[] {
   const args: Expression[] = [];
   for (
     let token = tokens.peek();
@@ -172,7 +188,7 @@ function parseCommand(tokens: Tokens, piped: Expression | undefined): Expression
     args.push(parseOperand(tokens));
   }
   if (piped) args.push(piped);
-  return { kind: "call", name: first, args };
+  return args;
 }
 
 function parseOperand(tokens: Tokens): Expression {
@@ -204,6 +220,6 @@ function fieldsOf(base: Expression, names: readonly string[]): Expression {
   return names.reduce<Expression>((of, name) => ({ kind: "field", of, name }), base);
 }
 
-function problem(message: string): CliError {
-  return new CliError(`template parsing error: template: :1: ${message}`, 64);
+function problem(message: string): TemplateError {
+  return new TemplateError(`template parsing error: template: :1: ${message}`, { isSyntax: true });
 }

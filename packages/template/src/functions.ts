@@ -1,4 +1,4 @@
-import { CliError } from "../cli-error.ts";
+import { TemplateError } from "./template-error.ts";
 
 /** Marks an object that stands for a whole row of a list. */
 export const WHOLE_ROW = Symbol("row");
@@ -41,10 +41,12 @@ const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   truncate: (text, length) => String(text).slice(0, Number(length)),
 };
 
-/** @throws CliError for a function that does not exist */
+/** @throws TemplateError for a function that does not exist */
 export function callFunction(name: string, args: unknown[]): unknown {
   if (!Object.hasOwn(FUNCTIONS, name)) {
-    throw new CliError(`template parsing error: template: :1: function ${JSON.stringify(name)} not defined`);
+    throw new TemplateError(
+      `template parsing error: template: :1: function ${JSON.stringify(name)} not defined`,
+    );
   }
   return FUNCTIONS[name]?.(...args);
 }
@@ -75,21 +77,23 @@ function lengthOf(value: unknown): number {
   if (typeof value === "string") return Buffer.byteLength(value);
   if (typeof value === "object" && value !== null)
     return Array.isArray(value) ? value.length : Object.keys(value).length;
-  throw new CliError(`template: error calling len: len of type ${typeof value}`);
+  throw new TemplateError(`template: error calling len: len of type ${typeof value}`);
 }
 
 function indexOne(value: unknown, key: unknown): unknown {
   if (Array.isArray(value)) {
     if (typeof key !== "number" || key < 0 || key >= value.length) {
-      throw new CliError(`template: error calling index: index out of range: ${printValue(key)}`);
+      throw new TemplateError(`template: error calling index: index out of range: ${printValue(key)}`);
     }
     return value[key] as unknown;
   }
   if (typeof value === "object" && value !== null) {
     const name = String(key);
-    return Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+    if (Object.hasOwn(value, name)) return (value as Record<string, unknown>)[name];
+    // Go's maps have a zero value for what isn't there; those of texts an empty one.
+    return Object.values(value).every((one) => typeof one === "string") ? "" : undefined;
   }
-  throw new CliError("template: error calling index: index of untyped nil");
+  throw new TemplateError("template: error calling index: index of untyped nil");
 }
 
 function formatValues(format: string, values: readonly unknown[]): string {

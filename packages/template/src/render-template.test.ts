@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { renderTemplate } from "./template.ts";
+import { renderTemplate } from "./render-template.ts";
 
 const data = {
   Name: "/web",
@@ -7,6 +7,7 @@ const data = {
   List: ["a", "b"],
   Empty: [],
   Labels: { b: "2", a: "1", "x.y": "3" },
+  Label: (name: string) => `<${name}>`,
   Ports: { "80/tcp": [{ HostPort: "8080" }] },
 };
 
@@ -19,6 +20,8 @@ test.each<[string, string]>([
   ['{{join .List ", "}} {{len .List}} {{upper .Name}}', "a, b 2 /WEB"],
   ['{{index .List 1}} {{index .Labels "x.y"}}', "b 3"],
   ['{{(index (index .Ports "80/tcp") 0).HostPort}}', "8080"],
+  ['{{index .Labels "none"}}|{{index .State "none"}}', "|<no value>"],
+  ['{{.Label "a"}} {{"b" | .Label}} {{len (.Label "cd")}}', "<a> <b> 4"],
   ["{{range .List}}<{{.}}>{{end}}", "<a><b>"],
   ["{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}", "a=1;b=2;x.y=3;"],
   ["{{range .Empty}}x{{else}}none{{end}}", "none"],
@@ -37,19 +40,21 @@ test.each<[string, string]>([
 
 describe("renderTemplate() refuses", () => {
   test.each([
-    ["{{.Nope}}", 'executing "" at <.Nope>: map has no entry for key "Nope"', 1],
-    ["{{.Name.Nope}}", "can't evaluate field Nope", 1],
-    ["{{nope .Name}}", 'function "nope" not defined', 1],
-    ["{{.Name", "unclosed action", 64],
-    ["{{if .Name}}", "unexpected EOF", 64],
-    ["{{end}}", "unexpected {{end}}", 64],
-    ["{{}}", "missing value for command", 64],
-    ["{{.Name .Name}}", "in command", 64],
-    ["{{$nope}}", 'undefined variable "$nope"', 1],
-    ["{{index .List 5}}", "index out of range", 1],
-  ])("%j", (template, message, exitCode) => {
+    ["{{.Nope}}", 'executing "" at <.Nope>: map has no entry for key "Nope"', false],
+    ["{{.Name.Nope}}", "can't evaluate field Nope", false],
+    ["{{nope .Name}}", 'function "nope" not defined', false],
+    ["{{.Name", "unclosed action", true],
+    ["{{if .Name}}", "unexpected EOF", true],
+    ["{{end}}", "unexpected {{end}}", true],
+    ["{{}}", "missing value for command", true],
+    ["{{.Name .Name}}", "Name is not a method but has arguments", false],
+    ["{{.Name | .Name}}", "Name is not a method but has arguments", false],
+    ["{{5 .Name}}", "in command", true],
+    ["{{$nope}}", 'undefined variable "$nope"', false],
+    ["{{index .List 5}}", "index out of range", false],
+  ])("%j", (template, message, isSyntax) => {
     expect(() => renderTemplate(template, data)).toThrow(
-      expect.objectContaining({ message: expect.stringContaining(message), exitCode }),
+      expect.objectContaining({ message: expect.stringContaining(message), isSyntax }),
     );
   });
 });

@@ -1,0 +1,3 @@
+export { rowJson, WHOLE_ROW } from "./functions.ts";
+export { checkTemplate, renderTemplate } from "./render-template.ts";
+export { TemplateError } from "./template-error.ts";
