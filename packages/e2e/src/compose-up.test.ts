@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable, type LocalImage, parseNatsUrl, serveImages } from "@longshore/suite";
-import { type CommandOptions, eventually, freePort, run, tempDir } from "@longshore/testkit";
+import { type CommandOptions, eventually, freePort, run, type TempDir, tempDir } from "@longshore/testkit";
 import { Redis } from "ioredis";
 import { connect } from "nats";
 import { programImage } from "./program-image.ts";
@@ -13,11 +13,11 @@ if (!compose) skipped("docker-compose up: docker-compose is not installed");
 
 describe.skipIf(!compose)("docker-compose", () => {
   const world = useWorld();
-  let dir = tempDir();
+  let dir: TempDir;
   beforeAll(() => {
     dir = tempDir();
   });
-  afterAll(() => dir[Symbol.dispose]());
+  afterAll(() => dir?.[Symbol.dispose]());
 
   const attempt = (file: string, args: string[], options: CommandOptions = {}) =>
     run([compose ?? "", "-f", file, ...args], {
@@ -80,7 +80,7 @@ volumes:
     expect((await docker("network", "ls", "--format", "{{.Name}}")).split("\n").sort()).toEqual(
       ["bridge", "host", "none", "project_back", "project_front"].sort(),
     );
-    const idOf = async (service: string) => (await composed(file, "ps", "-aq", service)).trim();
+    const idOf = async (service: string) => (await composed(file, "ps", "-a", "-q", service)).trim();
     const web = await idOf("web");
     expect(await docker("inspect", "-f", "{{.State.Health.Status}} {{.HostConfig.Memory}}", web)).toBe(
       `healthy ${64 << 20}`,
