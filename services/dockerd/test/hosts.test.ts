@@ -140,6 +140,27 @@ test("TLS carries hijacked streams both ways, uploads, and answers that go on fo
   await eventually(() => output().length === 20_000_006, { what: "all output" });
   expect(output().slice(0, 6)).toBe("1\n2\n3\n");
   connection.destroy();
+
+  // A body in chunks, some of which come after the head.
+  const exec = { Cmd: ["cat"], AttachStdin: true, AttachStdout: true };
+  const { Id } = (await api.call("POST", `/containers/${id}/exec`, exec)).json;
+  const streamed = tls.connect({
+    ...{ host: "127.0.0.1", port: secure },
+    ...{ ca: fs.readFileSync(ca), cert: fs.readFileSync(client.cert), key: fs.readFileSync(client.key) },
+  });
+  let answered = "";
+  streamed.on("data", (chunk: Buffer) => {
+    answered += chunk.toString("latin1");
+  });
+  streamed.write(
+    `POST /exec/${Id}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"Detach":false,\r\n`,
+  );
+  await Bun.sleep(50);
+  streamed.write('c\r\n"Tty":false}\r\n0\r\n\r\n');
+  await eventually(() => answered.includes("101 "), { what: "the answer to a body in chunks" });
+  streamed.write("typed\n");
+  await eventually(() => answered.includes("typed\n"), { what: "the echo" });
+  streamed.destroy();
   await api.call("DELETE", `/containers/${id}?force=1`);
 });
 
