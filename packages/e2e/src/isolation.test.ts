@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
+import path from "node:path";
 import { output } from "@longshore/testkit";
 import { initPid } from "./init-process.ts";
-import { binDir, skipped, useWorld } from "./world.ts";
+import { binDir, clis, skipped, useWorld } from "./world.ts";
 
 const world = useWorld();
 const docker = (...args: string[]) => world().docker()(...args);
@@ -63,6 +64,22 @@ function exeOf(pid: number): string | undefined {
 }
 
 describe("isolation", () => {
+  test.each(clis.map((cli) => [cli.name, cli] as const))(
+    "%s: a seccomp profile of the user's own, by its file",
+    async (_, cli) => {
+      const file = path.join(world().engine.dir, "profile.json");
+      const denied = { names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 1 };
+      fs.writeFileSync(file, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [denied] }));
+      const run = (option: string) =>
+        world().docker(cli)("run", "--rm", "--security-opt", option, world().busybox, "sh", "-c", script);
+      const script = "mkdir /x 2>/dev/null && echo made || echo refused";
+      expect(await run(`seccomp=${file}`)).toBe("refused");
+      expect(await run("seccomp=unconfined")).toBe("made");
+      const missing = run(`seccomp=${file}.not`);
+      await expect(missing).rejects.toThrow(`opening seccomp profile (${file}.not) failed`);
+    },
+  );
+
   test("pid, mount, uts, ipc and network namespaces are the container's own; the user namespace is the host's", async () => {
     await withContainer([], async (_id, pid) => {
       const link = (of: number | "self", name: string) => fs.readlinkSync(`/proc/${of}/ns/${name}`);

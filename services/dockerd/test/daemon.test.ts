@@ -149,6 +149,17 @@ test("metrics: what Docker's daemon has, under its names, by what happened here"
   });
   expect(await metric('engine_daemon_container_states_containers{state="running"}')).toBe(1);
   expect(await metric('engine_daemon_container_actions_seconds_count{action="start"}')).toBe(started + 1);
+  // What a restart policy starts counts as well.
+  const failing = await api.run(image, ["false"], {
+    HostConfig: { NetworkMode: "none", RestartPolicy: { Name: "on-failure", MaximumRetryCount: 2 } },
+  });
+  const starts = () => metric('engine_daemon_container_actions_seconds_count{action="start"}');
+  await eventually(async () => (await starts()) === started + 4, { timeoutMs: 20_000 });
+  await api.call("DELETE", `/containers/${failing}?force=1`);
+  const network = (action: string) =>
+    metric(`engine_daemon_network_actions_seconds_count{action="${action}"}`);
+  expect(await network("allocate")).toBeGreaterThan(3);
+  await eventually(async () => ((await network("release")) ?? 0) > 2, { timeoutMs: 20_000 });
   await eventually(async () => ((await metric("engine_daemon_health_checks_failed_total")) ?? 0) > 0);
   expect(await metric("engine_daemon_health_checks_total")).toBeGreaterThan(0);
   await api.call("POST", `/containers/${id}/pause`);
@@ -171,6 +182,7 @@ test("metrics: what Docker's daemon has, under its names, by what happened here"
     "engine_daemon_engine_info",
     "engine_daemon_events_subscribers_total",
     "engine_daemon_host_info_functions_seconds",
+    "engine_daemon_network_actions_seconds",
     "process_start_time_seconds",
   ])
     expect(names).toContain(name);
@@ -213,7 +225,19 @@ test("without live-restore containers end with the daemon, each in its time; the
   const small = await api.create(image, ["true"]);
   expect((await api.call("GET", `/containers/${small}/json`)).json.HostConfig.ShmSize).toBe(16 << 20);
   const { Pid } = await state(again);
+  const profile = path.join(dir.path, "seccomp.json");
+  const denied = { names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 1 };
+  fs.writeFileSync(profile, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [denied] }));
+  write({ "live-restore": true, "seccomp-profile": profile, "raw-logs": true });
   await engine.suite.restart("dockerd");
+  expect((await api.call("GET", "/info")).json.SecurityOptions).toContain(`name=seccomp,profile=${profile}`);
+  const filtered = await api.run(image, ["sh", "-c", "mkdir /x || exit 9"]);
+  expect((await api.call("POST", `/containers/${filtered}/wait`)).json.StatusCode).toBe(9);
+  await api.call("DELETE", `/containers/${filtered}?force=1`);
+  const lines = engine.suite.output("dockerd").trim().split("\n");
+  expect(lines.findLast((line) => line.includes("serving"))).toMatch(
+    /^time="[^"]+" level=info msg="serving"/,
+  );
   expect(await state(again)).toMatchObject({ Status: "running", Pid });
   for (const id of [plain, again, stubborn, small]) await api.call("DELETE", `/containers/${id}?force=1`);
 });

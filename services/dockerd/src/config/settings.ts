@@ -105,6 +105,8 @@ export interface ContainerDefaults {
   cgroupnsMode: string;
   noNewPrivileges: boolean;
   seccomp: SecurityOptions["seccomp"];
+  /** What it is called: `builtin`, `unconfined` or its file. */
+  seccompName: string;
   /** By name, `nofile`. */
   ulimits: Readonly<Record<string, { Soft: number; Hard: number }>>;
 }
@@ -227,6 +229,7 @@ function toSettings(values: OptionValues): Settings {
       cgroupnsMode: values["default-cgroupns-mode"] ?? "private",
       noNewPrivileges: values["no-new-privileges"] ?? false,
       seccomp: seccompOf(values["seccomp-profile"] ?? ""),
+      seccompName: values["seccomp-profile"] || "builtin",
       ulimits: values["default-ulimits"] ?? {},
     },
   };

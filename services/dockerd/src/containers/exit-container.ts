@@ -132,7 +132,7 @@ async function deleteTask(engine: Engine, container: Container): Promise<void> {
 async function releaseNetwork(engine: Engine, sandboxId: string): Promise<void> {
   if (sandboxId === "") return;
   try {
-    await engine.networks.releaseSandbox(sandboxId);
+    await engine.metrics.timeNetwork("release", () => engine.networks.releaseSandbox(sandboxId));
   } catch (error) {
     engine.log.warn({ sandboxId, err: error }, "releasing the network");
   }

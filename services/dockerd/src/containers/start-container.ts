@@ -94,6 +94,7 @@ export async function launch(
 ): Promise<void> {
   const { containerd } = engine;
   const { id } = container;
+  const begun = performance.now();
   await using undo = new AsyncDisposableStack();
   const network = planNetwork(engine, container.record);
   using users = startUsers(engine, container.record.hostConfig);
@@ -171,6 +172,7 @@ export async function launch(
     { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },
   );
   undo.move();
+  engine.metrics.observeStart((performance.now() - begun) / 1000);
   refreshLinks(engine, container);
   tellMounts(engine, container);
   emitContainerEvent(engine, container, "start");

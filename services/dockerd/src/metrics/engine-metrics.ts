@@ -12,8 +12,12 @@ const ACTIONS: Readonly<Record<string, string>> = {
   "POST /commit": "commit",
   "POST /containers/create": "create",
   "DELETE /containers/:id": "delete",
-  "POST /containers/:id/start": "start",
 };
+/** Whoever asks for it: a client, or a restart policy. */
+const START = "start";
+/** What is done for a container's networks. */
+export type NetworkAction = "allocate" | "connect" | "release";
+const NETWORK_ACTIONS: readonly NetworkAction[] = ["allocate", "connect", "release"];
 const HOST_FUNCTIONS: Readonly<Record<string, string>> = {
   "GET /info": "system_info",
   "GET /version": "system_version",
@@ -27,7 +31,13 @@ export class EngineMetrics {
     "engine_daemon_container_actions_seconds",
     "The number of seconds it takes to process each container action",
     "action",
-    Object.values(ACTIONS),
+    [...Object.values(ACTIONS), START],
+  );
+  private readonly networkActions = new Histogram(
+    "engine_daemon_network_actions_seconds",
+    "The number of seconds it takes to process each network action",
+    "action",
+    NETWORK_ACTIONS,
   );
   private readonly hostFunctions = new Histogram(
     "engine_daemon_host_info_functions_seconds",
@@ -42,6 +52,19 @@ export class EngineMetrics {
     if (action) this.actions.observe(action, seconds);
     const called = HOST_FUNCTIONS[route];
     if (called) this.hostFunctions.observe(called, seconds);
+  }
+
+  /** Take in that a container has been started. */
+  observeStart(seconds: number): void {
+    this.actions.observe(START, seconds);
+  }
+
+  /** Carry out something for a container's networks, and take in how long it took. */
+  async timeNetwork<T>(action: NetworkAction, work: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    const result = await work();
+    this.networkActions.observe(action, (performance.now() - started) / 1000);
+    return result;
   }
 
   collect(engine: Engine): Metric[] {
@@ -72,6 +95,7 @@ export class EngineMetrics {
       ),
       counter("engine_daemon_health_checks_total", "The total number of health checks", this.healthChecks),
       this.hostFunctions.collect(),
+      this.networkActions.collect(),
       droppedLogLines(engine),
       ...processMetrics(engine),
     ];

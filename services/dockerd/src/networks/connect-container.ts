@@ -46,7 +46,9 @@ export function connectContainer(
     }
     const dns = dnsSettings(engine, record);
     const sandbox = { sandboxId: record.sandboxId, containerId: container.id, dns };
-    const endpoint = await engine.networks.connect(sandbox, toAttachment(record, request));
+    const endpoint = await engine.metrics.timeNetwork("connect", () =>
+      engine.networks.connect(sandbox, toAttachment(record, request)),
+    );
     const endpoints = [...record.endpoints, endpoint];
     await updateState(engine, container, {}, { networks, endpoints });
     updateHosts(engine, record, { added: endpoint });

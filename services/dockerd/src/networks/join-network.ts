@@ -54,10 +54,11 @@ export async function joinNetwork(
     writeEtcFiles(engine, record, hostEtcTexts(engine, record));
     return NO_NETWORK;
   }
-  const sandbox = await engine.networks.createSandbox({
+  const request = {
     ...sandboxRequest(engine, record, plan.sandboxId),
     ...(userNamespace !== undefined && { userNamespace }),
-  });
+  };
+  const sandbox = await engine.metrics.timeNetwork("allocate", () => engine.networks.createSandbox(request));
   writeEtcFiles(engine, record, { ...sandbox, hosts: sandbox.hosts + links });
   for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
   return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };

@@ -99,7 +99,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     ...(call.atLeast("1.25")
       ? {
           SecurityOptions: [
-            `name=seccomp,profile=${seccompName(flags.defaults.seccomp)}`,
+            `name=seccomp,profile=${flags.defaults.seccompName}`,
             "name=cgroupns",
             ...(engine.userns ? ["name=userns"] : []),
             ...(flags.defaults.noNewPrivileges ? ["name=no-new-privileges"] : []),
@@ -138,9 +138,4 @@ function indexConfigs({ insecureRegistries, registryMirrors }: Settings): object
       insecureRegistries.filter((name) => !isNetwork(name)).map((name) => [name, entry(name, [], false)]),
     ),
   };
-}
-
-function seccompName(profile: Settings["defaults"]["seccomp"]): string {
-  if (profile === "unconfined") return profile;
-  return profile === "default" ? "builtin" : "custom";
 }
