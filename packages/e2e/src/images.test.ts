@@ -237,6 +237,50 @@ describe.each(clis)("images by $name", (cli) => {
     }
   });
 
+  test("images: each flag and filter", async () => {
+    const { busybox, debian, registry } = world();
+    const root = inDir("flagged.tar");
+    expect(Bun.spawnSync(["tar", "-cf", root, "-C", "/etc", "hostname"]).exitCode).toBe(0);
+    const id = await docker("import", "-c", "LABEL kind=flagged", root, "flagged/one:1");
+    await docker("tag", "flagged/one:1", "flagged/one:2");
+    const nameless = await docker("import", root);
+    const list = async (...args: string[]) =>
+      (await docker("images", ...args, "--format", "{{.Repository}}:{{.Tag}}"))
+        .split("\n")
+        .filter(Boolean)
+        .sort();
+    const mine = ["flagged/one:1", "flagged/one:2"];
+    try {
+      expect(await list()).toEqual([...mine, busybox, debian, "<none>:<none>"].sort());
+      expect(await list("-f", "label=kind=flagged")).toEqual(mine);
+      expect(await list("-f", "label=kind=other")).toEqual([]);
+      expect(await list("-f", "dangling=true")).toEqual(["<none>:<none>"]);
+      expect(await list("-f", "dangling=false")).toEqual([...mine, busybox, debian].sort());
+      expect(await list("-f", `since=${busybox}`)).toContain("flagged/one:1");
+      expect(await list("-f", `since=${busybox}`)).not.toContain(busybox);
+      expect(await list("-f", "before=flagged/one:1")).toContain(busybox);
+      expect(await list("-f", "before=flagged/one:1")).not.toContain("flagged/one:1");
+      expect(await list("-f", "reference=flagged/*:2")).toEqual(["flagged/one:2"]);
+      expect(await list("-f", `reference=${registry}/base/*`)).toEqual([busybox, debian].sort());
+      expect(await list("-f", "reference=one")).toEqual([]);
+      expect(await list("flagged/one")).toEqual(mine);
+      expect(await list("flagged/one:2")).toEqual(["flagged/one:2"]);
+      const short = id.slice("sha256:".length).slice(0, 12);
+      expect(await docker("images", "-q", "flagged/one:1")).toBe(short);
+      expect(await docker("images", "-q", "--no-trunc", "flagged/one:1")).toBe(id);
+      expect(await docker("images", "-a", "-q", "--no-trunc", "-f", "dangling=true")).toBe(nameless);
+      const [header = "", row = ""] = (await docker("images", "--digests", busybox)).split("\n");
+      expect(header).toMatch(/^REPOSITORY +TAG +DIGEST +IMAGE ID +CREATED +SIZE/);
+      expect(row).toMatch(/ 1 +sha256:[0-9a-f]{64} +[0-9a-f]{12} /);
+      expect((await docker("images", "--no-trunc", busybox)).split("\n")[1]).toMatch(/ sha256:[0-9a-f]{64} /);
+      const none = await attempt("images", "-f", "colour=red");
+      expect(none.status).toBe(1);
+      expect(none.stderr).toContain("invalid filter 'colour'");
+    } finally {
+      await docker("rmi", "-f", id, nameless);
+    }
+  });
+
   test("system df, ps -s, image prune", async () => {
     const { busybox } = world();
     await docker("run", "--name", "sized", busybox, "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=3");

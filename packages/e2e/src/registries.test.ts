@@ -89,6 +89,18 @@ describe.each(clis)("registries by $name", (cli) => {
   test("search finds repositories of a registry by its catalog", async () => {
     const found = await docker("search", "--format", "{{.Name}}", `${world().registry}/debian`);
     expect(found.split("\n")).toContain(`${world().registry}/base/debian`);
+    const names = async (...args: string[]) =>
+      (await docker("search", "--format", "{{.Name}}", ...args, `${world().registry}/base`))
+        .split("\n")
+        .filter(Boolean);
+    expect((await names()).length).toBeGreaterThan(1);
+    expect(await names("--limit", "1")).toHaveLength(1);
+    expect(await names("-f", "stars=1")).toEqual([]);
+    expect(await names("-f", "is-official=true")).toEqual([]);
+    expect((await names("-f", "is-official=false")).length).toBeGreaterThan(1);
+    const wrong = await world().docker(cli).run(["search", "-f", "colour=red", "x"]);
+    expect(wrong.status).toBe(1);
+    expect(wrong.stderr).toContain("invalid filter 'colour'");
   });
 
   test("login: wrong and right passwords; push and pull with what is kept; logout", async () => {
