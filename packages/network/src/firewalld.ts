@@ -58,19 +58,17 @@ export class Firewalld implements Disposable {
   }
 
   #again(): void {
-    this.#telling = this.#telling.then(() => {
-      this.#told.clear();
-      return this.#tell();
-    });
+    this.#telling = this.#telling.then(() => this.#tell({ anew: true }));
   }
 
-  async #tell(): Promise<void> {
+  /** @param anew it may have forgotten what it was told, or not: what is to go is taken from it all the same */
+  async #tell({ anew = false } = {}): Promise<void> {
     for (const bridge of [...this.#told].filter((one) => !this.#wanted.has(one))) {
       await this.#call("removeInterface", bridge);
       this.#told.delete(bridge);
     }
     for (const bridge of this.#wanted)
-      if (!this.#told.has(bridge) && (await this.#call("addInterface", bridge))) this.#told.add(bridge);
+      if ((anew || !this.#told.has(bridge)) && (await this.#call("addInterface", bridge))) this.#told.add(bridge);
   }
 
   /** @returns whether it did it, or had it done before */
