@@ -68,7 +68,8 @@ export class Firewalld implements Disposable {
       this.#told.delete(bridge);
     }
     for (const bridge of this.#wanted)
-      if ((anew || !this.#told.has(bridge)) && (await this.#call("addInterface", bridge))) this.#told.add(bridge);
+      if ((anew || !this.#told.has(bridge)) && (await this.#call("addInterface", bridge)))
+        this.#told.add(bridge);
   }
 
   /** @returns whether it did it, or had it done before */

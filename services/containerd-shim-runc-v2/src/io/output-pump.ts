@@ -4,7 +4,7 @@ import { readSome, signalWhenReady, unwatch, type Watched, watch } from "./readi
 import type { Sink } from "./sink.ts";
 
 /** At a stretch, so that one busy process can't keep the event loop from the others. */
-const TURN_MS = 4;
+const TURN_MS = 16;
 /** How often somebody who writes all the time is looked at. */
 const POLL_MS = 1;
 
