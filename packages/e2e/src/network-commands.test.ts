@@ -145,6 +145,29 @@ describe.each(clis)("docker network by $name", (cli) => {
     );
   });
 
+  test("--ipv4=false: a network with IPv6 only", async () => {
+    // Clients of before have no such flag.
+    if (!(await docker("network", "create", "--help")).includes("--ipv4")) return;
+    const { busybox } = world();
+    await network("create", "--ipv4=false", "--ipv6", "--subnet", "fd00:69::/64", "six");
+    expect(await facts("six")).toMatchObject({
+      ...{ EnableIPv4: false, EnableIPv6: true },
+      IPAM: { Config: [{ Subnet: "fd00:69::/64", Gateway: "fd00:69::1" }] },
+    });
+    await docker("run", "-d", "--name", "one", "--network", "six", busybox, "sleep", "100");
+    const endpoint = JSON.parse(
+      await docker("inspect", "-f", "{{json .NetworkSettings.Networks.six}}", "one"),
+    );
+    expect(endpoint).toMatchObject({ IPAddress: "", Gateway: "", GlobalIPv6Address: "fd00:69::2" });
+    const ping = ["ping", "-6", "-c", "1", "-W", "5", "one"];
+    expect(await docker("run", "--rm", "--network", "six", busybox, ...ping)).toContain("fd00:69::2");
+    const hosts = await docker("exec", "one", "cat", "/etc/hosts");
+    expect(hosts).toContain("fd00:69::2");
+    await refused("IPv4 or IPv6 must be enabled", "create", "--ipv4=false", "x");
+    await docker("rm", "-f", "one");
+    await network("rm", "six");
+  });
+
   test("ls: filters and formats; inspect -v; prune by labels and time; what is told of", async () => {
     const since = Math.floor(Date.now() / 1000);
     await network("create", "--label", "keep", "--label", "tier=1", "ls-one");

@@ -62,7 +62,8 @@ export function bridgeNetwork(
   fallback: DefaultBridgeFacts,
 ): BridgeNetwork {
   const { id, created, bridge, user } = record;
-  const gateway = parseIpv4(bridge?.gateway ?? "");
+  const withoutIpv4 = bridge?.subnet === "";
+  const gateway = withoutIpv4 ? 0 : parseIpv4(bridge?.gateway ?? "");
   if (!bridge || gateway === undefined) throw new Error(`network ${name} is no bridge network`);
   const options = user?.options ?? fallback.options;
   const { ipRange, ipRange6, auxiliary, router, router6 } = user
@@ -72,7 +73,7 @@ export function bridgeNetwork(
     ...{ id, name, created, gateway, auxiliary, options, driver: "bridge" },
     link: user?.link ?? fallback.link,
     mac: bridge.mac,
-    subnet: parseCidr(bridge.subnet).subnet,
+    ...(withoutIpv4 ? { withoutIpv4, subnet: NO_SUBNET } : { subnet: parseCidr(bridge.subnet).subnet }),
     ...(ipRange !== undefined && { ipRange: parseCidr(ipRange).subnet }),
     ...(router !== undefined && { router: parseIpv4(router) ?? gateway }),
     reserved: Object.values(auxiliary).flatMap((address) => parseIpv4(address) ?? []),
@@ -87,6 +88,8 @@ export function bridgeNetwork(
   };
 }
 
+/** In the place of one, where there is none. */
+const NO_SUBNET: Subnet = { base: 0, prefixLength: 32 };
 const NO_ROUTERS = { ipRange: undefined, ipRange6: undefined, router: undefined, router6: undefined };
 
 function routersOf({ router, router6 }: DefaultBridgeFacts): Record<string, string> {

@@ -60,8 +60,16 @@ export class BridgePorts {
 
   /** Put a network's bridges in place: the first one, and those further ones that there are. */
   raise(network: BridgeNetwork): void {
-    const { id, link: name, mac, subnet, gateway, ipv6, mtu } = network;
-    const index = ensureBridge(this.#route, { name, mac, subnet, gateway, mtu, ...(ipv6 && { ipv6 }) });
+    const { id, link: name, mac, withoutIpv4 = false, subnet, gateway, ipv6, mtu } = network;
+    const index = ensureBridge(this.#route, {
+      name,
+      mac,
+      withoutIpv4,
+      subnet,
+      gateway,
+      mtu,
+      ...(ipv6 && { ipv6 }),
+    });
     const bridges: Bridge[] = [{ name, index, taken: 0 }];
     const present = new Set(this.#route.links().map((link) => link.name));
     const isFurther = (number: number) => present.has(namesOf(id, number).bridge);

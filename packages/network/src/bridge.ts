@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
 import {
@@ -18,6 +19,8 @@ import { type Ipv6, ipv6Bytes, type Subnet6 } from "./ipv6.ts";
 export interface BridgeSettings {
   readonly name: string;
   readonly mac: string;
+  /** It has IPv6 only: `subnet` and `gateway` mean nothing. */
+  readonly withoutIpv4?: boolean;
   readonly subnet: Subnet;
   readonly gateway: Ipv4;
   readonly ipv6?: { readonly subnet: Subnet6; readonly gateway: Ipv6 };
@@ -27,6 +30,12 @@ export interface BridgeSettings {
 
 /** Of a new MAC address, as the bridge's and its containers' start: locally administered. */
 export const MAC_PREFIX = "02:42";
+
+/** Locally administered, and kept: who changes its address is a new neighbour to everybody. */
+export function newMac(): string {
+  const tail = Array.from(randomBytes(4), (byte) => byte.toString(16).padStart(2, "0"));
+  return `${MAC_PREFIX}:${tail.join(":")}`;
+}
 
 /** Docker's rule: the IPv4 address after the prefix. */
 export function macOf(address: Ipv4): string {
@@ -41,7 +50,7 @@ export function macOf(address: Ipv4): string {
  * @throws EngineError `failed_precondition` when another kind of interface has the name
  */
 export function ensureBridge(route: RouteSocket, settings: BridgeSettings): number {
-  const { name, mac, subnet, gateway, ipv6, mtu } = settings;
+  const { name, mac, withoutIpv4, subnet, gateway, ipv6, mtu } = settings;
   const found = route.link(name);
   if (found && found.kind !== "bridge")
     throw new EngineError("failed_precondition", `interface ${name} exists and is not a bridge`);
@@ -58,7 +67,9 @@ export function ensureBridge(route: RouteSocket, settings: BridgeSettings): numb
   writeSysctl(`net/ipv4/conf/${name}/route_localnet`, "1");
   const address = ipv4Bytes(gateway);
   const own = [
-    { index, address, prefixLength: subnet.prefixLength, broadcast: ipv4Bytes(broadcastOf(subnet)) },
+    ...(withoutIpv4
+      ? []
+      : [{ index, address, prefixLength: subnet.prefixLength, broadcast: ipv4Bytes(broadcastOf(subnet)) }]),
     ...(ipv6 ? [{ index, address: ipv6Bytes(ipv6.gateway), prefixLength: ipv6.subnet.prefixLength }] : []),
   ];
   for (const other of route.addresses())

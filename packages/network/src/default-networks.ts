@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { EngineError } from "@longshore/errors";
 import type { RouteSocket } from "@longshore/netlink";
-import { MAC_PREFIX } from "./bridge.ts";
+import { newMac } from "./bridge.ts";
 import { type BridgeNetwork, bridgeNetwork, type DefaultBridgeFacts, OPTION } from "./bridge-network.ts";
 import { newId } from "./ids.ts";
 import {
@@ -224,10 +223,4 @@ export function subnets6InUse(route: RouteSocket): Subnet6[] {
     .filter(({ destination }) => isIpv6(destination))
     .map(({ destination, prefixLength }) => subnet6Of(ipv6FromBytes(destination), prefixLength));
   return [...addresses, ...routes];
-}
-
-/** Locally administered, and kept: a bridge that changes its address is a new neighbour to everybody. */
-export function newMac(): string {
-  const tail = Array.from(randomBytes(4), (byte) => byte.toString(16).padStart(2, "0"));
-  return `${MAC_PREFIX}:${tail.join(":")}`;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { EngineError } from "@longshore/errors";
 import type { Store } from "@longshore/store";
 import { AddressPool } from "./address-pool.ts";
-import { macOf } from "./bridge.ts";
+import { macOf, newMac } from "./bridge.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { newId } from "./ids.ts";
 import { contains, formatIpv4, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
@@ -14,6 +14,8 @@ import { type EndpointRecord, endpointKey, networkRecords } from "./records.ts";
 export interface EndpointNetwork {
   readonly id: string;
   readonly name: string;
+  /** It has IPv6 only; `subnet` and `gateway` mean nothing then. */
+  readonly withoutIpv4?: boolean;
   readonly subnet: Subnet;
   readonly gateway: Ipv4;
   /** Where its containers send what is for elsewhere, if that isn't the gateway. */
@@ -136,12 +138,12 @@ export class Endpoints {
       upstreams,
     }: EndpointRequest,
   ): Promise<EndpointRecord> {
-    const { address, from } = this.#take(network, wanted);
+    const taken = network.withoutIpv4 ? undefined : this.#take(network, wanted);
     let taken6: Taken6 | undefined;
     try {
       taken6 = this.#take6(network, wanted6);
     } catch (error) {
-      from.pool.release(address);
+      taken?.from.pool.release(taken.address);
       throw error;
     }
     const endpoint: EndpointRecord = {
@@ -149,11 +151,11 @@ export class Endpoints {
       networkId: network.id,
       sandboxId,
       containerId,
-      address: formatIpv4(address),
-      prefixLength: from.subnet.prefixLength,
-      gateway: formatIpv4(from.router),
+      address: taken ? formatIpv4(taken.address) : "",
+      prefixLength: taken?.from.subnet.prefixLength ?? 0,
+      gateway: taken ? formatIpv4(taken.from.router) : "",
       ...(taken6 && { ipv6: ipv6Record(taken6) }),
-      mac: mac ?? macOf(address),
+      mac: mac ?? (taken ? macOf(taken.address) : newMac()),
       link: isLinked ? "" : `veth${randomBytes(5).toString("hex")}`,
       ...{ interfaceName, names, upstreams },
       ...(gatewayPriority !== 0 && { gatewayPriority }),
@@ -165,7 +167,7 @@ export class Endpoints {
         outlive: "process",
       });
     } catch (error) {
-      from.pool.release(address);
+      taken?.from.pool.release(taken.address);
       if (taken6) taken6.from.pool.release(taken6.address);
       throw error;
     }

@@ -1,6 +1,7 @@
 import { EngineError } from "@longshore/errors";
+import { newMac } from "./bridge.ts";
 import { type BridgeNetwork, bridgeNetwork } from "./bridge-network.ts";
-import { newMac, PREDEFINED, subnets6InUse, subnetsInUse } from "./default-networks.ts";
+import { PREDEFINED, subnets6InUse, subnetsInUse } from "./default-networks.ts";
 import type { Subnet } from "./ipv4.ts";
 import { createLinked, forgetLinked } from "./linked-changes.ts";
 import { networkFacts } from "./network-facts.ts";
@@ -56,7 +57,8 @@ export async function createNetwork(state: NetworkState, asked: CreateNetwork): 
     await forgetNetwork(state, network);
     throw error;
   }
-  if (request.ipam.subnet === "") warnOfLastPools(state, [...inUse.ipv4, network.subnet]);
+  if (request.ipam.subnet === "" && !request.withoutIpv4)
+    warnOfLastPools(state, [...inUse.ipv4, network.subnet]);
   return networkFacts(network, []);
 }
 

@@ -37,14 +37,14 @@ function ipam6Of({ subnet, gateway, ipRange }: FurtherSubnet6, auxiliary: Auxili
 /** As the Engine API shows it. */
 export function networkFacts(network: AttachedNetwork, endpoints: readonly EndpointRecord[]): NetworkFacts {
   const { driver, id, name, created, internal, attachable, options, labels, auxiliary, ipv6 } = network;
-  const { further = [] } = network;
+  const { further = [], withoutIpv4 = false } = network;
   const containers = endpoints.map((endpoint) => [endpoint.containerId, memberOf(endpoint)]);
   return {
     ...{ id, name, created, internal, attachable, options, labels },
-    ...{ driver, scope: "local", enableIpv6: ipv6 !== undefined },
+    ...{ driver, scope: "local", enableIpv4: !withoutIpv4, enableIpv6: ipv6 !== undefined },
     ...{ configOnly: false, configFrom: network.configFrom },
     ipam: [
-      ...[network, ...further].map((one) => ipamOf(one, auxiliary)),
+      ...(withoutIpv4 ? [] : [network, ...further]).map((one) => ipamOf(one, auxiliary)),
       ...(ipv6 ? [ipv6, ...(ipv6.further ?? [])] : []).map((one) => ipam6Of(one, auxiliary)),
     ],
     containers: Object.fromEntries(containers),
@@ -55,7 +55,7 @@ export function networkFacts(network: AttachedNetwork, endpoints: readonly Endpo
 export function plainFacts(name: string, { id, driver, created }: NetworkRecord): NetworkFacts {
   return {
     ...{ id, name, driver, created, scope: "local" },
-    ...{ internal: false, attachable: false, enableIpv6: false, labels: {} },
+    ...{ internal: false, attachable: false, enableIpv4: true, enableIpv6: false, labels: {} },
     ...{ configOnly: false, configFrom: "" },
     ...{ ipam: [], options: {}, containers: {} },
   };
@@ -63,7 +63,7 @@ export function plainFacts(name: string, { id, driver, created }: NetworkRecord)
 
 function memberOf({ endpointId, mac, address, prefixLength, ipv6 }: EndpointRecord): NetworkMember {
   return {
-    ...{ endpointId, macAddress: mac, ipv4Address: `${address}/${prefixLength}` },
+    ...{ endpointId, macAddress: mac, ipv4Address: address && `${address}/${prefixLength}` },
     ...(ipv6 && { ipv6Address: `${ipv6.address}/${ipv6.prefixLength}` }),
   };
 }

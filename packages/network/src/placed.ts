@@ -31,9 +31,10 @@ export interface Placed {
  */
 export function routed(placed: readonly Placed[], family: "ipv4" | "ipv6"): Placed | undefined {
   const able = placed.filter(
-    ({ network, endpoint }) => !network.internal && (family === "ipv4" || endpoint.ipv6 !== undefined),
+    ({ network, endpoint }) =>
+      !network.internal && (family === "ipv4" ? endpoint.address !== "" : endpoint.ipv6 !== undefined),
   );
-  const families = ({ endpoint }: Placed): number => (endpoint.ipv6 ? 2 : 1);
+  const families = ({ endpoint }: Placed): number => (endpoint.ipv6 ? 1 : 0) + (endpoint.address ? 1 : 0);
   const [first] = able.toSorted(
     (one, other) =>
       priorityOf(other) - priorityOf(one) ||
@@ -55,7 +56,7 @@ const priorityOf = ({ endpoint: { gatewayPriority = 0 } }: Placed): number => ga
 
 /** Its addresses of both kinds. */
 export function addressesOf({ address, ipv6 }: EndpointRecord): string[] {
-  return ipv6 ? [address, ipv6.address] : [address];
+  return [address, ipv6?.address ?? ""].filter((one) => one !== "");
 }
 
 /** What a container's /etc says of its networks. */
@@ -92,7 +93,7 @@ export function portsAt(placed: readonly Placed[], ports: readonly PortRequest[]
 export function wantedAddress(network: AttachedNetwork, text: string): Ipv4 {
   const address = parseIpv4(text);
   if (address === undefined) throw new EngineError("invalid_argument", `invalid IPv4 address: ${text}`);
-  const subnets = [network, ...(network.further ?? [])];
+  const subnets = network.withoutIpv4 ? [] : [network, ...(network.further ?? [])];
   if (subnets.some(({ subnet }) => contains(subnet, address))) return address;
   throw new EngineError(
     "invalid_argument",

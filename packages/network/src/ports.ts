@@ -19,6 +19,13 @@ const EPHEMERAL: readonly [number, number] = [32_768, 60_999];
 /** Protocols of a container that are reached by IPv6. */
 export type Ipv6Ports = "all" | "tcp" | "none";
 
+export interface ReserveOptions {
+  /** For which protocols a request for any address means IPv6 as well. */
+  readonly ipv6?: Ipv6Ports;
+  /** Whether it means IPv4. */
+  readonly ipv4?: boolean;
+}
+
 /** A port of the host at one of its addresses, or at any of a family. */
 type HostPort = Pick<PortBinding, "protocol" | "hostIp" | "hostPort">;
 
@@ -31,13 +38,15 @@ export class PortReservations implements Disposable {
   /**
    * Find a host port for each request and hold it. All or none.
    *
-   * @param options.ipv6 for which protocols a request for any address means IPv6 as well
    * @throws EngineError `internal` in Docker's words for a port that is taken
    */
-  reserve(requests: readonly PortRequest[], { ipv6 = "none" }: { ipv6?: Ipv6Ports } = {}): PortBinding[] {
+  reserve(
+    requests: readonly PortRequest[],
+    { ipv6 = "none", ipv4 = true }: ReserveOptions = {},
+  ): PortBinding[] {
     const bindings: PortBinding[] = [];
     try {
-      for (const request of requests) bindings.push(...this.#reserveOne(request, ipv6));
+      for (const request of requests) bindings.push(...this.#reserveOne(request, { ipv6, ipv4 }));
       return bindings;
     } catch (error) {
       this.release(bindings);
@@ -76,7 +85,10 @@ export class PortReservations implements Disposable {
   }
 
   /** The same port at each of the addresses that are meant. */
-  #reserveOne({ protocol, containerPort, hostIp, hostPorts }: PortRequest, ipv6: Ipv6Ports): PortBinding[] {
+  #reserveOne(
+    { protocol, containerPort, hostIp, hostPorts }: PortRequest,
+    { ipv6, ipv4 }: Required<ReserveOptions>,
+  ): PortBinding[] {
     const reachesIpv6 = (ipv6 === "all" || ipv6 === protocol) && hasIpv6();
     if (hostIp.includes(":") && !reachesIpv6) {
       throw new EngineError(
@@ -84,7 +96,13 @@ export class PortReservations implements Disposable {
         `${protocol} can't be published at [${hostIp}]: the container has no IPv6`,
       );
     }
-    const addresses = hostIp === "" ? [ANY, ...(reachesIpv6 ? [ANY6] : [])] : [normalize(hostIp)];
+    if (hostIp !== "" && !hostIp.includes(":") && !ipv4)
+      throw new EngineError(
+        "invalid_argument",
+        `${protocol} can't be published at ${hostIp}: the container has no IPv4`,
+      );
+    const any = [...(ipv4 ? [ANY] : []), ...(reachesIpv6 ? [ANY6] : [])];
+    const addresses = hostIp === "" ? any : [normalize(hostIp)];
     const [first, last] = hostPorts ?? ephemeralRange();
     const anyOf = last - first + 1;
     // Ports that nobody named are handed out in turn; of a range that somebody named the first free one is taken.

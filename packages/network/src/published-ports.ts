@@ -1,6 +1,6 @@
 import type { Logger } from "@longshore/log";
 import type { Store } from "@longshore/store";
-import { type Ipv6Ports, PortReservations } from "./ports.ts";
+import { PortReservations, type ReserveOptions } from "./ports.ts";
 import { networkRecords } from "./records.ts";
 import type { PortBinding, PortRequest } from "./types.ts";
 
@@ -40,7 +40,7 @@ export class PublishedPorts implements Disposable {
   async publish(
     sandboxId: string,
     requests: readonly PortRequest[],
-    options: { ipv6: Ipv6Ports },
+    options: ReserveOptions,
   ): Promise<readonly PortBinding[]> {
     if (requests.length === 0) return NONE;
     const bindings = this.#reservations.reserve(requests, options);

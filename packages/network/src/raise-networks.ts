@@ -45,8 +45,15 @@ export function rebuildFirewall(state: NetworkState): void {
   const forwards6 = !own.some(({ ipv6 }) => ipv6) || enableForwarding6();
   const guardedLinks6 = forwards6 ? firewall.guardedLinks6() : names;
   firewall.rebuild({
-    bridges: own.map(({ link, subnet, ipv6, icc, masquerade, internal }) => ({
-      ...{ bridge: link, subnet, subnet6: ipv6?.subnet, icc, masquerade, internal },
+    bridges: own.map(({ link, withoutIpv4, subnet, ipv6, icc, masquerade, internal }) => ({
+      ...{
+        bridge: link,
+        subnet: withoutIpv4 ? undefined : subnet,
+        subnet6: ipv6?.subnet,
+        icc,
+        masquerade,
+        internal,
+      },
     })),
     furtherBridges: bridgePorts.further(),
     foreignBridges: foreignBridges(state),

@@ -100,6 +100,10 @@ export function networkRecords(store: Store): NetworkRecords {
   };
 }
 
-export function endpointKey({ networkId, address }: Pick<EndpointRecord, "networkId" | "address">): string {
-  return `${networkId}/${address}`;
+export function endpointKey({
+  networkId,
+  address,
+  ipv6,
+}: Pick<EndpointRecord, "networkId" | "address" | "ipv6">): string {
+  return `${networkId}/${address || ipv6?.address}`;
 }

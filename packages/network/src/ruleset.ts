@@ -27,7 +27,8 @@ import { ipv6Bytes, type Subnet6, subnet6Mask } from "./ipv6.ts";
 /** A bridge of ours as the firewall sees it. */
 export interface BridgeRules {
   readonly bridge: string;
-  readonly subnet: Subnet;
+  /** Of a network with IPv4. */
+  readonly subnet?: Subnet | undefined;
   /** Of a network with IPv6. */
   readonly subnet6?: Subnet6 | undefined;
   /** What is on it may reach the others on it; ports isolated from each other see to the same below IP. */
@@ -126,7 +127,7 @@ const fromSubnet = (family: Family, base: Uint8Array, mask: Uint8Array): Stateme
 ];
 /** What is from one of a bridge's subnets. */
 const fromSubnets = ({ subnet, subnet6 }: BridgeRules): Statement[] => [
-  fromSubnet("ip", ipv4Bytes(subnet.base), ipv4Bytes(subnetMask(subnet.prefixLength))),
+  ...(subnet ? [fromSubnet("ip", ipv4Bytes(subnet.base), ipv4Bytes(subnetMask(subnet.prefixLength)))] : []),
   ...(subnet6
     ? [fromSubnet("ip6", ipv6Bytes(subnet6.base), ipv6Bytes(subnet6Mask(subnet6.prefixLength)))]
     : []),

@@ -62,8 +62,10 @@ export class SandboxBuilder {
     const { link, mac } = endpoint;
     const name = interfaceOf(endpoint);
     const address = parseIpv4(endpoint.address);
-    if (address === undefined) throw new Error(`endpoint with the address ${endpoint.address}`);
-    const subnet = subnetOf(address, endpoint.prefixLength);
+    const ipv4 = address !== undefined && {
+      ...{ address, subnet: subnetOf(address, endpoint.prefixLength) },
+      gateway: takesRoute ? parseIpv4(endpoint.gateway) : undefined,
+    };
     const { ipv6 } = endpoint;
     const address6 = parseIpv6(ipv6?.address ?? "");
     if (isBridge(network)) {
@@ -72,7 +74,7 @@ export class SandboxBuilder {
     } else addLinked(route, network, { name, netns: netns.fd, mac });
     try {
       configureInterface(netns, {
-        ...{ name, address, subnet, gateway: takesRoute ? parseIpv4(endpoint.gateway) : undefined },
+        ...{ name, ...(ipv4 && { ipv4 }) },
         ...{ byLink: routesByLink(network), linkLocal },
         ...(ipv6 &&
           address6 !== undefined && {

@@ -42,7 +42,8 @@ export async function createSandbox(state: NetworkState, request: SandboxRequest
       const name = interfaceFor(attachment, taken, wanted);
       placed.push(await place(state, { sandboxId, containerId, dns: request.dns }, attachment, name));
     }
-    if (publisher(placed, "ipv4")) ports = await publishPorts(state, request, placed);
+    if (publisher(placed, "ipv4") ?? publisher(placed, "ipv6"))
+      ports = await publishPorts(state, request, placed);
     builder.build(sandboxId, placed, request.userNamespace);
     firewall.changePorts(portTargets(state, sandboxId), "add");
   } catch (error) {
@@ -68,9 +69,11 @@ async function publishPorts(
   // A relay carries on nothing but TCP.
   const ipv6 = publisher(placed, "ipv6") ? "all" : relay ? "tcp" : "none";
   try {
-    return await published.publish(sandboxId, portsAt(placed, ports), { ipv6 });
+    return await published.publish(sandboxId, portsAt(placed, ports), {
+      ...{ ipv6, ipv4: publisher(placed, "ipv4") !== undefined },
+    });
   } catch (error) {
-    const own = publisher(placed, "ipv4");
+    const own = publisher(placed, "ipv4") ?? publisher(placed, "ipv6");
     const name = (own && attachments[placed.indexOf(own)]?.names?.[0]) ?? containerId;
     const endpoint = `${name} (${own?.endpoint.endpointId})`;
     const { code, message } = toEngineError(error);

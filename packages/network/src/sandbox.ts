@@ -35,12 +35,10 @@ export function newNetns(owner?: number): Netns {
   return { fd, route, [Symbol.dispose]: () => owned.dispose() };
 }
 
-/** What the inner end of an attachment is to be; `gateway` is the router of a default route, if it is to have that. */
+/** What the inner end of an attachment is to be, of either family; `gateway` is the router of a default route, if it is to have that. */
 export interface InterfaceSettings {
   readonly name: string;
-  readonly address: Ipv4;
-  readonly subnet: Subnet;
-  readonly gateway?: Ipv4 | undefined;
+  readonly ipv4?: { readonly address: Ipv4; readonly subnet: Subnet; readonly gateway?: Ipv4 | undefined };
   /** The default route goes to no router, but to the link. */
   readonly byLink?: boolean;
   /** Further addresses, of the link only. */
@@ -53,20 +51,17 @@ export interface InterfaceSettings {
 /** Give the inner end of an attachment its addresses and default routes. */
 export function configureInterface(
   { route, fd }: Pick<Netns, "fd" | "route">,
-  { name, address, subnet, gateway, byLink = false, linkLocal = [], ipv6 }: InterfaceSettings,
+  { name, ipv4, byLink = false, linkLocal = [], ipv6 }: InterfaceSettings,
 ): void {
   const { index } = requireLink(route, name);
   const linkLocal6 = linkLocal.flatMap((text) => parseIpv6(text) ?? []);
   if (ipv6 || linkLocal6.length > 0) inNetns(fd, () => allowIpv6(name));
   route.run(
     setLink({ index }, { up: true }),
-    addAddress({
-      index,
-      address: ipv4Bytes(address),
-      prefixLength: subnet.prefixLength,
-      broadcast: ipv4Bytes(broadcastOf(subnet)),
-    }),
-    ...(gateway === undefined ? [] : [addDefaultRoute(index, byLink ? undefined : ipv4Bytes(gateway))]),
+    ...(ipv4 ? [ownAddress(index, ipv4)] : []),
+    ...(ipv4?.gateway === undefined
+      ? []
+      : [addDefaultRoute(index, byLink ? undefined : ipv4Bytes(ipv4.gateway))]),
     ...linkLocal
       .flatMap((text) => parseIpv4(text) ?? [])
       .map((local) => addAddress({ index, address: ipv4Bytes(local), prefixLength: LINK_LOCAL_BITS })),
@@ -79,6 +74,11 @@ export function configureInterface(
   route.run(addAddress({ index, address: ipv6Bytes(ipv6.address), prefixLength }));
   if (ipv6.gateway !== undefined)
     route.run(addDefaultRoute(index, byLink ? undefined : ipv6Bytes(ipv6.gateway), "ipv6"));
+}
+
+function ownAddress(index: number, { address, subnet }: NonNullable<InterfaceSettings["ipv4"]>) {
+  const broadcast = ipv4Bytes(broadcastOf(subnet));
+  return addAddress({ index, address: ipv4Bytes(address), prefixLength: subnet.prefixLength, broadcast });
 }
 
 /** In the thread's network namespace. Routes are for the engine to give, not for whoever calls itself a router. */

@@ -74,7 +74,13 @@ export function templateFacts({ id, name, created, request }: TemplateNetwork): 
   const { ipam, ipam6, options, labels } = request;
   return {
     ...{ id, name, created, options, labels, driver: "null", scope: "local" },
-    ...{ internal: false, attachable: false, enableIpv6: ipam6 !== undefined, configOnly: true },
+    ...{
+      internal: false,
+      attachable: false,
+      enableIpv4: request.withoutIpv4 !== true,
+      enableIpv6: ipam6 !== undefined,
+      configOnly: true,
+    },
     configFrom: "",
     ipam: [ipam, ...(ipam6 ? [ipam6] : [])].flatMap(({ subnet, gateway, ipRange, auxiliary }) =>
       subnet === ""

@@ -53,6 +53,7 @@ export interface NetworkFacts {
   readonly created: string;
   readonly internal: boolean;
   readonly attachable: boolean;
+  readonly enableIpv4: boolean;
   readonly enableIpv6: boolean;
   /** Only a configuration for other networks: nobody is on it. */
   readonly configOnly: boolean;
@@ -94,6 +95,8 @@ export interface CreateNetwork {
   /** A bridge when left out. */
   readonly driver?: "bridge" | "macvlan" | "ipvlan";
   readonly ipam: IpamRequest;
+  /** A bridge with IPv6 only; `ipam` says nothing then. */
+  readonly withoutIpv4?: boolean;
   /** Left out for a network without IPv6. */
   readonly ipam6?: IpamRequest;
   /** Further subnets, of networks that can have more than one of a family: those of macvlan and ipvlan. */
@@ -175,6 +178,7 @@ export interface Endpoint {
   /** `eth0` */
   readonly interfaceName: string;
   readonly endpointId: string;
+  /** Empty, with a prefix of 0, on networks without IPv4. */
   readonly ipAddress: string;
   readonly prefixLen: number;
   readonly gateway: string;

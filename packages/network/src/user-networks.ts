@@ -54,12 +54,15 @@ export function planNetwork(
   const { internal, attachable, labels } = request;
   const id = newId();
   const options = checkOptions(request.options);
-  const address = checkAddresses(request, inUse.ipv4, pools);
+  const address = request.withoutIpv4
+    ? withoutAddresses(request)
+    : checkAddresses(request, inUse.ipv4, pools);
   const plan6 = request.ipam6 && planIpv6(request.ipam6, inUse.ipv6);
   return {
     ...{ id, driver: "bridge", created: new Date().toISOString() },
     bridge: {
-      ...{ subnet: formatSubnet(address.subnet), gateway: formatIpv4(address.gateway), mac },
+      subnet: address.subnet ? formatSubnet(address.subnet) : "",
+      ...{ gateway: address.subnet ? formatIpv4(address.gateway) : "", mac },
       ...(plan6 && { ipv6: plan6.ipv6 }),
     },
     user: {
@@ -71,6 +74,15 @@ export function planNetwork(
       ...(request.configFrom !== undefined && { configFrom: request.configFrom }),
     },
   };
+}
+
+/** @throws EngineError `invalid_argument` for a network that would have no family at all, or is told addresses of the one it hasn't */
+function withoutAddresses({ ipam, ipam6 }: CreateNetwork) {
+  if (!ipam6) throw new EngineError("invalid_argument", "IPv4 or IPv6 must be enabled");
+  const { subnet, ipRange, gateway, auxiliary } = ipam;
+  const said = subnet || ipRange || gateway || Object.values(auxiliary)[0];
+  if (said) throw new EngineError("invalid_argument", `${said} is of IPv4, which the network is not to have`);
+  return { subnet: undefined, gateway: 0, ipRange: undefined, auxiliary: {} };
 }
 
 /** What a request says of IPv4, completed. @throws EngineError `invalid_argument`, `permission_denied`, `resource_exhausted` */

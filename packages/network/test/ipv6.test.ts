@@ -14,6 +14,7 @@ import {
   serveAddress,
   serveEcho,
 } from "./lab.ts";
+import { openClient } from "./lookup.ts";
 
 const SUBNET = "fd00:6::/64";
 
@@ -147,6 +148,73 @@ testInPrivateNetwork(import.meta.path, "IPv6 between network namespaces of the t
     expect(await outside.run(() => ask("2001:db8::1", 8080))).toBe("2001:db8::2");
     await again.releaseSandbox("web");
     expect(await ask("::1", 8080)).toBeUndefined();
+  });
+
+  test("a network with IPv6 only: addresses, names, ports and the outside, whatever restarts; none of IPv4", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    let networks = await lab.open();
+    const nothing = { subnet: "", ipRange: "", gateway: "", auxiliary: {} };
+    const asked = {
+      ...createRequest("six"),
+      ...{ withoutIpv4: true, ipam6: { ...nothing, subnet: "fd00:66::/64" } },
+    };
+    const facts = await networks.create(asked);
+    expect(facts).toMatchObject({ enableIpv4: false, enableIpv6: true });
+    expect(facts.ipam).toEqual([{ subnet: "fd00:66::/64", gateway: "fd00:66::1" }]);
+    const on = (id: string, more: object = {}) =>
+      networks.createSandbox({
+        ...sandboxRequest(id),
+        attachments: [{ network: "six", names: [id] }],
+        ...more,
+      });
+    const web = await on("web", {
+      ports: [{ protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [8080, 8080] }],
+    });
+    const two = await on("two");
+    expect(web.endpoints).toMatchObject([
+      { ipAddress: "", prefixLen: 0, gateway: "", ipv6: { address: "fd00:66::2", gateway: "fd00:66::1" } },
+    ]);
+    expect(web.endpoints[0]?.macAddress).toMatch(/^02:42:/);
+    expect(web.ports).toEqual([{ protocol: "tcp", containerPort: 80, hostIp: "::", hostPort: 8080 }]);
+    expect(web.hosts).toContain("fd00:66::2");
+    const ip = (...args: string[]) =>
+      inSandbox(two.netnsPath, () => Bun.spawnSync(["ip", ...args]).stdout.toString());
+    expect(ip("-4", "-o", "address", "show", "eth0")).toBe("");
+    expect(ip("-4", "route")).toBe("");
+    expect(ip("-6", "route")).toContain("default via fd00:66::1 dev eth0");
+    using inWeb = inSandbox(web.netnsPath, () => serveAddress("::", 80));
+    using beyond = outside.run(() => serveAddress("2001:db8::2", 80));
+    expect([inWeb.port, beyond.port]).toEqual([80, 80]);
+    const works = async () => {
+      expect(await inSandbox(two.netnsPath, () => ask("fd00:66::2", 80))).toBe("fd00:66::3");
+      expect(await inSandbox(two.netnsPath, () => ask("2001:db8::2", 80))).toBe("2001:db8::1");
+      expect(await outside.run(() => ask("2001:db8::1", 8080))).toBe("2001:db8::2");
+      using client = await openClient(two.netnsPath);
+      expect(await client.lookUp("web")).toEqual([]);
+    };
+    await works();
+    await networks.close();
+    networks = await lab.open();
+    await networks.reconcile(["web", "two"]);
+    expect(networks.inspect("six").ipam).toEqual(facts.ipam);
+    await works();
+    // Beside another it has the default route of its own family only.
+    await networks.connect(sandboxRequest("two"), { network: "bridge" });
+    expect(ip("-4", "route")).toContain("default via 172.17.0.1 dev eth1");
+    expect(ip("-6", "route")).toContain("default via fd00:66::1 dev eth0");
+    await expect(on("bad", { attachments: [{ network: "six", ipAddress: "10.0.0.5" }] })).rejects.toThrow(
+      "no configured subnet or ip-range contain the IP address 10.0.0.5",
+    );
+    await expect(
+      on("bad", { ports: [{ protocol: "tcp", containerPort: 80, hostIp: "127.0.0.1" }] }),
+    ).rejects.toThrow("the container has no IPv4");
+    await expect(networks.create({ ...createRequest("neither"), withoutIpv4: true })).rejects.toThrow(
+      "IPv4 or IPv6 must be enabled",
+    );
+    await expect(
+      networks.create({ ...asked, name: "four", ipam: { ...nothing, subnet: "10.9.0.0/24" } }),
+    ).rejects.toThrow("10.9.0.0/24 is of IPv4");
   });
 
   test("the default bridge has IPv6 when it is asked for, and the same subnet from then on", async () => {

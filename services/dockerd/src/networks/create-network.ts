@@ -48,7 +48,8 @@ type CreateBody = z.output<typeof createSchema>;
 const UNSUPPORTED: Record<string, (body: CreateBody) => boolean> = {
   Scope: ({ Scope }) => !["", "local"].includes(Scope),
   Ingress: ({ Ingress }) => Ingress,
-  EnableIPv4: ({ EnableIPv4 }) => EnableIPv4 === false,
+  "EnableIPv4: false with this driver": ({ EnableIPv4, Driver }) =>
+    EnableIPv4 === false && ["macvlan", "ipvlan"].includes(Driver),
   "IPAM.Options": ({ IPAM }) => Object.keys(IPAM?.Options ?? {}).length > 0,
 };
 type IpamConfig = NonNullable<NonNullable<CreateBody["IPAM"]>["Config"]>[number];
@@ -75,7 +76,7 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   const [ipam6 = ipamRequest(), ...furtherIpam6] = configs.filter(isIpv6).map((one) => ipamRequest(one));
   if (furtherIpam.length + furtherIpam6.length > 0) checkSeveral(body);
   const network = await engine.networks.create({
-    ...{ name: body.Name, ipam, furtherIpam },
+    ...{ name: body.Name, ipam, furtherIpam, withoutIpv4: body.EnableIPv4 === false },
     ...(isIpv6Wanted(body, configs) && { ipam6, furtherIpam6 }),
     ...(isOurs(body.Driver) && body.Driver !== "" && { driver: body.Driver }),
     internal: body.Internal,

@@ -67,7 +67,7 @@ export function updateHosts(
 }
 
 const addressesOf = ({ ipAddress, ipv6 }: Endpoint): string[] =>
-  ipv6 ? [ipAddress, ipv6.address] : [ipAddress];
+  [ipAddress, ipv6?.address ?? ""].filter((address) => address !== "");
 
 /** Where a running container asks for names has changed. A file that somebody has edited since it was written stays as it is. */
 export function updateResolvConf(engine: Engine, record: ContainerRecord, text: string): void {

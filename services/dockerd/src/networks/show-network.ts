@@ -19,7 +19,7 @@ export function showNetwork(engine: Engine, network: NetworkFacts) {
     Created: network.created,
     Scope: network.scope,
     Driver: network.driver,
-    EnableIPv4: true,
+    EnableIPv4: network.enableIpv4,
     EnableIPv6: network.enableIpv6,
     IPAM: {
       Driver: "default",
