@@ -2,10 +2,12 @@ import { describe, expect, test } from "bun:test";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { makeImage } from "@longshore/suite";
+import zlib from "node:zlib";
+import { tarOf } from "@longshore/archive/testing";
+import { blobOf, type LocalImage, makeImage, serveImages } from "@longshore/suite";
 import { pushImage, run, tempDir } from "@longshore/testkit";
 import { api } from "./engine-api.ts";
-import { clis, useWorld } from "./world.ts";
+import { clis, machineBusybox, useWorld } from "./world.ts";
 
 const world = useWorld({ pull: [], push: ["busybox", "debian"] });
 
@@ -145,4 +147,76 @@ test.each(clis)("on a terminal $name draws bars of what is fetched and unpacked"
   expect(stdout).toMatch(/[0-9a-f]{12}: Extracting +\[=*> *\] +[\d.]+[kM]?B\/4[\d.]*MB/);
   expect(stdout).toMatch(/[0-9a-f]{12}: Pull complete/);
   await world().docker()("rmi", image);
+});
+
+/** An image on busybox with layers of these types and packings; each brings a file. */
+function packedImage(
+  layers: readonly (readonly [type: string, pack: (tar: Buffer) => Buffer])[],
+): LocalImage {
+  const busybox = machineBusybox();
+  const [baseConfig, base] = busybox.blobs;
+  if (!baseConfig || !base) throw new Error("busybox has a config and a layer");
+  const config = JSON.parse(baseConfig.bytes.toString());
+  const manifest = JSON.parse(busybox.manifest.bytes.toString());
+  const blobs = layers.map(([mediaType, pack], index) => {
+    const tar = tarOf([{ name: `layer${index}`, content: mediaType }]);
+    const blob = blobOf(pack(tar));
+    config.rootfs.diff_ids.push(blobOf(tar).digest);
+    manifest.layers.push({ mediaType, digest: blob.digest, size: blob.bytes.length });
+    return blob;
+  });
+  const configBlob = blobOf(Buffer.from(JSON.stringify(config)));
+  manifest.config = { ...manifest.config, digest: configBlob.digest, size: configBlob.bytes.length };
+  return {
+    manifest: {
+      ...blobOf(Buffer.from(JSON.stringify(manifest))),
+      mediaType: busybox.manifest.mediaType,
+    },
+    blobs: [configBlob, base, ...blobs],
+  };
+}
+
+test("layers of every type and packing are unpacked, and pushed as they are; those not to be passed on are left out", async () => {
+  const oci = "application/vnd.oci.image.layer";
+  const docker = "application/vnd.docker.image.rootfs";
+  const plain = (tar: Buffer) => tar;
+  const image = packedImage([
+    [`${oci}.v1.tar`, plain],
+    [`${oci}.v1.tar+gzip`, (tar) => zlib.gzipSync(tar)],
+    [`${oci}.v1.tar+zstd`, (tar) => zlib.zstdCompressSync(tar)],
+    [`${docker}.diff.tar.gzip`, (tar) => zlib.gzipSync(tar)],
+    [`${docker}.diff.tar.gzip`, (tar) => zlib.zstdCompressSync(tar)], // it doesn't always tell the truth
+    [`${docker}.foreign.diff.tar.gzip`, (tar) => zlib.gzipSync(tar)],
+    [`${oci}.nondistributable.v1.tar+zstd`, (tar) => zlib.zstdCompressSync(tar)],
+  ]);
+  const sent: string[] = [];
+  await using server = await serveImages({
+    images: { "packed:1": image },
+    intercept(request, response) {
+      const { method = "", url = "" } = request;
+      if (!url.startsWith("/v2/target/")) return false;
+      if (method === "HEAD") response.writeHead(404).end();
+      else if (method === "POST") response.writeHead(202, { location: `${url}1` }).end();
+      else {
+        sent.push(url);
+        const status = method === "PATCH" ? 202 : 201;
+        request.resume().on("end", () => response.writeHead(status, { location: url }).end());
+      }
+      return true;
+    },
+  });
+  const run = world().docker();
+  const name = `${server.host}/packed:1`;
+  await run("pull", "-q", name);
+  const files = await run("run", "--rm", name, "sh", "-c", "ls / | grep -c layer; cat /layer2 /layer6");
+  expect(files).toBe(`7\n${oci}.v1.tar+zstd${oci}.nondistributable.v1.tar+zstd`);
+  const target = `${server.host}/target:1`;
+  await run("tag", name, target);
+  const pushed = await run("push", target);
+  expect(pushed.match(/: Skipped foreign layer/g)).toHaveLength(2);
+  const left = image.blobs.slice(-2).map(({ digest }) => digest);
+  const there = sent.join("\n").replaceAll("%3A", ":");
+  for (const { digest } of image.blobs) expect(there.includes(digest)).toBe(!left.includes(digest));
+  expect(there).toContain("/v2/target/manifests/1");
+  await run("rmi", name, target);
 });
