@@ -50,7 +50,11 @@ export class ImageNames {
     const known = new Map((await this.records.list()).map(({ key, value }) => [key, value]));
     const changes: Change[] = [];
     for (const [name, { target, image }] of held) {
-      if (known.get(name)?.target !== target) changes.push(this.records.put(name, recordOf(target, image)));
+      const record = recordOf(target, image);
+      const before = known.get(name);
+      // Of one index another platform's image may be meant by now.
+      const isSame = before?.target === target && before.imageId === record.imageId;
+      if (!isSame) changes.push(this.records.put(name, record));
     }
     for (const name of known.keys()) if (!held.has(name)) changes.push(this.records.delete(name));
     if (changes.length > 0) await this.keep(changes);
