@@ -13,5 +13,11 @@ export {
   type Traces,
   traces,
 } from "./leaks.ts";
+export {
+  lackingForSystemd,
+  PrivateSystemd,
+  type SystemdOptions,
+  systemdDir,
+} from "./private-systemd.ts";
 export { freePort, pushImage, type Registry, startRegistry } from "./registry.ts";
 export { mountsBelow, type TempDir, tempDir } from "./temp-dir.ts";

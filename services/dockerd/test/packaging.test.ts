@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable } from "@longshore/suite";
-import { run, tempDir } from "@longshore/testkit";
+import { eventually, lackingForSystemd, PrivateSystemd, run, systemdDir, tempDir } from "@longshore/testkit";
 import { binDir } from "./engine-client.ts";
 import { notifySocket } from "./notify-socket.ts";
 
@@ -67,3 +67,69 @@ test("containerd and registry-client tell their supervisor when they serve, and 
     await child.exited;
   }
 });
+
+if (lackingForSystemd.length > 0)
+  console.log(`# skipped: units under systemd: no ${lackingForSystemd.join(", no ")}`);
+test.skipIf(lackingForSystemd.length > 0)(
+  "units: systemd starts dockerd for its first client; a restart, a kill, a reload and a stop end no container",
+  async () => {
+    const dir = systemdDir("dockerd");
+    await using systemd = await PrivateSystemd.boot({
+      dir,
+      prepare: [
+        "mkdir -p opt/longshore/bin",
+        `mount --bind ${binDir} opt/longshore/bin`,
+        `cp ${units.join(" ")} etc/systemd/system/`,
+        "echo docker:x:990: >> etc/group",
+        "busybox ip link set lo up",
+        // Of its own network namespace.
+        "mount --bind proc/sys/net proc/sys/net",
+        "mount -o remount,bind,rw proc/sys/net",
+      ],
+    });
+    const must = (...command: string[]) => {
+      const { code, output } = systemd.inside(...command);
+      expect([command.join(" "), code, code === 0 ? "" : output]).toEqual([command.join(" "), 0, ""]);
+      return output.trim();
+    };
+    const docker = (...args: string[]) =>
+      must("/opt/longshore/bin/docker", "-H", "unix:///run/longshore/docker.sock", ...args);
+    const stateOf = (unit: string) => systemd.inside("systemctl", "is-active", unit).output.trim();
+
+    must("systemctl", "start", "longshore-dockerd.socket");
+    expect(must("stat", "-c", "%a %G", "/run/longshore/docker.sock")).toBe("660 docker");
+    expect(stateOf("longshore-dockerd")).toBe("inactive");
+    expect(docker("version", "-f", "{{.Server.Version}}")).not.toBe("");
+    const services = ["longshore-dockerd", "longshore-containerd", "longshore-registry-client"];
+    expect(services.map(stateOf)).toEqual(["active", "active", "active"]);
+
+    const image = path.join(dir, "image");
+    fs.mkdirSync(path.join(image, "bin"), { recursive: true });
+    fs.copyFileSync("/bin/busybox", path.join(image, "bin/busybox"));
+    for (const name of ["sh", "sleep"]) fs.symlinkSync("busybox", path.join(image, "bin", name));
+    must("tar", "-C", image, "-cf", `${image}.tar`, ".");
+    docker("import", `${image}.tar`, "box");
+    expect(docker("run", "--rm", "box", "sh", "-c", "echo hello")).toBe("hello");
+    docker("run", "-d", "--name", "sleeper", "box", "sleep", "1000");
+    const pid = () => docker("inspect", "-f", "{{.State.Running}} {{.State.Pid}}", "sleeper");
+    const before = pid();
+    must("systemctl", "restart", "longshore-dockerd");
+    expect(pid()).toBe(before);
+    must("systemctl", "reload", "longshore-dockerd");
+    must("systemctl", "kill", "--kill-who=main", "-s", "KILL", "longshore-dockerd", "longshore-containerd");
+    // systemd itself starts them again.
+    const restarts = (unit: string) =>
+      systemd.inside("systemctl", "show", "-p", "NRestarts", "--value", unit);
+    const isBack = (unit: string) => stateOf(unit) === "active" && restarts(unit).output.trim() !== "0";
+    await eventually(() => services.slice(0, 2).every(isBack), { timeoutMs: 30_000 });
+    expect(pid()).toBe(before);
+    // So many starts in a minute would be the last one.
+    must("systemctl", "reset-failed", "longshore-dockerd");
+    must("systemctl", "stop", "longshore-dockerd");
+    expect(must("cat", `/proc/${before.split(" ")[1]}/comm`)).toBe("sleep");
+    expect(pid()).toBe(before);
+    docker("rm", "-f", "sleeper");
+    must("systemctl", "stop", "longshore-dockerd.socket", ...services);
+    expect(services.map(stateOf)).toEqual(["inactive", "inactive", "inactive"]);
+  },
+);

@@ -1,99 +1,20 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
-
-// A systemd of its own, as process 1 of private namespaces, with its own part of each cgroup hierarchy. It must see nothing of the
-// machine that it could write to: when it boots it empties /tmp, sets kernel parameters and more. So it gets a root in memory, /usr read-only,
-// no units but an empty target, and is not started unless that is so.
+import { lackingForSystemd, PrivateSystemd, systemdDir } from "@longshore/testkit";
 
 const runc = process.env.LONGSHORE_RUNC ?? path.join(import.meta.dir, "../../../dist/bin/runc");
-const systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].find((file) => fs.existsSync(file));
-const reason = [
-  process.getuid?.() !== 0 && "root",
-  !fs.existsSync(runc) && runc,
-  !systemd && "systemd",
-  !fs.existsSync("/bin/busybox") && "/bin/busybox",
-  !fs.lstatSync("/bin").isSymbolicLink() && "programs in /usr alone",
-].filter(Boolean);
+const reason = [...lackingForSystemd, ...(fs.existsSync(runc) ? [] : [runc])];
 const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
 const it = reason.length > 0 ? test.skip : test;
 if (reason.length > 0) console.log(`runc --systemd-cgroup needs ${reason.join(", ")} for its test`);
 
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), "runc-systemd-"));
-const group = path.basename(dir);
-/** Below /sys/fs/cgroup; the one of v2 alone is that itself. */
-const hierarchies = reason.length > 0 ? [] : unified ? ["."] : fs.readdirSync("/sys/fs/cgroup");
-let child: Bun.Subprocess | undefined;
-let pid = 0;
+const dir = systemdDir("runc");
+let systemd: PrivateSystemd | undefined;
 
-/** Joins a group of its own everywhere, makes that the top of what it sees, moves into its own root, and becomes systemd. */
-const BOOT = `
-set -e
-for h in ${hierarchies.map((name) => path.join("/sys/fs/cgroup", name)).join(" ")}; do
-  for c in $(cat $h/cgroup.controllers 2>/dev/null); do
-    ${unified} && echo +$c > $h/cgroup.subtree_control 2>/dev/null || true
-  done
-  mkdir $h/${group}
-  if [ -e $h/${group}/cpuset.cpus ] && ! ${unified}; then
-    cat $h/cpuset.cpus > $h/${group}/cpuset.cpus
-    cat $h/cpuset.mems > $h/${group}/cpuset.mems
-  fi
-  echo 0 > $h/${group}/cgroup.procs
-done
-exec unshare --cgroup sh -ec '
-  mount -t tmpfs tmpfs ${dir}/root
-  touch ${dir}/runc
-  cd ${dir}/root
-  mkdir -p usr etc/systemd/system var tmp run proc sys dev old .${dir}
-  for l in bin sbin lib lib32 lib64 libx32; do [ ! -L /$l ] || ln -s usr/$l $l; done
-  mount --bind /usr usr
-  mount -o remount,bind,ro usr
-  echo root:x:0:0:root:/:/bin/sh > etc/passwd
-  echo root:x:0: > etc/group
-  echo 0123456789abcdef0123456789abcdef > etc/machine-id
-  printf "[Unit]\\nDefaultDependencies=no\\n" > etc/systemd/system/only.target
-  mount -t proc proc proc
-  mount --bind proc/sys proc/sys
-  mount -o remount,bind,ro proc/sys
-  mount -t sysfs -o ro sysfs sys
-  ${unified} || mount -t tmpfs tmpfs sys/fs/cgroup
-  for h in ${hierarchies.join(" ")}; do
-    [ $h = . ] || mkdir sys/fs/cgroup/$h
-    case $h in
-      .) mount -t cgroup2 cgroup2 sys/fs/cgroup;;
-      unified) mount -t cgroup2 cgroup2 sys/fs/cgroup/$h;;
-      systemd) mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/$h;;
-      *) mount -t cgroup -o $h cgroup sys/fs/cgroup/$h;;
-    esac
-  done
-  mount -t tmpfs tmpfs dev
-  for d in null zero full random urandom tty; do touch dev/$d; mount --bind /dev/$d dev/$d; done
-  mkdir dev/pts dev/shm
-  mount --bind ${dir} .${dir}
-  mount --bind ${runc} .${dir}/runc
-  pivot_root . old
-  umount -l /old
-  [ ! -e /old/usr ] && [ ! -e /home ] && [ ! -e /root ] && ! touch /usr/x 2>/dev/null || exit 9
-  exec env -i container=test PATH=/usr/sbin:/usr/bin ${systemd} --system --unit=only.target --show-status=no --log-target=null
-'`;
-
-/** Where commands are, in v2: systemd may only move what is in its own part of the hierarchy. */
-const leaf = path.join("/sys/fs/cgroup", group, "commands");
-
-/** Run a command beside that systemd. */
 function inside(...command: string[]): { code: number; output: string } {
-  const output = path.join(dir, "output");
-  const fd = fs.openSync(output, "w+");
-  const join = unified ? `mkdir -p ${leaf}; echo 0 > ${leaf}/cgroup.procs; ` : "";
-  const enter = `${join}exec timeout 40 nsenter -t ${pid} -m -p -i -u -n -C "$@"`;
-  const result = Bun.spawnSync(["sh", "-c", enter, "sh", ...command], {
-    stdin: "ignore",
-    stdout: fd,
-    stderr: fd,
-  });
-  fs.closeSync(fd);
-  return { code: result.exitCode, output: fs.readFileSync(output, "utf8") };
+  if (!systemd) throw new Error("systemd has not been booted");
+  return systemd.inside(...command);
 }
 
 const run = (...args: string[]) =>
@@ -115,44 +36,17 @@ function configure(cgroupsPath: string, resources: object = {}, annotations: obj
 }
 
 beforeAll(async () => {
-  fs.mkdirSync(path.join(dir, "root"));
   for (const name of ["bin", "proc", "sys", "dev"]) {
     fs.mkdirSync(path.join(dir, "bundle/rootfs", name), { recursive: true });
   }
   if (reason.length > 0) return;
   fs.copyFileSync("/bin/busybox", path.join(dir, "bundle/rootfs/bin/busybox"));
-  const log = path.join(dir, "boot");
-  child = Bun.spawn(["unshare", "-pmfiun", "--kill-child", "--propagation", "private", "sh", "-c", BOOT], {
-    stdin: "ignore",
-    stdout: Bun.file(log),
-    stderr: Bun.file(log),
-  });
-  for (let attempt = 0; attempt < 300 && child.exitCode === null; attempt++) {
-    const children = `/proc/${child.pid}/task/${child.pid}/children`;
-    pid = Number(fs.readFileSync(children, "utf8").trim().split(" ")[0]);
-    const name = pid > 0 ? fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() : "";
-    if (name === "systemd" && inside("systemctl", "list-units").code === 0) return;
-    await Bun.sleep(50);
-  }
-  throw new Error(`systemd doesn't answer: ${fs.readFileSync(log, "utf8")}`);
+  fs.writeFileSync(path.join(dir, "runc"), "");
+  systemd = await PrivateSystemd.boot({ dir, prepare: [`mount --bind ${runc} .${dir}/runc`] });
 }, 60_000);
 
 afterAll(async () => {
-  // Slices stay, also in hierarchies that systemd has mounted for itself: once nobody has those mounted there is no way to them. The
-  // kernel lets go of removed groups a moment later.
-  const clean =
-    "find /sys/fs/cgroup -depth -type d -name '*.slice' -exec rmdir {} ';' 2>/dev/null; sleep 0.2";
-  if (pid > 0) inside("sh", "-c", clean);
-  child?.kill("SIGKILL");
-  await child?.exited;
-  for (const hierarchy of hierarchies) {
-    const top = path.join("/sys/fs/cgroup", hierarchy, group);
-    // What was in it is being killed with process 1 of its namespace.
-    for (let attempt = 0; fs.existsSync(top) && attempt < 100; attempt++) {
-      Bun.spawnSync(["find", top, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], { stderr: "ignore" });
-      await Bun.sleep(10);
-    }
-  }
+  await systemd?.[Symbol.asyncDispose]();
   fs.rmSync(dir, { recursive: true, force: true });
 });
 
