@@ -70,7 +70,8 @@ async function syslogServer() {
 
 test("local: read, rotated and compressed, and no path to be seen", async () => {
   const { api, image, engine } = world;
-  const script = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i + 1)); done; usleep 200000; echo err >&2";
+  const script =
+    "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i + 1)); done; usleep 200000; echo err >&2";
   // (What comes by two pipes at once has no order.)
   const options = { "max-size": "20k", "max-file": "3" };
   const id = await api.run(image, ["sh", "-c", script], withLog("local", options));
