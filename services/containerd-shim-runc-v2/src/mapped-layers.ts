@@ -5,6 +5,7 @@ import {
   AT_FDCWD,
   MNT_DETACH,
   MOUNT_ATTR_IDMAP,
+  MS_PRIVATE,
   mount,
   mountSetattr,
   moveMount,
@@ -16,7 +17,11 @@ import {
 } from "@longshore/syscalls";
 import { commonDirectory, MAX_DATA_BYTES, sortOptions } from "./mount-options.ts";
 
-/** An overlay of layers whose owners are mapped: they are shown so at a place beside it until it is mounted. */
+/**
+ * An overlay of layers whose owners are mapped. overlayfs takes layers only from where they are attached, so they are shown at the target
+ * for a moment: whoever comes after one of us that was killed there unmounts whatever is on it before removing anything, which can't be
+ * said of any other place.
+ */
 export function mountMapped(m: Mount, target: string, namespacePath: string): void {
   const { flags, data } = sortOptions(m);
   const options = data.map((option) => {
@@ -33,30 +38,39 @@ export function mountMapped(m: Mount, target: string, namespacePath: string): vo
   const joined = relative.join(",");
   if (Buffer.byteLength(joined) > MAX_DATA_BYTES)
     throw new EngineError("invalid_argument", "rootfs: the options of the overlay mount are too long");
-  const place = `${target}.layers`;
-  fs.mkdirSync(place, { mode: 0o700 });
   const before = process.cwd();
+  attachMapped(directory, target, namespacePath);
+  let overlay: number;
   try {
-    attachMapped(directory, place, namespacePath);
     try {
-      process.chdir(place);
+      process.chdir(target);
       mount({ source: m.source, target, type: m.type, flags, data: joined });
     } finally {
       process.chdir(before);
-      umount2(place, UMOUNT_NOFOLLOW | MNT_DETACH);
+    }
+    try {
+      overlay = openTree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    } finally {
+      umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
     }
   } finally {
-    fs.rmdirSync(place);
+    umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH);
+  }
+  try {
+    moveMount(overlay, AT_FDCWD, target);
+  } finally {
+    fs.closeSync(overlay);
   }
 }
 
-function attachMapped(directory: string, place: string, namespacePath: string): void {
+function attachMapped(directory: string, target: string, namespacePath: string): void {
   const userNamespaceFd = fs.openSync(namespacePath, "r");
   try {
     const tree = openTree(AT_FDCWD, directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     try {
-      mountSetattr(tree, "", { set: MOUNT_ATTR_IDMAP, userNamespaceFd });
-      moveMount(tree, AT_FDCWD, place);
+      // Private, or what is mounted on it would come up on the layers themselves.
+      mountSetattr(tree, "", { set: MOUNT_ATTR_IDMAP, propagation: MS_PRIVATE, userNamespaceFd });
+      moveMount(tree, AT_FDCWD, target);
     } finally {
       fs.closeSync(tree);
     }
