@@ -6,6 +6,8 @@ const [METHOD_CALL, METHOD_RETURN, ERROR, SIGNAL] = [1, 2, 3, 4];
 const NO_AUTO_START = 2;
 const FIELD = { path: 1, interface: 2, member: 3, error: 4, replySerial: 5, destination: 6, signature: 8 };
 const FIXED_BYTES = 16;
+/** Who is that busy isn't waited for: firewalld, when it starts, takes some seconds. */
+const ANSWER_MS = 20_000;
 const BUS = {
   destination: "org.freedesktop.DBus",
   path: "/org/freedesktop/DBus",
@@ -36,21 +38,32 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+export interface DbusOptions {
+  /** Told of each signal by its member. */
+  readonly told?: (member: string) => void;
+  /** How long the bus, or whom is called, may take for an answer. */
+  readonly answerMs?: number;
+}
+
 /** A connection to a message bus, for calls with strings; what they return is not told (D-Bus specification 0.38). */
 export class DbusConnection implements Disposable {
   readonly #socket: Bun.Socket;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #answerMs: number;
   #serial = 0;
+  /** Why there is no bus any more. */
+  #ended: Error | undefined;
 
-  private constructor(socket: Bun.Socket) {
+  private constructor(socket: Bun.Socket, answerMs: number) {
     this.#socket = socket;
+    this.#answerMs = answerMs;
   }
 
-  /**
-   * @param told of each signal by its member
-   * @throws Error when there is no bus, or it doesn't let us
-   */
-  static async open(socketPath: string, told: (member: string) => void): Promise<DbusConnection> {
+  /** @throws Error when there is no bus, or it doesn't let us, or doesn't answer */
+  static async open(
+    socketPath: string,
+    { told = () => {}, answerMs = ANSWER_MS }: DbusOptions = {},
+  ): Promise<DbusConnection> {
     const hello = Promise.withResolvers<void>();
     let connection: DbusConnection | undefined;
     let isIn = false;
@@ -83,20 +96,37 @@ export class DbusConnection implements Disposable {
       },
     });
     const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString("hex");
-    socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
-    await hello.promise;
-    connection = new DbusConnection(socket);
-    await connection.call({ ...BUS, member: "Hello", args: [] });
-    return connection;
+    const timer = setTimeout(() => end(new Error("the bus doesn't answer")), answerMs);
+    try {
+      socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
+      await hello.promise;
+      clearTimeout(timer);
+      connection = new DbusConnection(socket, answerMs);
+      await connection.call({ ...BUS, member: "Hello", args: [] });
+      return connection;
+    } catch (error) {
+      socket.terminate();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  /** @throws DbusError what the other side answers; Error when the bus is gone */
-  call(call: DbusCall): Promise<void> {
+  /** @throws DbusError what the other side answers; Error when the bus is gone, or there is no answer in time */
+  async call(call: DbusCall): Promise<void> {
+    if (this.#ended) throw this.#ended;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const serial = ++this.#serial;
+    const late = () => reject(new Error(`${call.destination} doesn't answer ${call.member}`));
+    const timer = setTimeout(late, this.#answerMs);
     this.#waiting.set(serial, { resolve, reject });
-    this.#socket.write(writeCall(call, serial));
-    return promise;
+    try {
+      this.#socket.write(writeCall(call, serial));
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#waiting.delete(serial);
+    }
   }
 
   /** Be told of signals that fit a rule. */
@@ -113,12 +143,12 @@ export class DbusConnection implements Disposable {
     if (type === SIGNAL) told(member);
     const waiting = this.#waiting.get(replySerial);
     if (!waiting) return;
-    this.#waiting.delete(replySerial);
     if (type === METHOD_RETURN) waiting.resolve();
     else if (type === ERROR) waiting.reject(new DbusError(error, text));
   }
 
   #end(error: Error): void {
+    this.#ended ??= error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

@@ -32,9 +32,12 @@ export class Firewalld implements Disposable {
   /** Undefined on a host without a message bus: it has no firewalld. */
   static async open(socketPath: string, log: Logger): Promise<Firewalld | undefined> {
     const firewalld = new Firewalld(log);
+    using undo = new DisposableStack();
     try {
-      firewalld.#bus = await DbusConnection.open(socketPath, () => firewalld.#again());
-      for (const signal of SIGNALS) await firewalld.#bus.match(signal);
+      const bus = undo.use(await DbusConnection.open(socketPath, { told: () => firewalld.#again() }));
+      firewalld.#bus = bus;
+      for (const signal of SIGNALS) await bus.match(signal);
+      undo.move();
       return firewalld;
     } catch (error) {
       log.debug({ err: error }, "no message bus, and so no firewalld");

@@ -176,7 +176,7 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
       const out = (netnsPath: string) => inSandbox(netnsPath, () => ask("198.51.100.2", 80, 500));
       const passes = async () =>
         (await out(web.netnsPath)) === "198.51.100.1" && (await out(other.netnsPath)) === "198.51.100.1";
-      expect(await passes()).toBe(true);
+      await untilSo(passes, "containers get out without it");
 
       await firewalld.start();
       expect(nft("list", "table", "inet", "firewalld")).toContain("reject with icmpx admin-prohibited");
