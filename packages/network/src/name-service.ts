@@ -58,10 +58,15 @@ export class NameService implements Disposable {
     if (!listening) return;
     const { port } = await listening;
     this.#ports.set(sandboxId, port);
-    within(() => {
-      using nft = new NftablesSocket();
-      nft.commit(redirection(port));
-    });
+    try {
+      within(() => {
+        using nft = new NftablesSocket();
+        nft.commit(redirection(port));
+      });
+    } catch (error) {
+      this.end(sandboxId);
+      throw error;
+    }
   }
 
   /** None is no error. */
