@@ -48,7 +48,12 @@ export function callFunction(name: string, args: unknown[]): unknown {
       `template parsing error: template: :1: function ${JSON.stringify(name)} not defined`,
     );
   }
-  return FUNCTIONS[name]?.(...args);
+  try {
+    return FUNCTIONS[name]?.(...args);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new TemplateError(`template: error calling ${name}: ${error.message}`);
+  }
 }
 
 /** What Go's templates count as true. */

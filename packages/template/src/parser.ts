@@ -202,7 +202,7 @@ function parseOperand(tokens: Tokens): Expression {
     return fieldsOf(inner, after.slice(1).split("."));
   }
   if (token === ".") return { kind: "dot" };
-  if (token.startsWith('"')) return { kind: "literal", value: JSON.parse(token) as string };
+  if (token.startsWith('"')) return { kind: "literal", value: unquote(token) };
   if (token.startsWith("`")) return { kind: "literal", value: token.slice(1, -1) };
   if (/^-?\d/.test(token)) return { kind: "literal", value: Number(token) };
   if (token.startsWith("$")) {
@@ -214,6 +214,25 @@ function parseOperand(tokens: Tokens): Expression {
   if (token === "nil") return { kind: "literal", value: null };
   if (/^\w+$/.test(token)) return { kind: "call", name: token, args: [] };
   throw problem(`unexpected ${JSON.stringify(token)} in operand`);
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  ...{ a: "\x07", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v", "\\": "\\", '"': '"' },
+};
+
+/** A Go string in double quotes; a tab may be in it as it is. */
+function unquote(token: string): string {
+  if (token.includes("\n")) throw problem("unterminated quoted string");
+  const escaped = /\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-7]{3}|.)/g;
+  return token.slice(1, -1).replace(escaped, (_, written: string) => {
+    const known = ESCAPES[written];
+    if (known !== undefined) return known;
+    const isHex = /^[xuU]/.test(written);
+    const code =
+      written.length < 3 ? Number.NaN : Number.parseInt(written.slice(isHex ? 1 : 0), isHex ? 16 : 8);
+    if (code <= 0x10ffff) return String.fromCodePoint(code);
+    throw problem("invalid syntax");
+  });
 }
 
 function fieldsOf(base: Expression, names: readonly string[]): Expression {

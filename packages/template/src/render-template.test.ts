@@ -33,6 +33,7 @@ test.each<[string, string]>([
   ['{{.Name | printf "%s!%q" .List | println}}', '[a b]!"/web"\n'],
   ['{{printf "%-6s|%3d|" .Name 5}}', "/web  |  5|"],
   ["a {{- .State.Pid -}} b", "a7b"],
+  ['{{"\t"}}{{"\\t\\"\\x41\\101\\u00e9\\U0001F433"}}', '\t\t"AAé🐳'],
   ['{{/* comment */}}{{split "a,b" ","}}{{`raw`}}', "[a b]raw"],
 ])("renderTemplate(%j)", (template, expected) => {
   expect(renderTemplate(template, data)).toBe(expected);
@@ -52,6 +53,11 @@ describe("renderTemplate() refuses", () => {
     ["{{5 .Name}}", "in command", true],
     ["{{$nope}}", 'undefined variable "$nope"', false],
     ["{{index .List 5}}", "index out of range", false],
+    ['{{"\\q"}}', "invalid syntax", true],
+    ['{{"\\xg0"}}', "invalid syntax", true],
+    ['{{"\\U00110000"}}', "invalid syntax", true],
+    ['{{"\n"}}', "unterminated quoted string", true],
+    ["{{pad .Name -1 0}}", "error calling pad", false],
   ])("%j", (template, message, isSyntax) => {
     expect(() => renderTemplate(template, data)).toThrow(
       expect.objectContaining({ message: expect.stringContaining(message), isSyntax }),
