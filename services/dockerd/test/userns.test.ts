@@ -192,6 +192,17 @@ itMaps(
         await expect(two).rejects.toThrow("containers in different user namespaces");
       });
     });
+    await withSleeper(["--ipc=shareable"], async (id) => {
+      await docker("kill", id);
+      for (const [flag, what] of [
+        ["--pid", "PID namespace"],
+        ["--ipc", "IPC namespace"],
+        ["--net", "network"],
+      ] as const)
+        await expect(run(flag, `container:${id}`, world.image, "true")).rejects.toThrow(
+          `cannot join ${what} of a non running container: ${id}`,
+        );
+    });
     await withSleeper(["--userns=host"], async (id) => {
       const joined = run("--net", `container:${id}`, world.image, "true");
       await expect(joined).rejects.toThrow("is in the host's user namespace");

@@ -97,6 +97,7 @@ export async function launch(
   const begun = performance.now();
   await using undo = new AsyncDisposableStack();
   const network = planNetwork(engine, container.record);
+  const { shmOf, ...joinedPaths } = joinNamespaces(engine.containers, container.record.hostConfig);
   using users = startUsers(engine, container.record.hostConfig);
   const sandboxId = network?.sandboxId ?? "";
   const rootfs =
@@ -105,7 +106,6 @@ export async function launch(
   const shown = users && engine.userns?.shown;
   undo.defer(() => unmountVolumes(engine, container));
   using mounting = await startMounts(engine, container.record, shown);
-  const { shmOf, ...joinedPaths } = joinNamespaces(engine.containers, container.record.hostConfig);
   undo.defer(() => unmountSharedMemory(engine, id));
   mountSharedMemory(engine, container.record);
   const shmOwner = shmOf ?? (container.record.hostConfig.IpcMode === "shareable" ? id : undefined);
