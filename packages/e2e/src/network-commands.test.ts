@@ -159,7 +159,7 @@ describe.each(clis)("docker network by $name", (cli) => {
       await docker("inspect", "-f", "{{json .NetworkSettings.Networks.six}}", "one"),
     );
     expect(endpoint).toMatchObject({ IPAddress: "", Gateway: "", GlobalIPv6Address: "fd00:69::2" });
-    const ping = ["ping", "-6", "-c", "1", "-W", "5", "one"];
+    const ping = ["ping", "-6", "-c", "1", "-W", "20", "one"];
     expect(await docker("run", "--rm", "--network", "six", busybox, ...ping)).toContain("fd00:69::2");
     const hosts = await docker("exec", "one", "cat", "/etc/hosts");
     expect(hosts).toContain("fd00:69::2");

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { eventually } from "./eventually.ts";
 
 /*
  * A systemd of its own, as process 1 of private namespaces, with its own part of each cgroup hierarchy. It must see nothing of the
@@ -21,6 +22,19 @@ export const lackingForSystemd: readonly string[] = [
 const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
 /** Below /sys/fs/cgroup; the one of v2 alone is that itself. */
 const hierarchies = lackingForSystemd.length > 0 ? [] : unified ? ["."] : fs.readdirSync("/sys/fs/cgroup");
+
+const BOOT_MS = 40_000;
+const REMOVE_MS = 20_000;
+
+/** Empty for a process that isn't there, or no longer. */
+function readIfThere(file: string): string {
+  try {
+    return fs.readFileSync(file, "utf8").trim();
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return "";
+    throw error;
+  }
+}
 
 /** Joins a group of its own everywhere, makes that the top of what it sees, moves into its own root, and becomes systemd. */
 const boot = ({ dir, group, prepare }: { dir: string; group: string; prepare: string }) => `
@@ -102,17 +116,30 @@ export class PrivateSystemd implements AsyncDisposable {
       { stdin: "ignore", stdout: Bun.file(log), stderr: Bun.file(log) },
     );
     booted.#child = child;
-    for (let attempt = 0; attempt < 300 && child.exitCode === null; attempt++) {
-      const children = `/proc/${child.pid}/task/${child.pid}/children`;
-      const pid = Number(fs.readFileSync(children, "utf8").trim().split(" ")[0]);
-      booted.#pid = pid;
-      const name = pid > 0 ? fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() : "";
-      if (name === "systemd" && booted.inside("systemctl", "list-units").code === 0) return booted;
-      await Bun.sleep(50);
+    try {
+      await booted.#answers(child);
+      return booted;
+    } catch (error) {
+      const why = fs.readFileSync(log, "utf8");
+      await booted[Symbol.asyncDispose]();
+      throw new Error(`systemd doesn't answer: ${why}`, { cause: error });
     }
-    const why = fs.readFileSync(log, "utf8");
-    await booted[Symbol.asyncDispose]();
-    throw new Error(`systemd doesn't answer: ${why}`);
+  }
+
+  async #answers(child: Bun.Subprocess): Promise<void> {
+    const children = `/proc/${child.pid}/task/${child.pid}/children`;
+    await eventually(
+      () => {
+        if (child.exitCode !== null) return true;
+        const pid = Number(readIfThere(children).split(" ")[0]);
+        if (!(pid > 0)) return false;
+        this.#pid = pid;
+        if (readIfThere(`/proc/${pid}/comm`) !== "systemd") return false;
+        return this.inside("systemctl", "list-units").code === 0;
+      },
+      { timeoutMs: BOOT_MS },
+    );
+    if (child.exitCode !== null) throw new Error(`it has ended with ${child.exitCode}`);
   }
 
   /** Run a command beside that systemd. */
@@ -143,7 +170,8 @@ export class PrivateSystemd implements AsyncDisposable {
     for (const hierarchy of hierarchies) {
       const top = path.join("/sys/fs/cgroup", hierarchy, this.#group);
       // What was in it is being killed with process 1 of its namespace.
-      for (let attempt = 0; fs.existsSync(top) && attempt < 500; attempt++) {
+      const end = Date.now() + REMOVE_MS;
+      while (fs.existsSync(top) && Date.now() < end) {
         Bun.spawnSync(["find", top, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], {
           stderr: "ignore",
         });

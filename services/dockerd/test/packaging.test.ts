@@ -132,4 +132,5 @@ test.skipIf(lackingForSystemd.length > 0)(
     must("systemctl", "stop", "longshore-dockerd.socket", ...services);
     expect(services.map(stateOf)).toEqual(["inactive", "inactive", "inactive"]);
   },
+  150_000,
 );
