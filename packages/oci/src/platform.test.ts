@@ -24,6 +24,9 @@ describe("compatiblePlatforms()", () => {
     ["linux/arm/v5", ["linux/arm/v5"]],
     ["linux/arm64", ["linux/arm64", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"]],
     ["linux/riscv64", ["linux/riscv64"]],
+    ["linux/amd64/v1000000000", ["linux/amd64/v1000000000"]],
+    ["linux/arm/v99999999999", ["linux/arm/v99999999999"]],
+    ["linux/arm/soft", ["linux/arm/soft"]],
   ])("%s runs its own, then older and smaller ones", (platform, expected) => {
     expect(names(platform)).toEqual(expected);
   });

@@ -79,14 +79,15 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
 export function compatiblePlatforms(platform: Platform): Platform[] {
   const { os, architecture, variant } = platform;
   const of = (arch: string, v: string): Platform => ({ os, architecture: arch, variant: v });
-  const level = Number.parseInt(variant.slice(1), 10);
+  // There are none of more digits; nobody's number is counted down from.
+  const level = /^v\d$/.test(variant) ? Number(variant.slice(1)) : undefined;
+  if (variant !== "" && level === undefined && architecture !== "arm64") return [platform];
   if (architecture === "amd64") {
-    const older = Array.from({ length: Math.max(0, (level || 1) - 2) }, (_, i) =>
-      of("amd64", `v${level - 1 - i}`),
-    );
-    return [platform, ...older, ...(level > 1 ? [of("amd64", "")] : []), of("386", "")];
+    const own = level ?? 1;
+    const older = Array.from({ length: Math.max(0, own - 2) }, (_, i) => of("amd64", `v${own - 1 - i}`));
+    return [platform, ...older, ...(own > 1 ? [of("amd64", "")] : []), of("386", "")];
   }
-  if (architecture === "arm") {
+  if (architecture === "arm" && level !== undefined) {
     return Array.from({ length: Math.max(1, level - 4) }, (_, i) => of("arm", `v${level - i}`));
   }
   if (architecture === "arm64") {
