@@ -26,7 +26,7 @@ async function open(options: ServerOptions = {}, upstreams: readonly string[] = 
   };
 }
 
-async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`not so after ${timeoutMs} ms: ${condition}`);

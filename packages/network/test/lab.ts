@@ -173,7 +173,7 @@ export async function untilSo(
 }
 
 /** Wait until something holds. */
-export async function until(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, timeoutMs = 20_000): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`not so after ${timeoutMs} ms: ${condition}`);

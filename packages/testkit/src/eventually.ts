@@ -12,7 +12,7 @@ export interface EventuallyOptions {
  */
 export async function eventually<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, what = "a condition" }: EventuallyOptions = {},
+  { timeoutMs = 20_000, what = "a condition" }: EventuallyOptions = {},
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs;
   for (let waitMs = 5; ; waitMs = Math.min(waitMs * 1.5, 100)) {

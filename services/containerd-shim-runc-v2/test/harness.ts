@@ -326,7 +326,7 @@ export function isAlive(pid: number): boolean {
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  timeoutMs = 10_000,
+  timeoutMs = 20_000,
 ): Promise<void> {
   for (const end = Date.now() + timeoutMs; !(await condition()); await Bun.sleep(5)) {
     if (Date.now() > end) throw new Error(`timed out waiting for ${what}`);
