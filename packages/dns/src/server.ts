@@ -19,6 +19,8 @@ export interface ServerOptions {
   readonly idleSeconds?: number;
   /** Queries by UDP that wait for other servers; further ones are dropped. */
   readonly maxWaiting?: number;
+  /** Those of a client that has a listener of its own: nobody else is kept waiting for its. */
+  readonly maxWaitingOfClient?: number;
 }
 
 export interface ListenOptions {
@@ -67,6 +69,8 @@ export class DnsServer implements Disposable {
     this.#datagrams = new DatagramAnswers(resolver);
     this.#options = {
       ...{ maxConnections: 512, maxConnectionsOfClient: 32, idleSeconds: 10, maxWaiting: 16_384 },
+      // As Docker has it for a container.
+      maxWaitingOfClient: 1024,
       ...options,
     };
   }
@@ -129,7 +133,10 @@ export class DnsServer implements Disposable {
     client: string | undefined,
   ): Promise<Bun.udp.Socket<"buffer">> {
     const unsent: Datagram[] = [];
-    const isFull = () => this.#waiting >= this.#options.maxWaiting;
+    const { maxWaiting, maxWaitingOfClient } = this.#options;
+    const mostHere = client === undefined ? maxWaiting : maxWaitingOfClient;
+    let waitingHere = 0;
+    const isFull = () => this.#waiting >= maxWaiting || waitingHere >= mostHere;
     const send = (answer: Answer, clientPort: number, address: string): void => {
       if (!answer || socket.closed) return;
       const datagram = [answer, clientPort, address] as const;
@@ -138,10 +145,12 @@ export class DnsServer implements Disposable {
     };
     const later = (answer: Promise<Answer>, clientPort: number, address: string): void => {
       this.#waiting++;
+      waitingHere++;
       void answer
         .then((bytes) => send(bytes, clientPort, address))
         .finally(() => {
           this.#waiting--;
+          waitingHere--;
         });
     };
     let listener: DatagramListener | undefined;

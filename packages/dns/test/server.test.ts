@@ -258,6 +258,33 @@ test("clients that ask the same get each its own answer", async () => {
   for (const client of clients) client.close();
 });
 
+test("a client of its own listener that asks for more than is answered leaves the others their share", async () => {
+  const release = Promise.withResolvers<void>();
+  using upstream = await openUpstream(async ({ question }) => {
+    if (question.name.startsWith("slow")) await release.promise;
+    return { answers: [a(question.name, "192.0.2.1")] };
+  });
+  using lab = await open({ maxWaiting: 6, maxWaitingOfClient: 5 }, [upstream.address]);
+  const [greedy, other] = [
+    await lab.server.listen(HOST, 0, { client: "greedy" }),
+    await lab.server.listen(HOST, 0, { client: "other" }),
+  ];
+  let answered = 0;
+  const socket = await Bun.udpSocket({
+    connect: { hostname: HOST, port: greedy.port },
+    socket: { data: () => void answered++ },
+  });
+  for (let number = 0; number < 50; number++) socket.send(query(`slow${number}.test`));
+  await until(() => upstream.asked.length === 5);
+  const ask = async (name: string) => answersOf(await askUdp(HOST, other.port, query(name)));
+  expect([await ask("web"), await ask("quick.test")]).toEqual([["10.0.0.2"], ["192.0.2.1"]]);
+  release.resolve();
+  await until(() => answered === 5);
+  socket.send(query("later.test"));
+  await until(() => answered === 6);
+  socket.close();
+});
+
 test("of 10,000 queries none is lost, names of ours and names of others, nor is anything left behind", async () => {
   using upstream = await openUpstream(({ question }) => ({ answers: [a(question.name, "192.0.2.1")] }));
   using lab = await open({}, [upstream.address]);
