@@ -141,11 +141,13 @@ export function freeInterface(taken: readonly string[]): string {
   return `eth${Math.max(-1, ...numbers) + 1}`;
 }
 
-const INTERFACE_NAME = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
+/** What the kernel takes as it is: `%` would be a number of its choice. */
+const INTERFACE_NAME = /^(?!\.{1,2}$)[^\s/:%]+$/;
+const INTERFACE_BYTES = 15;
 
 /** @throws EngineError `invalid_argument` for what can't be an interface's name, or is another one's */
 export function checkInterface(name: string, taken: readonly string[]): string {
-  if (!INTERFACE_NAME.test(name))
+  if (!INTERFACE_NAME.test(name) || Buffer.byteLength(name) > INTERFACE_BYTES)
     throw new EngineError("invalid_argument", `invalid interface name: ${JSON.stringify(name)}`);
   if (name !== "lo" && !taken.includes(name)) return name;
   throw new EngineError("invalid_argument", `interface name already in use: ${JSON.stringify(name)}`);
