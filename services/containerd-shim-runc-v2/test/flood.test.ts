@@ -52,4 +52,31 @@ describe.skipIf(!canRun)("a process that writes short lines without end", () => 
     expect((await container.wait()).exitStatus).toBe(137);
     fs.closeSync(input);
   }, 60_000);
+
+  test("leaves what is typed meanwhile its way into the terminal", async () => {
+    await using harness = new Harness();
+    // Much comes out for each little that goes in.
+    const [part, answer, parts] = [256, 20_000, 400];
+    const loop = `while read -r line; do printf %0${answer}d 0; done`;
+    const container = await harness.container({
+      args: ["sh", "-c", `stty raw -echo; printf ready; ${loop}`],
+      terminal: true,
+    });
+    const output = path.join(harness.dir, "output");
+    const stdin = path.join(harness.dir, "stdin");
+    Bun.spawnSync(["mkfifo", stdin]);
+    const input = fs.openSync(stdin, fs.constants.O_RDWR);
+    await container.create({ stdin, stdout: `file://${output}` });
+    await container.start();
+    const size = () => (fs.existsSync(output) ? fs.statSync(output).size : 0);
+    await until(() => size() === "ready".length, "the terminal");
+    // More than the pipe and the terminal hold waits in between before the flood begins.
+    await container.task.pause({ id: container.id });
+    expect(fs.writeSync(input, Buffer.alloc(parts * part, `${"x".repeat(part - 1)}\n`))).toBe(parts * part);
+    await container.task.resume({ id: container.id });
+    await until(() => size() >= parts * answer, "all of it to be answered");
+    await container.kill(9);
+    await container.wait();
+    fs.closeSync(input);
+  }, 60_000);
 });

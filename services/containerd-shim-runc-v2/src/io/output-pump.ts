@@ -1,6 +1,5 @@
 import { close } from "@longshore/syscalls";
-import { stir } from "../rest.ts";
-import { readSome, signalWhenReady, unwatch, type Watched, watch } from "./readiness.ts";
+import { readSome, scan, signalWhenReady, unwatch, type Watched, watch } from "./readiness.ts";
 import type { Sink } from "./sink.ts";
 
 /** At a stretch, so that one busy process can't keep the event loop from the others. */
@@ -96,21 +95,28 @@ export class OutputPump implements Watched {
     if (hasRead) {
       this.#poll ??= setTimeout(() => {
         this.#poll = undefined;
-        stir();
-        this.onReady();
+        this.#look();
       }, POLL_MS);
       return false;
     }
     this.#isBusy = false;
     signalWhenReady(this.#fd, true);
+    // What could have been written meanwhile was told to nobody.
+    setImmediate(scan);
     return true;
   }
 
   #nextTurn(): void {
     this.#again ??= setImmediate(() => {
       this.#again = undefined;
-      this.onReady();
+      this.#look();
     });
+  }
+
+  /** Without signals a terminal's other direction, which has the same descriptor, has nobody else who looks. */
+  #look(): void {
+    if (this.#isBusy) scan();
+    else this.onReady();
   }
 
   #end(): void {
