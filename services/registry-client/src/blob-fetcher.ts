@@ -8,7 +8,7 @@ import { isNondistributable } from "./media-types.ts";
 import { pause } from "./registry/http.ts";
 import type { BlobAnswer, Repository } from "./registry/repository.ts";
 import { backoff } from "./registry/retry.ts";
-import { Semaphore } from "./semaphore.ts";
+import { Semaphore, tryAcquireAll } from "./semaphore.ts";
 import type { DownloadLimits } from "./transfers.ts";
 
 export type BlobState = "pending" | "downloading" | "verifying" | "complete" | "exists";
@@ -207,7 +207,9 @@ export class BlobFetcher {
       progress.answered = true;
       return answer;
     };
-    const options = { offset: ingest.offset, size, extra: job.limits?.slots ?? this.#extra, signal };
+    // Whatever the caller allows: each holds some megabytes.
+    const extra = [this.#extra, ...(job.limits?.slots ? [job.limits.slots] : [])];
+    const options = { offset: ingest.offset, size, extra: () => tryAcquireAll(extra), signal };
     try {
       for await (const piece of readBlob(open, options)) {
         pieces.add(piece);

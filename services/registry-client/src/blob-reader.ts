@@ -1,7 +1,6 @@
 import { EngineError, errorCode } from "@longshore/errors";
 import { AsyncQueue } from "./async-queue.ts";
 import type { BlobAnswer } from "./registry/repository.ts";
-import type { Semaphore } from "./semaphore.ts";
 
 /** Ask for a blob's bytes from an offset on, or for a part of it. */
 export type OpenBlob = (
@@ -12,8 +11,8 @@ export type OpenBlob = (
 export interface ReadOptions {
   offset: number;
   size: number;
-  /** Further connections, of all blobs together. */
-  extra: Semaphore;
+  /** A further connection, given back when it has ended; undefined when there may be no more. */
+  extra: () => Disposable | undefined;
   signal: AbortSignal;
 }
 
@@ -98,7 +97,7 @@ async function* readParts(
     while (next < size || parts.length > 0) {
       if (parts.length === 0) begin(undefined);
       while (next < size && parts.length < most) {
-        const slot = extra.tryAcquire();
+        const slot = extra();
         if (!slot) break;
         begin(slot);
       }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { AsyncQueue } from "./async-queue.ts";
-import { Semaphore } from "./semaphore.ts";
+import { Semaphore, tryAcquireAll } from "./semaphore.ts";
 
 test("Semaphore lets the next in when a holder leaves, and forgets who gave up", async () => {
   const semaphore = new Semaphore(1);
@@ -32,4 +32,18 @@ test("AsyncQueue gives what was pushed before it ends or fails", async () => {
   };
   await expect(read()).rejects.toThrow("over");
   expect(seen).toEqual([1, 2]);
+});
+
+test("tryAcquireAll() holds all of them or none, and gives back all", () => {
+  const [many, one] = [new Semaphore(5), new Semaphore(1)];
+  const held = tryAcquireAll([many, one]);
+  expect(held).toBeDefined();
+  expect(tryAcquireAll([many, one])).toBeUndefined();
+  // The one before gave back what it had of the first.
+  const rest = Array.from({ length: 5 }, () => many.tryAcquire());
+  expect(rest.map((slot) => slot !== undefined)).toEqual([true, true, true, true, false]);
+  held?.[Symbol.dispose]();
+  held?.[Symbol.dispose]();
+  expect(tryAcquireAll([many, one])).toBeDefined();
+  expect(tryAcquireAll([many])).toBeUndefined();
 });

@@ -49,3 +49,14 @@ export class Semaphore {
     };
   }
 }
+
+/** Undefined where one of them would wait; none is held then. */
+export function tryAcquireAll(semaphores: readonly Semaphore[]): Disposable | undefined {
+  using undo = new DisposableStack();
+  for (const semaphore of semaphores) {
+    const held = semaphore.tryAcquire();
+    if (!held) return undefined;
+    undo.use(held);
+  }
+  return undo.move();
+}
