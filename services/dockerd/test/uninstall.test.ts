@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { run } from "@longshore/testkit";
+import { eventually, run } from "@longshore/testkit";
 import { binDir, openEngine, type TestEngine } from "./engine-client.ts";
 
 setDefaultTimeout(60_000);
@@ -30,9 +30,14 @@ test("--uninstall takes away what is kept in the kernel, when nothing runs; the 
     .split("\0")
     .filter(Boolean);
   expect(path.basename(program)).toBe("dockerd");
+  const end = async () => {
+    const pid = suite.pid("dockerd");
+    await suite.kill("dockerd", "SIGTERM");
+    await eventually(() => !fs.existsSync(`/proc/${pid}`), { timeoutMs: 30_000 });
+  };
   const uninstall = () => run([path.join(binDir, "dockerd"), ...args, "--uninstall"]);
   expect(await uninstall()).toMatchObject({ status: 1, stderr: expect.stringContaining("is in use by") });
-  await suite.kill("dockerd", "SIGTERM");
+  await end();
   expect(await uninstall()).toMatchObject({
     status: 1,
     stderr: expect.stringMatching(/containers are running \(processes [\d, ]+\): stop them first/),
@@ -41,7 +46,7 @@ test("--uninstall takes away what is kept in the kernel, when nothing runs; the 
   await suite.start("dockerd");
   expect((await api.call("POST", "/containers/runs/kill")).status).toBe(204);
   await api.call("POST", "/containers/runs/wait");
-  await suite.kill("dockerd", "SIGTERM");
+  await end();
   const links = () => fs.readdirSync("/sys/class/net");
   const tables = () => spawnSync("nft", ["list", "tables"], { encoding: "utf8" }).stdout ?? "";
   expect(links()).toContain(bridge.name);
