@@ -31,7 +31,7 @@ Options:
       --bip CIDR                     Address of the bridge
       --bip6 CIDR                    Its address of IPv6, with --ipv6
   -b, --bridge NAME                  Bridge of the default network (default "longshore0")
-      --cgroup-parent PATH           Cgroup that containers are put under (default "/longshore")
+      --cgroup-parent PATH           Cgroup that containers are put under (default "/longshore"; with systemd: a slice, "system.slice")
       --config-file FILE             Daemon configuration file (default "/etc/longshore/daemon.json")
       --containerd SOCK              containerd's gRPC socket
       --containerd-namespace NS      containerd namespace (default "moby")
@@ -48,6 +48,7 @@ Options:
       --dns ADDRESS                  Name server of containers that name none; may be given repeatedly
       --dns-opt OPTION               Their option of resolv.conf; may be given repeatedly
       --dns-search DOMAIN            Their domain to search; may be given repeatedly
+      --exec-opt KEY=VALUE           native.cgroupdriver=cgroupfs, or =systemd: containers are scopes of systemd's (default cgroupfs)
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
       --fixed-cidr CIDR              Part of the default bridge's subnet that containers get their addresses from
       --fixed-cidr-v6 CIDR           IPv6 subnet of the default bridge, with --ipv6; with --bip6 the part of it for containers

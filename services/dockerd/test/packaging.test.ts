@@ -1,4 +1,4 @@
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { findExecutable } from "@longshore/suite";
@@ -6,7 +6,7 @@ import { eventually, lackingForSystemd, PrivateSystemd, run, systemdDir, tempDir
 import { binDir } from "./engine-client.ts";
 import { notifySocket } from "./notify-socket.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(150_000);
 const services = path.resolve(import.meta.dir, "../..");
 const units = ["containerd", "registry-client", "dockerd"].flatMap((name) => {
   const dir = path.join(services, name, "packaging");
@@ -70,14 +70,18 @@ test("containerd and registry-client tell their supervisor when they serve, and 
 
 if (lackingForSystemd.length > 0)
   console.log(`# skipped: units under systemd: no ${lackingForSystemd.join(", no ")}`);
-test.skipIf(lackingForSystemd.length > 0)(
-  "units: systemd starts dockerd for its first client; a restart, a kill, a reload and a stop end no container",
-  async () => {
-    const dir = systemdDir("dockerd");
-    await using systemd = await PrivateSystemd.boot({
+describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
+  const services = ["longshore-dockerd", "longshore-containerd", "longshore-registry-client"];
+  const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
+  let dir = "";
+  let systemd: PrivateSystemd;
+
+  beforeAll(async () => {
+    dir = systemdDir("dockerd");
+    systemd = await PrivateSystemd.boot({
       dir,
       prepare: [
-        "mkdir -p opt/longshore/bin",
+        "mkdir -p opt/longshore/bin etc/default",
         `mount --bind ${binDir} opt/longshore/bin`,
         `cp ${units.join(" ")} etc/systemd/system/`,
         "echo docker:x:990: >> etc/group",
@@ -87,28 +91,36 @@ test.skipIf(lackingForSystemd.length > 0)(
         "mount -o remount,bind,rw proc/sys/net",
       ],
     });
-    const must = (...command: string[]) => {
-      const { code, output } = systemd.inside(...command);
-      expect([command.join(" "), code, code === 0 ? "" : output]).toEqual([command.join(" "), 0, ""]);
-      return output.trim();
-    };
-    const docker = (...args: string[]) =>
-      must("/opt/longshore/bin/docker", "-H", "unix:///run/longshore/docker.sock", ...args);
-    const stateOf = (unit: string) => systemd.inside("systemctl", "is-active", unit).output.trim();
-
-    must("systemctl", "start", "longshore-dockerd.socket");
-    expect(must("stat", "-c", "%a %G", "/run/longshore/docker.sock")).toBe("660 docker");
-    expect(stateOf("longshore-dockerd")).toBe("inactive");
-    expect(docker("version", "-f", "{{.Server.Version}}")).not.toBe("");
-    const services = ["longshore-dockerd", "longshore-containerd", "longshore-registry-client"];
-    expect(services.map(stateOf)).toEqual(["active", "active", "active"]);
-
     const image = path.join(dir, "image");
     fs.mkdirSync(path.join(image, "bin"), { recursive: true });
     fs.copyFileSync("/bin/busybox", path.join(image, "bin/busybox"));
     for (const name of ["sh", "sleep"]) fs.symlinkSync("busybox", path.join(image, "bin", name));
     must("tar", "-C", image, "-cf", `${image}.tar`, ".");
-    docker("import", `${image}.tar`, "box");
+  });
+  afterAll(async () => {
+    await systemd?.[Symbol.asyncDispose]();
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+
+  const must = (...command: string[]) => {
+    const { code, output } = systemd.inside(...command);
+    expect([command.join(" "), code, code === 0 ? "" : output]).toEqual([command.join(" "), 0, ""]);
+    return output.trim();
+  };
+  const client = ["/opt/longshore/bin/docker", "-H", "unix:///run/longshore/docker.sock"];
+  const docker = (...args: string[]) => must(...client, ...args);
+  const stateOf = (unit: string) => systemd.inside("systemctl", "is-active", unit).output.trim();
+  const property = (unit: string, name: string) =>
+    systemd.inside("systemctl", "show", "-p", name, "--value", unit).output.trim();
+
+  test("it starts dockerd for its first client; a restart, a kill, a reload and a stop end no container", async () => {
+    must("systemctl", "start", "longshore-dockerd.socket");
+    expect(must("stat", "-c", "%a %G", "/run/longshore/docker.sock")).toBe("660 docker");
+    expect(stateOf("longshore-dockerd")).toBe("inactive");
+    expect(docker("version", "-f", "{{.Server.Version}}")).not.toBe("");
+    expect(services.map(stateOf)).toEqual(["active", "active", "active"]);
+
+    docker("import", path.join(dir, "image.tar"), "box");
     expect(docker("run", "--rm", "box", "sh", "-c", "echo hello")).toBe("hello");
     docker("run", "-d", "--name", "sleeper", "box", "sleep", "1000");
     const pid = () => docker("inspect", "-f", "{{.State.Running}} {{.State.Pid}}", "sleeper");
@@ -118,9 +130,7 @@ test.skipIf(lackingForSystemd.length > 0)(
     must("systemctl", "reload", "longshore-dockerd");
     must("systemctl", "kill", "--kill-who=main", "-s", "KILL", "longshore-dockerd", "longshore-containerd");
     // systemd itself starts them again.
-    const restarts = (unit: string) =>
-      systemd.inside("systemctl", "show", "-p", "NRestarts", "--value", unit);
-    const isBack = (unit: string) => stateOf(unit) === "active" && restarts(unit).output.trim() !== "0";
+    const isBack = (unit: string) => stateOf(unit) === "active" && property(unit, "NRestarts") !== "0";
     await eventually(() => services.slice(0, 2).every(isBack), { timeoutMs: 30_000 });
     expect(pid()).toBe(before);
     // So many starts in a minute would be the last one.
@@ -131,6 +141,94 @@ test.skipIf(lackingForSystemd.length > 0)(
     docker("rm", "-f", "sleeper");
     must("systemctl", "stop", "longshore-dockerd.socket", ...services);
     expect(services.map(stateOf)).toEqual(["inactive", "inactive", "inactive"]);
-  },
-  150_000,
-);
+  });
+
+  test("as the cgroup driver it has each container as a scope, with its limits, until it ends", async () => {
+    const options = "DOCKERD_OPTS=--exec-opt native.cgroupdriver=systemd";
+    must("sh", "-c", `echo "${options}" > /etc/default/longshore`);
+    // It may have forgotten the unit already, with what it has counted of it.
+    systemd.inside("systemctl", "reset-failed", "longshore-dockerd");
+    must("systemctl", "start", "longshore-dockerd.socket");
+    expect(docker("info", "-f", "{{.CgroupDriver}}")).toBe("systemd");
+    docker("import", path.join(dir, "image.tar"), "box");
+
+    const limits = ["--memory", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "55"];
+    const id = docker("run", "-d", "--name", "scoped", ...limits, "box", "sleep", "1000");
+    const scope = `docker-${id}.scope`;
+    const pid = docker("inspect", "-f", "{{.State.Pid}}", "scoped");
+    expect(property(scope, "ActiveState")).toBe("active");
+    expect(property(scope, "Slice")).toBe("system.slice");
+    const groups = must("cat", `/proc/${pid}/cgroup`).split("\n");
+    expect(groups.filter((line) => !line.endsWith(`/system.slice/${scope}`))).toEqual([]);
+    const memory = unified ? "MemoryMax" : "MemoryLimit";
+    const memoryFile = unified
+      ? `/sys/fs/cgroup/system.slice/${scope}/memory.max`
+      : `/sys/fs/cgroup/memory/system.slice/${scope}/memory.limit_in_bytes`;
+    const isLimited = (bytes: number, pids: number, cpu: string) => {
+      expect(property(scope, memory)).toBe(String(bytes));
+      expect(must("cat", memoryFile)).toBe(String(bytes));
+      expect(property(scope, "TasksMax")).toBe(String(pids));
+      expect(property(scope, "CPUQuotaPerSecUSec")).toBe(cpu);
+    };
+    isLimited(64 << 20, 55, "500ms");
+    docker(
+      "update",
+      "--memory",
+      "32m",
+      "--memory-swap",
+      "32m",
+      "--pids-limit",
+      "77",
+      "--cpus",
+      "0.2",
+      "scoped",
+    );
+    isLimited(32 << 20, 77, "200ms");
+    // systemd writes its own limits anew.
+    must("systemctl", "daemon-reload");
+    isLimited(32 << 20, 77, "200ms");
+    expect(docker("exec", "scoped", "sh", "-c", "echo in")).toBe("in");
+    expect(docker("stats", "--no-stream", "--format", "{{.MemUsage}}", "scoped")).toEndWith("/ 32MiB");
+    docker("pause", "scoped");
+    docker("unpause", "scoped");
+    must("systemctl", "restart", "longshore-dockerd");
+    expect(property(scope, "ActiveState")).toBe("active");
+    must("systemctl", "stop", "longshore-dockerd.socket", "longshore-dockerd");
+    const uninstall = [
+      "/opt/longshore/bin/dockerd",
+      "--exec-opt",
+      "native.cgroupdriver=systemd",
+      "--uninstall",
+    ];
+    expect(systemd.inside(...uninstall).output).toContain("containers are running");
+    must("systemctl", "start", "longshore-dockerd.socket");
+    // The scope ends with the container.
+    docker("stop", "-t", "0", "scoped");
+    expect(property(scope, "ActiveState")).toBe("inactive");
+    expect(systemd.inside("ls", memoryFile).code).not.toBe(0);
+    docker("start", "scoped");
+    isLimited(32 << 20, 77, "200ms");
+    docker("rm", "-f", "scoped");
+    expect(property(scope, "LoadState")).toBe("not-found");
+
+    const own = docker(
+      "run",
+      "-d",
+      "--name",
+      "sliced",
+      "--cgroup-parent",
+      "a-b.slice",
+      "box",
+      "sleep",
+      "1000",
+    );
+    expect(property(`docker-${own}.scope`, "Slice")).toBe("a-b.slice");
+    docker("rm", "-f", "sliced");
+    const refused = systemd.inside(...client, "create", "--cgroup-parent", "/a", "box", "sleep", "1");
+    expect(refused.output).toContain(
+      'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"',
+    );
+    expect(docker("ps", "-aq")).toBe("");
+    must("systemctl", "stop", "longshore-dockerd.socket", ...services);
+  });
+});

@@ -6,6 +6,7 @@ import { RLIMITS } from "@longshore/syscalls";
 import { z } from "zod";
 import { parseMetricsAddress } from "../metrics/serve-metrics.ts";
 import { checkRemap } from "../userns/remap.ts";
+import { parseExecOpts } from "./cgroup-driver.ts";
 import { parseHost } from "./hosts.ts";
 import { runtimeSchema } from "./runtimes.ts";
 import { parseRamSize } from "./sizes.ts";
@@ -83,6 +84,13 @@ const addressPool = z.union([
   }),
   z.object({ base: z.string(), size: z.number() }),
 ]);
+const execOpts = z.array(z.string()).superRefine((options, context) => {
+  try {
+    parseExecOpts(options);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+  }
+});
 /** A ulimit as a flag has it, `1024:2048` (soft, hard), or as the file has it. */
 const ulimit = z.union(
   [
@@ -224,6 +232,7 @@ export const OPTIONS = {
   dns: { flag: "dns", kind: "list", schema: z.array(ipAddress) },
   "dns-opts": { flag: "dns-opt", kind: "list", schema: z.array(z.string()) },
   "dns-search": { flag: "dns-search", kind: "list", schema: z.array(z.string()) },
+  "exec-opts": { flag: "exec-opt", kind: "list", schema: execOpts },
   "exec-root": { flag: "exec-root", kind: "text", schema: z.string() },
   group: { flag: "group", short: "G", kind: "text", schema: z.string() },
   "fixed-cidr": { flag: "fixed-cidr", kind: "text", schema: cidr(4) },
@@ -295,7 +304,6 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "cpu-rt-period": { harmless: [0] },
   "cpu-rt-runtime": { harmless: [0] },
   "default-network-opts": { flag: "default-network-opt", harmless: [{}] },
-  "exec-opts": { flag: "exec-opt", harmless: [[], ["native.cgroupdriver=cgroupfs"]] },
   experimental: { harmless: [false] },
   // Images are containerd's here, and there is no builder.
   features: {

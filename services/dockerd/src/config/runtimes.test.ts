@@ -3,12 +3,14 @@ import fs from "node:fs";
 import { Options as RuncOptions } from "@longshore/api/containerd/types/runc/options/oci";
 import { Options as OtherOptions } from "@longshore/api/containerd/types/runtimeoptions/v1/api";
 import { run, tempDir } from "@longshore/testkit";
+import type { CgroupDriver } from "./cgroup-driver.ts";
 import { checkRuntime, chooseShim, type RuntimeConfig, writeWrappers } from "./runtimes.ts";
 
 const settings = (runtimes: Record<string, RuntimeConfig>, dataRoot = "/data") => ({
   runtimes: new Map(Object.entries(runtimes)),
   dataRoot,
   execRoot: "/exec",
+  cgroupDriver: "cgroupfs" as CgroupDriver,
 });
 
 function runcOptions(name: string, runtimes: Record<string, RuntimeConfig> = {}) {
@@ -34,6 +36,20 @@ test("chooseShim(): runc, a path, a shim by name, a shim by path, each with the 
     root: "/r",
     systemdCgroup: true,
   });
+});
+
+test("chooseShim(): runc's shim uses systemd where that is the cgroup driver, unless its options say otherwise", () => {
+  const through = (name: string, runtimes: Record<string, RuntimeConfig> = {}) => {
+    const { options } = chooseShim(name, { ...settings(runtimes), cgroupDriver: "systemd" });
+    return options && RuncOptions.decode(options.value).systemdCgroup;
+  };
+  const runtimeType = "io.containerd.runc.v2";
+  expect(through("runc")).toBe(true);
+  expect(through(runtimeType)).toBe(true);
+  expect(through("crun", { crun: { path: "/usr/bin/crun" } })).toBe(true);
+  expect(through("bare", { bare: { runtimeType } })).toBe(true);
+  expect(through("off", { off: { runtimeType, options: { SystemdCgroup: false } } })).toBe(false);
+  expect(through("io.containerd.runsc.v1")).toBe(undefined);
 });
 
 test("chooseShim(): other shims get options only when there are some, in the form that they share", () => {

@@ -6,6 +6,7 @@ import { Options as OtherOptions } from "@longshore/api/containerd/types/runtime
 import type { Any } from "@longshore/api/google/protobuf/any";
 import { EngineError } from "@longshore/errors";
 import { z } from "zod";
+import type { CgroupDriver } from "./cgroup-driver.ts";
 
 /** The runtime that is always there. */
 export const STOCK_RUNTIME = "runc";
@@ -67,31 +68,36 @@ export function chooseShim(
     runtimes,
     dataRoot,
     execRoot,
+    cgroupDriver,
     ioOwner,
   }: {
     runtimes: ReadonlyMap<string, RuntimeConfig>;
     dataRoot: string;
     execRoot: string;
+    cgroupDriver: CgroupDriver;
     /** Whose a container's pipes are; left out: the host's root's. */
     ioOwner?: { uid: number; gid: number };
   },
 ): ShimChoice {
-  const io = ioOwner && { IoUid: ioOwner.uid, IoGid: ioOwner.gid };
+  const shared = {
+    ...(ioOwner && { IoUid: ioOwner.uid, IoGid: ioOwner.gid }),
+    ...(cgroupDriver === "systemd" && { SystemdCgroup: true }),
+  };
   const root = path.join(execRoot, "runc");
   const runc = (binaryName: string): ShimChoice => ({
     name: RUNC_SHIM,
-    options: encodeOptions(RUNC_SHIM, { BinaryName: binaryName, ...io }, root),
+    options: encodeOptions(RUNC_SHIM, { BinaryName: binaryName, ...shared }, root),
   });
   const runtime = runtimes.get(name);
   if (!runtime) {
     if (name === STOCK_RUNTIME) return runc("");
     if (isShimName(name))
-      return { name, options: encodeOptions(name, isRuncShim(name) ? io : undefined, root) };
+      return { name, options: encodeOptions(name, isRuncShim(name) ? shared : undefined, root) };
     throw new EngineError("invalid_argument", `unknown or invalid runtime name: ${name}`);
   }
   const { runtimeType, options } = runtime;
   if (runtimeType) {
-    const all = isRuncShim(runtimeType) && io ? { ...io, ...options } : options;
+    const all = isRuncShim(runtimeType) ? { ...shared, ...options } : options;
     return { name: runtimeType, options: encodeOptions(runtimeType, all, root) };
   }
   return runc(runtime.runtimeArgs?.length ? wrapperPath(name, runtime, dataRoot) : (runtime.path ?? ""));

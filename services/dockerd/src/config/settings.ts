@@ -6,6 +6,13 @@ import type { AddressPoolSetting, DefaultBridge } from "@longshore/network";
 import { socketGroup } from "../http/listeners.ts";
 import { parseProfile } from "../spec/seccomp-profile.ts";
 import type { SecurityOptions } from "../spec/security-options.ts";
+import {
+  type CgroupDriver,
+  checkCgroupDriver,
+  checkCgroupParent,
+  defaultCgroupParent,
+  parseExecOpts,
+} from "./cgroup-driver.ts";
 import { readConfigFile } from "./config-file.ts";
 import { DEFAULT_SOCKET, type Host, isLoopback, parseHost } from "./hosts.ts";
 import type { OptionValues } from "./options.ts";
@@ -51,6 +58,8 @@ export interface Settings {
   dnsOptions: string[];
   /** What `host-gateway` means; empty: the default bridge's address. */
   hostGatewayIps: string[];
+  cgroupDriver: CgroupDriver;
+  /** A path, or with the driver `systemd` a slice. */
   cgroupParent: string;
   /** Containers that don't say have an init process. */
   init: boolean;
@@ -170,6 +179,7 @@ function defaultBridge(values: OptionValues): DefaultBridge {
 function toSettings(values: OptionValues): Settings {
   const debug = values.debug ?? false;
   const { tls, tlsverify, tlscacert, tlscert, tlskey } = values;
+  const cgroupDriver = parseExecOpts(values["exec-opts"] ?? []);
   const settings: Settings = {
     hosts: values.hosts?.length ? values.hosts : [`unix://${DEFAULT_SOCKET}`],
     tls: tlsFiles({ tls, tlsverify, tlscacert, tlscert, tlskey }),
@@ -204,7 +214,8 @@ function toSettings(values: OptionValues): Settings {
     dnsSearch: values["dns-search"] ?? [],
     dnsOptions: values["dns-opts"] ?? [],
     hostGatewayIps: values["host-gateway-ips"] ?? [],
-    cgroupParent: values["cgroup-parent"] ?? "/longshore",
+    cgroupDriver,
+    cgroupParent: values["cgroup-parent"] || defaultCgroupParent(cgroupDriver),
     init: values.init ?? false,
     initPath: values["init-path"] || undefined,
     defaultRuntime: values["default-runtime"] ?? STOCK_RUNTIME,
@@ -274,6 +285,8 @@ function check(settings: Settings): void {
     checkHost(parseHost(host, { tls: settings.tls !== undefined }), settings);
   if (settings.tls) readTls(settings.tls);
   socketGroup(settings.group);
+  checkCgroupParent(settings.cgroupParent, settings.cgroupDriver);
+  checkCgroupDriver(settings.cgroupDriver);
   for (const [name, runtime] of settings.runtimes) checkRuntime(name, runtime);
   try {
     chooseShim(settings.defaultRuntime, settings);

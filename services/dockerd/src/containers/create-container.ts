@@ -3,6 +3,7 @@ import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import { checkLogConfig } from "@longshore/log-drivers";
 import { formatPlatform, hostPlatform, type Platform } from "@longshore/oci";
+import { checkCgroupParent } from "../config/cgroup-driver.ts";
 import { chooseShim } from "../config/runtimes.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { containerDir, type Engine } from "../engine.ts";
@@ -191,6 +192,7 @@ function checkHostConfig(
   checkRemapped(engine.userns, host);
   checkEtcOptions(host);
   checkDevices(host);
+  checkCgroupParent(host.CgroupParent, engine.flags.cgroupDriver);
   if (Math.abs(host.OomScoreAdj) > SCORE_LIMIT) {
     throw new EngineError(
       "invalid_argument",

@@ -110,6 +110,7 @@ export async function launch(
   mountSharedMemory(engine, container.record);
   const shmOwner = shmOf ?? (container.record.hostConfig.IpcMode === "shareable" ? id : undefined);
   const spec = generateSpec(container.record, {
+    cgroupDriver: engine.flags.cgroupDriver,
     cgroupParent: engine.flags.cgroupParent,
     etc: etcFiles(engine, container.record),
     netns: network?.netnsPath,

@@ -1,5 +1,5 @@
-import path from "node:path";
 import type { Linux, Mount, Spec } from "@longshore/oci";
+import { type CgroupDriver, cgroupsPathOf } from "../config/cgroup-driver.ts";
 import type { ContainerDefaults } from "../config/settings.ts";
 import type { ContainerRecord } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
@@ -34,6 +34,8 @@ const MASKED_PATHS = [
 const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 export interface SpecInputs {
+  cgroupDriver: CgroupDriver;
+  /** Of a container that names none. */
   cgroupParent: string;
   etc: EtcFiles;
   /** Path of the network namespace to join; undefined for the host's. */
@@ -121,7 +123,7 @@ function withDefaultUlimits(own: HostConfig["Ulimits"], defaults: ContainerDefau
 
 function linux(
   record: ContainerRecord,
-  { cgroupParent, netns, pid, ipc, users }: SpecInputs,
+  { cgroupDriver: driver, cgroupParent, netns, pid, ipc, users }: SpecInputs,
   capabilities: string[],
   security: ReturnType<typeof parseSecurityOptions>,
 ): Linux {
@@ -134,8 +136,7 @@ function linux(
     namespaces: namespacesOf(hostConfig, { netns, pid, ipc, user: users?.path }),
     ...(users && { uidMappings: [...users.remap.uidMappings], gidMappings: [...users.remap.gidMappings] }),
     devices,
-    // Below the root, whatever dots are in it.
-    cgroupsPath: path.join("/", hostConfig.CgroupParent || cgroupParent, id),
+    cgroupsPath: cgroupsPathOf(id, { parent: hostConfig.CgroupParent || cgroupParent, driver }),
     resources: { devices: rules, ...toLinuxResources(hostConfig) },
     sysctl: hostConfig.Sysctls,
     maskedPaths: open ? [] : (hostConfig.MaskedPaths ?? MASKED_PATHS),

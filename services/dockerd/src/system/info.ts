@@ -50,7 +50,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     NGoroutines: 0,
     SystemTime: new Date().toISOString(),
     LoggingDriver: flags.logDriver,
-    CgroupDriver: "cgroupfs",
+    CgroupDriver: flags.cgroupDriver,
     CgroupVersion: cgroupVersion(),
     NEventsListener: engine.events.listenerCount,
     KernelVersion: kernelVersion(),

@@ -4,6 +4,7 @@ import { EngineError, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { openNetworks } from "@longshore/network";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount2 } from "@longshore/syscalls";
+import { scopeOf } from "../config/cgroup-driver.ts";
 import type { Settings } from "../config/settings.ts";
 import { openState } from "../state/open-state.ts";
 import { engineId } from "./engine-id.ts";
@@ -16,11 +17,11 @@ import { lockRoot } from "./root-lock.ts";
  * @throws EngineError `failed_precondition` while the daemon runs, or a container does
  */
 export async function uninstall(settings: Settings, log: Logger, signal: AbortSignal): Promise<void> {
-  const { dataRoot, execRoot, cgroupParent, bridge, bip, ipv6, defaultBridge } = settings;
+  const { dataRoot, execRoot, bridge, bip, ipv6, defaultBridge } = settings;
   if (!fs.existsSync(dataRoot)) return;
   await using resources = new AsyncDisposableStack();
   resources.use(lockRoot(dataRoot));
-  const running = processesOf(cgroupParent);
+  const running = processesOf(settings);
   if (running.length > 0) {
     const pids = running.join(", ");
     throw new EngineError(
@@ -38,19 +39,22 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
   };
   await (await openNetworks(options)).uninstall();
   for (const at of mountsBelow(execRoot)) umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW);
-  for (const directory of groupDirs(cgroupParent)) removeEmpty(directory);
+  for (const directory of groupDirs(settings)) removeEmpty(directory);
 }
 
-/** The directories of a cgroup in all hierarchies, each after those below it. */
-function groupDirs(group: string): string[] {
+/** The directories of containers' cgroups in all hierarchies, each after those below it. */
+function groupDirs({ cgroupDriver, cgroupParent, dataRoot }: Settings): string[] {
   const mounts = fs.readFileSync("/proc/self/mounts", "utf8").split("\n");
   const hierarchies = mounts.flatMap((line) => {
     const [, at = "", type = ""] = line.split(" ");
     return type.startsWith("cgroup") ? [at] : [];
   });
-  return [...new Set(hierarchies)].flatMap((hierarchy) => {
-    const top = path.join(hierarchy, group);
-    if (!fs.existsSync(top)) return [];
+  const tops = [...new Set(hierarchies)].flatMap((hierarchy) => {
+    if (cgroupDriver === "systemd") return scopesBelow(hierarchy, scopesOf(dataRoot));
+    const top = path.join(hierarchy, cgroupParent);
+    return fs.existsSync(top) ? [top] : [];
+  });
+  return tops.flatMap((top) => {
     const below = fs.readdirSync(top, { recursive: true, withFileTypes: true });
     const dirs = below.flatMap((entry) =>
       entry.isDirectory() ? [path.join(entry.parentPath, entry.name)] : [],
@@ -59,8 +63,22 @@ function groupDirs(group: string): string[] {
   });
 }
 
-function processesOf(cgroupParent: string): string[] {
-  const pids = groupDirs(cgroupParent).flatMap((directory) =>
+/** The units of all containers, whether they run or not: their slices are others' as well. */
+function scopesOf(dataRoot: string): ReadonlySet<string> {
+  const containers = path.join(dataRoot, "containers");
+  return new Set(fs.existsSync(containers) ? fs.readdirSync(containers).map(scopeOf) : []);
+}
+
+function scopesBelow(slice: string, scopes: ReadonlySet<string>): string[] {
+  return fs.readdirSync(slice).flatMap((name) => {
+    const at = path.join(slice, name);
+    if (name.endsWith(".slice")) return scopesBelow(at, scopes);
+    return scopes.has(name) ? [at] : [];
+  });
+}
+
+function processesOf(settings: Settings): string[] {
+  const pids = groupDirs(settings).flatMap((directory) =>
     fs.readFileSync(path.join(directory, "cgroup.procs"), "utf8").split("\n").filter(Boolean),
   );
   return [...new Set(pids)];
