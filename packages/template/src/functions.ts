@@ -1,3 +1,4 @@
+import { GoStruct, GoText } from "./go-value.ts";
 import { TemplateError } from "./template-error.ts";
 
 /** Marks an object that stands for a whole row of a list. */
@@ -24,7 +25,7 @@ const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   not: (value) => !isTrue(value),
   len: lengthOf,
   index: (value, ...keys) => keys.reduce(indexOne, value),
-  print: (...values) => values.map(printValue).join(" "),
+  print: printAll,
   println: (...values) => `${values.map(printValue).join(" ")}\n`,
   printf: (format, ...values) => formatValues(String(format), values),
   json: (value) =>
@@ -59,6 +60,8 @@ export function callFunction(name: string, args: unknown[]): unknown {
 /** What Go's templates count as true. */
 export function isTrue(value: unknown): boolean {
   if (Array.isArray(value)) return value.length > 0;
+  if (value instanceof GoText) return !value.isNil;
+  if (value instanceof GoStruct) return true;
   if (typeof value === "object" && value !== null) return Object.keys(value).length > 0;
   return Boolean(value);
 }
@@ -66,12 +69,22 @@ export function isTrue(value: unknown): boolean {
 /** A value as Go prints it. */
 export function printValue(value: unknown): string {
   if (value === undefined || value === null) return "<no value>";
+  if (value instanceof GoText) return value.toString();
+  if (value instanceof GoStruct) return `{${Object.values(value).map(printInner).join(" ")}}`;
   if (Array.isArray(value)) return `[${value.map(printInner).join(" ")}]`;
   if (typeof value === "object") {
     const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
     return `map[${entries.map(([key, item]) => `${key}:${printInner(item)}`).join(" ")}]`;
   }
   return String(value);
+}
+
+/** As Go's Sprint: a blank between what is no text. */
+function printAll(...values: unknown[]): string {
+  return values.reduce<string>((text, value, i) => {
+    const blank = i > 0 && typeof value !== "string" && typeof values[i - 1] !== "string";
+    return `${text}${blank ? " " : ""}${printValue(value)}`;
+  }, "");
 }
 
 function printInner(value: unknown): string {
@@ -86,6 +99,8 @@ function lengthOf(value: unknown): number {
 }
 
 function indexOne(value: unknown, key: unknown): unknown {
+  if (value instanceof GoStruct || value instanceof GoText)
+    throw new TemplateError("template: error calling index: can't index item of this type");
   if (Array.isArray(value)) {
     if (typeof key !== "number" || key < 0 || key >= value.length) {
       throw new TemplateError(`template: error calling index: index out of range: ${printValue(key)}`);

@@ -1,4 +1,5 @@
 import { callFunction, isTrue, printValue } from "./functions.ts";
+import { GoMap, GoStruct, type GoType, goValue } from "./go-value.ts";
 import { type Expression, type Node, parseTemplate } from "./parser.ts";
 import { TemplateError } from "./template-error.ts";
 
@@ -11,6 +12,21 @@ export function renderTemplate(template: string, data: unknown): string {
   const nodes = parseTemplate(template);
   const scope: Scope = { template, root: data, variables: [new Map([["$", data]])] };
   return renderAll(nodes, data, scope);
+}
+
+/**
+ * Render a Go template with what Go has made of JSON, or with the JSON itself where the template asks for what Go's type has not: as docker
+ * inspect does.
+ *
+ * @throws TemplateError for a template that can't be parsed or a field that neither has
+ */
+export function renderDecoded(template: string, json: unknown, type: GoType): string {
+  try {
+    return renderTemplate(template, goValue(json, type));
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error;
+    return renderTemplate(template, json);
+  }
 }
 
 /** @throws TemplateError with `isSyntax` when it is no template */
@@ -56,7 +72,9 @@ function renderNode(node: Node, dot: unknown, scope: Scope): string {
 }
 
 function renderRange(node: Extract<Node, { kind: "range" }>, dot: unknown, scope: Scope): string {
-  const entries = entriesOf(evaluate(node.condition, dot, scope));
+  const over = evaluate(node.condition, dot, scope);
+  if (over instanceof GoStruct) throw new TemplateError("template: range can't iterate over a struct");
+  const entries = entriesOf(over);
   if (entries.length === 0) return inScope(scope, () => renderAll(node.otherwise, dot, scope));
   const [first, second] = node.variables;
   const rendered = entries.map(([key, value]) =>
@@ -93,7 +111,8 @@ function assign(scope: Scope, name: string, value: unknown): void {
   scope.variables.at(-1)?.set(name, value);
 }
 
-function evaluate(expression: Expression, dot: unknown, scope: Scope): unknown {
+/** @param whole the chain of fields that the expression is a part of */
+function evaluate(expression: Expression, dot: unknown, scope: Scope, whole = expression): unknown {
   switch (expression.kind) {
     case "literal":
       return expression.value;
@@ -108,14 +127,14 @@ function evaluate(expression: Expression, dot: unknown, scope: Scope): unknown {
       return frame.get(expression.name);
     }
     case "field": {
-      const value = field(evaluate(expression.of, dot, scope), expression.name, scope);
+      const value = field(evaluate(expression.of, dot, scope, whole), expression.name, { ...scope, whole });
       return typeof value === "function" ? (value() as unknown) : value;
     }
     case "method": {
       const { name, args } = expression;
-      const method = field(evaluate(expression.of, dot, scope), name, scope);
+      const method = field(evaluate(expression.of, dot, scope, whole), name, { ...scope, whole });
       if (typeof method !== "function")
-        throw failure(name, `${name} is not a method but has arguments`, scope);
+        throw failure(`${name} is not a method but has arguments`, { ...scope, whole });
       return method(...args.map((argument) => evaluate(argument, dot, scope))) as unknown;
     }
     case "call": {
@@ -138,18 +157,34 @@ function shortCircuit(name: "and" | "or", args: readonly Expression[], dot: unkn
   return value;
 }
 
-function field(value: unknown, name: string, scope: Scope): unknown {
+interface Place extends Scope {
+  /** The chain of fields in which something fails. */
+  whole: Expression;
+}
+
+function field(value: unknown, name: string, place: Place): unknown {
   if (value === null || value === undefined) return undefined;
   if (typeof value === "object" && Object.hasOwn(value, name))
     return (value as Record<string, unknown>)[name];
+  if (value instanceof GoMap) return undefined;
   const problem =
     typeof value === "object"
       ? `map has no entry for key ${JSON.stringify(name)}`
       : `can't evaluate field ${name}`;
-  throw failure(name, problem, scope);
+  throw failure(problem, place);
 }
 
-function failure(name: string, problem: string, { template }: Scope): TemplateError {
-  const at = template.indexOf(`.${name}`);
-  return new TemplateError(`template: :1:${Math.max(at, 0)}: executing "" at <.${name}>: ${problem}`);
+function failure(problem: string, { template, whole }: Place): TemplateError {
+  const chain = sourceOf(whole);
+  // Go has the place of a chain's second part.
+  const second = chain.indexOf(".", 1);
+  const at = Math.max(template.indexOf(chain), 0) + Math.max(second, 0);
+  return new TemplateError(`template: :1:${at}: executing "" at <${chain}>: ${problem}`);
+}
+
+/** `.State.Pid`, `$x.Name`. */
+function sourceOf(expression: Expression): string {
+  if (expression.kind === "variable") return expression.name;
+  if (expression.kind !== "field" && expression.kind !== "method") return "";
+  return `${sourceOf(expression.of)}.${expression.name}`;
 }

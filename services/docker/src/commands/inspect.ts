@@ -2,8 +2,9 @@ import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type EngineClient, EngineRefusal } from "../engine/client.ts";
 import type { Flag } from "../flags.ts";
-import { checkTemplate, renderTemplate } from "../format/template.ts";
+import { checkTemplate, renderDecoded } from "../format/template.ts";
 import { print, writeAll } from "../io/output.ts";
+import { INSPECT_TYPES } from "./inspect-types.ts";
 
 type Kind = "container" | "image" | "network" | "volume";
 
@@ -113,7 +114,7 @@ interface ShowOptions {
 /** What was found is shown also when others were not. */
 async function show(client: EngineClient, names: readonly string[], options: ShowOptions): Promise<number> {
   const { format } = options;
-  const found: unknown[] = [];
+  const found: Found[] = [];
   const errors: string[] = [];
   for (const name of names) {
     try {
@@ -123,13 +124,14 @@ async function show(client: EngineClient, names: readonly string[], options: Sho
       errors.push(error.message);
     }
   }
-  if (format === "") writeAll(1, `${indented(found)}\n`);
-  else if (format === "json") print(JSON.stringify(found));
+  const objects = found.map(({ object }) => object);
+  if (format === "") writeAll(1, `${indented(objects)}\n`);
+  else if (format === "json") print(JSON.stringify(objects));
   else {
     checkTemplate(format);
-    for (const object of found) {
+    for (const { kind, object } of found) {
       try {
-        print(renderTemplate(format, object));
+        print(renderDecoded(format, object, INSPECT_TYPES[kind]));
       } catch (error) {
         if (!(error instanceof CliError)) throw error;
         print("");
@@ -141,15 +143,20 @@ async function show(client: EngineClient, names: readonly string[], options: Sho
   return 0;
 }
 
+interface Found {
+  kind: Kind;
+  object: unknown;
+}
+
 async function inspectOne(
   client: EngineClient,
   name: string,
   { kinds, size, query: asked }: ShowOptions,
-): Promise<unknown> {
+): Promise<Found> {
   for (const kind of kinds) {
     try {
       const query = { ...asked, size: size && kind === "container" ? 1 : undefined };
-      return await client.json<unknown>({ path: PATHS[kind](name), query });
+      return { kind, object: await client.json<unknown>({ path: PATHS[kind](name), query }) };
     } catch (error) {
       const next = error instanceof EngineRefusal && (error.status === 404 || error.status === 501);
       if (!next || kinds.length === 1) throw error;

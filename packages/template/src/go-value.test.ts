@@ -1,0 +1,65 @@
+import { expect, test } from "bun:test";
+import { type GoType, goValue } from "./go-value.ts";
+import { renderDecoded } from "./render-template.ts";
+
+const type: GoType = {
+  struct: {
+    ID: ["Id", "string"],
+    Size: "int",
+    On: "bool",
+    At: "time",
+    Every: "duration",
+    List: { slice: { struct: { A: "string", B: "int" } } },
+    Labels: { map: "string" },
+    Limit: { pointer: "int" },
+    Inner: { pointer: { struct: { Name: "string" } } },
+  },
+};
+const full = {
+  Id: "x",
+  Size: 3,
+  On: true,
+  At: "2026-01-02T03:04:05.600Z",
+  Every: 5_400_000_000_000,
+  List: [{ A: "a", B: 1 }],
+  Labels: { b: "2", a: "1" },
+  Limit: 7,
+  Inner: { Name: "n" },
+};
+
+test.each([
+  ["{{.ID}} {{.Size}} {{.On}} {{.Limit}} {{.Inner.Name}}", "x 3 true 7 n", " 0 false <nil> n"],
+  ["{{.List}} {{.Labels}} {{.Labels.nope}}", "[{a 1}] map[a:1 b:2] <no value>", "[] map[] <no value>"],
+  ["{{json .List}} {{json .Labels}}", '[{"A":"a","B":1}] {"b":"2","a":"1"}', "null null"],
+  ["{{json .At}} {{json .Every}} {{json .Limit}}", '"2026-01-02T03:04:05.6Z" 5400000000000 7', "-"],
+  ["{{.At}} {{.Every}}", "2026-01-02 03:04:05.6 +0000 UTC 1h30m0s", "0001-01-01 00:00:00 +0000 UTC 0s"],
+  ["{{if .Inner}}y{{else}}n{{end}} {{len .List}}", "y 1", "n 0"],
+  ["{{range .List}}{{.B}}{{end}}{{range $k, $v := .Labels}}{{$k}}{{$v}}{{end}}", "1a1b2", ""],
+])("renderDecoded(%j) finds zero values where JSON has none", (template, ofFull, ofEmpty) => {
+  expect(renderDecoded(template, full, type)).toBe(ofFull);
+  const empty = template.includes(".Inner.Name") ? { Inner: full.Inner } : {};
+  if (ofEmpty !== "-") expect(renderDecoded(template, empty, type)).toBe(ofEmpty);
+});
+
+test("renderDecoded() takes the JSON itself for all of a template that asks for what the type has not", () => {
+  expect(renderDecoded("{{.Id}} {{.New}} {{.Labels}}", { ...full, New: 1, Labels: null }, type)).toBe(
+    "x 1 <no value>",
+  );
+  for (const [template, words] of [
+    ["{{.Nope}}", 'at <.Nope>: map has no entry for key "Nope"'],
+    ["{{.Inner.Name}}", 'at <.Inner.Name>: map has no entry for key "Inner"'],
+    ["{{index .Inner 1}}", 'map has no entry for key "Inner"'],
+  ] as const)
+    expect(() => renderDecoded(template, {}, type)).toThrow(words);
+});
+
+test.each([
+  [1, "1ns"],
+  [1500, "1.5µs"],
+  [20_000_000, "20ms"],
+  [1_500_000_000, "1.5s"],
+  [60_000_000_000, "1m0s"],
+  [-3_600_000_000_000, "-1h0m0s"],
+])("a duration of %d is %s", (nanoseconds, text) => {
+  expect(String(goValue(nanoseconds, "duration"))).toBe(text);
+});
