@@ -1,5 +1,10 @@
 import { OPERATIONS } from "./operations.ts";
-import { problemsOf, type Versions } from "./shape.ts";
+import { isOlder, problemsOf, type Versions } from "./shape.ts";
+import { readWebsocket, type WebsocketAnswer } from "./websocket.ts";
+
+/** Of RFC 6455 (11.8), what a message is. */
+const TEXT = 1;
+const BINARY = 2;
 
 export interface Request {
   /** What stands for `{id}` or `{name}` in the path. */
@@ -8,6 +13,8 @@ export interface Request {
   /** Sent as JSON, unless it is bytes: those are a tar archive. */
   body?: object | Uint8Array<ArrayBuffer>;
   headers?: Readonly<Record<string, string>>;
+  /** Ask by plain HTTP for what is a websocket. */
+  plain?: boolean;
   /** That is expected: 200 when left out. */
   status?: number;
 }
@@ -39,22 +46,19 @@ export class CheckedEngine {
    */
   async call(
     operation: string,
-    { name, query, body, headers, status = 200 }: Request = {},
+    { name, query, body, headers, plain = false, status = 200 }: Request = {},
   ): Promise<Checked> {
     const answers = OPERATIONS[operation];
     const [method = "", pattern = ""] = operation.split(" ");
     if (!answers) throw new Error(`${operation} is not in the schema`);
     const path = pattern.replace(/\{(id|name)\}/, name ?? "");
     const search = new URLSearchParams(query).toString();
-    const isTar = body instanceof Uint8Array;
-    const type = isTar ? "application/x-tar" : "application/json";
-    const response = await fetch(`http://docker/v${this.#versions.request}${path}${search && `?${search}`}`, {
-      method,
-      unix: this.#socket,
-      headers: { ...headers, ...(body && { "content-type": type }) },
-      ...(body && { body: isTar ? body : JSON.stringify(body) }),
-    });
-    const bytes = Buffer.from(await response.arrayBuffer());
+    const target = `/v${this.#versions.request}${path}${search && `?${search}`}`;
+    const isWebsocket = Object.values(answers).some(({ kind }) => kind === "websocket") && !plain;
+    const response = isWebsocket
+      ? await readWebsocket(this.#socket, target)
+      : await this.#fetch(target, { method, body, headers });
+    const { bytes } = response;
     const note = (problem: string) =>
       this.problems.push(`${operation} of ${this.#versions.request}, ${response.status}: ${problem}`);
     if (response.status !== status)
@@ -77,6 +81,13 @@ export class CheckedEngine {
       case "bytes":
         if (!answer.type.test(mediaType)) note(`is of type ${mediaType}`);
         return checked;
+      case "websocket": {
+        const opcode = isOlder(this.#versions.request, "1.28") ? TEXT : BINARY;
+        for (const problem of response.problems) note(problem);
+        if (response.opcodes.some((one) => one !== opcode))
+          note(`has messages of the kinds ${response.opcodes.join(", ")}, not only of ${opcode}`);
+        return checked;
+      }
       case "json":
         if (mediaType !== "application/json") note(`is of type ${mediaType}`);
         checked.json = JSON.parse(bytes.toString());
@@ -93,5 +104,25 @@ export class CheckedEngine {
     const shape = answer.kind === "lines" ? ({ kind: "list", of: answer.of } as const) : answer.of;
     for (const problem of problemsOf(checked.json, shape, this.#versions)) note(problem);
     return checked;
+  }
+
+  async #fetch(
+    target: string,
+    {
+      method,
+      body,
+      headers,
+    }: { method: string; body: Request["body"] | undefined; headers: Request["headers"] | undefined },
+  ): Promise<WebsocketAnswer> {
+    const isTar = body instanceof Uint8Array;
+    const type = isTar ? "application/x-tar" : "application/json";
+    const answer = await fetch(`http://docker${target}`, {
+      method,
+      unix: this.#socket,
+      headers: { ...headers, ...(body && { "content-type": type }) },
+      ...(body && { body: isTar ? body : JSON.stringify(body) }),
+    });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    return { status: answer.status, headers: answer.headers, bytes, opcodes: [], problems: [] };
   }
 }

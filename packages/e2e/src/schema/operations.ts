@@ -13,6 +13,8 @@ export type Answer =
   | { readonly kind: "lines"; readonly of: Shape }
   /** A refusal whose text may be all there is. */
   | { readonly kind: "text" }
+  /** A connection that has become a websocket, whose messages hold bytes: as texts for clients before 1.28. */
+  | { readonly kind: "websocket" }
   /** Bytes of such a media type: tar archives, text, frames of a process's output. */
   | { readonly kind: "bytes"; readonly type: RegExp };
 
@@ -57,6 +59,7 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
   "POST /containers/{id}/unpause": answers({ 204: nothing }, 404, 409),
   // Docker has taken the connection over by then, and writes no more than the message.
   "POST /containers/{id}/attach": answers({ 200: streamed, 404: { kind: "text" }, 409: { kind: "text" } }),
+  "GET /containers/{id}/attach/ws": answers({ 101: { kind: "websocket" }, 400: { kind: "text" } }, 404),
   "POST /containers/{id}/wait": answers({ 200: json(containers.waited) }, 404),
   "DELETE /containers/{id}": answers({ 204: nothing }, 404, 409),
   "HEAD /containers/{id}/archive": answers({ 200: nothing, 400: nothing, 404: nothing }),
@@ -83,6 +86,8 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
   "POST /images/load": answers({ 200: lines(images.progress) }),
   "GET /distribution/{name}/json": answers({ 200: json(images.distribution) }, 401, 404),
 
+  // 501 is ours, as long as it has no builder.
+  "POST /build": answers({ 200: lines(images.progress) }, 501),
   "POST /build/prune": answers({ 200: json(images.prunedBuildCache) }),
 
   "GET /networks": answers({ 200: json(list(networks.network)) }),

@@ -1,3 +1,5 @@
+import { tarBlocks } from "@longshore/archive/testing";
+import { eventually } from "@longshore/testkit";
 import type { CheckedEngine } from "./checked-engine.ts";
 import { pathStat } from "./containers.ts";
 import { isOlder, problemsOf, type Versions } from "./shape.ts";
@@ -11,6 +13,8 @@ export interface Scene extends Versions {
   subnet: string;
   /** `host:port` of a registry's index that finds something for any word. */
   index: string;
+  /** Whether it has a builder. */
+  builds: boolean;
 }
 
 /** Every operation of the schema at least once, with what can be left out and without, and their usual refusals. */
@@ -39,7 +43,8 @@ async function system(engine: CheckedEngine, { registry }: Scene): Promise<void>
   await engine.call("POST /swarm/leave", { status: 503 });
 }
 
-async function images(engine: CheckedEngine, { image, registry, index }: Scene): Promise<void> {
+async function images(engine: CheckedEngine, scene: Scene): Promise<void> {
+  const { image, registry, index } = scene;
   const [repository = "", tag = ""] = image.split(/:(?=[^:/]+$)/);
   await engine.call("POST /images/create", { query: { fromImage: repository, tag } });
   await engine.call("POST /images/create", {
@@ -67,8 +72,16 @@ async function images(engine: CheckedEngine, { image, registry, index }: Scene):
   await engine.call("GET /images/get", { query: { names: `${mine}:2` } });
   await engine.call("DELETE /images/{name}", { name: `${mine}:2` });
   await engine.call("DELETE /images/{name}", { name: `${mine}:2`, status: 404 });
+  await build(engine, scene);
   await engine.call("POST /images/load", { body: new Uint8Array(saved.bytes), query: { quiet: "1" } });
   await engine.call("DELETE /images/{name}", { name: `${mine}:2` });
+}
+
+async function build(engine: CheckedEngine, { image, builds }: Scene): Promise<void> {
+  const context = tarBlocks({ name: "Dockerfile", content: `FROM ${image}\nLABEL a=b\n` });
+  const body = new Uint8Array(Buffer.concat([context, Buffer.alloc(1024)]));
+  await engine.call("POST /build", { query: { t: "schema/built" }, body, status: builds ? 200 : 501 });
+  if (builds) await engine.call("DELETE /images/{name}", { name: "schema/built" });
 }
 
 async function networksAndVolumes(engine: CheckedEngine, { subnet }: Scene): Promise<void> {
@@ -204,6 +217,7 @@ async function containers(engine: CheckedEngine, scene: Scene): Promise<void> {
   await engine.call("GET /containers/{id}/stats", of(minimal, 200, { stream: "0" }));
   await engine.call("POST /containers/{id}/attach", of(full, 200, { logs: "1", stdout: "1" }));
   await engine.call("POST /containers/{id}/attach", of("no-such", 404));
+  await attachByWebsocket(engine, full);
   await archives(engine, full);
 
   await engine.call("POST /containers/{id}/pause", of(full, 204));
@@ -251,6 +265,18 @@ async function inspectBoth(engine: CheckedEngine, name: string): Promise<void> {
   const filters = JSON.stringify({ id: [name] });
   await engine.call("GET /containers/json", { query: { all: "1", filters } });
   await engine.call("GET /containers/json", { query: { all: "1", size: "1", filters } });
+}
+
+async function attachByWebsocket(engine: CheckedEngine, name: string): Promise<void> {
+  const query = { logs: "1", stdout: "1", stderr: "1" };
+  const operation = "GET /containers/{id}/attach/ws";
+  const logged = async () =>
+    (await engine.call("GET /containers/{id}/logs", { name, query })).bytes.length > 0;
+  await eventually(logged, { timeoutMs: 20_000 });
+  const { bytes } = await engine.call(operation, { name, query, status: 101 });
+  if (!/^(out|err)\n/.test(bytes.toString())) engine.problems.push(`${operation}: tells ${bytes}`);
+  await engine.call(operation, { name: "no-such", query, status: 404 });
+  await engine.call(operation, { name, query, plain: true, status: 400 });
 }
 
 async function archives(engine: CheckedEngine, name: string): Promise<void> {
