@@ -144,7 +144,9 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
   });
 
   test("as the cgroup driver it has each container as a scope, with its limits, until it ends", async () => {
-    const options = "DOCKERD_OPTS=--exec-opt native.cgroupdriver=systemd";
+    const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
+    const added = realRunc ? ` --add-runtime real=${realRunc}` : "";
+    const options = `DOCKERD_OPTS=--exec-opt native.cgroupdriver=systemd${added}`;
     must("sh", "-c", `echo "${options}" > /etc/default/longshore`);
     // It may have forgotten the unit already, with what it has counted of it.
     systemd.inside("systemctl", "reset-failed", "longshore-dockerd");
@@ -161,16 +163,17 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
     const groups = must("cat", `/proc/${pid}/cgroup`).split("\n");
     expect(groups.filter((line) => !line.endsWith(`/system.slice/${scope}`))).toEqual([]);
     const memory = unified ? "MemoryMax" : "MemoryLimit";
-    const memoryFile = unified
-      ? `/sys/fs/cgroup/system.slice/${scope}/memory.max`
-      : `/sys/fs/cgroup/memory/system.slice/${scope}/memory.limit_in_bytes`;
-    const isLimited = (bytes: number, pids: number, cpu: string) => {
+    const memoryFile = (scope: string) =>
+      unified
+        ? `/sys/fs/cgroup/system.slice/${scope}/memory.max`
+        : `/sys/fs/cgroup/memory/system.slice/${scope}/memory.limit_in_bytes`;
+    const isLimited = (scope: string, bytes: number, pids: number, cpu: string) => {
       expect(property(scope, memory)).toBe(String(bytes));
-      expect(must("cat", memoryFile)).toBe(String(bytes));
+      expect(must("cat", memoryFile(scope))).toBe(String(bytes));
       expect(property(scope, "TasksMax")).toBe(String(pids));
       expect(property(scope, "CPUQuotaPerSecUSec")).toBe(cpu);
     };
-    isLimited(64 << 20, 55, "500ms");
+    isLimited(scope, 64 << 20, 55, "500ms");
     docker(
       "update",
       "--memory",
@@ -183,10 +186,10 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
       "0.2",
       "scoped",
     );
-    isLimited(32 << 20, 77, "200ms");
+    isLimited(scope, 32 << 20, 77, "200ms");
     // systemd writes its own limits anew.
     must("systemctl", "daemon-reload");
-    isLimited(32 << 20, 77, "200ms");
+    isLimited(scope, 32 << 20, 77, "200ms");
     expect(docker("exec", "scoped", "sh", "-c", "echo in")).toBe("in");
     expect(docker("stats", "--no-stream", "--format", "{{.MemUsage}}", "scoped")).toEndWith("/ 32MiB");
     docker("pause", "scoped");
@@ -205,12 +208,29 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
     // The scope ends with the container.
     docker("stop", "-t", "0", "scoped");
     expect(property(scope, "ActiveState")).toBe("inactive");
-    expect(systemd.inside("ls", memoryFile).code).not.toBe(0);
+    expect(systemd.inside("ls", memoryFile(scope)).code).not.toBe(0);
     docker("start", "scoped");
-    isLimited(32 << 20, 77, "200ms");
+    isLimited(scope, 32 << 20, 77, "200ms");
     docker("rm", "-f", "scoped");
     expect(property(scope, "LoadState")).toBe("not-found");
 
+    if (realRunc) {
+      const other = docker(
+        "run",
+        "-d",
+        "--name",
+        "other",
+        "--runtime",
+        "real",
+        ...limits,
+        "box",
+        "sleep",
+        "1000",
+      );
+      isLimited(`docker-${other}.scope`, 64 << 20, 55, "500ms");
+      docker("rm", "-f", "other");
+      expect(property(`docker-${other}.scope`, "LoadState")).toBe("not-found");
+    }
     const own = docker(
       "run",
       "-d",
@@ -230,5 +250,8 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
     );
     expect(docker("ps", "-aq")).toBe("");
     must("systemctl", "stop", "longshore-dockerd.socket", ...services);
+    // Its slices are systemd's.
+    must(...uninstall);
+    expect(must("ls", "/sys/class/net")).not.toContain("longshore0");
   });
 });
