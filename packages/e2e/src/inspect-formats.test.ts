@@ -44,6 +44,8 @@ const EXPRESSIONS: Record<string, readonly string[]> = {
       ".HostConfig.MemorySwappiness",
       ".HostConfig.ExtraHosts",
     ],
+    ...['index .Config.Labels "nope"'],
+    ...['index .NetworkSettings.Networks "nope"'],
     ...[".NetworkSettings.Ports", ".NetworkSettings.SecondaryIPAddresses", "json .NetworkSettings.Ports"],
     ...[
       "range $k, $v := .NetworkSettings.Networks}}{{$k}}:{{$v.IPAddress}} {{$v.Links}} {{$v.IPAMConfig}}{{end",
@@ -93,6 +95,9 @@ const FALLBACKS: readonly string[] = [
   "{{.Id}} {{.HostConfig.CapDrop}} {{.Config.Volumes}}",
   "{{.HostConfig.CpuShares}} {{.HostConfig.Dns}}",
   "{{.State.Health.Status}}",
+  '{{range index .NetworkSettings.Ports "80/tcp"}}{{.HostIp}}:{{.HostPort}}{{end}} {{.Config.Volumes}}',
+  '{{index .NetworkSettings.Ports "9/tcp"}} {{json (index .Config.ExposedPorts "9/tcp")}}',
+  "{{range $p, $b := .NetworkSettings.Ports}}{{$p}} {{(index $b 0).HostPort}} {{(index $b 0).HostIP}}{{end}}",
   "{{.Nope}}",
   "{{.State.Nope}}",
   "{{.Nope.State}}",

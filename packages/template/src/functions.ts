@@ -1,4 +1,4 @@
-import { GoStruct, GoText } from "./go-value.ts";
+import { GoMap, GoStruct, GoText } from "./go-value.ts";
 import { TemplateError } from "./template-error.ts";
 
 /** Marks an object that stands for a whole row of a list. */
@@ -99,8 +99,8 @@ function lengthOf(value: unknown): number {
 }
 
 function indexOne(value: unknown, key: unknown): unknown {
-  if (value instanceof GoStruct || value instanceof GoText)
-    throw new TemplateError("template: error calling index: can't index item of this type");
+  if (value instanceof GoStruct || value instanceof GoText || (value instanceof GoMap && value.isNamed))
+    throw new TemplateError("template: error calling index: can't index this by a text");
   if (Array.isArray(value)) {
     if (typeof key !== "number" || key < 0 || key >= value.length) {
       throw new TemplateError(`template: error calling index: index out of range: ${printValue(key)}`);
@@ -110,6 +110,7 @@ function indexOne(value: unknown, key: unknown): unknown {
   if (typeof value === "object" && value !== null) {
     const name = String(key);
     if (Object.hasOwn(value, name)) return (value as Record<string, unknown>)[name];
+    if (value instanceof GoMap) return value.zero();
     // Go's maps have a zero value for what isn't there; those of texts an empty one.
     return Object.values(value).every((one) => typeof one === "string") ? "" : undefined;
   }

@@ -30,6 +30,7 @@ const full = {
 test.each([
   ["{{.ID}} {{.Size}} {{.On}} {{.Limit}} {{.Inner.Name}}", "x 3 true 7 n", " 0 false <nil> n"],
   ["{{.List}} {{.Labels}} {{.Labels.nope}}", "[{a 1}] map[a:1 b:2] <no value>", "[] map[] <no value>"],
+  ['{{index .Labels "a"}}|{{index .Labels "nope"}}', "1|", "|"],
   ["{{json .List}} {{json .Labels}}", '[{"A":"a","B":1}] {"b":"2","a":"1"}', "null null"],
   ["{{json .At}} {{json .Every}} {{json .Limit}}", '"2026-01-02T03:04:05.6Z" 5400000000000 7', "-"],
   ["{{.At}} {{.Every}}", "2026-01-02 03:04:05.6 +0000 UTC 1h30m0s", "0001-01-01 00:00:00 +0000 UTC 0s"],
@@ -62,4 +63,16 @@ test.each([
   [-3_600_000_000_000, "-1h0m0s"],
 ])("a duration of %d is %s", (nanoseconds, text) => {
   expect(String(goValue(nanoseconds, "duration"))).toBe(text);
+});
+
+test("a map whose keys are of their own type is not looked into by a text, but goes through as others do", () => {
+  const ports: GoType = { struct: { Ports: { map: { slice: "string" }, named: true } } };
+  const json = { Ports: { "80/tcp": ["a"] } };
+  expect(renderDecoded("{{.Ports}}{{range $k, $v := .Ports}}{{$k}}{{end}}", json, ports)).toBe(
+    "map[80/tcp:[a]]80/tcp",
+  );
+  // Which therefore is of the JSON.
+  expect(renderDecoded('{{index .Ports "80/tcp"}}{{index .Ports "9/tcp"}}', json, ports)).toBe(
+    "[a]<no value>",
+  );
 });

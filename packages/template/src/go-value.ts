@@ -14,7 +14,8 @@ export type GoType =
   | "any"
   | { pointer: GoType }
   | { slice: GoType }
-  | { map: GoType }
+  /** `named`: its keys are of a type of their own, which a text is not, so that none is found by one. */
+  | { map: GoType; named?: boolean }
   | { struct: GoFields };
 
 /** By Go's name, which is also JSON's unless that is given beside the type. */
@@ -45,12 +46,26 @@ export class GoStruct extends Decoded {
   }
 }
 
-/** A map, in which any key may be looked for. */
+/** A map, in which any key may be looked for, unless they are of a type of their own. */
 export class GoMap extends Decoded {
-  constructor(json: object | null, type: GoType) {
+  readonly #type: GoType;
+  readonly #named: boolean;
+
+  constructor(json: object | null, { map: type, named = false }: { map: GoType; named?: boolean }) {
     super(json);
+    this.#type = type;
+    this.#named = named;
     for (const [key, value] of Object.entries(json ?? {}))
       Object.assign(this, { [key]: goValue(value, type) });
+  }
+
+  get isNamed(): boolean {
+    return this.#named;
+  }
+
+  /** What is under a key that is not there. */
+  zero(): unknown {
+    return goValue(null, this.#type);
   }
 }
 
@@ -85,7 +100,7 @@ export function goValue(json: unknown, type: GoType): unknown {
       return Array.isArray(value) ? value.map((item) => goValue(item, type.slice)) : value;
     }
     if (typeof value !== "object" || Array.isArray(value)) return value;
-    return "map" in type ? new GoMap(value, type.map) : new GoStruct(value ?? {}, type.struct);
+    return "map" in type ? new GoMap(value, type) : new GoStruct(value ?? {}, type.struct);
   }
   switch (type) {
     case "string":

@@ -164,9 +164,9 @@ interface Place extends Scope {
 
 function field(value: unknown, name: string, place: Place): unknown {
   if (value === null || value === undefined) return undefined;
-  if (typeof value === "object" && Object.hasOwn(value, name))
-    return (value as Record<string, unknown>)[name];
-  if (value instanceof GoMap) return undefined;
+  const isFound = !(value instanceof GoMap && value.isNamed) && typeof value === "object";
+  if (isFound && Object.hasOwn(value, name)) return (value as Record<string, unknown>)[name];
+  if (value instanceof GoMap && isFound) return undefined;
   const problem =
     typeof value === "object"
       ? `map has no entry for key ${JSON.stringify(name)}`

@@ -8,6 +8,7 @@ import type { GoFields, GoType } from "@longshore/template";
 const strings: GoType = { slice: "string" };
 const labels: GoType = { map: "string" };
 const keySet: GoType = { map: { struct: {} } };
+const portSet: GoType = { map: { struct: {} }, named: true };
 const optional = (type: GoType): GoType => ({ pointer: type });
 const pointer = (fields: GoFields): GoType => ({ pointer: { struct: fields } });
 const structs = (fields: GoFields): GoType => ({ slice: { struct: fields } });
@@ -21,7 +22,7 @@ const config: GoType = pointer({
   AttachStdin: "bool",
   AttachStdout: "bool",
   AttachStderr: "bool",
-  ExposedPorts: keySet,
+  ExposedPorts: portSet,
   Tty: "bool",
   OpenStdin: "bool",
   StdinOnce: "bool",
@@ -49,7 +50,10 @@ const config: GoType = pointer({
   Shell: strings,
 });
 
-const portBindings: GoType = { map: structs({ HostIP: ["HostIp", "string"], HostPort: "string" }) };
+const portBindings: GoType = {
+  map: structs({ HostIP: ["HostIp", "string"], HostPort: "string" }),
+  named: true,
+};
 const rates = structs({ Path: "string", Rate: "int" });
 
 const hostConfig: GoType = pointer({
