@@ -26,6 +26,7 @@ import { push } from "./push.ts";
 import { isInNetwork } from "./registry/hosts.ts";
 import { DEFAULT_LIMITS } from "./registry/http.ts";
 import { logIn } from "./registry/login.ts";
+import { withOwnProxies } from "./registry/proxies.ts";
 import { Repository } from "./registry/repository.ts";
 import { search, splitTerm } from "./registry/search.ts";
 import type { RegistryOptions } from "./registry/session.ts";
@@ -166,7 +167,7 @@ async function withHosts(
     ...registry,
     insecureRegistries: (await isInNetwork(domain, insecure)) ? [...insecure, domain] : insecure,
     mirrors: [...registry.mirrors, ...hosts.mirrors],
-    ...(proxies && { proxies }),
+    ...(proxies && { proxies: withOwnProxies(proxies, registry.proxies) }),
     ...(attempts !== undefined && { limits: { ...(registry.limits ?? DEFAULT_LIMITS), attempts } }),
   };
 }

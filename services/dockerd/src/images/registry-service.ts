@@ -22,12 +22,11 @@ const limit = (given: number | undefined) => (given === 0 ? UNLIMITED : (given ?
 
 /** How registries are reached, by the daemon's settings. */
 export function registryHosts({ insecureRegistries, registryMirrors, proxies, transfers }: Settings): Hosts {
-  // Without any, registry-client has its own.
-  const given = Object.values(proxies).some((value) => value !== "");
   return {
     insecureRegistries,
     mirrors: registryMirrors,
-    proxies: given ? proxies : undefined,
+    // Where there is none, registry-client has its own.
+    proxies,
     transfers: {
       maxDownloads: limit(transfers.maxDownloads),
       maxUploads: limit(transfers.maxUploads),

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { proxyFor, takeProxySettings } from "./proxies.ts";
+import { proxyFor, takeProxySettings, withOwnProxies } from "./proxies.ts";
 
 const settings = { httpProxy: "http://u:p@p.example:3128", httpsProxy: "s.example:1", noProxy: "" };
 
@@ -14,6 +14,13 @@ test("takeProxySettings() takes the variables out of the environment, capitals f
   };
   expect(takeProxySettings(env)).toEqual({ httpProxy: "a", httpsProxy: "c", noProxy: "d" });
   expect(env).toEqual({ X: "y" });
+});
+
+test("withOwnProxies() leaves what a caller says nothing of as it is", () => {
+  const own = { httpProxy: "a", httpsProxy: "b", noProxy: "c" };
+  const given = { httpProxy: "", httpsProxy: "x", noProxy: "" };
+  expect(withOwnProxies(given, own)).toEqual({ httpProxy: "a", httpsProxy: "x", noProxy: "c" });
+  expect(withOwnProxies(given, undefined)).toEqual(given);
 });
 
 test("proxyFor() goes by the scheme, and never for loopback", () => {

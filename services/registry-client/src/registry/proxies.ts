@@ -33,6 +33,15 @@ export function takeProxySettings(env: NodeJS.ProcessEnv = process.env): ProxySe
   return { httpProxy, httpsProxy, noProxy };
 }
 
+/** Settings of a caller's; each that is empty is as here. */
+export function withOwnProxies(given: ProxySettings, own: ProxySettings | undefined): ProxySettings {
+  return {
+    httpProxy: given.httpProxy || (own?.httpProxy ?? ""),
+    httpsProxy: given.httpsProxy || (own?.httpsProxy ?? ""),
+    noProxy: given.noProxy || (own?.noProxy ?? ""),
+  };
+}
+
 /**
  * The proxy for a URL; undefined when it is asked directly. Loopback never goes through one.
  *
