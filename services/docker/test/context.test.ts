@@ -101,6 +101,13 @@ test("contexts: export and import, with certificates; the archives are those of 
   expect((await docker("context", "import", "bad", path.join(dir.path, "none.tar"))).stderr).toBe(
     "invalid context: no metadata found\n",
   );
+  const list = path.join(dir.path, "list");
+  fs.mkdirSync(list);
+  fs.writeFileSync(path.join(list, "meta.json"), "[]");
+  expect(Bun.spawnSync(["tar", "-cf", `${list}.tar`, "-C", list, "meta.json"]).exitCode).toBe(0);
+  expect((await docker("context", "import", "bad", `${list}.tar`)).stderr).toBe(
+    "invalid context: its metadata is no object\n",
+  );
   for (const real of realDockerClis()) {
     const theirs = (...args: string[]) => output([real.path, ...args], { env });
     await theirs("context", "import", "theirs", file);

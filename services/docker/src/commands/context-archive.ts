@@ -110,7 +110,7 @@ async function unpack(source: AsyncIterable<Buffer>): Promise<{ metadata: object
   } catch (error) {
     throw new CliError(`invalid context: ${error instanceof Error ? error.message : error}`);
   }
-  if (typeof metadata !== "object" || metadata === null)
+  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata))
     throw new CliError("invalid context: its metadata is no object");
   return { metadata, tls };
 }
