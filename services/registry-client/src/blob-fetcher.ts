@@ -209,7 +209,10 @@ export class BlobFetcher {
     };
     // Whatever the caller allows: each holds some megabytes.
     const extra = [this.#extra, ...(job.limits?.slots ? [job.limits.slots] : [])];
-    const options = { offset: ingest.offset, size, extra: () => tryAcquireAll(extra), signal };
+    const options = {
+      ...{ offset: ingest.offset, size, attempts: job.limits?.attempts, signal },
+      extra: () => tryAcquireAll(extra),
+    };
     try {
       for await (const piece of readBlob(open, options)) {
         pieces.add(piece);

@@ -13,6 +13,8 @@ export interface ReadOptions {
   size: number;
   /** A further connection, given back when it has ended; undefined when there may be no more. */
   extra: () => Disposable | undefined;
+  /** Of a range, in all; left out, or more than a few: a few. */
+  attempts?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -43,7 +45,7 @@ const PART_ATTEMPTS = 3;
  */
 export async function* readBlob(
   open: OpenBlob,
-  { offset, size, extra, signal }: ReadOptions,
+  { offset, size, extra, attempts, signal }: ReadOptions,
   limits: ReaderLimits = LIMITS,
 ): AsyncGenerator<Uint8Array> {
   const { start, ranges, body } = await open({ offset }, signal);
@@ -60,7 +62,7 @@ export async function* readBlob(
     const ms = performance.now() - started;
     const isSlow = ms >= limits.watchMs && (at - offset) / (ms / 1000) < limits.bytesPerSecond;
     if (ranges && isSlow && size - at > 2 * limits.partBytes) {
-      yield* readParts(open, { offset: at, size, extra, signal }, limits);
+      yield* readParts(open, { offset: at, size, extra, attempts, signal }, limits);
       return;
     }
   }
@@ -76,7 +78,7 @@ interface Part {
 
 async function* readParts(
   open: OpenBlob,
-  { offset, size, extra, signal }: ReadOptions,
+  { offset, size, extra, attempts = PART_ATTEMPTS, signal }: ReadOptions,
   { partBytes, parts: most }: ReaderLimits,
 ): AsyncGenerator<Uint8Array> {
   const abort = new AbortController();
@@ -86,7 +88,12 @@ async function* readParts(
   const begin = (slot: Disposable | undefined) => {
     const end = Math.min(size, next + partBytes);
     const pieces = new AsyncQueue<Uint8Array>();
-    const done = fetchPart(open, { offset: next, end }, pieces, both).then(
+    const done = fetchPart(
+      open,
+      { offset: next, end, attempts: Math.min(attempts, PART_ATTEMPTS) },
+      pieces,
+      both,
+    ).then(
       () => pieces.end(),
       (error: unknown) => pieces.end(error),
     );
@@ -118,7 +125,7 @@ async function* readParts(
 /** A range with a few attempts of its own, so that one bad connection doesn't throw away what the others have. */
 async function fetchPart(
   open: OpenBlob,
-  { offset, end }: { offset: number; end: number },
+  { offset, end, attempts }: { offset: number; end: number; attempts: number },
   pieces: AsyncQueue<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -138,7 +145,7 @@ async function fetchPart(
       throw new EngineError("unavailable", `unexpected EOF after ${at} of ${end} bytes`);
     } catch (error) {
       signal.throwIfAborted();
-      if (errorCode(error) !== "unavailable" || attempt >= PART_ATTEMPTS) throw error;
+      if (errorCode(error) !== "unavailable" || attempt >= attempts) throw error;
     }
   }
 }
