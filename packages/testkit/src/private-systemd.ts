@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -11,15 +12,23 @@ import { eventually } from "./eventually.ts";
 
 const systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].find((file) => fs.existsSync(file));
 
+const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
+
+/** From 256 on it doesn't boot where there are hierarchies of version 1. */
+function bootsHere(program: string): boolean {
+  if (unified) return true;
+  const { stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
+  return Number(/^systemd (\d+)/.exec(stdout ?? "")?.[1]) < 256;
+}
+
 /** What this machine lacks for a systemd of a test's own. */
 export const lackingForSystemd: readonly string[] = [
   ...(process.getuid?.() === 0 ? [] : ["root"]),
-  ...(systemd ? [] : ["systemd"]),
+  ...(systemd ? (bootsHere(systemd) ? [] : ["systemd that knows cgroup v1"]) : ["systemd"]),
   ...(fs.existsSync("/bin/busybox") ? [] : ["/bin/busybox"]),
   ...(fs.lstatSync("/bin").isSymbolicLink() ? [] : ["programs in /usr alone"]),
 ];
 
-const unified = fs.existsSync("/sys/fs/cgroup/cgroup.controllers");
 /** Below /sys/fs/cgroup; the one of v2 alone is that itself. */
 const hierarchies = lackingForSystemd.length > 0 ? [] : unified ? ["."] : fs.readdirSync("/sys/fs/cgroup");
 
