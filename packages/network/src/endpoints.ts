@@ -240,15 +240,8 @@ export class Endpoints {
 
   #take(network: EndpointNetwork, wanted: Ipv4 | undefined): { address: Ipv4; from: Subpool } {
     const pools = this.#subpools(network);
-    if (wanted !== undefined) {
-      const from = poolOf(pools, wanted);
-      if (from?.pool.claim(wanted)) return { address: wanted, from };
-      throw new EngineError("failed_precondition", "Address already in use");
-    }
-    for (const from of pools) {
-      const address = from.pool.take();
-      if (address !== undefined) return { address, from };
-    }
+    const taken = takeFrom(pools, wanted, (address) => poolOf(pools, address));
+    if (taken) return taken;
     throw new EngineError(
       "resource_exhausted",
       `no available IPv4 addresses on this network's address pools: ${network.name} (${network.id})`,
@@ -274,15 +267,8 @@ export class Endpoints {
   #take6({ id, name, ipv6 }: EndpointNetwork, wanted: Ipv6 | undefined): Taken6 | undefined {
     if (!ipv6) return undefined;
     const pools = this.#subpools6(id, ipv6);
-    if (wanted !== undefined) {
-      const from = poolOf6(pools, wanted);
-      if (from?.pool.claim(wanted)) return { address: wanted, from };
-      throw new EngineError("failed_precondition", "Address already in use");
-    }
-    for (const from of pools) {
-      const address = from.pool.take();
-      if (address !== undefined) return { address, from };
-    }
+    const taken = takeFrom(pools, wanted, (address) => poolOf6(pools, address));
+    if (taken) return taken;
     throw new EngineError(
       "resource_exhausted",
       `no available IPv6 addresses on this network's address pools: ${name} (${id})`,
@@ -312,6 +298,33 @@ const poolOf = (pools: readonly Subpool[] | undefined, address: Ipv4): Subpool |
   pools?.find(({ subnet }) => contains(subnet, address));
 const poolOf6 = (pools: readonly Subpool6[] | undefined, address: Ipv6): Subpool6 | undefined =>
   pools?.find(({ subnet }) => contains6(subnet, address));
+
+/**
+ * The address that is wanted, or any of the first pool that has one.
+ * @returns undefined when none is left
+ * @throws EngineError `failed_precondition` when the one that is wanted is taken
+ */
+function takeFrom<Address, From extends { readonly pool: Takeable<Address> }>(
+  pools: readonly From[],
+  wanted: Address | undefined,
+  poolOf: (address: Address) => From | undefined,
+): { readonly address: Address; readonly from: From } | undefined {
+  if (wanted !== undefined) {
+    const from = poolOf(wanted);
+    if (from?.pool.claim(wanted)) return { address: wanted, from };
+    throw new EngineError("failed_precondition", "Address already in use");
+  }
+  for (const from of pools) {
+    const address = from.pool.take();
+    if (address !== undefined) return { address, from };
+  }
+  return undefined;
+}
+
+interface Takeable<Address> {
+  claim(address: Address): boolean;
+  take(): Address | undefined;
+}
 
 function ipv6Record({ address, from }: Taken6) {
   const { subnet, router } = from;

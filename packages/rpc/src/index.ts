@@ -1,4 +1,5 @@
 export { type CallOptions, type ClientOf, channelTo, createClient } from "./client.ts";
+export { collector } from "./collect.ts";
 export type { MethodDefinition, ServiceDefinition } from "./definition.ts";
 export { fromGrpcError, GRPC_STATUS, toGrpcError } from "./grpc-status.ts";
 export { type CallContext, type Handlers, type RpcServer, serve } from "./server.ts";

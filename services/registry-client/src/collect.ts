@@ -1,13 +1,4 @@
-const COLLECT_BYTES = 12 << 20;
-let uncollected = 0;
+import { collector } from "@longshore/rpc";
 
-/**
- * Each byte that comes by is copied, through gRPC several times, and the collector lets the copies pile up as if the machine's whole memory
- * were ours.
- */
-export function collectNowAndThen(bytes: number): void {
-  uncollected += bytes;
-  if (uncollected < COLLECT_BYTES) return;
-  uncollected = 0;
-  Bun.gc(true);
-}
+/** For the bytes of blobs, in either direction. */
+export const collectNowAndThen = collector(12 << 20);
