@@ -51,7 +51,9 @@ export class OutputPump implements Watched {
     this.#nextTurn();
   }
 
+  /** While it looks by itself what others hear says nothing of it: that there is nothing just now doesn't mean that it rests. */
   onReady(): void {
+    if (this.#again || this.#poll) return;
     this.#copy(performance.now() + TURN_MS);
   }
 

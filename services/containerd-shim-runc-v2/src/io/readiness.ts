@@ -30,7 +30,7 @@ let installed = false;
 export function watch(fd: number, watcher: Watched): void {
   if (!installed) {
     // First: the default action of SIGIO is to end the process.
-    process.on("SIGIO", scan);
+    process.on("SIGIO", signalled);
     installed = true;
   }
   watched.add(watcher);
@@ -45,6 +45,27 @@ export function signalWhenReady(fd: number, signals: boolean): void {
 
 export function unwatch(watcher: Watched): void {
   watched.delete(watcher);
+}
+
+/** What came since this turn of the event loop began. */
+let signals: "none" | "first" | "more" = "none";
+
+/**
+ * Signals come as they are raised, not once for all that is ready, and Bun hands on each: hundreds may wait at once. The first of a turn
+ * of the event loop is answered at once, all others together in the next turn, behind whatever else waits by then.
+ */
+function signalled(): void {
+  if (signals !== "none") {
+    signals = "more";
+    return;
+  }
+  signals = "first";
+  setImmediate(() => {
+    const missed = signals === "more";
+    signals = "none";
+    if (missed) signalled();
+  });
+  scan();
 }
 
 /** Try all watched descriptors now. */
