@@ -1,4 +1,5 @@
 export { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
+export { renameCommandLine } from "./command-line.ts";
 export * from "./constants.ts";
 export { Datagrams, type DatagramsOptions } from "./datagrams.ts";
 export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";

@@ -6,6 +6,7 @@ export const write = 1;
 export const close = 3;
 export const poll = 7;
 export const lseek = 8;
+export const pwrite64 = 18;
 export const mmap = 9;
 export const mprotect = 10;
 export const munmap = 11;

@@ -6,6 +6,8 @@ const OURS = new Set(Object.keys(IDLE_ENVIRONMENT));
 /** Of whoever started the daemon that started this. */
 const NOT_FOR_OTHERS = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"];
 
+let added: Readonly<Record<string, string>> = {};
+
 /**
  * What this process was started with. The long-lived one must not look at `process.env`: the engine makes an object of another shape for
  * each variable, and one for each that is removed, and keeps them; on a machine with forty variables this is 50 kB.
@@ -16,7 +18,13 @@ export function variables(): Map<string, string> {
     const end = entry.indexOf("=");
     if (end > 0) found.set(entry.slice(0, end), entry.slice(end + 1));
   }
+  for (const name in added) found.set(name, added[name] ?? "");
   return found;
+}
+
+/** More of them, for a process that was started before they were known. */
+export function addVariables(more: Readonly<Record<string, string>>): void {
+  added = more;
 }
 
 /** For the programs that the shim starts; made anew for each, for they are few. */

@@ -1,8 +1,8 @@
 import { type Flags, parseFlags } from "./flags.ts";
 
 /** As `run`, for the process that stays, without what it doesn't need. */
-export function runServer(act: (flags: Flags) => Promise<number>): void {
-  start(act).then(
+export function runServer(act: (flags: Flags) => Promise<number>, argv = process.argv.slice(2)): void {
+  start(act, argv).then(
     (code) => process.exit(code),
     (error: unknown) => {
       console.error(`containerd-shim-runc-v2: ${error instanceof Error ? error.message : error}`);
@@ -11,6 +11,6 @@ export function runServer(act: (flags: Flags) => Promise<number>): void {
   );
 }
 
-async function start(act: (flags: Flags) => Promise<number>): Promise<number> {
-  return act(parseFlags(process.argv.slice(2)));
+async function start(act: (flags: Flags) => Promise<number>, argv: readonly string[]): Promise<number> {
+  return act(parseFlags(argv));
 }

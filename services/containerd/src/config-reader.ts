@@ -45,6 +45,11 @@ export function string(value: unknown, key: string): string {
   return value;
 }
 
+export function boolean(value: unknown, key: string): boolean {
+  if (typeof value !== "boolean") throw invalid(`${key} must be true or false`);
+  return value;
+}
+
 export function integer(value: unknown, key: string): number {
   if (!Number.isInteger(value)) throw invalid(`${key} must be an integer`);
   return value as number;

@@ -3,7 +3,16 @@ import { DEFAULT_SIZE_LIMITS, type SizeLimits } from "@longshore/archive";
 import { UsageError } from "@longshore/cli";
 import type { LogLevel } from "@longshore/log";
 import { type Document, parseToml, readConfigFiles } from "./config-files.ts";
-import { ConfigReader, durationMs, integer, invalid, number, pluginIds, string } from "./config-reader.ts";
+import {
+  boolean,
+  ConfigReader,
+  durationMs,
+  integer,
+  invalid,
+  number,
+  pluginIds,
+  string,
+} from "./config-reader.ts";
 import { type FlagName, parseLogLevel } from "./flags.ts";
 import { DEFAULT_GC_SCHEDULE, type GcSchedule } from "./metadata/gc-scheduler.ts";
 
@@ -17,6 +26,7 @@ const GC_PLUGIN = "io.containerd.gc.v1.scheduler";
 const SNAPSHOTTERS = "io.containerd.snapshotter.v1";
 const DIFFER = "io.containerd.differ.v1.walking";
 const OPT_PLUGIN = "io.containerd.internal.v1.opt";
+const RUNTIME_PLUGIN = "io.containerd.runtime.v2.task";
 const NATS_PLUGIN = "io.longshore.events.v1.nats";
 
 export interface Config {
@@ -38,6 +48,8 @@ export interface Config {
   layerLimits: SizeLimits;
   /** Where `ctr install` puts programs; below the root when it isn't given. */
   optPath: string | undefined;
+  /** Whether a shim of ours stands by for the next container. */
+  standbyShim: boolean;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
 }
@@ -62,6 +74,7 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
   snapshotterRoots: {},
   layerLimits: DEFAULT_SIZE_LIMITS,
   optPath: undefined,
+  standbyShim: true,
   natsUrl: undefined,
   natsTokenFile: undefined,
 };
@@ -113,6 +126,7 @@ function readConfig(document: Document): { config: Config; unknownKeys: string[]
     snapshotterRoots: readSnapshotterRoots(reader),
     layerLimits: readLayerLimits(reader),
     optPath: reader.take(`plugins/${OPT_PLUGIN}/path`, string) || undefined,
+    standbyShim: reader.take(`plugins/${RUNTIME_PLUGIN}/standby_shim`, boolean) ?? true,
     natsUrl: reader.take(`plugins/${NATS_PLUGIN}/url`, string) || undefined,
     natsTokenFile: reader.take(`plugins/${NATS_PLUGIN}/token_file`, string) || undefined,
   };
@@ -198,6 +212,9 @@ export function printConfig(config: Config): string {
     "",
     `  [plugins.${JSON.stringify(OPT_PLUGIN)}]`,
     `    path = ${JSON.stringify(config.optPath ?? "")}`,
+    "",
+    `  [plugins.${JSON.stringify(RUNTIME_PLUGIN)}]`,
+    `    standby_shim = ${config.standbyShim}`,
     "",
     `  [plugins.${JSON.stringify(NATS_PLUGIN)}]`,
     `    token_file = ${JSON.stringify(config.natsTokenFile ?? "")}`,

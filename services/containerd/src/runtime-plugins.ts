@@ -43,7 +43,7 @@ export function runtimePlugins(
     optPlugin(config.optPath),
     exchangePlugin(exchange),
     natsPlugin(exchange, { url: config.natsUrl, tokenFile: config.natsTokenFile, outbox }),
-    runtimePlugin(exchange, surroundings, (runtime) => {
+    runtimePlugin(exchange, { surroundings, standsBy: config.standbyShim }, (runtime) => {
       started = runtime;
     }),
     introspectionPlugin(registry, runtimeInfoSource(shimOf)),

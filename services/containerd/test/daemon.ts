@@ -22,7 +22,11 @@ export const SHIMS = [
     binary: path.join(binDir, "containerd-shim-runc-v2"),
   },
 ] as const;
-export type Shim = (typeof SHIMS)[number];
+export interface Shim {
+  readonly name: string;
+  readonly runtime: string;
+  readonly binary: string;
+}
 
 /** Those that are there. */
 export const present = SHIMS.filter(({ binary }) => fs.existsSync(binary));

@@ -6,7 +6,8 @@ import type { ContainerdPlugin } from "../plugin.ts";
 import { ExitReporter } from "../shims/exit-reporter.ts";
 import { loadTasks } from "../shims/load-tasks.ts";
 import { resolveRuntime } from "../shims/runtime-name.ts";
-import type { ShimSurroundings } from "../shims/shim-binary.ts";
+import { type ShimSurroundings, standbyShim } from "../shims/shim-binary.ts";
+import { ownShim } from "../shims/standby-shim.ts";
 import { TaskManager } from "../shims/task-manager.ts";
 
 const TYPE = "io.containerd.runtime.v2";
@@ -23,7 +24,10 @@ export interface Runtime {
 /** Shims: finds those of an earlier daemon, starts new ones. */
 export function runtimePlugin(
   exchange: Exchange,
-  surroundings: ShimSurroundings,
+  {
+    surroundings,
+    standsBy,
+  }: { surroundings: ShimSurroundings /** Whether one shim does. */; standsBy: boolean },
   onStart: (runtime: Runtime) => void,
 ): ContainerdPlugin {
   return {
@@ -37,11 +41,16 @@ export function runtimePlugin(
         fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
       }
       const exits = new ExitReporter(exchange, (namespace, id) => manager.find(namespace, id)?.bundle);
-      const manager: TaskManager = new TaskManager({ dirs, surroundings, log }, exits);
+      // One that is told to speak gRPC leaves another process behind, as real ones do.
+      const stays = process.env.LONGSHORE_SHIM_PROTOCOL !== "grpc";
+      const own = standsBy && stays ? ownShim() : undefined;
+      const standby = own === undefined ? undefined : standbyShim(own, surroundings, log);
+      const manager: TaskManager = new TaskManager({ dirs, surroundings, standby, log }, exits);
       const { outbox } = surroundings;
       const loaded = loadTasks({ dirs, manager, exits, outbox, log }).catch((error: unknown) => {
         log.error({ err: error }, "failed to load the tasks of an earlier daemon");
       });
+      void loaded.then(() => standby?.prepare());
       onStart({ manager, exits, loaded });
       return manager;
     },

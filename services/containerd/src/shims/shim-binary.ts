@@ -6,9 +6,11 @@ import { DeleteResponse } from "@longshore/api/containerd/runtime/task/v2/shim";
 import { Any } from "@longshore/api/google/protobuf/any";
 import { VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
+import type { Logger } from "@longshore/log";
 import type { ShimOutbox } from "../events/shim-outbox.ts";
 import { type Bootstrap, parseBootstrapAnswer } from "./bootstrap.ts";
 import type { Bundle } from "./bundle.ts";
+import { StandbyShim } from "./standby-shim.ts";
 
 /** What every shim is told of its daemon. */
 export interface ShimSurroundings {
@@ -51,19 +53,42 @@ const STAY: Readonly<Record<string, string>> = {
 /** Shims that refused the options on stdin as versions before 2.3 read them, by path. */
 const wantsBootstrapParams = new Set<string>();
 
+export interface StartOptions {
+  /** Of the runtime, which the shim reads on stdin. */
+  options: Any | undefined;
+  surroundings: ShimSurroundings;
+  standby: StandbyShim | undefined;
+  signal: AbortSignal;
+}
+
+/** For a shim of ours that stands by: what it would get for its `start`, but for what is one container's. */
+export function standbyShim(binary: string, surroundings: ShimSurroundings, log: Logger): StandbyShim {
+  return new StandbyShim({
+    binary,
+    words: identityWords({ namespace: "", id: "" }, surroundings),
+    environment: { ...sharedEnvironment(surroundings), ...STAY },
+    log,
+  });
+}
+
 /**
- * Run `<shim> start` in the bundle; the shim it leaves behind serves the container.
+ * Run `<shim> start` in the bundle, or take the one that stands by; the shim that stays serves the container.
  *
- * @param options of the runtime, which the shim reads on stdin
  * @throws EngineError `unknown` with what the shim printed when it fails
  */
 export async function startShim(
   binary: string,
   bundle: Bundle,
-  options: Any | undefined,
-  surroundings: ShimSurroundings,
-  signal: AbortSignal,
+  { options, surroundings, standby, signal }: StartOptions,
 ): Promise<Bootstrap> {
+  const ready = standby?.take(binary, {
+    argv: shimWords(bundle, surroundings, "start"),
+    bundle: bundle.path,
+    environment: ownEnvironment(bundle, surroundings),
+  });
+  // One that fails had no say in who it is: the next one tells why.
+  const taken = ready && (await outcome(ready, `${binary} start`, { signal, stays: true }));
+  if (taken?.exitCode === 0) return parseBootstrapAnswer(taken.stdout);
   const run = (stdin: Uint8Array) =>
     runShim(binary, bundle, ["start"], { surroundings, stdin, cwd: bundle.path, signal, stays: true });
   const anyBytes = options ? Any.encode(options).finish() : new Uint8Array();
@@ -115,9 +140,45 @@ async function runShim(
   { surroundings, cwd, stdin, signal, stays = false }: RunOptions,
 ): Promise<Ended> {
   signal.throwIfAborted();
-  const { address, debug } = surroundings;
-  const { namespace, id } = bundle;
-  const identity = [
+  const child = Bun.spawn([binary, ...shimWords(bundle, surroundings, ...action)], {
+    cwd,
+    env: {
+      ...sharedEnvironment(surroundings),
+      ...ownEnvironment(bundle, surroundings),
+      ...(stays && STAY),
+    },
+    stdin: stdin && stdin.length > 0 ? stdin : "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    // A process group of its own: a signal to ours is not meant for shims.
+    detached: true,
+  });
+  return outcome(child, `${binary} ${action.at(-1)}`, { signal, stays });
+}
+
+/** What became of it. @param what for the message that it was stopped */
+async function outcome(
+  child: Bun.Subprocess<"pipe" | "ignore" | Uint8Array, "pipe", "pipe">,
+  what: string,
+  { signal, stays }: { signal: AbortSignal; stays: boolean },
+): Promise<Ended> {
+  const kill = () => child.kill("SIGKILL");
+  signal.addEventListener("abort", kill, { once: true });
+  const stdout = await new Response(child.stdout).bytes();
+  const exitCode = stays && stdout.length > 0 ? 0 : await child.exited;
+  signal.removeEventListener("abort", kill);
+  if (signal.aborted) throw new EngineError("canceled", `${what} was stopped`, { cause: signal.reason });
+  child.unref();
+  const stderr = exitCode === 0 ? "" : await new Response(child.stderr).text();
+  if (exitCode === 0) void child.stderr.cancel();
+  return { exitCode, stdout, stderr };
+}
+
+function identityWords(
+  { namespace, id }: Pick<Bundle, "namespace" | "id">,
+  { address, debug }: ShimSurroundings,
+): string[] {
+  const whose = [
     "-namespace",
     namespace,
     "-address",
@@ -127,33 +188,20 @@ async function runShim(
     "-id",
     id,
   ];
-  const child = Bun.spawn([binary, ...identity, ...(debug ? ["-debug"] : []), ...action], {
-    cwd,
-    env: { ...shimEnvironment(bundle, surroundings), ...(stays && STAY) },
-    stdin: stdin && stdin.length > 0 ? stdin : "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    // A process group of its own: a signal to ours is not meant for shims.
-    detached: true,
-  });
-  const kill = () => child.kill("SIGKILL");
-  signal.addEventListener("abort", kill, { once: true });
-  const stdout = await new Response(child.stdout).bytes();
-  const exitCode = stays && stdout.length > 0 ? 0 : await child.exited;
-  signal.removeEventListener("abort", kill);
-  if (signal.aborted)
-    throw new EngineError("canceled", `${binary} ${action.at(-1)} was stopped`, { cause: signal.reason });
-  child.unref();
-  const stderr = exitCode === 0 ? "" : await new Response(child.stderr).text();
-  if (exitCode === 0) void child.stderr.cancel();
-  return { exitCode, stdout, stderr };
+  return debug ? [...whose, "-debug"] : whose;
 }
 
-function shimEnvironment(
-  { namespace, eventQueue }: Bundle,
-  surroundings: ShimSurroundings,
-): Record<string, string | undefined> {
-  const { address, ttrpcAddress, natsUrl, natsTokenFile, outbox } = surroundings;
+function shimWords(bundle: Bundle, surroundings: ShimSurroundings, ...action: readonly string[]): string[] {
+  return [...identityWords(bundle, surroundings), ...action];
+}
+
+/** The environment of all shims. */
+function sharedEnvironment({
+  address,
+  ttrpcAddress,
+  natsUrl,
+  natsTokenFile,
+}: ShimSurroundings): Record<string, string | undefined> {
   return {
     ...process.env,
     ...LEAN,
@@ -161,12 +209,19 @@ function shimEnvironment(
     MAX_SHIM_VERSION: "2",
     TTRPC_ADDRESS: ttrpcAddress,
     GRPC_ADDRESS: address,
-    NAMESPACE: namespace,
-    ...(natsUrl && {
-      LONGSHORE_NATS_URL: natsUrl,
-      LONGSHORE_EVENT_QUEUE: outbox.fileOf(namespace, eventQueue),
-    }),
+    ...(natsUrl && { LONGSHORE_NATS_URL: natsUrl }),
     ...(natsTokenFile && { LONGSHORE_NATS_TOKEN_FILE: natsTokenFile }),
+  };
+}
+
+/** What only the one of this bundle gets. */
+function ownEnvironment(
+  { namespace, eventQueue }: Bundle,
+  { natsUrl, outbox }: ShimSurroundings,
+): Record<string, string> {
+  return {
+    NAMESPACE: namespace,
+    ...(natsUrl && { LONGSHORE_EVENT_QUEUE: outbox.fileOf(namespace, eventQueue) }),
   };
 }
 

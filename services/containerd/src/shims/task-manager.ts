@@ -14,6 +14,7 @@ import type { ExitReporter } from "./exit-reporter.ts";
 import { deleteWithShim, type ShimSurroundings, startShim } from "./shim-binary.ts";
 import { connectShim, type ShimClient } from "./shim-client.ts";
 import { followShimLog } from "./shim-log.ts";
+import type { StandbyShim } from "./standby-shim.ts";
 import { Task } from "./task.ts";
 
 /** As the original: how long a shim may take to be cleaned up after, and to end. */
@@ -47,6 +48,8 @@ export interface CreateOptions extends TaskInit {
 export interface TaskManagerDeps {
   dirs: BundleDirs;
   surroundings: ShimSurroundings;
+  /** None where it was not asked for. */
+  standby: StandbyShim | undefined;
   log: Logger;
 }
 
@@ -99,6 +102,7 @@ export class TaskManager implements AsyncDisposable {
     }
     undo.move();
     this.adopt(task);
+    this.#deps.standby?.prepare();
     watch.lap("create");
     this.#logOf(bundle).debug({ pid: task.pid, ms: watch.laps }, "task created");
     return task;
@@ -191,7 +195,13 @@ export class TaskManager implements AsyncDisposable {
     undo.use(log);
     bundle.recordShim(binary);
     try {
-      const bootstrap = await startShim(binary, bundle, options.options, this.#deps.surroundings, signal);
+      const { surroundings, standby } = this.#deps;
+      const bootstrap = await startShim(binary, bundle, {
+        options: options.options,
+        surroundings,
+        standby,
+        signal,
+      });
       watch.lap("start");
       writeBootstrap(bundle.path, bootstrap);
       const client = await connectShim(bootstrap);
@@ -377,6 +387,7 @@ export class TaskManager implements AsyncDisposable {
   /** Let go of all shims; they and their containers go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending = true;
+    this.#deps.standby?.[Symbol.dispose]();
     for (const task of this.#tasks.values()) task.leave();
   }
 }

@@ -1,0 +1,3 @@
+import { standBy } from "../standby.ts";
+
+standBy();
