@@ -48,7 +48,11 @@ export interface RpcServer {
 }
 
 /** A gRPC server for generated services. */
-export function serve(): RpcServer {
+export function serve({
+  onCall = () => {},
+}: {
+  /** Told of each call as it comes. */ onCall?: () => void;
+} = {}): RpcServer {
   const server = new Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
   return {
     add(service, handlers) {
@@ -56,10 +60,11 @@ export function serve(): RpcServer {
       const implementation: Record<string, UntypedHandleCall> = {};
       for (const [key, method] of Object.entries(service.methods)) {
         definitions[method.name] = grpcMethod(service, method);
-        implementation[method.name] = adapt(
-          method,
-          (handlers as Record<string, AnyHandler>)[key] as AnyHandler,
-        );
+        const handler = (handlers as Record<string, AnyHandler>)[key] as AnyHandler;
+        implementation[method.name] = adapt(method, (input, context) => {
+          onCall();
+          return handler(input, context);
+        });
       }
       server.addService(definitions, implementation);
     },

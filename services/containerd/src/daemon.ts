@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { COMMIT, VERSION } from "@longshore/cli";
 import { createLogger, type Logger } from "@longshore/log";
-import { serve } from "@longshore/rpc";
+import { serve, tidyAtRest } from "@longshore/rpc";
 import { openStore } from "@longshore/store";
 import { notifySupervisor } from "@longshore/syscalls";
 import type { LoadedConfig } from "./config.ts";
@@ -36,7 +36,7 @@ export async function runDaemon(
 
   const store = cleanup.use(openStore(`sqlite:${path.join(config.root, "meta.db")}`));
   const exchange = new Exchange();
-  const server = serve();
+  const server = serve({ onCall: tidyAtRest() });
   const context: PluginContext = {
     root: config.root,
     state: config.state,

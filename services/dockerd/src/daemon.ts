@@ -5,7 +5,7 @@ import { EngineError, errorCode } from "@longshore/errors";
 import { openEventBus } from "@longshore/events";
 import type { Logger } from "@longshore/log";
 import { openNetworks } from "@longshore/network";
-import { channelTo, createClient } from "@longshore/rpc";
+import { channelTo, createClient, tidyAtRest } from "@longshore/rpc";
 import { collection } from "@longshore/store";
 import { notifySupervisor } from "@longshore/syscalls";
 import { allRoutes } from "./api/routes.ts";
@@ -162,7 +162,10 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   await settleNetworks(engine);
   const starting = startWanted(engine);
 
-  const server = new ApiServer(log, authorizer, (route, seconds) => engine.metrics.observe(route, seconds));
+  const server = new ApiServer(log, authorizer, {
+    onCall: tidyAtRest(),
+    onDone: (route, seconds) => engine.metrics.observe(route, seconds),
+  });
   server.add(allRoutes(engine));
   const hosts = flags.hosts.map((host) => parseHost(host, { tls: flags.tls !== undefined }));
   await server.listen(hosts, {

@@ -7,7 +7,7 @@ import {
 import { EngineError, toEngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { parseReference, withDefaultTag } from "@longshore/reference";
-import { type RpcServer, serve } from "@longshore/rpc";
+import { type RpcServer, serve, tidyAtRest } from "@longshore/rpc";
 import type { ContainerdChannels } from "./containerd-channels.ts";
 import { ContentStore } from "./content-store.ts";
 import {
@@ -40,7 +40,7 @@ export interface ServerDeps extends PullDeps {
 
 /** The gRPC server of this service, not yet listening. */
 export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServer {
-  const server = serve();
+  const server = serve({ onCall: tidyAtRest({ code: true }) });
   const transfers = new Transfers();
   /** Pass events on, and tell in the log how it ended. */
   async function* logged<T>(

@@ -44,13 +44,19 @@ export class ApiServer {
   private readonly sockets = new Set<Socket>();
   private readonly log: Logger;
   private readonly authorizer: Authorizer;
+  private readonly onCall: () => void;
   private readonly onDone: (route: string, seconds: number) => void;
 
-  /** @param onDone told of each operation that did not fail, by its method and route */
-  constructor(log: Logger, authorizer: Authorizer, onDone: (route: string, seconds: number) => void) {
+  /** @param listeners told of each operation as it comes, and of each that did not fail, by its method and route */
+  constructor(
+    log: Logger,
+    authorizer: Authorizer,
+    listeners: { onCall: () => void; onDone: (route: string, seconds: number) => void },
+  ) {
     this.log = log;
     this.authorizer = authorizer;
-    this.onDone = onDone;
+    this.onCall = listeners.onCall;
+    this.onDone = listeners.onDone;
   }
 
   add(routes: Route[]): void {
@@ -175,6 +181,7 @@ export class ApiServer {
   }
 
   private async run(call: ApiCall, { handler, name }: Operation): Promise<void> {
+    this.onCall();
     const started = performance.now();
     const { method, url } = call.request;
     try {
