@@ -109,6 +109,72 @@ const FALLBACKS: readonly string[] = [
   "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}{{end}}{{.Path}}",
 ];
 
+/** Of the client's own structures, with what the engine says of itself in them. */
+const ABOUT: Record<string, readonly string[]> = {
+  info: [
+    ...[
+      ".ID",
+      ".ServerVersion",
+      ".Plugins",
+      "json .Plugins",
+      ".Swarm",
+
+      ".DriverStatus",
+      ".Labels",
+    ],
+    ...["range .SecurityOptions}}{{.}};{{end", "range $k, $v := .Runtimes}}{{$k}}={{$v.Path}};{{end"],
+    ...[
+      ".CPUCfsQuota",
+      ".HTTPProxy",
+      ".ServerErrors",
+      ".Warnings",
+      "len .SecurityOptions",
+      ".RegistryConfig.Mirrors",
+    ],
+    ...[
+      ".DefaultAddressPools",
+      ".ClientInfo.Context",
+      ".ClientInfo.Debug",
+      ".KernelMemory",
+      ".Swarm.Cluster",
+    ],
+    ...[
+      "if .Swarm.ControlAvailable}}y{{else}}n{{end",
+      "range .DriverStatus}}{{index . 0}}={{index . 1}}{{end",
+    ],
+  ],
+  version: [
+    ...[
+      ".Server",
+      ".Server.Version",
+      ".Server.Platform.Name",
+      ".Server.Components",
+      ".Client.Os",
+      ".Client.Context",
+    ],
+    ...[
+      "range .Server.Components}}{{.Name}}={{.Details.GitCommit}}|{{.Details.Nope}};{{end",
+      "json .Server.Platform",
+    ],
+    ...[".Server.APIVersion", ".Server.BuildTime", "with .Server}}{{.Version}}{{end"],
+  ],
+};
+const WRONG: Record<string, readonly string[]> = {
+  info: [
+    "{{.Nope}}",
+    "a{{.ID}}{{.Swarm.Nope}}",
+    "{{.ServerVersion.Nope}}",
+    "{{.Labels.Nope}}",
+    "{{.CpuCfsQuota}}",
+  ],
+  version: [
+    "{{.Nope}}",
+    "a{{.Server.Os}}b{{.Server.Nope}}",
+    "{{.Client.Nope}}",
+    "{{index .Server.Components 9}}",
+  ],
+};
+
 const templateOf = (expressions: readonly string[]) =>
   expressions.map((expression) => `{{${expression}}}`).join("\n");
 
@@ -165,6 +231,21 @@ describe("inspect formats", () => {
         };
         expect(await told(ours)).toEqual(await told(cli));
       }
+    });
+
+    test.each(Object.keys(ABOUT))("of %s", async (command) => {
+      const told = async (by: typeof cli) => {
+        const text = await world().docker(by)(command, "-f", templateOf(ABOUT[command] ?? []));
+        return text.split("\n").map((value, i) => [ABOUT[command]?.[i], value]);
+      };
+      const answer = async (by: typeof cli, format: string) => {
+        const { status, stdout, stderr } = await world().docker(by).run([command, "-f", format]);
+        // The name of a type of the client itself has changed between its releases.
+        return { format, status, stdout, stderr: stderr.replace("system.dockerInfo", "system.info") };
+      };
+      expect(await told(ours)).toEqual(await told(cli));
+      for (const format of [...(WRONG[command] ?? []), "{{.Server", "{{nofn .}}"])
+        expect(await answer(ours, format)).toEqual(await answer(cli, format));
     });
 
     test("of what its types don't have", async () => {

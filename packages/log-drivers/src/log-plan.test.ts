@@ -144,7 +144,7 @@ test("a tag has Docker's fields, functions and pipelines", () => {
   );
   expect(tag('{{index .ContainerLabels "none"}}{{printf "%s" .Hostname}}')).toBe(os.hostname());
   for (const bad of ["{{.Nope}}", "{{nope .ID}}", "{{.ID .Name}}", "{{if .ID}}x"]) {
-    expect(() => tag(bad)).toThrow("template: log-tag: ");
+    expect(() => tag(bad)).toThrow("template: log-tag:1:");
   }
 });
 

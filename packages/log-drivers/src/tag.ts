@@ -13,12 +13,10 @@ const SHORT_ID = 12;
 export function tagOf(options: Options, about: AboutContainer, byDefault: string): string {
   const template = options.tag || byDefault;
   try {
-    return renderTemplate(template, fieldsOf(options, about));
+    return renderTemplate(template, fieldsOf(options, about), "log-tag");
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error;
-    throw invalid(
-      `template: log-tag: ${error.message.replace(/^(template parsing error: )?template: /, "")}`,
-    );
+    throw invalid(error.message);
   }
 }
 

@@ -1,8 +1,4 @@
-import { GoMap, GoStruct, GoText } from "./go-value.ts";
-import { TemplateError } from "./template-error.ts";
-
-/** Marks an object that stands for a whole row of a list. */
-export const WHOLE_ROW = Symbol("row");
+import { GoMap, GoStruct, GoText, typeOf, WHOLE_ROW } from "./go-value.ts";
 
 /** A row as Go's encoder writes it, which escapes what HTML gives a meaning to. */
 export function rowJson(row: object): string {
@@ -42,19 +38,16 @@ const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   truncate: (text, length) => String(text).slice(0, Number(length)),
 };
 
-/** @throws TemplateError for a function that does not exist */
+/** Those that don't evaluate all of their arguments, and so are no functions here. */
+const SHORT_CIRCUITS: readonly string[] = ["and", "or"];
+
+export function isFunction(name: string): boolean {
+  return Object.hasOwn(FUNCTIONS, name) || SHORT_CIRCUITS.includes(name);
+}
+
+/** @throws RangeError for arguments that it doesn't take, in Go's words */
 export function callFunction(name: string, args: unknown[]): unknown {
-  if (!Object.hasOwn(FUNCTIONS, name)) {
-    throw new TemplateError(
-      `template parsing error: template: :1: function ${JSON.stringify(name)} not defined`,
-    );
-  }
-  try {
-    return FUNCTIONS[name]?.(...args);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new TemplateError(`template: error calling ${name}: ${error.message}`);
-  }
+  return FUNCTIONS[name]?.(...args);
 }
 
 /** What Go's templates count as true. */
@@ -93,28 +86,36 @@ function printInner(value: unknown): string {
 
 function lengthOf(value: unknown): number {
   if (typeof value === "string") return Buffer.byteLength(value);
-  if (typeof value === "object" && value !== null)
+  if (typeof value === "object" && value !== null && !(value instanceof GoStruct || value instanceof GoText))
     return Array.isArray(value) ? value.length : Object.keys(value).length;
-  throw new TemplateError(`template: error calling len: len of type ${typeof value}`);
+  if (value === null || value === undefined) throw new RangeError("len of nil pointer");
+  throw new RangeError(`len of type ${pointedType(value)}`);
 }
 
 function indexOne(value: unknown, key: unknown): unknown {
-  if (value instanceof GoStruct || value instanceof GoText || (value instanceof GoMap && value.isNamed))
-    throw new TemplateError("template: error calling index: can't index this by a text");
-  if (Array.isArray(value)) {
-    if (typeof key !== "number" || key < 0 || key >= value.length) {
-      throw new TemplateError(`template: error calling index: index out of range: ${printValue(key)}`);
-    }
-    return value[key] as unknown;
+  if (value === null || value === undefined) throw new RangeError("index of untyped nil");
+  if (value instanceof GoText && value.isNil) throw new RangeError("index of nil pointer");
+  if (typeof value === "string" || Array.isArray(value)) {
+    if (typeof key !== "number") throw new RangeError(`cannot index slice/array with type ${typeOf(key)}`);
+    const items: ArrayLike<unknown> = typeof value === "string" ? Buffer.from(value) : value;
+    if (key < 0 || key >= items.length) throw new RangeError(`index out of range: ${key}`);
+    return items[key];
   }
-  if (typeof value === "object" && value !== null) {
-    const name = String(key);
+  if (typeof value === "object" && !(value instanceof GoStruct || value instanceof GoText)) {
+    if (typeof key !== "string" || (value instanceof GoMap && value.isNamed))
+      throw new RangeError(`value has type ${typeOf(key)}; should be string`);
+    const name = key;
     if (Object.hasOwn(value, name)) return (value as Record<string, unknown>)[name];
     if (value instanceof GoMap) return value.zero();
     // Go's maps have a zero value for what isn't there; those of texts an empty one.
     return Object.values(value).every((one) => typeof one === "string") ? "" : undefined;
   }
-  throw new TemplateError("template: error calling index: index of untyped nil");
+  throw new RangeError(`can't index item of type ${pointedType(value)}`);
+}
+
+/** What functions are given for a pointer is what that points to. */
+function pointedType(value: unknown): string {
+  return typeOf(value).replace(/^\*/, "");
 }
 
 function formatValues(format: string, values: readonly unknown[]): string {

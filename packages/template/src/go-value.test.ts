@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { type GoType, goValue } from "./go-value.ts";
-import { renderDecoded } from "./render-template.ts";
+import { renderDecoded, renderTyped } from "./render-template.ts";
 
 const type: GoType = {
   struct: {
@@ -52,6 +52,38 @@ test("renderDecoded() takes the JSON itself for all of a template that asks for 
     ["{{index .Inner 1}}", 'map has no entry for key "Inner"'],
   ] as const)
     expect(() => renderDecoded(template, {}, type)).toThrow(words);
+});
+
+test.each([
+  ["{{.Nope}}", "at <.Nope>: can't evaluate field Nope in type pkg.Whole"],
+  ["{{.ID.Nope}}", "can't evaluate field Nope in type string"],
+  ["{{.List.A}}", "can't evaluate field A in type []pkg.Item"],
+  ["{{.Inner.Nope}}", "can't evaluate field Nope in type *pkg.Inner"],
+  ["{{.None.Name}}", "nil pointer evaluating *pkg.Inner.Name"],
+  ["{{.None.Nope}}", "can't evaluate field Nope in type *pkg.Inner"],
+  ["{{range .Inner}}{{end}}", "at <.Inner>: range can't iterate over {n}"],
+  ["{{index .Inner 0}}", "error calling index: can't index item of type pkg.Inner"],
+  ["{{index .None 0}}", "error calling index: index of nil pointer"],
+  ["{{len .Inner}}", "error calling len: len of type pkg.Inner"],
+])("renderTyped(%j) says which type has it not", (template, words) => {
+  const inner: GoType = { pointer: { struct: { Name: "string" }, name: "pkg.Inner" } };
+  const whole: GoType = {
+    struct: {
+      ID: "string",
+      List: { slice: { struct: { A: "string" }, name: "pkg.Item" } },
+      Inner: inner,
+      None: inner,
+    },
+    name: "pkg.Whole",
+  };
+  const json = { ID: "x", List: [], Inner: { Name: "n" }, Nope: "in the JSON alone" };
+  expect(() => renderTyped(template, json, whole)).toThrow(words);
+});
+
+test("an embedded struct is shown as one, and its fields are those of the whole as well", () => {
+  const inner: GoType = { struct: { A: "string", B: "int" }, embedded: true };
+  const whole: GoType = { struct: { On: "bool", Inner: inner } };
+  expect(renderTyped("{{.}} {{.A}} {{.Inner.B}}", { On: true, A: "a" }, whole)).toBe("{true {a 0}} a 0");
 });
 
 test.each([

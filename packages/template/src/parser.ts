@@ -1,3 +1,4 @@
+import { isFunction } from "./functions.ts";
 import { TemplateError } from "./template-error.ts";
 
 export type Expression =
@@ -5,7 +6,13 @@ export type Expression =
   | { readonly kind: "dot" }
   | { readonly kind: "variable"; readonly name: string }
   | { readonly kind: "field"; readonly of: Expression; readonly name: string }
-  | { readonly kind: "call"; readonly name: string; readonly args: readonly Expression[] }
+  | {
+      readonly kind: "call";
+      readonly name: string;
+      readonly args: readonly Expression[];
+      /** Its last argument is what stands before a bar. */
+      readonly isPiped?: boolean;
+    }
   /** What a field has is called with what follows it. */
   | {
       readonly kind: "method";
@@ -30,13 +37,24 @@ export type Node =
 
 type Piece = { text: string } | { action: string };
 
-/** @throws TemplateError for what is no Go template, or uses more of them than we know */
-export function parseTemplate(template: string): Node[] {
-  const parser = new BlockParser(splitPieces(template));
-  const { nodes, end } = parser.nodes();
-  if (end !== undefined) throw problem(`unexpected {{${end}}}`);
-  return nodes;
+/**
+ * @param name the template's, for messages
+ * @throws TemplateError for what is no Go template, or uses more of them than we know
+ */
+export function parseTemplate(template: string, name = ""): Node[] {
+  try {
+    const parser = new BlockParser(splitPieces(template));
+    const { nodes, end } = parser.nodes();
+    if (end !== undefined) throw problem(`unexpected {{${end}}}`);
+    return nodes;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    throw new TemplateError(`template: ${name}:1: ${error.message}`, { isSyntax: true });
+  }
 }
+
+/** What is wrong with a template, without its name. */
+class Problem extends Error {}
 
 /** Text and actions in turn; `{{-` and `-}}` take the white space beside them away. */
 function splitPieces(template: string): Piece[] {
@@ -94,6 +112,7 @@ class BlockParser {
   }
 
   #block(kind: "if" | "range" | "with", head: string): Node {
+    if (head.trim() === "") throw problem(`missing value for ${kind}`);
     const { variables, expression } = parseHead(head);
     const { nodes, end } = this.nodes();
     if (end === undefined) throw problem("unexpected EOF");
@@ -175,7 +194,7 @@ function parseCommand(tokens: Tokens, piped: Expression | undefined): Expression
     return args.length === 0 ? operand : { kind: "method", of: operand.of, name: operand.name, args };
   }
   tokens.next();
-  return { kind: "call", name: first, args: parseArguments(tokens, piped) };
+  return callOf(first, parseArguments(tokens, piped), piped !== undefined);
 }
 
 function parseArguments(tokens: Tokens, piped: Expression | undefined): Expression[] {
@@ -212,8 +231,13 @@ function parseOperand(tokens: Tokens): Expression {
   if (token.startsWith(".")) return fieldsOf({ kind: "dot" }, token.slice(1).split("."));
   if (token === "true" || token === "false") return { kind: "literal", value: token === "true" };
   if (token === "nil") return { kind: "literal", value: null };
-  if (/^\w+$/.test(token)) return { kind: "call", name: token, args: [] };
+  if (/^\w+$/.test(token)) return callOf(token, [], false);
   throw problem(`unexpected ${JSON.stringify(token)} in operand`);
+}
+
+function callOf(name: string, args: Expression[], isPiped: boolean): Expression {
+  if (!isFunction(name)) throw problem(`function ${JSON.stringify(name)} not defined`);
+  return { kind: "call", name, args, isPiped };
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -239,6 +263,6 @@ function fieldsOf(base: Expression, names: readonly string[]): Expression {
   return names.reduce<Expression>((of, name) => ({ kind: "field", of, name }), base);
 }
 
-function problem(message: string): TemplateError {
-  return new TemplateError(`template parsing error: template: :1: ${message}`, { isSyntax: true });
+function problem(message: string): Problem {
+  return new Problem(message);
 }

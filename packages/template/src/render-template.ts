@@ -1,17 +1,34 @@
 import { callFunction, isTrue, printValue } from "./functions.ts";
-import { GoMap, GoStruct, type GoType, goValue } from "./go-value.ts";
+import { GoMap, GoStruct, GoText, type GoType, goValue, rowType, typeOf } from "./go-value.ts";
 import { type Expression, type Node, parseTemplate } from "./parser.ts";
 import { TemplateError } from "./template-error.ts";
 
 /**
  * Render a Go template, as `--format` takes them: fields, variables, pipelines, `if`, `range`, `with`, comparisons and the functions
  * of Docker (`json`, `join`, `upper` …). Functions in the data are methods.
- * @throws TemplateError for a template that can't be parsed or a field that is not there
+ * @param name the template's, for messages
+ * @throws TemplateError for a template that can't be parsed or a field that is not there; with what was rendered before it
  */
-export function renderTemplate(template: string, data: unknown): string {
-  const nodes = parseTemplate(template);
-  const scope: Scope = { template, root: data, variables: [new Map([["$", data]])] };
-  return renderAll(nodes, data, scope);
+export function renderTemplate(template: string, data: unknown, name = ""): string {
+  const nodes = parseTemplate(template, name);
+  const output: string[] = [];
+  try {
+    renderAll(nodes, data, { template, name, output, variables: [new Map([["$", data]])] });
+    return output.join("");
+  } catch (error) {
+    if (error instanceof TemplateError) error.output = output.join("");
+    throw error;
+  }
+}
+
+/**
+ * Render a Go template with what Go makes of JSON.
+ *
+ * @param name the template's, for messages
+ * @throws TemplateError for a template that can't be parsed or a field that the type has not
+ */
+export function renderTyped(template: string, json: unknown, type: GoType, name = ""): string {
+  return renderTemplate(template, goValue(json, type), name);
 }
 
 /**
@@ -22,7 +39,7 @@ export function renderTemplate(template: string, data: unknown): string {
  */
 export function renderDecoded(template: string, json: unknown, type: GoType): string {
   try {
-    return renderTemplate(template, goValue(json, type));
+    return renderTyped(template, json, type);
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error;
     return renderTemplate(template, json);
@@ -30,54 +47,59 @@ export function renderDecoded(template: string, json: unknown, type: GoType): st
 }
 
 /** @throws TemplateError with `isSyntax` when it is no template */
-export function checkTemplate(template: string): void {
-  parseTemplate(template);
+export function checkTemplate(template: string, name = ""): void {
+  parseTemplate(template, name);
 }
 
 interface Scope {
   template: string;
-  root: unknown;
+  name: string;
+  output: string[];
   variables: Map<string, unknown>[];
 }
 
-function renderAll(nodes: readonly Node[], dot: unknown, scope: Scope): string {
-  return nodes.map((node) => renderNode(node, dot, scope)).join("");
+function renderAll(nodes: readonly Node[], dot: unknown, scope: Scope): void {
+  for (const node of nodes) renderNode(node, dot, scope);
 }
 
-function renderNode(node: Node, dot: unknown, scope: Scope): string {
+function renderNode(node: Node, dot: unknown, scope: Scope): void {
   switch (node.kind) {
     case "text":
-      return node.text;
+      scope.output.push(node.text);
+      return;
     case "action": {
       const value = evaluate(node.expression, dot, scope);
-      if (node.variable === undefined) return printValue(value);
-      assign(scope, node.variable, value);
-      return "";
+      if (node.variable === undefined) scope.output.push(printValue(value));
+      else assign(scope, node.variable, value);
+      return;
     }
     case "if": {
       const holds = isTrue(evaluate(node.condition, dot, scope));
-      return inScope(scope, () => renderAll(holds ? node.body : node.otherwise, dot, scope));
+      inScope(scope, () => renderAll(holds ? node.body : node.otherwise, dot, scope));
+      return;
     }
     case "with": {
       const value = evaluate(node.condition, dot, scope);
-      return inScope(scope, () => {
+      inScope(scope, () => {
         if (!isTrue(value)) return renderAll(node.otherwise, dot, scope);
         if (node.variables[0] !== undefined) assign(scope, node.variables[0], value);
-        return renderAll(node.body, value, scope);
+        renderAll(node.body, value, scope);
       });
+      return;
     }
     case "range":
-      return renderRange(node, dot, scope);
+      renderRange(node, dot, scope);
   }
 }
 
-function renderRange(node: Extract<Node, { kind: "range" }>, dot: unknown, scope: Scope): string {
+function renderRange(node: Extract<Node, { kind: "range" }>, dot: unknown, scope: Scope): void {
   const over = evaluate(node.condition, dot, scope);
-  if (over instanceof GoStruct) throw new TemplateError("template: range can't iterate over a struct");
   const entries = entriesOf(over);
-  if (entries.length === 0) return inScope(scope, () => renderAll(node.otherwise, dot, scope));
+  if (!entries)
+    throw failure(`range can't iterate over ${printValue(over)}`, { ...scope, whole: node.condition });
+  if (entries.length === 0) inScope(scope, () => renderAll(node.otherwise, dot, scope));
   const [first, second] = node.variables;
-  const rendered = entries.map(([key, value]) =>
+  for (const [key, value] of entries) {
     inScope(scope, () => {
       if (second !== undefined && first !== undefined) {
         assign(scope, first, key);
@@ -85,23 +107,25 @@ function renderRange(node: Extract<Node, { kind: "range" }>, dot: unknown, scope
       } else if (first !== undefined) {
         assign(scope, first, value);
       }
-      return renderAll(node.body, value, scope);
-    }),
-  );
-  return rendered.join("");
+      renderAll(node.body, value, scope);
+    });
+  }
 }
 
-function entriesOf(value: unknown): [unknown, unknown][] {
+/** Undefined for what can't be gone through. */
+function entriesOf(value: unknown): [unknown, unknown][] | undefined {
   if (Array.isArray(value)) return value.map((item, i) => [i, item]);
-  if (typeof value !== "object" || value === null) return [];
+  if (typeof value === "number") return Array.from({ length: value }, (_, i) => [i, i]);
+  if (value === null || value === undefined) return [];
+  if (typeof value !== "object" || value instanceof GoStruct || value instanceof GoText) return undefined;
   // Go ranges over maps in the order of their keys.
   return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-function inScope(scope: Scope, render: () => string): string {
+function inScope(scope: Scope, render: () => void): void {
   scope.variables.push(new Map());
   try {
-    return render();
+    render();
   } finally {
     scope.variables.pop();
   }
@@ -120,10 +144,10 @@ function evaluate(expression: Expression, dot: unknown, scope: Scope, whole = ex
       return dot;
     case "variable": {
       const frame = scope.variables.findLast((variables) => variables.has(expression.name));
-      if (!frame)
-        throw new TemplateError(
-          `template parsing error: undefined variable ${JSON.stringify(expression.name)}`,
-        );
+      if (!frame) {
+        const problem = `undefined variable ${JSON.stringify(expression.name)}`;
+        throw new TemplateError(`template: ${scope.name}:1: ${problem}`, { isSyntax: true });
+      }
       return frame.get(expression.name);
     }
     case "field": {
@@ -140,10 +164,13 @@ function evaluate(expression: Expression, dot: unknown, scope: Scope, whole = ex
     case "call": {
       const { name, args } = expression;
       if (name === "and" || name === "or") return shortCircuit(name, args, dot, scope);
-      return callFunction(
-        name,
-        args.map((argument) => evaluate(argument, dot, scope)),
-      );
+      const values = args.map((argument) => evaluate(argument, dot, scope));
+      try {
+        return callFunction(name, values);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        throw failure(`error calling ${name}: ${error.message}`, { ...scope, whole: expression });
+      }
     }
   }
 }
@@ -167,24 +194,55 @@ function field(value: unknown, name: string, place: Place): unknown {
   const isFound = !(value instanceof GoMap && value.isNamed) && typeof value === "object";
   if (isFound && Object.hasOwn(value, name)) return (value as Record<string, unknown>)[name];
   if (value instanceof GoMap && isFound) return undefined;
-  const problem =
-    typeof value === "object"
-      ? `map has no entry for key ${JSON.stringify(name)}`
-      : `can't evaluate field ${name}`;
-  throw failure(problem, place);
+  throw failure(missing(value, name), place);
 }
 
-function failure(problem: string, { template, whole }: Place): TemplateError {
-  const chain = sourceOf(whole);
-  // Go has the place of a chain's second part.
-  const second = chain.indexOf(".", 1);
-  const at = Math.max(template.indexOf(chain), 0) + Math.max(second, 0);
-  return new TemplateError(`template: :1:${at}: executing "" at <${chain}>: ${problem}`);
+function missing(value: unknown, name: string): string {
+  if (value instanceof GoText && value.isNil && value.hasField(name))
+    return `nil pointer evaluating ${typeOf(value)}.${name}`;
+  const isMap = typeof value === "object" && !isGo(value);
+  return isMap
+    ? `map has no entry for key ${JSON.stringify(name)}`
+    : `can't evaluate field ${name} in type ${typeOf(value)}`;
 }
 
-/** `.State.Pid`, `$x.Name`. */
+function isGo(value: unknown): boolean {
+  const isTyped = value instanceof GoStruct || value instanceof GoText || value instanceof GoMap;
+  return isTyped || Array.isArray(value) || rowType(value) !== undefined;
+}
+
+function failure(problem: string, { template, name, whole }: Place): TemplateError {
+  const source = sourceOf(whole);
+  const found = template.indexOf(source);
+  // Of a chain Go has the place of its second part.
+  const second = whole.kind === "field" || whole.kind === "method" ? source.indexOf(".", 1) : 0;
+  const at =
+    (found < 0 && whole.kind === "call" ? template.indexOf(whole.name) : found) + Math.max(second, 0);
+  const before = template.slice(0, Math.max(at, 0)).split("\n");
+  const place = `${before.length}:${before.at(-1)?.length ?? 0}`;
+  return new TemplateError(
+    `template: ${name}:${place}: executing ${JSON.stringify(name)} at <${source}>: ${problem}`,
+  );
+}
+
+/** `.State.Pid`, `$x.Name`, `index .List 1`: as Go writes an expression. */
 function sourceOf(expression: Expression): string {
-  if (expression.kind === "variable") return expression.name;
-  if (expression.kind !== "field" && expression.kind !== "method") return "";
-  return `${sourceOf(expression.of)}.${expression.name}`;
+  switch (expression.kind) {
+    case "literal":
+      return JSON.stringify(expression.value);
+    case "dot":
+      return ".";
+    case "variable":
+      return expression.name;
+    case "field":
+    case "method": {
+      const { of } = expression;
+      return `${of.kind === "dot" ? "" : sourceOf(of)}.${expression.name}`;
+    }
+    case "call": {
+      const args = expression.isPiped ? expression.args.slice(0, -1) : expression.args;
+      const sources = args.map((one) => (one.kind === "call" ? `(${sourceOf(one)})` : sourceOf(one)));
+      return [expression.name, ...sources].join(" ");
+    }
+  }
 }

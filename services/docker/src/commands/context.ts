@@ -121,7 +121,16 @@ export const listContexts: Command = {
     }));
     const format = flags.string("format") || "table";
     const quiet = flags.bool("quiet");
-    writeAll(1, formatList(rows, { columns: COLUMNS, format, usual: TABLE, quiet }));
+    writeAll(
+      1,
+      formatList(rows, {
+        type: "*formatter.clientContextContext",
+        columns: COLUMNS,
+        format,
+        usual: TABLE,
+        quiet,
+      }),
+    );
     return 0;
   },
 };

@@ -48,7 +48,16 @@ export const diskUsage: Command = {
       return 0;
     }
     const format = flags.string("format") || "table";
-    writeAll(1, formatList(rows(usage), { columns: COLUMNS, format, usual: TABLE, quiet: false }));
+    writeAll(
+      1,
+      formatList(rows(usage), {
+        type: "*formatter.diskUsageContext",
+        columns: COLUMNS,
+        format,
+        usual: TABLE,
+        quiet: false,
+      }),
+    );
     return 0;
   },
 };
@@ -84,7 +93,13 @@ function details({ Images, Containers, Volumes, BuildCache }: DiskUsage): string
 }
 
 function table<T>(items: readonly T[], columns: Readonly<Record<string, Column<T>>>, format: string): string {
-  return formatList(items, { columns, format, usual: format, quiet: false });
+  return formatList(items, {
+    type: "*formatter.diskUsageContext",
+    columns,
+    format,
+    usual: format,
+    quiet: false,
+  });
 }
 
 function rows({ LayersSize, Images, Containers, Volumes, BuildCache }: DiskUsage): Row[] {

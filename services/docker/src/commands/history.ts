@@ -41,7 +41,16 @@ export const history: Command = {
     const human = !flags.has("human") || flags.bool("human");
     const columns = historyColumns({ human, trunc: !flags.bool("no-trunc"), now: Date.now() });
     const format = flags.string("format") || "table";
-    writeAll(1, formatList(steps, { columns, format, usual: TABLE, quiet: flags.bool("quiet") }));
+    writeAll(
+      1,
+      formatList(steps, {
+        type: "*image.historyContext",
+        columns,
+        format,
+        usual: TABLE,
+        quiet: flags.bool("quiet"),
+      }),
+    );
     return 0;
   },
 };

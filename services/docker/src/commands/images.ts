@@ -44,7 +44,16 @@ export const images: Command = {
     );
     const columns = imageColumns(!flags.bool("no-trunc"), Date.now());
     const usual = digests ? TABLE_DIGESTS : TABLE;
-    writeAll(1, formatList(rows, { columns, format, usual, quiet: flags.bool("quiet") }));
+    writeAll(
+      1,
+      formatList(rows, {
+        type: "*formatter.imageContext",
+        columns,
+        format,
+        usual,
+        quiet: flags.bool("quiet"),
+      }),
+    );
     return 0;
   },
 };

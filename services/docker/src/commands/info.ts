@@ -1,8 +1,11 @@
-import { VERSION } from "@longshore/cli";
+import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { renderTemplate } from "../format/template.ts";
+import { EngineRefusal } from "../engine/client.ts";
+import { isEnough, printTyped } from "../format/template.ts";
 import { binarySize } from "../format/units.ts";
 import { print, printError } from "../io/output.ts";
+import { CLIENT_INFO_TYPE, INFO_TYPE } from "./info-types.ts";
+import { type ClientVersion, clientVersion } from "./version.ts";
 
 interface Info {
   Containers: number;
@@ -35,8 +38,16 @@ interface Info {
   ID: string;
   DockerRootDir: string;
   Debug: boolean;
+  NFd?: number;
+  NGoroutines?: number;
+  SystemTime?: string;
+  NEventsListener?: number;
+  HttpProxy?: string;
+  HttpsProxy?: string;
+  NoProxy?: string;
+  Labels?: string[] | null;
   ExperimentalBuild: boolean;
-  RegistryConfig?: { InsecureRegistryCIDRs?: string[] | null } | null;
+  RegistryConfig?: { InsecureRegistryCIDRs?: string[] | null; Mirrors?: string[] | null } | null;
   LiveRestoreEnabled: boolean;
   Warnings?: string[] | null;
 }
@@ -56,23 +67,62 @@ export const info: Command = {
   ],
   async run({ client, flags }) {
     const format = flags.string("format");
-    const clientInfo = { Version: VERSION, Context: "default", Debug: false };
-    if (format) {
-      const whole = { ...(await client.json<Info>({ path: "/info" })), ClientInfo: clientInfo };
-      print(format === "json" ? JSON.stringify(whole) : renderTemplate(format, whole));
-      return 0;
-    }
-    print(`Client: Longshore\n Version:    ${VERSION}\n Context:    default\n Debug Mode: false\n\nServer:`);
-    const server = await client.json<Info>({ path: "/info" });
+    const ask = () => client.json<Info>({ path: "/info" });
+    const ours = clientVersion(client.host.context);
+    if (format) return printFormatted(format, ours, ask);
+    const { Version, Context } = ours;
+    print(
+      `Client: Longshore\n Version:    ${Version}\n Context:    ${Context}\n Debug Mode: false\n\nServer:`,
+    );
+    const server = await ask();
     print(serverText(server));
     for (const warning of server.Warnings ?? []) printError(warning);
     return 0;
   },
 };
 
+/** What the engine refuses is told, and goes into the fields for it; the rest is shown also without an engine, and then that fails. */
+async function printFormatted(
+  format: string,
+  ours: ClientVersion,
+  ask: () => Promise<Info>,
+): Promise<number> {
+  const whole = { ClientInfo: { Debug: false, ...ours, Plugins: [], Warnings: null } };
+  const template = format === "json" ? "{{json .}}" : format;
+  const isOurs = format !== "json" && isEnough(format, whole, CLIENT_INFO_TYPE);
+  const { info, failure } = isOurs ? {} : await answerOf(ask);
+  const refusal = failure instanceof EngineRefusal ? failure.message : undefined;
+  if (refusal !== undefined) printError(refusal);
+  const messages = failure && refusal === undefined ? [failure.message] : [];
+  let exitCode = messages.length === 0 ? 0 : 1;
+  try {
+    const errors = refusal === undefined ? {} : { ServerErrors: [refusal] };
+    printTyped(template, { ...info, ...errors, ...whole }, INFO_TYPE);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    messages.push(error.message);
+    exitCode = error.exitCode;
+  }
+  if (messages.length > 0) throw new CliError(messages.join("\n"), exitCode);
+  return 0;
+}
+
+async function answerOf(
+  ask: () => Promise<Info>,
+): Promise<{ info?: Info; failure?: CliError | EngineRefusal }> {
+  try {
+    return { info: await ask() };
+  } catch (error) {
+    if (error instanceof CliError || error instanceof EngineRefusal) return { failure: error };
+    throw error;
+  }
+}
+
 function serverText(info: Info): string {
   const list = (names: readonly string[] | null | undefined) => (names ?? []).join(" ");
   const optional = (label: string, value: string | undefined) => (value ? [` ${label}: ${value}`] : []);
+  const listed = (label: string, values: readonly string[] | null | undefined) =>
+    values?.length ? [` ${label}:`, ...values.map((value) => `  ${value}`)] : [];
   return [
     ` Containers: ${info.Containers}`,
     `  Running: ${info.ContainersRunning}`,
@@ -109,10 +159,21 @@ function serverText(info: Info): string {
     ` ID: ${info.ID}`,
     ` Docker Root Dir: ${info.DockerRootDir}`,
     ` Debug Mode: ${info.Debug}`,
-    ` Experimental: ${info.ExperimentalBuild}`,
-    ...(info.RegistryConfig?.InsecureRegistryCIDRs?.length
-      ? [" Insecure Registries:", ...info.RegistryConfig.InsecureRegistryCIDRs.map((cidr) => `  ${cidr}`)]
+    ...(info.Debug
+      ? [
+          `  File Descriptors: ${info.NFd}`,
+          `  Goroutines: ${info.NGoroutines}`,
+          `  System Time: ${info.SystemTime}`,
+          `  EventsListeners: ${info.NEventsListener}`,
+        ]
       : []),
+    ...optional("HTTP Proxy", info.HttpProxy),
+    ...optional("HTTPS Proxy", info.HttpsProxy),
+    ...optional("No Proxy", info.NoProxy),
+    ...listed("Labels", info.Labels),
+    ` Experimental: ${info.ExperimentalBuild}`,
+    ...listed("Insecure Registries", info.RegistryConfig?.InsecureRegistryCIDRs),
+    ...listed("Registry Mirrors", info.RegistryConfig?.Mirrors),
     ` Live Restore Enabled: ${info.LiveRestoreEnabled}`,
     "",
   ].join("\n");

@@ -45,6 +45,7 @@ describe("docker ps", () => {
 
   test("formats: quiet, json, table with a template", () => {
     const options = {
+      type: "*formatter.ContainerContext",
       columns: containerColumns(true, NOW),
       usual: "table {{.ID}}\t{{.Names}}",
       quiet: false,
@@ -66,7 +67,17 @@ describe("docker ps", () => {
     expect(title).toMatch(/^NAMES +tier name\|none$/);
     expect(line).toMatch(/ front\|$/);
     expect(formatList([container], { ...labels, format: "json" })).not.toContain('"Label"');
-    expect(() => formatList([container], { ...options, format: '{{.Label "a"}}' })).toThrow("Label");
+    for (const format of ["{{.ID}} {{.Nope}}", "table {{.Nope}}", '{{.Label "a"}}'])
+      expect(() => formatList([container], { ...options, format })).toThrow(
+        /^failed to execute template: template: :1:\d+: executing "" at <\.\w+>: can't evaluate field \w+ in type \*formatter\.ContainerContext$/,
+      );
+    expect(formatList([], { ...options, format: "table {{.ID}} {{.Nope}}" })).toBe(
+      "CONTAINER ID <no value>\n",
+    );
+    for (const format of ["{{.ID", "table {{end}}", "{{nofn .}}"])
+      expect(() => formatList([], { ...options, format })).toThrow(
+        /^failed to parse template: template: :1: /,
+      );
     expect(formatList([], { ...options, format: "table" })).toBe("CONTAINER ID   NAMES\n");
   });
 

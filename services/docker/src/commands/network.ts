@@ -49,7 +49,17 @@ export const listNetworks: Command = {
     const columns = networkColumns(!flags.bool("no-trunc"));
     const format = flags.string("format") || "table";
     const labels = ({ Labels }: Network) => Labels;
-    writeAll(1, formatList(networks, { columns, labels, format, usual: TABLE, quiet: flags.bool("quiet") }));
+    writeAll(
+      1,
+      formatList(networks, {
+        type: "*network.networkContext",
+        columns,
+        labels,
+        format,
+        usual: TABLE,
+        quiet: flags.bool("quiet"),
+      }),
+    );
     return 0;
   },
 };

@@ -61,6 +61,7 @@ export const ps: Command = {
     writeAll(
       1,
       formatList(containers, {
+        type: "*formatter.ContainerContext",
         ...{ columns, usual, labels: ({ Labels }) => Labels },
         format: format || "table",
         quiet: flags.bool("quiet"),

@@ -45,7 +45,10 @@ export const search: Command = {
     hits.sort((a, b) => b.star_count - a.star_count || (a.name < b.name ? -1 : 1));
     const columns = searchColumns(!flags.bool("no-trunc"));
     const format = flags.string("format") || "table";
-    writeAll(1, formatList(hits, { columns, format, usual: TABLE, quiet: false }));
+    writeAll(
+      1,
+      formatList(hits, { type: "*registry.searchContext", columns, format, usual: TABLE, quiet: false }),
+    );
     return 0;
   },
 };

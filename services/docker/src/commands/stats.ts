@@ -35,7 +35,7 @@ export const stats: Command = {
     const columns = statsColumns(!flags.bool("no-trunc"));
     const format = flags.string("format") || "table";
     const show = (rows: readonly StatsRow[]) =>
-      formatList(rows, { columns, format, usual: USUAL, quiet: false });
+      formatList(rows, { type: "*container.statsContext", columns, format, usual: USUAL, quiet: false });
     const list = () =>
       args.length > 0 ? Promise.resolve([...args]) : containerIds(client, flags.bool("all"));
     if (!flags.bool("no-stream")) return follow(client, list, show);

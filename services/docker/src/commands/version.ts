@@ -1,8 +1,9 @@
 import { COMMIT, VERSION } from "@longshore/cli";
 import type { Command } from "../command.ts";
 import { API_VERSION, type EngineClient } from "../engine/client.ts";
-import { renderTemplate } from "../format/template.ts";
+import { checkTemplate, printTyped } from "../format/template.ts";
 import { print } from "../io/output.ts";
+import { VERSION_TYPE } from "./info-types.ts";
 
 interface ServerVersion {
   Platform?: { Name?: string };
@@ -33,31 +34,56 @@ export const version: Command = {
   ],
   async run({ client, flags }) {
     const format = flags.string("format");
+    if (format !== "json") checkTemplate(format, "version");
     const { server, failure } = await ask(client);
     const clientPart = {
-      Platform: { Name: "Longshore" },
-      Version: VERSION,
-      ApiVersion: server ? await client.version() : API_VERSION,
-      DefaultAPIVersion: API_VERSION,
-      GitCommit: COMMIT,
-      GoVersion: "",
-      Runtime: `Bun ${Bun.version}`,
-      Os: "linux",
-      Arch: goArch(),
-      BuildTime: "",
-      Context: "default",
+      ...clientVersion(client.host.context),
+      ApiVersion: await client.version().catch(() => API_VERSION),
     };
     const whole = { Client: clientPart, Server: server ?? null };
-    if (format === "json") print(JSON.stringify(whole));
-    else if (format) print(renderTemplate(format, whole));
-    else {
-      print(clientText(clientPart));
-      if (server) print(`\n${serverText(server)}`);
+    try {
+      if (format === "json") print(JSON.stringify(whole));
+      else if (format) printTyped(format, whole, VERSION_TYPE, "version");
+      else {
+        print(clientText(clientPart));
+        if (server) print(`\n${serverText(server)}`);
+      }
+    } catch (error) {
+      throw failure ?? error;
     }
     if (failure) throw failure;
     return 0;
   },
 };
+
+export interface ClientVersion {
+  Platform: { Name: string };
+  Version: string;
+  DefaultAPIVersion: string;
+  GitCommit: string;
+  GoVersion: string;
+  Os: string;
+  Arch: string;
+  BuildTime: string;
+  Context: string;
+  Runtime: string;
+}
+
+/** What this client is, in use with a context. */
+export function clientVersion(context: string): ClientVersion {
+  return {
+    Platform: { Name: "Longshore" },
+    Version: VERSION,
+    DefaultAPIVersion: API_VERSION,
+    GitCommit: COMMIT,
+    GoVersion: "",
+    Os: "linux",
+    Arch: goArch(),
+    BuildTime: "",
+    Context: context,
+    Runtime: `Bun ${Bun.version}`,
+  };
+}
 
 async function ask(client: EngineClient): Promise<{ server?: ServerVersion; failure?: unknown }> {
   try {
@@ -79,9 +105,7 @@ function lines(entries: readonly (readonly [string, string | undefined])[], inde
   );
 }
 
-function clientText(
-  part: Record<string, unknown> & { Version: string; ApiVersion: string; GitCommit: string },
-): string {
+function clientText(part: ClientVersion & { ApiVersion: string }): string {
   const api =
     part.ApiVersion === API_VERSION ? API_VERSION : `${part.ApiVersion} (downgraded from ${API_VERSION})`;
   return [
@@ -90,10 +114,10 @@ function clientText(
       [
         ["Version", part.Version],
         ["API version", api],
-        ["Runtime", String(part.Runtime)],
+        ["Runtime", part.Runtime],
         ["Git commit", part.GitCommit],
         ["OS/Arch", `${part.Os}/${part.Arch}`],
-        ["Context", String(part.Context)],
+        ["Context", part.Context],
       ],
       1,
     ),

@@ -85,7 +85,17 @@ export const listVolumes: Command = {
     const format = flags.string("format") || "table";
     const labels = ({ Labels }: Volume) => Labels;
     const quiet = flags.bool("quiet");
-    writeAll(1, formatList(volumes, { columns: COLUMNS, labels, format, usual: TABLE, quiet }));
+    writeAll(
+      1,
+      formatList(volumes, {
+        type: "*formatter.volumeContext",
+        columns: COLUMNS,
+        labels,
+        format,
+        usual: TABLE,
+        quiet,
+      }),
+    );
     for (const warning of Warnings ?? []) writeAll(2, `WARNING: ${warning}\n`);
     return 0;
   },

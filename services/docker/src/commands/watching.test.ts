@@ -26,7 +26,15 @@ test("statsColumns() tells percentages and sums of both versions of cgroups, and
   ];
   const format =
     "{{.Container}} {{.ID}} {{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.MemPerc}} {{.NetIO}} {{.BlockIO}} {{.PIDs}}";
-  expect(formatList(rows, { columns: statsColumns(true), format, usual: "", quiet: false })).toBe(
+  expect(
+    formatList(rows, {
+      type: "*container.statsContext",
+      columns: statsColumns(true),
+      format,
+      usual: "",
+      quiet: false,
+    }),
+  ).toBe(
     "web 0123456789ab web 100.00% 2MiB / 8MiB 25.00% 1.5kB / 3B 1MB / 2MB 7\ngone -- -- -- -- -- -- -- --\n",
   );
 });

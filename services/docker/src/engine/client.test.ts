@@ -14,6 +14,6 @@ test("a body that comes in pieces is sent whole, empty pieces and all", async ()
     for (const piece of ["one ", "", "two"]) yield Buffer.from(piece);
   }
   const tcp = { hostname: "127.0.0.1", port: server.port ?? 0 };
-  const client = new EngineClient({ name: "test", tcp });
+  const client = new EngineClient({ context: "default", name: "test", tcp });
   expect(await client.text({ method: "PUT", path: "/any", body: body() })).toBe("one two");
 });

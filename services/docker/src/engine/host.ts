@@ -7,6 +7,8 @@ import { type ClientTls, clientTls, type TlsFlags } from "./tls.ts";
 export interface EngineHost {
   /** As the user wrote it, for messages. */
   readonly name: string;
+  /** Of the user's that names it. */
+  readonly context: string;
   readonly unix?: string;
   readonly tcp?: { readonly hostname: string; readonly port: number };
   /** Of a connection by TCP. */
@@ -34,13 +36,18 @@ export function engineHost(flag: string | undefined, env: Environment, tlsFlags:
   const inContext = context === DEFAULT_CONTEXT ? undefined : contextsOf(env).get(context);
   const name = inContext?.host ?? (flag || env.DOCKER_HOST || DEFAULT_HOST);
   const [scheme, rest] = splitHost(name);
-  if (scheme === "unix") return { name, unix: rest };
+  if (scheme === "unix") return { name, context, unix: rest };
   if (scheme === "tcp") {
     const tls = clientTls(tlsFlags, env) ?? (inContext && contextsOf(env).tls(inContext));
     const url = URL.parse(`http://${rest}`);
     if (!url?.hostname) throw new CliError(`unable to parse docker host \`${name}\``);
     const port = Number(url.port || (tls ? 2376 : 2375));
-    return { name, tcp: { hostname: url.hostname.replace(/^\[|\]$/g, ""), port }, ...(tls && { tls }) };
+    return {
+      name,
+      context,
+      tcp: { hostname: url.hostname.replace(/^\[|\]$/g, ""), port },
+      ...(tls && { tls }),
+    };
   }
   throw new CliError(`docker host ${JSON.stringify(name)}: ${scheme}:// is not supported by this client yet`);
 }

@@ -21,6 +21,7 @@ async function connectionWith(pieces: string[]): Promise<{ connection: Connectio
   });
   const connection = await Connection.open({
     name: "test",
+    context: "default",
     tcp: { hostname: "127.0.0.1", port: server.port },
   });
   return { connection, stop: () => server.stop(true) };

@@ -1,6 +1,6 @@
 import { rowJson, WHOLE_ROW } from "@longshore/template";
 import { formatTable } from "./table.ts";
-import { renderTemplate } from "./template.ts";
+import { renderHeaders, renderRows } from "./template.ts";
 
 /** A field of a list command's templates. */
 export interface Column<T> {
@@ -9,6 +9,8 @@ export interface Column<T> {
 }
 
 export interface ListOptions<T> {
+  /** What messages call a row, as in Docker's client: `*formatter.ContainerContext`. */
+  type: string;
   columns: Readonly<Record<string, Column<T>>>;
   /** For templates that ask for one, `{{.Label "name"}}`; left out: they can't. */
   labels?: (item: T) => Readonly<Record<string, string>> | null | undefined;
@@ -23,26 +25,32 @@ export interface ListOptions<T> {
 /** The output of a list command. @throws CliError for a wrong template */
 export function formatList<T>(
   items: readonly T[],
-  { columns, labels, format, usual, quiet }: ListOptions<T>,
+  { type, columns, labels, format, usual, quiet }: ListOptions<T>,
 ): string {
   const template = format === "table" ? (quiet ? "{{.ID}}" : usual) : format;
   const rows = items.map((item) => {
-    const row = lazyRow(columns, item);
+    const row = lazyRow(columns, item, type);
     return labels ? withLabel(row, (name) => labels(item)?.[name] ?? "") : row;
   });
   if (template === "json") return rows.map((row) => `${rowJson(row)}\n`).join("");
   if (!template.startsWith("table"))
-    return rows.map((row) => `${renderTemplate(withEscapes(template), row)}\n`).join("");
+    return renderRows(withEscapes(template), rows)
+      .map((text) => `${text}\n`)
+      .join("");
   const body = withEscapes(template.slice("table".length).trim());
-  const headers = Object.fromEntries(Object.entries(columns).map(([name, { header }]) => [name, header]));
-  if (labels) withLabel(headers, labelHeader);
-  const lines = [headers, ...rows].map((row) => renderTemplate(body, row).split("\t"));
-  return formatTable(lines);
+  const titles = Object.entries(columns).map(([name, { header }]) => [name, header]);
+  const headers = Object.fromEntries(labels ? [...titles, ["Label", labelHeader]] : titles);
+  const lines = renderRows(body, rows);
+  return formatTable([renderHeaders(body, headers), ...lines].map((text) => text.split("\t")));
 }
 
 /** The fields of an item, computed when a template asks for them. */
-function lazyRow<T>(columns: Readonly<Record<string, Column<T>>>, item: T): Record<string, string | null> {
-  const row = { [WHOLE_ROW]: true };
+function lazyRow<T>(
+  columns: Readonly<Record<string, Column<T>>>,
+  item: T,
+  type: string,
+): Record<string, string | null> {
+  const row = { [WHOLE_ROW]: type };
   for (const [name, { value }] of Object.entries(columns)) {
     Object.defineProperty(row, name, { get: () => value(item), enumerable: true });
   }
