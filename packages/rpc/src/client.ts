@@ -19,7 +19,7 @@ import { requestHeaders, UnaryChannel } from "./unary/channel.ts";
 
 export interface CallOptions {
   signal?: AbortSignal;
-  /** A unary call without one fails after 60 s; a stream has none. */
+  /** Until the answer is complete. A unary call without one fails after 60 s; a stream may then go on for ever. */
   timeoutMs?: number;
   /** Sent as gRPC metadata, e.g. `{ "containerd-namespace": "moby" }`. */
   metadata?: Record<string, string>;
@@ -133,7 +133,7 @@ function bindMethod(
           requestSerialize,
           responseDeserialize,
           metadataOf(o),
-          {},
+          deadlineOf(o),
         );
         void writeAll(call, requests);
         return call;
@@ -150,7 +150,7 @@ function bindMethod(
           responseDeserialize,
           request,
           metadataOf(o),
-          {},
+          deadlineOf(o),
         ),
       );
     };
@@ -166,6 +166,10 @@ function bindMethod(
       (await channel.unary.call({ path, headers, message, timeoutMs, signal })) as Buffer,
     );
   };
+}
+
+function deadlineOf({ timeoutMs }: CallOptions): { deadline?: number } {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
 function metadataOf(options: CallOptions): Metadata {

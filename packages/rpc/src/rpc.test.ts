@@ -11,7 +11,7 @@ import {
   type WriteContentResponse,
 } from "@longshore/api/containerd/services/content/v1/content";
 import { EngineError, errorCode } from "@longshore/errors";
-import { channelTo, createClient, serve } from "./index.ts";
+import { type CallOptions, channelTo, createClient, serve } from "./index.ts";
 
 const service = {
   fullName: ContentDefinition.fullName,
@@ -31,6 +31,7 @@ let streamStopped = Promise.withResolvers<void>();
 
 async function* readChunks(request: ReadContentRequest): AsyncGenerator<ReadContentResponse> {
   try {
+    if (request.digest === "slow") await new Promise(() => {});
     for (let offset = request.offset; offset < request.size; offset += 1n) {
       yield { offset, data: Buffer.from(String(offset)) };
       await Promise.resolve();
@@ -112,6 +113,15 @@ describe("createClient()", () => {
       if (offset === 10n) break;
     }
     await streamStopped.promise;
+  });
+
+  test("ends a stream at its deadline, its client's own too", async () => {
+    const readSlow = async (from: typeof client, options?: CallOptions) => {
+      for await (const _ of from.read({ digest: "slow", offset: 0n, size: 1n }, options)) break;
+    };
+    const hurried = createClient(channel, service, { timeoutMs: 50 });
+    for (const attempt of [readSlow(client, { timeoutMs: 50 }), readSlow(hurried)])
+      expect(errorCode(await attempt.catch((e: unknown) => e))).toBe("deadline_exceeded");
   });
 
   test("streams as soon as the server is back, whatever failed while it was away", async () => {
