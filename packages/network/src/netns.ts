@@ -42,14 +42,24 @@ export function inNetns<T>(netns: number, work: () => T): T {
 
 /**
  * Make a network namespace and run synchronous `prepare` in it. It lives as long as the file descriptor given to
- * `prepare`, which the caller closes, or whatever else comes to refer to it.
+ * `prepare`, which the caller closes from then on, or whatever else comes to refer to it.
  *
  * @param owner the user namespace that it belongs to; undefined: the host's
  */
 export function createNetns<T>(prepare: (netns: number) => T, owner?: number): T {
   if (owner !== undefined) {
     const netns = makeNetworkNamespaceOf(owner);
-    return inNetns(netns, () => prepare(netns));
+    return bracket(
+      () => {
+        try {
+          setns(netns, CLONE_NEWNET);
+        } catch (error) {
+          fs.closeSync(netns);
+          throw error;
+        }
+      },
+      () => prepare(netns),
+    );
   }
   return bracket(
     () => unshare(CLONE_NEWNET),
