@@ -74,7 +74,7 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
         credentials: fromWireCredentials(request.credentials),
         store: new ContentStore(containerd, { namespace, lease }),
       };
-      const registry = await withHosts(deps.registry, request.hosts, reference.domain);
+      const registry = await withHosts(deps.registry, request.hosts, reference.domain, signal);
       const limits = transfers.downloads(request.hosts?.transfers);
       const events = () => pull(job, { ...deps, registry, limits }, signal);
       for await (const event of logged("pull", request, { signal, events })) yield toWireEvent(event);
@@ -96,12 +96,12 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
         platform: platform && fromWirePlatform(platform),
         slots: transfers.uploads(request.hosts?.transfers),
       };
-      const registry = await withHosts(deps.registry, request.hosts, reference.domain);
+      const registry = await withHosts(deps.registry, request.hosts, reference.domain, signal);
       const events = () => push(job, registry, signal);
       for await (const event of logged("push", request, { signal, events })) yield toWirePushEvent(event);
     },
     async resolve(request, { signal }) {
-      const repository = await repositoryOf(request, deps.registry);
+      const repository = await repositoryOf(request, deps.registry, signal);
       const { descriptor, platforms } = await resolve(repository, signal);
       return {
         target: toWireDescriptor(descriptor),
@@ -110,12 +110,13 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
       };
     },
     async listTags(request, { signal }) {
-      const repository = await repositoryOf(request, deps.registry);
+      const repository = await repositoryOf(request, deps.registry, signal);
       return { tags: await repository.tags(signal) };
     },
     async search({ term, limit, credentials, hosts }, { signal }) {
       const job = { term, limit, credentials: fromWireCredentials(credentials) };
-      const hits = await search(job, await withHosts(deps.registry, hosts, splitTerm(term).domain), signal);
+      const registry = await withHosts(deps.registry, hosts, splitTerm(term).domain, signal);
+      const hits = await search(job, registry, signal);
       return {
         results: hits.map(({ name, description, stars, official, automated }) => ({
           ...{ name, description },
@@ -126,7 +127,7 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
       };
     },
     async login({ domain, credentials, hosts }, { signal }) {
-      const registry = await withHosts(deps.registry, hosts, domain);
+      const registry = await withHosts(deps.registry, hosts, domain, signal);
       return { identityToken: await logIn(domain, fromWireCredentials(credentials), registry, signal) };
     },
   });
@@ -144,12 +145,13 @@ export function createServer({ containerd, log, ...deps }: ServerDeps): RpcServe
 async function repositoryOf(
   request: { reference: string; credentials: WireCredentials | undefined; hosts: Hosts | undefined },
   registry: RegistryOptions,
+  signal: AbortSignal,
 ): Promise<Repository> {
   const reference = withDefaultTag(parseReference(request.reference));
   return new Repository(
     reference,
     fromWireCredentials(request.credentials),
-    await withHosts(registry, request.hosts, reference.domain),
+    await withHosts(registry, request.hosts, reference.domain, signal),
   );
 }
 
@@ -158,6 +160,7 @@ async function withHosts(
   registry: RegistryOptions,
   hosts: Hosts | undefined,
   domain: string,
+  signal: AbortSignal,
 ): Promise<RegistryOptions> {
   if (!hosts) return registry;
   const insecure = [...registry.insecureRegistries, ...hosts.insecureRegistries];
@@ -165,7 +168,7 @@ async function withHosts(
   const attempts = transfers?.maxAttempts || undefined;
   return {
     ...registry,
-    insecureRegistries: (await isInNetwork(domain, insecure)) ? [...insecure, domain] : insecure,
+    insecureRegistries: (await isInNetwork(domain, insecure, signal)) ? [...insecure, domain] : insecure,
     mirrors: [...registry.mirrors, ...hosts.mirrors],
     ...(proxies && { proxies: withOwnProxies(proxies, registry.proxies) }),
     ...(attempts !== undefined && { limits: { ...(registry.limits ?? DEFAULT_LIMITS), attempts } }),

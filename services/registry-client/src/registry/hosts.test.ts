@@ -34,19 +34,30 @@ test("endpointsOf() allows plain http on loopback and for registries called inse
   expect(insecure("11.1.2.3:5000", "10.0.0.0/8")).toBe(false);
 });
 
+const idle = new AbortController().signal;
+
+test("isInNetwork() waits for no answer when it is told not to", async () => {
+  const stop = new AbortController();
+  const never = () => new Promise<string[]>(() => {});
+  const asked = isInNetwork("r.example", ["10.0.0.0/8"], stop.signal, never);
+  stop.abort(new Error("enough"));
+  await expect(asked).rejects.toThrow("enough");
+  await expect(isInNetwork("r.example", ["10.0.0.0/8"], stop.signal, never)).rejects.toThrow("enough");
+});
+
 test("isInNetwork() looks where a name leads to, and only where there are networks", async () => {
   const asked: string[] = [];
   const resolve = async (name: string) => {
     asked.push(name);
     return ["192.0.2.1", "10.1.2.3"];
   };
-  expect(await isInNetwork("r.example:5000", ["10.0.0.0/8"], resolve)).toBe(true);
-  expect(await isInNetwork("r.example", ["10.2.0.0/16", "fd00::/8"], resolve)).toBe(false);
+  expect(await isInNetwork("r.example:5000", ["10.0.0.0/8"], idle, resolve)).toBe(true);
+  expect(await isInNetwork("r.example", ["10.2.0.0/16", "fd00::/8"], idle, resolve)).toBe(false);
   expect(asked).toEqual(["r.example", "r.example"]);
-  expect(await isInNetwork("r.example", ["r.example"], resolve)).toBe(false);
-  expect(await isInNetwork("10.1.2.3:80", ["10.0.0.0/8"], resolve)).toBe(false);
+  expect(await isInNetwork("r.example", ["r.example"], idle, resolve)).toBe(false);
+  expect(await isInNetwork("10.1.2.3:80", ["10.0.0.0/8"], idle, resolve)).toBe(false);
   expect(asked).toHaveLength(2);
-  expect(await isInNetwork("no-such-name.invalid", ["10.0.0.0/8"])).toBe(false);
+  expect(await isInNetwork("no-such-name.invalid", ["10.0.0.0/8"], idle)).toBe(false);
 });
 
 test("endpointsOf() tries mirrors for Docker Hub only, before it", () => {

@@ -83,19 +83,37 @@ function safeName(host: string): string {
   throw new EngineError("invalid_argument", `invalid host ${JSON.stringify(host)}`);
 }
 
-/** Whether a registry's name leads to an address in one of the networks among its entries (`10.0.0.0/8`), as Docker looks. */
+/**
+ * Whether a registry's name leads to an address in one of the networks among its entries (`10.0.0.0/8`), as Docker looks.
+ *
+ * @param signal ends the waiting for an answer
+ */
 export async function isInNetwork(
   domain: string,
   entries: readonly string[],
+  signal: AbortSignal,
   resolve: (name: string) => Promise<readonly string[]> = lookUp,
 ): Promise<boolean> {
   const networks = entries.flatMap((entry) => (entry.includes("/") ? (parseCidr(entry) ?? []) : []));
   const name = nameOf(domain);
   if (networks.length === 0 || net.isIP(name) !== 0) return false; // an address is compared as it is
-  const addresses = await resolve(name);
+  const addresses = await orAborted(resolve(name), signal);
   return addresses.some((address) =>
     networks.some((network) => network.check(address, net.isIPv6(address) ? "ipv6" : "ipv4")),
   );
+}
+
+/** The system's resolver can't be stopped; what it says then is for nobody. */
+async function orAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([answer, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** None for a name that nobody knows. */
