@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { output, realDockerClis, run, tempDir } from "@longshore/testkit";
 import { binary } from "./real-engine.ts";
+import { makeZip } from "./zip-maker.ts";
 
 test("contexts: create, ls, use, show, inspect, update, rm; Docker's own client reads and writes the same", async () => {
   using dir = tempDir();
@@ -107,6 +108,33 @@ test("contexts: export and import, with certificates; the archives are those of 
   expect(Bun.spawnSync(["tar", "-cf", `${list}.tar`, "-C", list, "meta.json"]).exitCode).toBe(0);
   expect((await docker("context", "import", "bad", `${list}.tar`)).stderr).toBe(
     "invalid context: its metadata is no object\n",
+  );
+  const zipped = path.join(dir.path, "far.zip");
+  const meta = JSON.stringify({ Name: "x", Metadata: {}, Endpoints: { docker: { Host: "tcp://zip:1" } } });
+  const files = [
+    { name: "meta.json", content: meta, deflate: true },
+    { name: "tls/", content: "", mode: 0o40700 },
+    { name: "tls/docker/ca.pem", content: "zipped" },
+  ];
+  fs.writeFileSync(zipped, makeZip(files));
+  const outside = path.join(dir.path, "outside.zip");
+  fs.writeFileSync(outside, makeZip([...files, { name: "other/x", content: "" }]));
+  for (const [name, client] of [
+    ["unzipped", binary],
+    ...realDockerClis().map((real, i) => [`unzipped${i}`, real.path] as const),
+  ] as const) {
+    expect((await run([client, "context", "import", name, zipped], { env })).stdout).toBe(`${name}\n`);
+    expect(await text(...host, name)).toBe(`${name} tcp://zip:1`);
+    const own = new Bun.CryptoHasher("sha256").update(name).digest("hex");
+    const ca = path.join(dir.path, "contexts/tls", own, "docker/ca.pem");
+    expect(fs.readFileSync(ca, "utf8")).toBe("zipped");
+    await docker("context", "rm", name);
+    const refused = await run([client, "context", "import", name, outside], { env });
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringMatching(/unexpected context file\n$/) });
+  }
+  fs.writeFileSync(zipped, fs.readFileSync(zipped).subarray(0, 100));
+  expect((await docker("context", "import", "bad", zipped)).stderr).toBe(
+    "invalid context: zip: not a valid zip file\n",
   );
   for (const real of realDockerClis()) {
     const theirs = (...args: string[]) => output([real.path, ...args], { env });

@@ -8,6 +8,7 @@ import { contextsOf } from "../engine/host.ts";
 import { openInput } from "../io/archive-file.ts";
 import { print, printError, writeAll } from "../io/output.ts";
 import { isTerminal } from "../io/terminal.ts";
+import { isZip, zipEntries } from "../io/zip.ts";
 
 const METADATA = "meta.json";
 const TLS = /^tls\/([^/]+)\/([^/]+)$/;
@@ -46,7 +47,7 @@ export const exportContext: Command = {
 export const importContext: Command = {
   name: "docker context import",
   usage: "CONTEXT FILE|-",
-  summary: "Import a context from a tar file",
+  summary: "Import a context from a tar or zip file",
   arity: { min: 2, max: 2 },
   flags: [],
   async run({ args: [name = "", file = ""] }) {
@@ -77,31 +78,65 @@ function pack(metadata: Buffer, tls: TlsFiles): Buffer {
   return Buffer.concat([...blocks, END_BLOCKS]);
 }
 
-/** @throws CliError for what is no context, or more than one has */
-async function unpack(source: AsyncIterable<Buffer>): Promise<{ metadata: object; tls: TlsFiles }> {
-  let text: string | undefined;
-  const tls = new Map<string, Map<string, Buffer>>();
-  let total = 0;
+/** What an archive has, without its directories: those of files are made with them. */
+interface ContextFile {
+  readonly name: string;
+  readonly isFile: boolean;
+  content(limitBytes: number): Buffer | Promise<Buffer>;
+}
+
+/** Of a zip archive, by its first bytes, or else a tar. @throws CliError for what is neither */
+async function* contextFiles(source: AsyncIterable<Buffer>): AsyncGenerator<ContextFile> {
+  const pieces = source[Symbol.asyncIterator]();
+  const first = await pieces.next();
+  const start: Buffer = first.done ? Buffer.alloc(0) : first.value;
+  const whole = (async function* () {
+    yield start;
+    yield* { [Symbol.asyncIterator]: () => pieces };
+  })();
+  if (isZip(start)) {
+    const entries = zipEntries(await readWhole(whole, LIMIT_BYTES));
+    yield* entries.filter(({ name }) => !name.endsWith("/"));
+    return;
+  }
   try {
-    for await (const { entry, content } of tarEntries(source)) {
-      if (entry.type === "directory") continue; // those of files are made with them
-      const [, endpoint, file] = TLS.exec(entry.name) ?? [];
-      const isPlain = endpoint !== ".." && endpoint !== "." && file !== ".." && file !== ".";
-      if (entry.type !== "file" || !isPlain || (entry.name !== METADATA && endpoint === undefined))
-        throw new CliError(`${entry.name}: unexpected context file`);
-      const pieces: Buffer[] = [];
-      for await (const piece of content) {
-        total += piece.length;
-        if (total > LIMIT_BYTES) throw new CliError("read exceeds the defined limit");
-        pieces.push(Buffer.from(piece));
-      }
-      const bytes = Buffer.concat(pieces);
-      if (endpoint === undefined || file === undefined) text = bytes.toString();
-      else tls.set(endpoint, (tls.get(endpoint) ?? new Map()).set(file, bytes));
+    for await (const { entry, content } of tarEntries(whole)) {
+      if (entry.type === "directory") continue;
+      const isFile = entry.type === "file";
+      yield { name: entry.name, isFile, content: (limitBytes) => readWhole(content, limitBytes) };
     }
   } catch (error) {
     if (error instanceof EngineError) throw new CliError(`invalid context: ${error.message}`);
     throw error;
+  }
+}
+
+/** @throws CliError for more than that */
+async function readWhole(source: AsyncIterable<Uint8Array>, limitBytes: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let total = 0;
+  for await (const piece of source) {
+    total += piece.length;
+    if (total > limitBytes) throw new CliError("read exceeds the defined limit");
+    pieces.push(Buffer.from(piece));
+  }
+  return Buffer.concat(pieces);
+}
+
+/** @throws CliError for what is no context, or more than one has */
+async function unpack(source: AsyncIterable<Buffer>): Promise<{ metadata: object; tls: TlsFiles }> {
+  let text: string | undefined;
+  const tls = new Map<string, Map<string, Buffer>>();
+  let left = LIMIT_BYTES;
+  for await (const { name, isFile, content } of contextFiles(source)) {
+    const [, endpoint, file] = TLS.exec(name) ?? [];
+    const isPlain = endpoint !== ".." && endpoint !== "." && file !== ".." && file !== ".";
+    if (!isFile || !isPlain || (name !== METADATA && endpoint === undefined))
+      throw new CliError(`${name}: unexpected context file`);
+    const bytes = await content(left);
+    left -= bytes.length;
+    if (endpoint === undefined || file === undefined) text = bytes.toString();
+    else tls.set(endpoint, (tls.get(endpoint) ?? new Map()).set(file, bytes));
   }
   if (text === undefined) throw new CliError("invalid context: no metadata found");
   let metadata: unknown;
