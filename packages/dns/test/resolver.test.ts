@@ -333,6 +333,15 @@ test("an upstream may say any bytes", async () => {
   expect(answers.every((answer) => answer?.id === 4711)).toBe(true);
 });
 
+test("names of ours are answered at once while the upstream is silent, however many wait for it", async () => {
+  using upstream = await openUpstream(() => undefined);
+  using lab = open([upstream.address], { maxAsked: 4, maxWaiting: 50, attemptMs: 60_000 });
+  const waiting = Array.from({ length: 50 }, (_, index) => lab.ask(query(`n${index}.test`)));
+  expect(answersOf(await lab.ask(query("web")))).toEqual(["10.0.0.2"]);
+  expect((await lab.ask(query("2.0.0.10.in-addr.arpa", TYPE.PTR)))?.rcode).toBe(RCODE.NOERROR);
+  expect(await Promise.race([...waiting, "still waiting"])).toBe("still waiting");
+});
+
 test("more questions than may be asked at a time wait for their turn", async () => {
   let at = 0;
   let most = 0;
