@@ -4,11 +4,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ComponentName, Suite } from "@longshore/suite";
 import { timed } from "./command.ts";
 import { type BenchmarkResult, type Contender, type Summary, summarize } from "./measure.ts";
-import { runningShims } from "./shims.ts";
+import { runningShims, standbyShims } from "./shims.ts";
 import { byEngine, type Stack } from "./stacks.ts";
 
-/** After a start, for collectors and allocators to come to rest. */
-const SETTLE_MS = 3000;
+/** Until an engine is at rest: daemons of ours tidy up 20 s after the last call. */
+const SETTLE_MS = 25_000;
 const SHIM_LIMIT_MB = 3;
 
 /** What only this process has of its memory, in MB (10^6 bytes): private clean and dirty. */
@@ -39,7 +39,10 @@ export async function measureEngines(stacks: readonly Stack[]): Promise<Benchmar
   const measured = byEngine(stacks);
   const sum = (suite: Suite, shims: readonly number[]) => {
     const daemons = NEEDED.flatMap((name) => suite.pid(name) ?? []);
-    return [...daemons, ...shims].reduce((total, pid) => total + privateMegabytes(pid), 0);
+    return [...daemons, ...daemons.flatMap(standbyShims), ...shims].reduce(
+      (total, pid) => total + privateMegabytes(pid),
+      0,
+    );
   };
   const result = async (name: string, bar: number, shimsOf: (stack: Stack) => number[]) => {
     await delay(SETTLE_MS);

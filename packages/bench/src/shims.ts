@@ -12,3 +12,11 @@ export function runningShims(): { pid: number; words: string[] }[] {
     }
   });
 }
+
+/** Those that a daemon keeps for containers to come. */
+export function standbyShims(daemon: number): number[] {
+  const children = fs.readFileSync(`/proc/${daemon}/task/${daemon}/children`, "utf8").split(" ");
+  return runningShims()
+    .filter(({ pid, words }) => words[1] === "standby" && children.includes(String(pid)))
+    .map(({ pid }) => pid);
+}
