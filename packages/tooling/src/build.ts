@@ -156,7 +156,7 @@ const BY_SIZE: readonly Binary[] = [
 ];
 
 /** The files of a component that its long-lived process loads, the others behind them. */
-const MAIN_FILES = ["main.cjs", "stay.cjs"];
+const MAIN_FILES = ["main.cjs", "standby.cjs", "stay.cjs"];
 
 /** What Bun's own part for calling C is written with, as far as other components have these words, too. */
 const WORDS_OF_FFI =
