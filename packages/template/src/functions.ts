@@ -108,7 +108,8 @@ function indexOne(value: unknown, key: unknown): unknown {
     if (Object.hasOwn(value, name)) return (value as Record<string, unknown>)[name];
     if (value instanceof GoMap) return value.zero();
     // Go's maps have a zero value for what isn't there; those of texts an empty one.
-    return Object.values(value).every((one) => typeof one === "string") ? "" : undefined;
+    const others = Object.values(value);
+    return others.length > 0 && others.every((one) => typeof one === "string") ? "" : undefined;
   }
   throw new RangeError(`can't index item of type ${pointedType(value)}`);
 }
