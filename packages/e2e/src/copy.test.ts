@@ -65,6 +65,18 @@ describe.each(clis)("cp by $name", (cli) => {
     expect(fs.readFileSync(local("followed"), "utf8")).toBe("two\n");
     await docker("cp", `${id}:/alias/one`, local("through"));
     expect(fs.readFileSync(local("through"), "utf8")).toBe("one\n");
+    if (cli.ours) {
+      fs.mkdirSync(local("fitting"));
+      await docker("cp", `${id}:/data/[os]*`, local("fitting"));
+      expect(fs.readdirSync(local("fitting"), { recursive: true }).sort()).toEqual(["one", "sub", "sub/two"]);
+      expect(fs.readFileSync(local("fitting/sub/two"), "utf8")).toBe("two\n");
+      for (const [from, to, words] of [
+        ["/data/x*", "fitting", /Could not find the file .data.x\* in container/],
+        ["/none/*", "fitting", /Could not find the file/],
+        ["/data/*", "not-there", /must be a directory: the source has wildcards/],
+      ] as const)
+        expect((await attempt("cp", `${id}:${from}`, local(to))).stderr).toMatch(words);
+    }
     // Volumes and binds are there as well.
     await docker("cp", `${id}:/vol/v`, local("v"));
     await docker("cp", `${id}:/bound/b`, local("b"));

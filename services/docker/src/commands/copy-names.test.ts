@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { lastName, placeCopy, renamed, splitArgument } from "./copy-names.ts";
+import { lastName, patternOf, placeCopy, renamed, splitArgument } from "./copy-names.ts";
 
 const end = (path: string, kind: "missing" | "file" | "directory") => ({
   path,
@@ -30,4 +30,20 @@ test("renamed() changes the first part only, and lastName() keeps a dot", () => 
   expect(renamed("./b", ".", "x")).toBe("x/b");
   expect(lastName("/a/b/")).toBe("b");
   expect(lastName("/a/.")).toBe(".");
+});
+
+test("patternOf() knows wildcards, and takes all else as it is", () => {
+  const names = ["a.log", "b.log", "a.logx", ".log", "a(1).log", "c-d", "ü.log", "a\nb"];
+  const matching = (pattern: string) => names.filter((name) => patternOf(pattern)?.test(name));
+  expect(patternOf("a.log")).toBeUndefined();
+  expect(matching("*.log")).toEqual(["a.log", "b.log", ".log", "a(1).log", "ü.log"]);
+  expect(matching("?.log")).toEqual(["a.log", "b.log", "ü.log"]);
+  expect(matching("[b-z].log")).toEqual(["b.log"]);
+  expect(matching("[^a].log")).toEqual(["b.log", "ü.log"]);
+  expect(matching("a(*).log")).toEqual(["a(1).log"]);
+  expect(matching("[c]-d")).toEqual(["c-d"]);
+  expect(matching("a?b")).toEqual(["a\nb"]);
+  expect(matching("\\*.log")).toEqual([]);
+  expect(patternOf("\\*[.]log")?.test("*.log")).toBe(true);
+  expect(() => patternOf("[z-a]")).toThrow("[z-a]: syntax error in pattern");
 });

@@ -23,6 +23,32 @@ export function lastName(file: string): string {
 }
 
 /**
+ * What a name with wildcards means: `*`, `?` and `[a-z]`, as in a Dockerfile's COPY.
+ *
+ * @returns undefined for a name without any
+ */
+export function patternOf(name: string): RegExp | undefined {
+  if (!/[*?[]/.test(name)) return undefined;
+  const source = name.replace(/\\(.)|\[(\^?)([^\]]+)\]|[*?]|[^\w]/gsu, (part, escaped, not, set) => {
+    if (escaped !== undefined) return literal(escaped);
+    if (set !== undefined) return `[${not}${set.replace(/[\\[&~|(){}/^]/g, "\\$&")}]`;
+    if (part === "*") return "[^/]*";
+    if (part === "?") return "[^/]";
+    return literal(part);
+  });
+  try {
+    return new RegExp(`^${source}$`, "su");
+  } catch {
+    throw new CliError(`${name}: syntax error in pattern`);
+  }
+}
+
+/** A character as a regular expression has it, whatever it means there. */
+function literal(character: string): string {
+  return `\\u{${character.codePointAt(0)?.toString(16)}}`;
+}
+
+/**
  * The directory to unpack in, and what the copy is called there.
  *
  * @param name what the source is called

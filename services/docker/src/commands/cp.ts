@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { packTree, RootedTree, unpackTree } from "@longshore/archive";
+import { packTree, RootedTree, tarEntries, unpackTree } from "@longshore/archive";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type EngineClient, EngineRefusal } from "../engine/client.ts";
@@ -8,7 +8,7 @@ import { humanSize } from "../format/units.ts";
 import { openInput } from "../io/archive-file.ts";
 import { printError, writeAll } from "../io/output.ts";
 import { isTerminal } from "../io/terminal.ts";
-import { type CopyEnd, lastName, placeCopy, renamed, splitArgument } from "./copy-names.ts";
+import { type CopyEnd, lastName, patternOf, placeCopy, renamed, splitArgument } from "./copy-names.ts";
 
 const GO_DIRECTORY = 2 ** 31;
 const GO_LINK = 2 ** 27;
@@ -59,7 +59,42 @@ interface CopyOptions {
   counted: { bytes: number };
 }
 
-async function copyOut(
+/** What the user names, or, where that isn't there, what its last name fits to as a pattern. */
+async function copyOut(client: EngineClient, options: CopyOptions): Promise<void> {
+  try {
+    await copyOne(client, options);
+  } catch (error) {
+    const pattern = patternOf(lastName(options.from));
+    if (!(error instanceof EngineRefusal) || error.status !== 404 || !pattern) throw error;
+    if (!(await copyMatching(client, pattern, options))) throw error;
+  }
+}
+
+/**
+ * Copy what is in a directory and fits, one by one, into another one. Which names there are the engine tells only by an archive of all.
+ *
+ * @returns whether anything did
+ */
+async function copyMatching(client: EngineClient, pattern: RegExp, options: CopyOptions): Promise<boolean> {
+  const { container, from, to } = options;
+  if (to === "-" || !localTarget(to).isDirectory)
+    throw new CliError(`destination "${to}" must be a directory: the source has wildcards`);
+  const directory = path.posix.dirname(from);
+  const query = { path: `${directory}/.` };
+  const { body } = await client.send({ path: archivePath(container), query });
+  const names = new Set<string>();
+  for await (const { entry } of tarEntries(body)) {
+    const [name = ""] = Buffer.from(entry.name, "latin1")
+      .toString()
+      .replace(/^\.?\/+/, "")
+      .split("/");
+    if (pattern.test(name)) names.add(name);
+  }
+  for (const name of [...names].sort()) await copyOne(client, { ...options, from: `${directory}/${name}` });
+  return names.size > 0;
+}
+
+async function copyOne(
   client: EngineClient,
   { container, from, to, followLink, counted }: CopyOptions,
 ): Promise<void> {
