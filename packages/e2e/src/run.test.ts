@@ -27,6 +27,18 @@ describe.each(clis)("docker run by $name", (cli) => {
     expect(stdout).toBe(Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join(""));
   });
 
+  test("a line without end is no trouble, on a terminal or not, nor in the log", async () => {
+    const line = ["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; exit 7"];
+    for (const flags of [[], ["-t"]]) {
+      const options = flags.length > 0 ? { terminal: true } : {};
+      const args = ["run", ...flags, "--name", "endless", world().busybox, ...line];
+      const { status, stdout } = await world().docker(cli).run(args, options);
+      expect([status, stdout.replaceAll("\r", "") === "x".repeat(3_000_000)]).toEqual([7, true]);
+      expect((await docker("logs", "endless")) === "x".repeat(3_000_000)).toBe(true);
+      await docker("rm", "endless");
+    }
+  });
+
   test("much output arrives whole at a reader that takes its time, though the process has ended", async () => {
     const env = { DOCKER_HOST: world().engine.suite.dockerHost, DOCKER_CONFIG: world().engine.dir };
     const output = "head -c 20000000 /dev/zero";
