@@ -217,8 +217,14 @@ test("events: what happened, by filter, as it comes", async () => {
   expect(actions).toEqual(["create", "start", "die", "destroy"]);
 });
 
-test("killed: the daemon finds its containers again, and the exits that it missed", async () => {
+test("killed: the daemon finds its containers again, also a paused one, the exits that it missed, and its events", async () => {
   const { api, image, engine } = world;
+  const since = Date.now() / 1000;
+  const paused = await api.run(image, ["sh", "-c", "while :; do echo; sleep 0.02; done"]);
+  expect((await api.call("POST", `/containers/${paused}/pause`)).status).toBe(204);
+  // More than are in memory.
+  for (let n = 0; n < 300; n++)
+    await api.call("POST", `/images/${encodeURIComponent(image)}/tag?repo=told&tag=${n % 2}`);
   const long = await api.run(image, ["sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"]);
   const short = await api.run(image, ["sh", "-c", "sleep 0.5; exit 5"]);
   const removed = await api.run(image, ["sleep", "0.5"], {
@@ -237,7 +243,22 @@ test("killed: the daemon finds its containers again, and the exits that it misse
     .split("\n")
     .map(Number);
   expect(numbers).toEqual(numbers.map((_, index) => index));
-  for (const one of [long, short]) await api.call("DELETE", `/containers/${one}?force=1`);
+  const status = async () => (await api.call("GET", `/containers/${paused}/json`)).json.State.Status;
+  expect(await status()).toBe("paused");
+  const written = async () => (await api.call("GET", `/containers/${paused}/logs?stdout=1`)).text.length;
+  const before = await written();
+  expect((await api.call("POST", `/containers/${paused}/unpause`)).status).toBe(204);
+  expect(await status()).toBe("running");
+  await eventually(async () => (await written()) > before);
+  const query = `since=${since.toFixed(3)}&until=${(Date.now() / 1000).toFixed(3)}`;
+  const { text } = await api.call("GET", `/events?${query}&filters={"event":["tag"]}`);
+  const names = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line).Actor.Attributes.name);
+  expect(names).toEqual(Array.from({ length: 300 }, (_, n) => `told:${n % 2}`));
+  for (const n of [0, 1]) await api.call("DELETE", `/images/told:${n}`);
+  for (const one of [long, short, paused]) await api.call("DELETE", `/containers/${one}?force=1`);
   expect(await engine.leaks()).toEqual([]);
 });
 

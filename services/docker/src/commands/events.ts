@@ -1,7 +1,7 @@
 import type { Command } from "../command.ts";
 import { renderTemplate } from "../format/template.ts";
 import { linesOf } from "../io/lines.ts";
-import { print } from "../io/output.ts";
+import { print, printError } from "../io/output.ts";
 import { FILTER_FLAG, parseFilters } from "./filters.ts";
 import { parseTimestamp } from "./timestamp.ts";
 
@@ -35,7 +35,7 @@ export const events: Command = {
   async run({ client, flags }) {
     const now = Date.now();
     const format = flags.string("format");
-    const { body } = await client.send({
+    const { body, headers } = await client.send({
       path: "/events",
       query: {
         filters: parseFilters(flags.list("filter")),
@@ -43,6 +43,8 @@ export const events: Command = {
         until: parseTimestamp("until", flags.string("until"), now),
       },
     });
+    const knownSince = headers.get("longshore-events-since");
+    if (knownSince !== undefined) printError(`WARNING: events before ${knownSince} are no longer kept`);
     for await (const line of linesOf(body)) print(showEvent(line, format));
     return 0;
   },

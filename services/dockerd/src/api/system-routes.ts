@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import type { Writable } from "node:stream";
 import { COMMIT, VERSION } from "@longshore/cli";
 import type { Engine } from "../engine.ts";
 import type { EngineEvent } from "../events/engine-events.ts";
@@ -10,6 +12,8 @@ import { parseTime } from "../http/time.ts";
 import { diskUsage } from "../system/disk-usage.ts";
 import { kernelVersion } from "../system/host-facts.ts";
 import { daemonInfo } from "../system/info.ts";
+
+const UNREAD_MAX_BYTES = 1024 * 1024;
 
 /** Operations on the engine itself. */
 export function systemRoutes(engine: Engine): Route[] {
@@ -59,6 +63,9 @@ async function version(engine: Engine): Promise<object> {
   };
 }
 
+/** Of an answer with events: from when on there are any, where they were asked for from an earlier time. */
+const KNOWN_SINCE_HEADER = "Longshore-Events-Since";
+
 /** Past events when asked for, then events as they come, until `until` or the client goes away. */
 async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
   const filters = Filters.parse(call.query.get("filters"), EVENT_FILTERS);
@@ -67,25 +74,56 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
   const sinceNano = since ? parseTime(since) : undefined;
   const untilNano = until ? parseTime(until) : undefined;
   const nowNano = BigInt(Date.now()) * 1_000_000n;
-  const output = call.stream("application/json");
-  const send = (event: EngineEvent) => {
-    if (!eventMatches(event, filters) || (untilNano !== undefined && event.timeNano > untilNano)) return;
-    // A client that doesn't read is let go before its events fill the memory.
-    if (output.writableLength > 1024 * 1024) output.destroy();
-    else output.write(`${showEvent(event)}\n`);
-  };
-  const past = sinceNano !== undefined || untilNano !== undefined ? engine.events.since(sinceNano ?? 0n) : [];
-  for (const event of past) send(event);
-  if (untilNano !== undefined && untilNano <= nowNano) {
+  const wanted = (event: EngineEvent) =>
+    eventMatches(event, filters) && (untilNano === undefined || event.timeNano <= untilNano);
+  const { knownSince } = engine.events;
+  const asksForPast = sinceNano !== undefined || untilNano !== undefined;
+  const isCut = asksForPast && knownSince !== undefined && (sinceNano ?? 0n) < knownSince;
+  const reading = asksForPast ? engine.events.since(sinceNano ?? 0n) : Promise.resolve([]);
+  // What happens while the past is read comes after it.
+  const meanwhile: EngineEvent[] = [];
+  let stop = engine.events.listen((event) => wanted(event) && meanwhile.push(event));
+  try {
+    const past = (await reading).filter(wanted);
+    const headers = isCut ? { [KNOWN_SINCE_HEADER]: secondsOf(knownSince) } : {};
+    const output = call.stream("application/json", headers);
+    await sendPast(past.values(), output, call.signal);
+    const send = (event: EngineEvent) => {
+      if (!wanted(event)) return;
+      // A client that doesn't read is let go before its events fill the memory.
+      if (output.writableLength > UNREAD_MAX_BYTES) output.destroy();
+      else output.write(`${showEvent(event)}\n`);
+    };
+    for (const event of meanwhile) send(event);
+    stop();
+    stop = engine.events.listen(send);
+    await untilTime(untilNano === undefined ? undefined : untilNano - nowNano, call.signal);
     output.end();
-    return;
+  } finally {
+    stop();
   }
-  const stop = engine.events.listen(send);
+}
+
+/** At the client's pace. */
+async function sendPast(events: Iterable<EngineEvent>, output: Writable, signal: AbortSignal): Promise<void> {
+  for (const event of events) {
+    signal.throwIfAborted();
+    if (!output.write(`${showEvent(event)}\n`)) await once(output, "drain", { signal });
+  }
+}
+
+/** Until some nanoseconds have passed, if that is given, or the client goes away. */
+async function untilTime(nanos: bigint | undefined, signal: AbortSignal): Promise<void> {
+  if (nanos !== undefined && nanos <= 0n) return;
   await new Promise<void>((resolve) => {
-    call.signal.addEventListener("abort", () => resolve(), { once: true });
-    if (call.signal.aborted) resolve();
-    if (untilNano !== undefined) setTimeout(resolve, Number((untilNano - nowNano) / 1_000_000n));
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+    if (nanos !== undefined) setTimeout(resolve, Number(nanos / 1_000_000n));
   });
-  stop();
-  output.end();
+}
+
+/** As `since` takes it: seconds with nanoseconds. */
+function secondsOf(nanos: bigint): string {
+  const digits = String(nanos).padStart(10, "0");
+  return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
 }

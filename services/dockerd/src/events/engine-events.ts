@@ -1,4 +1,4 @@
-import type { Change, Store } from "@longshore/store";
+import type { Change, Entry, Store } from "@longshore/store";
 
 /** Something that happened, as `/events` shows it. */
 export interface EngineEvent {
@@ -18,28 +18,35 @@ export interface PreparedEvent {
   tell(): void;
 }
 
-const HISTORY = 256;
+/** How many are kept, and how many of these in memory. */
+const KEPT = 10_000;
+const IN_MEMORY = 256;
+const KEY_DIGITS = 20;
 const BUCKET = "events";
 
 type Listener = (event: EngineEvent) => void;
 
 /**
- * What happens in the engine, told to whoever listens. The last 256 events are kept, also from one daemon to the next: who listens again
- * after an interruption gets what it missed.
+ * What happens in the engine, told to whoever listens. The last 10,000 events are kept, also from one daemon to the next: who listens
+ * again after an interruption gets what it missed.
  */
 export class EngineEvents {
-  private history: EngineEvent[] = [];
+  private recent: EngineEvent[] = [];
+  /** Of all that are kept, oldest first. */
+  private times: bigint[] = [];
   private readonly listeners = new Set<Listener>();
   private readonly store: Store;
   private readonly onTrouble: (error: unknown) => void;
+  private readonly limit: number;
   private last = 0n;
   /** How many there were since the daemon's start. */
   total = 0;
 
   /** @param onTrouble told of an event that could not be kept */
-  constructor(store: Store, onTrouble: (error: unknown) => void) {
+  constructor(store: Store, onTrouble: (error: unknown) => void, limit = KEPT) {
     this.store = store;
     this.onTrouble = onTrouble;
+    this.limit = limit;
   }
 
   get listenerCount(): number {
@@ -49,11 +56,14 @@ export class EngineEvents {
   /** Read what an earlier daemon kept. */
   async load(): Promise<void> {
     const kept = await this.store.list(BUCKET);
-    this.history = kept.map(({ key, value }) => ({
-      ...(JSON.parse(value) as EngineEvent),
-      timeNano: BigInt(key),
-    }));
-    this.last = this.history.at(-1)?.timeNano ?? 0n;
+    this.times = kept.map(({ key }) => BigInt(key));
+    this.recent = kept.slice(-IN_MEMORY).map(readEvent);
+    this.last = this.times.at(-1) ?? 0n;
+  }
+
+  /** When the oldest event was that is kept, if there were more before it. */
+  get knownSince(): bigint | undefined {
+    return this.times.length >= this.limit ? this.times[0] : undefined;
   }
 
   emit(type: string, action: string, id: string, attributes: Record<string, string> = {}): void {
@@ -88,23 +98,34 @@ export class EngineEvents {
   /** Make an event, to be told later. */
   prepare(type: string, action: string, id: string, attributes: Record<string, string> = {}): PreparedEvent {
     const event = this.make(type, action, id, attributes);
-    const oldest = this.history[this.history.length - HISTORY];
+    this.times.push(event.timeNano);
+    const dropped = this.times.splice(0, this.times.length - this.limit);
+    const value = JSON.stringify({ ...event, timeNano: 0 });
     return {
       changes: [
-        { op: "put", bucket: BUCKET, key: keyOf(event), value: JSON.stringify({ ...event, timeNano: 0 }) },
-        ...(oldest ? [{ op: "delete", bucket: BUCKET, key: keyOf(oldest) } as const] : []),
+        { op: "put", bucket: BUCKET, key: keyOf(event.timeNano), value },
+        ...dropped.map((time) => ({ op: "delete", bucket: BUCKET, key: keyOf(time) }) as const),
       ],
       tell: () => {
-        this.history.push(event);
-        if (this.history.length > HISTORY) this.history.shift();
+        this.recent.push(event);
+        if (this.recent.length > IN_MEMORY) this.recent.shift();
         for (const listener of this.listeners) listener(event);
       },
     };
   }
 
-  /** Past events from `sinceNano` on, oldest first. */
-  since(sinceNano: bigint): EngineEvent[] {
-    return this.history.filter(({ timeNano }) => timeNano >= sinceNano);
+  /**
+   * Events from `sinceNano` up to the time of this call, oldest first.
+   *
+   * @throws EngineError `unavailable` for those that are not in memory, while the store is away
+   */
+  async since(sinceNano: bigint): Promise<EngineEvent[]> {
+    const recent = this.recent.filter(({ timeNano }) => timeNano >= sinceNano);
+    const before = this.recent[0]?.timeNano;
+    if (before === undefined || sinceNano >= before || (this.times[0] ?? before) >= before) return recent;
+    const [from, to] = [keyOf(sinceNano), keyOf(before)];
+    const older = await this.store.list(BUCKET, sharedStart(from, to));
+    return [...older.filter(({ key }) => key >= from && key < to).map(readEvent), ...recent];
   }
 
   /** @returns a function that ends it */
@@ -115,6 +136,16 @@ export class EngineEvents {
 }
 
 /** In the order of time. */
-function keyOf({ timeNano }: EngineEvent): string {
-  return String(timeNano).padStart(20, "0");
+function keyOf(timeNano: bigint): string {
+  return String(timeNano).padStart(KEY_DIGITS, "0");
+}
+
+function readEvent({ key, value }: Entry): EngineEvent {
+  return { ...(JSON.parse(value) as EngineEvent), timeNano: BigInt(key) };
+}
+
+function sharedStart(a: string, b: string): string {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return a.slice(0, length);
 }
