@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { ImagesDefinition } from "@longshore/api/containerd/services/images/v1/images";
+import { channelTo, createClient } from "@longshore/rpc";
 import { eventually } from "@longshore/testkit";
 import { demultiplex, openEngine, type TestEngine } from "./engine-client.ts";
 
@@ -275,4 +277,28 @@ test("images: tags come and go, and the last one takes the image with it", async
   expect(used.status).toBe(409);
   expect(used.json.message).toContain("is using its referenced image");
   await api.call("DELETE", `/containers/${id}`);
+});
+
+test("images: labels that others have given a name in containerd stay when it moves", async () => {
+  const { api, engine, image } = world;
+  const name = "docker.io/library/moved:1";
+  const tagAs = (what: string) =>
+    api.call("POST", `/images/${encodeURIComponent(what)}/tag?repo=moved&tag=1`);
+  await tagAs(image);
+  const id = await api.create(image, ["true"]);
+  const other = (await api.call("POST", `/commit?container=${id}`)).json.Id;
+  const channel = channelTo(engine.suite.paths.containerdSocket);
+  const defaults = { metadata: { "containerd-namespace": "moby" } };
+  const { get, update } = createClient(channel, ImagesDefinition, defaults);
+  const { image: before } = await get({ name });
+  if (!before) throw new Error("containerd has the name");
+  const labeled = { ...before, labels: { mine: "1" } };
+  await update({ image: labeled, updateMask: ["labels.mine"], sourceDateEpoch: undefined });
+  await tagAs(other);
+  const after = (await get({ name })).image;
+  expect(after?.labels).toEqual({ ...before.labels, mine: "1" });
+  expect(after?.target?.digest).not.toBe(before.target?.digest);
+  channel.close();
+  await api.call("DELETE", `/containers/${id}`);
+  await api.call("DELETE", `/images/moved:1`);
 });

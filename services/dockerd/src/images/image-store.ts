@@ -40,7 +40,7 @@ export class ImageStore {
   }
 
   /**
-   * Let a canonical name point to a manifest or index.
+   * Let a canonical name point to a manifest or index; labels that others have given it stay.
    *
    * @param chosen digest of the manifest that is meant, of an index
    */
@@ -54,7 +54,8 @@ export class ImageStore {
       await images.create({ image, sourceDateEpoch: undefined });
     } catch (error) {
       if (errorCode(error) !== "already_exists") throw error;
-      await images.update({ image, updateMask: ["target", "labels"], sourceDateEpoch: undefined });
+      const updateMask = ["target", `labels.${CHOSEN_LABEL}`];
+      await images.update({ image, updateMask, sourceDateEpoch: undefined });
     }
     await this.shared?.put(name, target, await this.tryRead(chosen));
   }
