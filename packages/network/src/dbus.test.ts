@@ -50,14 +50,17 @@ test.each([
   ["ends", { AUTH: undefined }, "the bus has gone"],
 ] as const)("DbusConnection.open() gives up a bus that %s, and its connection", async (_, answers, why) => {
   using peer = openPeer(answers);
-  await expect(DbusConnection.open(peer.socketPath, { answerMs: 200 })).rejects.toThrow(why);
+  const options = { answerMs: 200, gone: () => expect.unreachable("it was never open") };
+  await expect(DbusConnection.open(peer.socketPath, options)).rejects.toThrow(why);
   await peer.gone;
 });
 
 test("DbusConnection.call() fails at once when the bus has gone, also later", async () => {
   using peer = openPeer({ AUTH: "OK 0123\r\n", Hello: returnOf(1), Change: undefined });
-  using bus = await DbusConnection.open(peer.socketPath);
+  let timesGone = 0;
+  using bus = await DbusConnection.open(peer.socketPath, { gone: () => timesGone++ });
   const call = { destination: "a.b", path: "/a", interface: "a.b", member: "Change", args: [] };
   await expect(bus.call(call)).rejects.toThrow("the bus has gone");
   await expect(bus.call(call)).rejects.toThrow("the bus has gone");
+  expect(timesGone).toBe(1);
 });

@@ -41,6 +41,8 @@ interface Waiting {
 export interface DbusOptions {
   /** Told of each signal by its member. */
   readonly told?: (member: string) => void;
+  /** Told once when the bus, which had answered, has gone. */
+  readonly gone?: () => void;
   /** How long the bus, or whom is called, may take for an answer. */
   readonly answerMs?: number;
 }
@@ -62,15 +64,18 @@ export class DbusConnection implements Disposable {
   /** @throws Error when there is no bus, or it doesn't let us, or doesn't answer */
   static async open(
     socketPath: string,
-    { told = () => {}, answerMs = ANSWER_MS }: DbusOptions = {},
+    { told = () => {}, gone = () => {}, answerMs = ANSWER_MS }: DbusOptions = {},
   ): Promise<DbusConnection> {
     const hello = Promise.withResolvers<void>();
     let connection: DbusConnection | undefined;
     let isIn = false;
     let rest = Buffer.alloc(0);
+    let isOpen = false;
     const end = (error: Error): void => {
       hello.reject(error);
       if (connection) connection.#end(error);
+      if (isOpen) gone();
+      isOpen = false;
     };
     const socket = await Bun.connect({
       unix: socketPath,
@@ -103,6 +108,7 @@ export class DbusConnection implements Disposable {
       clearTimeout(timer);
       connection = new DbusConnection(socket, answerMs);
       await connection.call({ ...BUS, member: "Hello", args: [] });
+      isOpen = true;
       return connection;
     } catch (error) {
       socket.terminate();

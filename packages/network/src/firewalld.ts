@@ -7,6 +7,8 @@ const ZONE = {
 };
 /** Its zone for what it lets pass; our own rules are the judges of containers' traffic. */
 const TRUSTED = "trusted";
+/** After the bus has gone, until somebody looks whether it is back. */
+const RETRY_MS = 1000;
 /** When it starts, and when it has read its configuration anew. */
 const SIGNALS = [
   `type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='${NAME}'`,
@@ -14,30 +16,30 @@ const SIGNALS = [
 ];
 
 /**
- * Has firewalld, whenever it runs, let pass what comes from containers: it refuses to forward what comes by interfaces that it doesn't know.
- * An interface that its administrator has put in a zone stays there.
+ * Has firewalld, whenever it runs and as often as the message bus starts anew, let pass what comes from containers: it refuses to forward
+ * what comes by interfaces that it doesn't know. An interface that its administrator has put in a zone stays there.
  */
 export class Firewalld implements Disposable {
+  readonly #socketPath: string;
   readonly #log: Logger;
   #bus: DbusConnection | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
   #wanted: ReadonlySet<string> = new Set();
   /** Those that it has from us. */
   readonly #told = new Set<string>();
   #telling: Promise<void> = Promise.resolve();
 
-  private constructor(log: Logger) {
+  private constructor(socketPath: string, log: Logger) {
+    this.#socketPath = socketPath;
     this.#log = log;
   }
 
   /** Undefined on a host without a message bus: it has no firewalld. */
   static async open(socketPath: string, log: Logger): Promise<Firewalld | undefined> {
-    const firewalld = new Firewalld(log);
-    using undo = new DisposableStack();
+    const firewalld = new Firewalld(socketPath, log);
     try {
-      const bus = undo.use(await DbusConnection.open(socketPath, { told: () => firewalld.#again() }));
-      firewalld.#bus = bus;
-      for (const signal of SIGNALS) await bus.match(signal);
-      undo.move();
+      await firewalld.#connect();
       return firewalld;
     } catch (error) {
       log.debug({ err: error }, "no message bus, and so no firewalld");
@@ -57,7 +59,36 @@ export class Firewalld implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
     this.#bus?.[Symbol.dispose]();
+  }
+
+  async #connect(): Promise<void> {
+    using undo = new DisposableStack();
+    const told = () => this.#again();
+    const bus = undo.use(
+      await DbusConnection.open(this.#socketPath, {
+        told,
+        gone: () => bus === this.#bus && this.#comeBack(),
+      }),
+    );
+    for (const signal of SIGNALS) await bus.match(signal);
+    if (this.#isClosed) return;
+    undo.move();
+    this.#bus = bus;
+  }
+
+  /** To a bus that has gone; firewalld, when it starts on the next one, knows nothing of us. */
+  #comeBack(): void {
+    if (this.#isClosed) return;
+    this.#retry = setTimeout(() => {
+      this.#connect().then(
+        () => this.#again(),
+        () => this.#comeBack(),
+      );
+    }, RETRY_MS);
+    this.#retry.unref();
   }
 
   #again(): void {

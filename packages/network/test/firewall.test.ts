@@ -158,7 +158,7 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
   );
 
   test.skipIf(!Bun.which("firewalld"))(
-    "firewalld lets containers pass, from when it starts, and anew when it starts again",
+    "firewalld lets containers pass, from when it starts, and anew when it or the message bus starts again",
     async () => {
       await using lab = openLab();
       using outside = openOutside(lab.route);
@@ -195,6 +195,10 @@ testInPrivateNetwork(import.meta.path, "the firewall beside others that change n
       await firewalld.stop();
       await firewalld.start();
       await untilSo(passes, "firewalld, started again, lets containers out");
+      await firewalld.stop();
+      await firewalld.restartBus();
+      await firewalld.start();
+      await untilSo(passes, "firewalld on another message bus lets containers out");
       for (const id of ["web", "other", "late"]) await networks.releaseSandbox(id);
       await networks.remove("after");
       const left = `br-${networks.inspect("before").id.slice(0, 12)}`;

@@ -31,8 +31,13 @@ export async function openFirewalld() {
       await ended;
     };
   };
-  const stopBus = start("dbus-daemon", `--config-file=${config}`, "--nofork");
-  await untilSo(() => fs.existsSync(bus), "the message bus is there");
+  const startBus = async () => {
+    fs.rmSync(bus, { force: true });
+    const stop = start("dbus-daemon", `--config-file=${config}`, "--nofork");
+    await untilSo(() => fs.existsSync(bus), "the message bus is there");
+    return stop;
+  };
+  let stopBus = await startBus();
   let stopFirewalld = async () => {};
   const state = () => Bun.spawnSync(["firewall-cmd", "--state"], { env }).exitCode;
   return {
@@ -43,6 +48,11 @@ export async function openFirewalld() {
       await untilSo(() => state() === 0, "firewalld runs");
     },
     stop: () => stopFirewalld(),
+    /** Which ends everybody's connection to it. */
+    async restartBus() {
+      await stopBus();
+      stopBus = await startBus();
+    },
     async [Symbol.asyncDispose]() {
       await stopFirewalld();
       await stopBus();
