@@ -267,6 +267,17 @@ function defineTests(): void {
       expect(await inSandbox(neighbour.netnsPath, () => ask("198.51.100.1", 9000, 300))).toBeUndefined();
     };
     await everywhere();
+    // Nor for who sends it there by way of this host, which others than we may have opened for that; the bridge always is.
+    const opened = (link: string) => fs.writeFileSync(`/proc/sys/net/ipv4/conf/${link}/route_localnet`, "1");
+    opened("uplink");
+    outside.run(() => opened("eth0"));
+    const down = inSandbox(neighbour.netnsPath, () => {
+      opened("eth0");
+      return Bun.spawnSync(["ip", "link", "set", "lo", "down"]);
+    });
+    expect(down.exitCode).toBe(0);
+    expect(await outside.run(() => ask("127.0.0.1", 9000, 300))).toBeUndefined();
+    expect(await inSandbox(neighbour.netnsPath, () => ask("127.0.0.1", 9000, 300))).toBeUndefined();
 
     const taken = (hostIp: string) =>
       networks.createSandbox({
