@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { EngineError } from "@longshore/errors";
 import type { z } from "zod";
+import { foldKeys } from "./fold-keys.ts";
 
 /** The longest body that is kept in memory. */
 export const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
@@ -37,7 +38,7 @@ export function parseJson<T>(text: string, schema: z.ZodType<T>): T {
     const why = error instanceof Error ? error.message : String(error);
     throw new EngineError("invalid_argument", `invalid JSON: ${why}`);
   }
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(foldKeys(schema, value));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const field = issue?.path.join(".") ?? "";
