@@ -339,26 +339,3 @@ test("what the kernel can't limit is left out with a warning", async () => {
   expect(HostConfig).not.toHaveProperty("KernelMemory");
   await remove(json.Id);
 });
-
-test("list: by what is exposed and published", async () => {
-  const { api, image } = world;
-  const more = { ExposedPorts: { "8080/tcp": {}, "53/udp": {} } };
-  const id = await api.create(image, ["true"], {
-    ...more,
-    HostConfig: { NetworkMode: "bridge", PortBindings: { "8080/tcp": [{ HostPort: "" }] } },
-  });
-  const list = async (filters: object) => {
-    const query = encodeURIComponent(JSON.stringify(filters));
-    const answer = await api.call("GET", `/containers/json?all=1&filters=${query}`);
-    return answer.status === 200 ? answer.json.length : answer.json.message;
-  };
-  expect(await list({ expose: ["8000-9000"] })).toBe(1);
-  expect(await list({ expose: ["53/udp"] })).toBe(1);
-  expect(await list({ expose: ["53"] })).toBe(0);
-  expect(await list({ publish: ["8080"] })).toBe(1);
-  expect(await list({ publish: ["53/udp"] })).toBe(0);
-  expect(await list({ publish: ["x"] })).toBe("invalid filter 'publish=x'");
-  expect(await list({ "is-task": ["true"] })).toBe(0);
-  expect(await list({ isolation: ["default"], expose: ["8080"] })).toBe(1);
-  await remove(id);
-});

@@ -1,13 +1,16 @@
 import os from "node:os";
-import { EngineError } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
+import { formatPlatform } from "@longshore/oci";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
+import type { Image } from "../images/image.ts";
+import { platformOf } from "../images/read-image.ts";
 import { namesByLinks } from "../links/container-links.ts";
 import { networkName } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
 import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { hasMount, showMounts } from "../volumes/mount-point.ts";
-import type { Container, ContainerRecord } from "./container.ts";
+import { type ContainerRecord, ZERO_TIME } from "./container.ts";
 import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
@@ -35,6 +38,7 @@ export const LIST_FILTERS = [
 const HEALTH = ["starting", "healthy", "unhealthy", "none"];
 const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
+const PORT_MAX = 65_535;
 const TRUE = ["1", "true", "True"];
 const FALSE = ["0", "false", "False"];
 
@@ -55,27 +59,29 @@ export async function listContainers(
   filters.checkValues("status", STATUSES);
   filters.checkValues("health", HEALTH);
   filters.checkValues("is-task", [...TRUE, ...FALSE]);
-  for (const key of ["expose", "publish"]) for (const port of filters.get(key)) parsePorts(key, port);
-  const everything = all || limit !== undefined || filters.has("status") || filters.has("exited");
+  const ranges = (["expose", "publish"] as const).flatMap((key) =>
+    filters.get(key).map((text) => ({ key, ...parsePorts(key, text) })),
+  );
+  const exitCodes = filters.get("exited").map(parseExitCode);
+  const everything = all || limit !== undefined || filters.has("status");
   const ancestors = await resolveAncestors(engine, filters);
   const before = filters.get("before").map((name) => engine.containers.find(name).record.created)[0];
   const since = filters.get("since").map((name) => engine.containers.find(name).record.created)[0];
-  const chosen = (await candidates(engine, filters)).filter(({ record }) => {
-    if (!everything && before === undefined && since === undefined && !isRunning(record.state.status))
-      return false;
+  const everyone = await candidates(engine, filters);
+  const ids = filters.get("id").flatMap((prefix) => idOfOne(everyone, prefix));
+  const chosen = everyone.filter(({ record }) => {
+    if (!everything && !isRunning(record.state.status)) return false;
     return (
       (before === undefined || record.created < before) &&
       (since === undefined || record.created > since) &&
-      filters.match("id", (id) => record.id.startsWith(id)) &&
+      (!filters.has("id") || ids.includes(record.id)) &&
       filters.match("name", (name) => matchesName(record.name, name)) &&
       filters.match("status", (status) => record.state.status === status) &&
       filters.match("health", (health) => (record.state.health?.Status ?? "none") === health) &&
-      filters.match("exited", (code) => matchesExit(record.state, code)) &&
-      filters.match("expose", (port) => hasPort(record.config.ExposedPorts, port)) &&
-      filters.match("publish", (port) => hasPort(publishedPorts(record), port)) &&
-      // There are no tasks of a swarm here.
+      (exitCodes.length === 0 || exitCodes.some((code) => hasExited(record.state, code))) &&
+      (ranges.length === 0 || hasPort(record, ranges)) &&
+      // There are no tasks of a swarm here, nor is there any isolation but one.
       filters.match("is-task", (value) => FALSE.includes(value)) &&
-      filters.match("isolation", (value) => [record.hostConfig.Isolation, "default"].includes(value)) &&
       filters.match("network", (name) => matchesNetwork(engine, record, name)) &&
       filters.match("volume", (value) => hasMount(record, value)) &&
       filters.matchLabels(record.config.Labels) &&
@@ -83,12 +89,44 @@ export async function listContainers(
     );
   });
   const linked = namesByLinks(engine);
+  const listed = chosen.slice(0, limit !== undefined && limit > 0 ? limit : undefined);
+  const imageOf = imageNames(engine);
   return Promise.all(
-    chosen.slice(0, limit !== undefined && limit > 0 ? limit : undefined).map(async (one) => ({
-      ...summary(engine, one, linked.get(one.record.id) ?? []),
+    listed.map(async (one) => ({
+      ...summary(engine, one, { linked: linked.get(one.record.id) ?? [], image: await imageOf(one) }),
       ...(size && (await containerSize(engine, one.record))),
     })),
   );
+}
+
+/** What to call containers' images: as their users did, or by its id where that name is another image's by now, or none's. */
+function imageNames(engine: Engine): (one: Candidate) => Promise<string> {
+  const images = new Map<string, Promise<Image | undefined>>();
+  return async ({ record, engineName }) => {
+    const { imageId, config } = record;
+    // Another engine's images are not here.
+    if (config.Image === imageId || (engineName !== undefined && !engine.containers.get(record.id)))
+      return config.Image;
+    const meant = images.get(config.Image) ?? findOrNone(engine, config.Image);
+    images.set(config.Image, meant);
+    const image = await meant;
+    if (image?.id === imageId) return config.Image;
+    // One name may stand for images of several platforms.
+    const own = await engine.images.read(record.manifestDigest).catch(() => undefined);
+    const isOther = image && own && platformName(image) !== platformName(own);
+    return isOther ? config.Image : imageId;
+  };
+}
+
+const platformName = ({ config }: Image) => formatPlatform(platformOf(config));
+
+async function findOrNone(engine: Engine, nameOrId: string): Promise<Image | undefined> {
+  try {
+    return (await engine.images.find(nameOrId)).image;
+  } catch (error) {
+    if (["not_found", "invalid_argument"].includes(errorCode(error))) return undefined;
+    throw error;
+  }
 }
 
 /** A container of this engine, or of one that shares its store. */
@@ -116,13 +154,17 @@ async function candidates(engine: Engine, filters: Filters): Promise<Candidate[]
   return [...mine, ...theirs.flat()].sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
 }
 
-function summary(engine: Engine, { record, engineName }: Candidate, linkedNames: string[]): object {
+function summary(
+  engine: Engine,
+  { record, engineName }: Candidate,
+  { linked, image }: { linked: string[]; image: string },
+): object {
   return {
     Id: record.id,
-    Names: [`/${record.name}`, ...linkedNames],
-    Image: record.config.Image,
+    Names: [`/${record.name}`, ...linked],
+    Image: image,
     ImageID: record.imageId,
-    Command: [record.path, ...record.args].map(quoteWord).join(" "),
+    Command: [record.path, ...record.args.map(quoteWord)].join(" "),
     Created: Math.floor(Date.parse(record.created) / 1000),
     Ports: listPorts(record),
     Labels: { ...record.config.Labels, ...(engineName !== undefined && { [ENGINE_LABEL]: engineName }) },
@@ -134,30 +176,40 @@ function summary(engine: Engine, { record, engineName }: Candidate, linkedNames:
   };
 }
 
-/** Ports of the container that are published, once it runs, else those that will be. */
-function publishedPorts({ ports, hostConfig }: ContainerRecord): string[] {
-  const asked = Object.entries(hostConfig.PortBindings).flatMap(([port, bindings]) =>
-    bindings?.length ? port : [],
+interface PortRange {
+  first: number;
+  last: number;
+  protocol: string;
+}
+
+/** Whether a container that runs has one of the ports: exposed by their own number, published by the host's. */
+function hasPort(
+  record: ContainerRecord,
+  ranges: readonly (PortRange & { key: "expose" | "publish" })[],
+): boolean {
+  return listPorts(record).some(({ PrivatePort, PublicPort, Type }) =>
+    ranges.some(({ key, first, last, protocol }) => {
+      const port = key === "expose" ? PrivatePort : (PublicPort ?? 0);
+      return Type === protocol && port >= first && port <= last;
+    }),
   );
-  return [...asked, ...ports.map(({ containerPort, protocol }) => `${containerPort}/${protocol}`)];
 }
 
-/** @param filter `PORT[-PORT][/PROTOCOL]` */
-function hasPort(ports: readonly string[], filter: string): boolean {
-  const wanted = parsePorts("port", filter);
-  return ports.some((port) => {
-    const [number = "", protocol = "tcp"] = port.split("/");
-    return protocol === wanted.protocol && Number(number) >= wanted.first && Number(number) <= wanted.last;
+/** @param text `PORT[-PORT][/PROTOCOL]` @throws EngineError `invalid_argument` in Docker's words */
+function parsePorts(key: string, text: string): PortRange {
+  const refuse = (message: string) => new EngineError("invalid_argument", message);
+  if (text.includes(":")) throw refuse(`filter for '${key}' should not contain ':': ${text}`);
+  const wrong = (why: string) => refuse(`error while looking up for ${key} ${text}: ${why}`);
+  const [ports = "", protocol = "tcp"] = text.split("/");
+  if (ports === "") throw wrong("Empty string specified for ports.");
+  const [first = 0, last = first] = ports.split("-").map((number) => {
+    const parsing = `strconv.ParseUint: parsing ${JSON.stringify(number)}`;
+    if (!/^[0-9]+$/.test(number)) throw wrong(`${parsing}: invalid syntax`);
+    if (Number(number) > PORT_MAX) throw wrong(`${parsing}: value out of range`);
+    return Number(number);
   });
-}
-
-function parsePorts(key: string, text: string): { first: number; last: number; protocol: string } {
-  const [, first, last, protocol = "tcp"] =
-    /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(text) ?? [];
-  if (first === undefined || Number(last ?? first) < Number(first)) {
-    throw new EngineError("invalid_argument", `invalid filter '${key}=${text}'`);
-  }
-  return { first: Number(first), last: Number(last ?? first), protocol: protocol.toLowerCase() };
+  if (last < first) throw wrong(`Invalid range specified for the Port: ${ports}`);
+  return { first, last, protocol: protocol.toLowerCase() };
 }
 
 /** Docker shows a word with blanks in quotes. */
@@ -165,29 +217,42 @@ function quoteWord(word: string): string {
   return word.includes(" ") ? `'${word}'` : word;
 }
 
+/** The name itself, or an expression that fits it; what is none fits nothing. */
 function matchesName(name: string, pattern: string): boolean {
-  let expression: RegExp;
+  if (pattern === name || pattern === `/${name}`) return true;
+  // Expressions of Go begin with their flags.
+  const [, flags = "", rest = ""] = /^(?:\(\?([ims]+)\))?(.*)$/s.exec(pattern) ?? [];
   try {
-    expression = new RegExp(pattern);
-  } catch (error) {
-    throw new EngineError("invalid_argument", `invalid filter 'name=${pattern}'`, { cause: error });
+    const expression = new RegExp(rest, flags);
+    return expression.test(name) || expression.test(`/${name}`);
+  } catch {
+    return false;
   }
-  return expression.test(name) || expression.test(`/${name}`);
 }
 
-function matchesExit({ status, exitCode }: Container["record"]["state"], code: string): boolean {
-  if (!/^[0-9]+$/.test(code)) throw new EngineError("invalid_argument", `invalid filter 'exited=${code}'`);
-  return status === "exited" && exitCode === Number(code);
+/** The container whose id begins so, if there is only one. */
+function idOfOne(all: readonly Candidate[], prefix: string): string[] {
+  const found = all.filter(({ record }) => prefix !== "" && record.id.startsWith(prefix));
+  return found.length === 1 ? found.map(({ record }) => record.id) : [];
 }
 
-function matchesNetwork(engine: Engine, record: Container["record"], nameOrId: string): boolean {
+function parseExitCode(text: string): number {
+  if (/^[+-]?[0-9]+$/.test(text)) return Number(text);
+  throw new EngineError(
+    "invalid_argument",
+    `invalid filter 'exited=${text}': strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`,
+  );
+}
+
+function hasExited({ status, exitCode, startedAt }: ContainerRecord["state"], code: number): boolean {
+  return !isRunning(status) && startedAt !== ZERO_TIME && exitCode === code;
+}
+
+function matchesNetwork(engine: Engine, record: ContainerRecord, nameOrId: string): boolean {
   const names = record.networks.length > 0 ? record.networks.map(({ name }) => name) : [networkName(record)];
   return engine.networks
     .list()
-    .some(
-      ({ id, name }) =>
-        names.includes(name) && (nameOrId === name || (nameOrId.length >= 12 && id.startsWith(nameOrId))),
-    );
+    .some(({ id, name }) => names.includes(name) && (nameOrId === name || id.startsWith(nameOrId)));
 }
 
 /** Ids of the images that `ancestor` names, and of those made from them. */

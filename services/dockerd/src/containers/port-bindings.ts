@@ -87,8 +87,15 @@ export function showPorts({ ports, config, state }: ContainerRecord): Record<str
   return shown;
 }
 
+interface ListedPort {
+  IP?: string;
+  PrivatePort: number;
+  PublicPort?: number;
+  Type: string;
+}
+
 /** `Ports` of a list of containers. */
-export function listPorts({ ports, config, state }: ContainerRecord): object[] {
+export function listPorts({ ports, config, state }: ContainerRecord): ListedPort[] {
   if (state.pid === 0) return [];
   const published = ports.map(({ hostIp, hostPort, containerPort, protocol }: PortBinding) => ({
     IP: hostIp,

@@ -17,6 +17,9 @@ export const COMMON_HEADERS: Record<string, string> = {
   Server: "Longshore (linux)",
 };
 
+/** As much as the kernel takes. */
+const TERMINAL_MAX = 65_535;
+
 /** Where an answer goes: node's response, or the bare socket of a request with `Connection: Upgrade`. */
 export type Transport =
   | { kind: "response"; response: ServerResponse }
@@ -84,16 +87,22 @@ export class ApiCall {
     throw new EngineError("invalid_argument", 'strconv.Atoi: parsing "": invalid syntax');
   }
 
+  /** Lines or columns of a terminal, which may not be left out. */
+  terminalSize(name: "h" | "w"): number {
+    const size = this.wholeNumber(name);
+    if (size >= 0 && size <= TERMINAL_MAX) return size;
+    const what = name === "h" ? "height" : "width";
+    throw new EngineError("invalid_argument", `invalid resize ${what} "${size}": value out of range`);
+  }
+
   /** A whole-number query parameter. */
   integer(name: string): number | undefined {
     const text = this.query.get(name);
     if (text === null || text === "") return undefined;
-    if (!/^-?[0-9]+$/.test(text)) {
-      throw new EngineError(
-        "invalid_argument",
-        `strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`,
-      );
-    }
+    const refuse = (why: string) =>
+      new EngineError("invalid_argument", `strconv.Atoi: parsing ${JSON.stringify(text)}: ${why}`);
+    if (!/^[+-]?[0-9]+$/.test(text)) throw refuse("invalid syntax");
+    if (!Number.isSafeInteger(Number(text))) throw refuse("value out of range");
     return Number(text);
   }
 
@@ -113,11 +122,15 @@ export class ApiCall {
     return parseJson(text, schema);
   }
 
+  /** Whether there is a body of at least so many bytes, or of an unknown number. */
+  hasBody(leastBytes = 1): boolean {
+    const { "content-length": length, "transfer-encoding": encoding } = this.request.headers;
+    return encoding !== undefined || Number(length ?? 0) >= leastBytes;
+  }
+
   /** The body, when there may be none. */
   async optionalBody<T>(schema: z.ZodType<T>): Promise<T | undefined> {
-    const length = this.request.headers["content-length"];
-    const chunked = this.request.headers["transfer-encoding"] !== undefined;
-    return chunked || Number(length ?? 0) > 0 ? this.body(schema) : undefined;
+    return this.hasBody() ? this.body(schema) : undefined;
   }
 
   json(status: number, value: unknown): void {

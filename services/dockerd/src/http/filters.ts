@@ -68,7 +68,7 @@ export class Filters {
 function parseObject(text: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+    if (typeof value === "object" && !Array.isArray(value)) return { ...value };
   } catch {
     // told below
   }
@@ -77,8 +77,9 @@ function parseObject(text: string): Record<string, unknown> {
 
 function listOf(given: unknown): string[] {
   if (Array.isArray(given) && given.every((item) => typeof item === "string")) return given;
-  if (typeof given === "object" && given !== null) {
-    return Object.entries(given).flatMap(([value, on]) => (on === true ? [value] : []));
+  if (given === null) return [];
+  if (typeof given === "object") {
+    if (Object.values(given).every((on) => typeof on === "boolean")) return Object.keys(given);
   }
   throw new EngineError("invalid_argument", "invalid filter");
 }
