@@ -27,7 +27,7 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
   });
 }
 
-/** JSON text of a checked shape; the error names the field, as Docker's decoder does. */
+/** JSON text of a checked shape, in whatever case its fields are written; the error names the field, as Docker's decoder does. */
 export function parseJson<T>(text: string, schema: z.ZodType<T>): T {
   let value: unknown;
   try {

@@ -27,3 +27,30 @@ test("matchLabels() wants every label, by key or by key and value", () => {
   expect(filters.matchLabels({ a: "1", b: "3" })).toBe(false);
   expect(filters.matchLabels({ b: "2" })).toBe(false);
 });
+
+test("boolean() takes one truth in Docker's two spellings; until() takes one time", () => {
+  const of = (text: string) => Filters.parse(text, ["dangling", "until"]);
+  const cases: [string, boolean | undefined | string][] = [
+    ["{}", undefined],
+    ['{"dangling":["1"]}', true],
+    ['{"dangling":{"true":true}}', true],
+    ['{"dangling":["0","false"]}', false],
+    ['{"dangling":["true","false"]}', "invalid filter 'dangling=[true false]'"],
+    ['{"dangling":["True"]}', "invalid filter 'dangling=[True]'"],
+    ['{"dangling":[]}', "invalid filter 'dangling'"],
+  ];
+  for (const [text, wanted] of cases) {
+    if (typeof wanted === "string") expect(() => of(text).boolean("dangling")).toThrow(wanted);
+    else expect(of(text).boolean("dangling")).toBe(wanted);
+  }
+  expect(of("{}").until()).toBeUndefined();
+  expect(of('{"until":["5"]}').until()).toBe(5_000_000_000n);
+  expect(() => of('{"until":["5","6"]}').until()).toThrow("more than one until filter specified");
+});
+
+test("matchPattern() takes names and regular expressions; what is neither fits nothing", () => {
+  const fits = (pattern: string) =>
+    Filters.parse(JSON.stringify({ name: [pattern] }), ["name"]).matchPattern("name", "a.net-1");
+  expect(["a.net-1", "net", "^a", "1$", "^a.net-\\d$"].filter((pattern) => !fits(pattern))).toEqual([]);
+  expect(["^net", "[", "b", "*"].filter(fits)).toEqual([]);
+});

@@ -7,6 +7,7 @@ import type { z } from "zod";
 export function foldKeys(schema: z.core.$ZodType, value: unknown): unknown {
   const { def } = (schema as z.core.$ZodTypes)._zod;
   switch (def.type) {
+    case "default":
     case "nullable":
     case "optional":
       return foldKeys(def.innerType, value);

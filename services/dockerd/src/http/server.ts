@@ -20,6 +20,8 @@ export interface Route {
   method: HTTPMethod;
   path: string;
   handler: Handler;
+  /** The version of the API that brought it; to older requests it isn't there. */
+  since?: string;
 }
 
 interface Operation {
@@ -60,8 +62,10 @@ export class ApiServer {
   }
 
   add(routes: Route[]): void {
-    for (const { method, path: route, handler } of routes) {
-      this.router.on(method, route, () => {}, { handler, name: `${method} ${route}` } satisfies Operation);
+    for (const { method, path: route, handler, since } of routes) {
+      const name = `${method} ${route}`;
+      const operation = { handler: since === undefined ? handler : sinceVersion(name, since, handler), name };
+      this.router.on(method, route, () => {}, operation satisfies Operation);
     }
   }
 
@@ -193,4 +197,12 @@ export class ApiServer {
     }
     this.log.debug({ method, url, ms: Number((performance.now() - started).toFixed(2)) }, "request");
   }
+}
+
+/** An operation that requests of before its version don't get. */
+function sinceVersion(name: string, since: string, handler: Handler): Handler {
+  return (call) => {
+    if (call.atLeast(since)) return handler(call);
+    throw new EngineError("invalid_argument", `${name} requires minimum API version ${since}`);
+  };
 }

@@ -6,8 +6,10 @@ test("parseTime() reads seconds with a fraction, RFC 3339 and lengths of time", 
   expect(parseTime("2023-11-14T22:13:20Z")).toBe(1_700_000_000_000_000_000n);
   expect(parseTime("2023-11-14T22:13:20.123456789Z")).toBe(1_700_000_000_123_456_789n);
   expect(parseTime("2023-11-14T23:13:20.5+01:00")).toBe(1_700_000_000_500_000_000n);
-  const hourAgo = BigInt(Date.now() - 3_600_000) * 1_000_000n;
-  const difference = parseTime("1h") - hourAgo;
-  expect(difference < 1_000_000_000n && difference > -1_000_000_000n).toBe(true);
-  expect(() => parseTime("yesterday")).toThrow("invalid time");
+  for (const text of ["1h", "0.5h30m", "3600s", "3599s1000ms", "3600000000us"]) {
+    const difference = parseTime(text) - BigInt(Date.now() - 3_600_000) * 1_000_000n;
+    expect(difference < 1_000_000_000n && difference > -1_000_000_000n).toBe(true);
+  }
+  for (const text of ["yesterday", "day 1", "1h ", "1x", "."])
+    expect(() => parseTime(text)).toThrow("invalid time");
 });

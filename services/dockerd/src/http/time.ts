@@ -1,17 +1,19 @@
 import { EngineError } from "@longshore/errors";
 
-const UNIT_SECONDS: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 };
+const UNIT_SECONDS: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 };
+/** A length of time as Go reads it. */
+const LENGTH = /([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|us|µs|ns|h|m|s)/g;
 
 /**
  * Nanoseconds since 1970 of what clients send as a time: seconds with a fraction (`1700000000.25`), RFC 3339, or a length
- * of time before now (`10m`, `1h30m`).
+ * of time before now (`10m`, `1h30m`, `1.5h`).
  * @throws EngineError `invalid_argument`
  */
 export function parseTime(text: string): bigint {
   const [, seconds, fraction = ""] = /^(-?[0-9]+)(?:\.([0-9]{1,9}))?$/.exec(text) ?? [];
   if (seconds !== undefined) return BigInt(seconds) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
-  if (/^([0-9]+(ms|h|m|s))+$/.test(text)) {
-    const ago = [...text.matchAll(/([0-9]+)(ms|h|m|s)/g)].reduce(
+  if (text !== "" && text.replace(LENGTH, "") === "") {
+    const ago = [...text.matchAll(LENGTH)].reduce(
       (sum, [, number, unit = "s"]) => sum + Number(number) * (UNIT_SECONDS[unit] ?? 1),
       0,
     );
@@ -19,7 +21,8 @@ export function parseTime(text: string): bigint {
   }
   // Dates have no more than milliseconds, times of a log nine digits.
   const [, digits = ""] = /:[0-9]{2}\.([0-9]{1,9})/.exec(text) ?? [];
-  const ms = Date.parse(digits === "" ? text : text.replace(`.${digits}`, ""));
+  const isDate = /^[0-9]{4}-[0-9]{2}-[0-9]{2}(T|$)/.test(text);
+  const ms = isDate ? Date.parse(digits === "" ? text : text.replace(`.${digits}`, "")) : Number.NaN;
   if (Number.isNaN(ms)) throw new EngineError("invalid_argument", `invalid time: ${JSON.stringify(text)}`);
   return BigInt(ms) * 1_000_000n + BigInt(digits.padEnd(9, "0"));
 }
