@@ -173,27 +173,36 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/wait",
       handler: async (call) => {
+        // Clients of before API 1.30 know no condition, and take the headers for the end.
+        const isOld = !call.atLeast("1.30");
+        const condition = isOld ? "not-running" : parseWaitCondition(call.query.get("condition"));
         const container = containers.find(call.param("id"));
-        const condition = parseWaitCondition(call.query.get("condition"));
         const exit = waitContainer(container, condition, call.signal);
         exit.catch(() => {}); // the client went away
-        const body = call.stream("application/json"); // the client starts the container once it sees the headers
-        const { exitCode } = await exit;
-        body.end(`${JSON.stringify({ StatusCode: exitCode })}\n`);
+        // Others start the container once they see the headers.
+        const body = isOld ? undefined : call.stream("application/json");
+        const { exitCode, error } = await exit;
+        const answer = {
+          StatusCode: exitCode,
+          ...(error !== undefined && { Error: { Message: error } }),
+        };
+        if (!body) call.json(200, answer);
+        // Those of before 1.34 take an empty answer for the failure, and have no other.
+        else if (error !== undefined && !call.atLeast("1.34")) body.end();
+        else body.end(`${JSON.stringify(answer)}\n`);
       },
     },
     {
       method: "DELETE",
       path: "/containers/:id",
       handler: async (call) => {
+        const container = containers.find(call.param("id"));
         if (call.flag("link")) {
-          const name = call.param("id").replace(/^\//, "");
           throw new EngineError(
             "invalid_argument",
-            `Conflict, cannot remove the default link name of the container: /${name}`,
+            "Conflict, cannot remove the default link name of the container",
           );
         }
-        const container = containers.find(call.param("id"));
         await engine.store.check();
         await removeContainer(engine, container, { force: call.flag("force"), volumes: call.flag("v") });
         call.empty(204);
@@ -213,6 +222,7 @@ export function containerRoutes(engine: Engine): Route[] {
     {
       method: "POST",
       path: "/containers/prune",
+      since: "1.25",
       handler: async (call) => {
         const filters = Filters.parse(call.query.get("filters"), PRUNE_CONTAINERS_FILTERS);
         call.json(200, await pruneContainers(engine, filters));

@@ -2,10 +2,11 @@ import type { Duplex } from "node:stream";
 import { EngineError } from "@longshore/errors";
 import { encodeFrame, STDOUT } from "@longshore/stdio";
 import { emitContainerEvent } from "../containers/container-events.ts";
+import { within } from "../containers/kill-container.ts";
 import type { Engine } from "../engine.ts";
 import type { Exec } from "../execs/exec.ts";
 import { execConfigSchema, execStartSchema } from "../execs/exec-config.ts";
-import { checkStartable, createExec, startExec } from "../execs/run-exec.ts";
+import { checkCommand, checkStartable, createExec, requireUnpaused, startExec } from "../execs/run-exec.ts";
 import type { ApiCall } from "../http/call.ts";
 import type { Route } from "../http/server.ts";
 import { attach } from "../streams/attach.ts";
@@ -14,6 +15,9 @@ import { streamType } from "./stream-routes.ts";
 
 /** How long the end of the output waits for the exit status, so that a client that asks next is told. */
 const EXIT_WAIT_MS = 5000;
+/** How long a new size waits for the process that has the terminal. */
+const START_WAIT_MS = 10_000;
+const CONSOLE_SIZE_SINCE = "1.42";
 
 /** Operations on execs. */
 export function execRoutes(engine: Engine): Route[] {
@@ -22,8 +26,10 @@ export function execRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/exec",
       handler: async (call) => {
-        const container = engine.containers.find(call.param("id"));
         const config = await call.body(execConfigSchema);
+        checkCommand(config);
+        if (!call.atLeast(CONSOLE_SIZE_SINCE)) config.ConsoleSize = undefined;
+        const container = engine.containers.find(call.param("id"));
         const exec = createExec(engine, container, config, call.param("id"));
         call.json(201, { Id: exec.id });
       },
@@ -31,7 +37,7 @@ export function execRoutes(engine: Engine): Route[] {
     {
       method: "POST",
       path: "/exec/:id/start",
-      handler: (call) => start(engine, call, engine.execs.find(call.param("id"))),
+      handler: (call) => start(engine, call),
     },
     {
       method: "POST",
@@ -39,6 +45,10 @@ export function execRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const size = { height: call.wholeNumber("h"), width: call.wholeNumber("w") };
         const exec = engine.execs.find(call.param("id"));
+        requireUnpaused(exec.container, exec.container.id);
+        // A client asks for it as soon as it has asked for the start.
+        if (!(await within(exec.settled, START_WAIT_MS)))
+          throw new EngineError("internal", "timeout waiting for exec session ready");
         if (exec.status !== "running") throw new EngineError("conflict", `exec ${exec.id} is not running`);
         await engine.containerd.tasks.resizePty({
           containerId: exec.container.id,
@@ -56,27 +66,30 @@ export function execRoutes(engine: Engine): Route[] {
   ];
 }
 
-async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
-  const { Detach, ConsoleSize } = await call.body(execStartSchema);
+async function start(engine: Engine, call: ApiCall): Promise<void> {
+  const { Detach, Tty, ConsoleSize } = await call.body(execStartSchema);
+  const exec = engine.execs.find(call.param("id"));
   const { config } = exec;
+  const size = (Tty && call.atLeast(CONSOLE_SIZE_SINCE) && ConsoleSize) || undefined;
   if (Detach) {
-    await startExec(engine, exec, ConsoleSize ?? undefined, async () => {});
+    await startExec(engine, exec, size, async () => {});
     call.empty(200);
     return;
   }
   const detachKeys = exec.detachKeys ?? DEFAULT_DETACH_KEYS;
   checkStartable(exec);
-  const client = call.hijack(streamType(call, config.Tty));
+  // Whether the output comes in frames is up to who starts it, whatever the process has.
+  const client = call.hijack(streamType(call, Tty));
   let process: Duplex | undefined;
   try {
-    await startExec(engine, exec, ConsoleSize ?? undefined, async (stdio) => {
+    await startExec(engine, exec, size, async (stdio) => {
       process = await stdio.connect();
     });
   } catch (error) {
     process?.destroy();
     // The answer has begun: Docker's client reads why from the stream, and the exit status as ever.
     const message = Buffer.from(`${error instanceof Error ? error.message : String(error)}\r\n`);
-    client.output.end(config.Tty ? message : encodeFrame(STDOUT, message));
+    client.output.end(Tty ? message : encodeFrame(STDOUT, message));
     return;
   }
   if (!process) throw new EngineError("internal", `exec ${exec.id} has no output`);
@@ -85,6 +98,7 @@ async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
     stdout: config.AttachStdout,
     stderr: config.AttachStderr,
     terminal: config.Tty,
+    bare: Tty,
     closeStdin: true,
     detachKeys,
   };
@@ -96,6 +110,7 @@ async function start(engine: Engine, call: ApiCall, exec: Exec): Promise<void> {
 
 function inspect({ id, config, container, detachKeys, exitCode, pid, status }: Exec): object {
   const [entrypoint = "", ...args] = config.Cmd;
+  const user = config.User || container.record.config.User;
   return {
     ID: id,
     Running: status === "running",
@@ -105,12 +120,12 @@ function inspect({ id, config, container, detachKeys, exitCode, pid, status }: E
       entrypoint,
       arguments: args,
       privileged: config.Privileged,
-      ...(config.User !== "" && { user: config.User }),
+      ...(user !== "" && { user }),
     },
     OpenStdin: config.AttachStdin,
     OpenStderr: config.AttachStderr,
     OpenStdout: config.AttachStdout,
-    CanRemove: status === "ended",
+    CanRemove: false, // Docker's, of those that it forgets within the next minutes
     ContainerID: container.id,
     // Bytes, as Go writes them.
     DetachKeys: detachKeys?.toString("base64") ?? "",

@@ -90,7 +90,7 @@ async function attachContainer(
     stdout,
     stderr,
     terminal: config.Tty,
-    bare,
+    bare: bare || config.Tty,
     closeStdin: config.StdinOnce,
     detachKeys,
   });

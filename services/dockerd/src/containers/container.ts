@@ -70,6 +70,8 @@ export interface ContainerRecord {
 /** A process's exit, as told to those who wait. */
 export interface ExitStatus {
   exitCode: number;
+  /** Why the container could not be removed, though that was asked for. */
+  error?: string;
 }
 
 /** A container in memory: its record, and what lives only as long as this daemon. */
@@ -80,7 +82,7 @@ export class Container {
   /** Root filesystem mounts of its snapshot, once asked for. */
   rootfs: Mount[] | undefined;
   stdio: ProcessStdio | undefined;
-  /** Ids of its execs, also ended ones. */
+  /** Ids of its execs that have not ended. */
   readonly execs = new Set<string>();
   /** Streams that wait for the start: each is called with the stdio before the process runs, or with undefined when it won't. */
   readonly startWaiters = new Set<(stdio: ProcessStdio | undefined) => Promise<void> | void>();
@@ -121,6 +123,10 @@ export class Container {
 
   tellRemoved(): void {
     tell(this.removeWaiters, this.exit);
+  }
+
+  tellNotRemoved(error: string): void {
+    tell(this.removeWaiters, { ...this.exit, error });
   }
 }
 

@@ -246,7 +246,7 @@ export function mergeConfig(
       own.Hostname || (host.UTSMode === "host" || host.NetworkMode === "host" ? hostName() : id.slice(0, 12)),
     User: own.User || (config?.User ?? ""),
     Env: mergeEnv(config?.Env ?? [], own.Env),
-    Entrypoint: takesImageCommand ? (config?.Entrypoint ?? null) : cleared ? null : entrypoint,
+    Entrypoint: entrypoint === null ? (config?.Entrypoint ?? null) : cleared ? null : entrypoint,
     Cmd: own.Cmd?.length ? own.Cmd : takesImageCommand ? (config?.Cmd ?? null) : own.Cmd,
     Healthcheck,
     WorkingDir: own.WorkingDir || (config?.WorkingDir ?? ""),

@@ -60,6 +60,7 @@ async function remove(engine: Engine, container: Container, volumes: boolean): P
     const why = error instanceof Error ? error.message : String(error);
     const status = nextStatus(state.status, "removeFailed");
     container.record = { ...container.record, state: { ...state, status, error: why } };
+    container.tellNotRemoved(why);
     throw error;
   }
   tellRemoval(engine, container);

@@ -3,12 +3,16 @@ import type { Container } from "../containers/container.ts";
 import type { Exec } from "./exec.ts";
 
 const KILLED = 137;
+/** How long an ended one can be asked for, at least. */
+export const KEPT_MS = 5 * 60_000;
 
-/** All execs of all containers, ended ones included until their container has stopped. */
+/** All execs of all containers; ended ones for some minutes, or until their container is removed. */
 export class ExecIndex {
   private readonly byId = new Map<string, Exec>();
+  private sweptAtMs = Date.now();
 
   add(exec: Exec): void {
+    this.sweep(Date.now());
     this.byId.set(exec.id, exec);
     exec.container.execs.add(exec.id);
   }
@@ -39,13 +43,21 @@ export class ExecIndex {
     }
   }
 
+  /** Forget those that ended long ago; looks at most once in a while. */
+  sweep(nowMs: number): void {
+    if (nowMs - this.sweptAtMs < KEPT_MS) return;
+    this.sweptAtMs = nowMs;
+    for (const exec of this.byId.values())
+      if (exec.endedAtMs !== undefined && nowMs - exec.endedAtMs >= KEPT_MS) this.byId.delete(exec.id);
+  }
+
   remove(exec: Exec): void {
     this.byId.delete(exec.id);
     exec.container.execs.delete(exec.id);
   }
 
   forget(container: Container): void {
-    for (const id of container.execs) this.byId.delete(id);
+    for (const exec of this.byId.values()) if (exec.container === container) this.byId.delete(exec.id);
     container.execs.clear();
   }
 }

@@ -17,6 +17,11 @@ export class Exec {
   stdio: ProcessStdio | undefined;
   readonly ended: Promise<void>;
   private tellEnded: () => void = () => {};
+  /** Its process runs, or it won't. */
+  readonly settled: Promise<void>;
+  private tellSettled: () => void = () => {};
+  /** When it ended, in milliseconds since 1970. */
+  endedAtMs: number | undefined;
 
   /** It is the daemon's own, to look at the container's health. */
   readonly isProbe: boolean;
@@ -31,6 +36,15 @@ export class Exec {
     this.ended = new Promise((resolve) => {
       this.tellEnded = resolve;
     });
+    this.settled = new Promise((resolve) => {
+      this.tellSettled = resolve;
+    });
+  }
+
+  /** Note the process's start. */
+  runs(pid: number): void {
+    this.pid = pid;
+    this.tellSettled();
   }
 
   /** Note the end; the first one counts. */
@@ -38,6 +52,9 @@ export class Exec {
     if (this.status === "ended") return false;
     this.status = "ended";
     this.exitCode = exitCode;
+    this.endedAtMs = Date.now();
+    this.container.execs.delete(this.id);
+    this.tellSettled();
     this.tellEnded();
     return true;
   }

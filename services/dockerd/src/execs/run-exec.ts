@@ -24,7 +24,7 @@ import type { ExecConfig } from "./exec-config.ts";
 
 /**
  * @param shown how the client calls the container
- * @throws EngineError `conflict` unless the container runs, `invalid_argument` without a command
+ * @throws EngineError `conflict` unless the container runs and isn't paused, `invalid_argument` without a command
  */
 export function createExec(
   engine: Engine,
@@ -32,26 +32,35 @@ export function createExec(
   config: ExecConfig,
   shown: string = container.id,
 ): Exec {
-  if (config.Cmd.length === 0) throw new EngineError("invalid_argument", "No exec command specified");
-  requireRunning(container.id, container.record.state.status);
-  if (container.record.state.status === "paused") {
-    throw new EngineError("conflict", `Container ${shown} is paused, unpause the container before exec`);
-  }
+  checkCommand(config);
+  requireUnpaused(container, shown);
   const exec = new Exec(newId(), container, config);
   engine.execs.add(exec);
   tellExec(engine, exec, `exec_create: ${config.Cmd.join(" ")}`);
   return exec;
 }
 
-/** @throws EngineError `conflict` when it was started before, or its container has stopped */
+/** @throws EngineError `invalid_argument`, in Docker's words */
+export function checkCommand({ Cmd }: ExecConfig): void {
+  if (Cmd.length === 0) throw new EngineError("invalid_argument", "No exec command specified");
+}
+
+/** @throws EngineError `conflict`, in Docker's words, when it doesn't run or is paused */
+export function requireUnpaused({ id, record }: Container, shown: string): void {
+  requireRunning(id, record.state.status);
+  if (record.state.status !== "paused") return;
+  throw new EngineError("conflict", `Container ${shown} is paused, unpause the container before exec`);
+}
+
+/** @throws EngineError `conflict` when it was started before, or its container has stopped or is paused */
 export function checkStartable(exec: Exec): void {
   const { container } = exec;
+  requireUnpaused(container, container.id);
   if (exec.status === "ended") {
     throw new EngineError("conflict", `Error: Exec command ${exec.id} has already run`);
   }
   if (exec.status === "running")
     throw new EngineError("conflict", `Error: Exec command ${exec.id} is already running`);
-  requireRunning(container.id, container.record.state.status);
 }
 
 /**
@@ -82,7 +91,7 @@ export async function startExec(
     await connect(stdio);
     exec.stdio = stdio;
     const { pid } = await tasks.start(ids);
-    exec.pid = pid;
+    exec.runs(pid);
     stdio.started();
     undo.move();
   } catch (error) {

@@ -6,10 +6,10 @@ export interface AttachOptions {
   stdin: boolean;
   stdout: boolean;
   stderr: boolean;
-  /** A terminal's output goes to the client bare, anything else in frames. */
+  /** The process has a terminal: what is typed may be the detach keys, and its end is none of the input. */
   terminal: boolean;
-  /** Send the output bare, though it is no terminal's. */
-  bare?: boolean;
+  /** Send the output as it is; else in frames that say which stream it is of. */
+  bare: boolean;
   /** Whether the end of the client's input closes the process's stdin. */
   closeStdin: boolean;
   /** Typed by the client of a terminal, they end the attachment. */
@@ -46,8 +46,7 @@ export async function attach(
 }
 
 function pumpOutput(process: Duplex, output: Writable, options: AttachOptions): void {
-  const { stdout, stderr } = options;
-  const bare = options.terminal || options.bare === true;
+  const { stdout, stderr, bare } = options;
   const write = (bytes: Uint8Array) => {
     if (!output.write(bytes)) process.pause();
   };
