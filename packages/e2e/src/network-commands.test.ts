@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { api } from "./engine-api.ts";
 import { clis, useWorld } from "./world.ts";
 
 const world = useWorld();
@@ -191,6 +192,15 @@ describe.each(clis)("docker network by $name", (cli) => {
     expect(await network("inspect", "-v", "-f", "{{.Name}} {{.Scope}}", "ls-one")).toBe("ls-one local");
 
     await docker("run", "-d", "--name", "user", "--network", "ls-two", world().busybox, "sleep", "100");
+    // A list told of a network's containers until API 1.28.
+    const filters = encodeURIComponent('{"name":["ls-two"]}');
+    const counts = ["1.27", "1.28"].map(async (version) => {
+      const { body } = await api(world(), "GET", `/v${version}/networks?filters=${filters}`);
+      return (JSON.parse(body) as { Containers: object }[]).map(
+        ({ Containers }) => Object.keys(Containers).length,
+      );
+    });
+    expect(await Promise.all(counts)).toEqual([[1], [0]]);
     await network("disconnect", "ls-two", "user");
     expect(await network("prune", "-f", "--filter", "until=1h")).toBe("");
     expect(await network("prune", "-f", "--filter", "label!=keep")).toContain("ls-two");
@@ -204,6 +214,17 @@ describe.each(clis)("docker network by $name", (cli) => {
       events.filter(({ Actor }) => Actor.Attributes.name?.startsWith("ls-")).map(({ Action }) => Action),
     ).toEqual(["create", "create", "connect", "disconnect", "destroy"]);
     expect(events.filter(({ Action }) => Action === "prune").length).toBeGreaterThanOrEqual(2);
+  });
+
+  test("disconnect -f takes a stopped container off a network that is gone, so that it starts again", async () => {
+    await network("create", "going");
+    await docker("create", "--name", "left", "--network", "going", world().busybox, "true");
+    await network("connect", "bridge", "left");
+    await network("rm", "going");
+    expect((await attempt("start", "left")).status).toBe(1);
+    await refused("not found", "disconnect", "going", "left");
+    await network("disconnect", "-f", "going", "left");
+    await docker("start", "-a", "left");
   });
 
   test("endpoints: what can't be is refused before anything is made", async () => {
@@ -246,7 +267,12 @@ describe.each(clis)("docker network by $name", (cli) => {
     await refused("network nowhere not found", "connect", "nowhere", "both");
     await refused("cannot be disconnected from host network or connected to host", "connect", "host", "both");
     await docker("run", "-d", "--name", "onhost", "--network", "host", busybox, "sleep", "100");
-    await refused("cannot be disconnected from host network or connected to host", "connect", "ep", "onhost");
+    await refused(
+      "container sharing network namespace with another container or host",
+      "connect",
+      "ep",
+      "onhost",
+    );
     await refused("cannot be disconnected from host network", "disconnect", "host", "onhost");
     await docker("run", "-d", "--name", "guest", "--network", "container:both", busybox, "sleep", "100");
     await refused("container sharing network namespace with another container", "connect", "ep2", "guest");

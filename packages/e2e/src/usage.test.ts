@@ -112,6 +112,13 @@ describe.each(clis)("use of resources by $name", (cli) => {
     expect(await docker("events", ...range, "--filter", "event=die")).toMatch(
       /^20\S+T\S+\.\d{9}\S* container die [0-9a-f]{64} \(execDuration=\d+, exitCode=0, image=\S+, name=told\)$/,
     );
+    // The beginning of an id or a name will do; and what happens to a container, happens to one of its image.
+    const short = [...range.slice(0, 4), "--filter", `container=${id.slice(0, 8)}`, "--filter", "event=die"];
+    const image = ["--filter", `image=${world().busybox.replace(/:1$/, "")}`];
+    expect(await docker("events", ...short, ...image, ...format)).toBe("container die told");
+    expect(await docker("events", ...short, "--filter", "image=other", ...format)).toBe("");
+    const named = [...range.slice(0, 4), "--filter", "container=tol", "--filter", "event=die"];
+    expect((await docker("events", ...named, ...format)).split("\n").at(-1)).toBe("container die told");
   });
 });
 

@@ -515,7 +515,16 @@ describe("volumes of our engine", () => {
     await docker("volume", "create", "two");
     expect(await prune("1.44")).toEqual([anonymous]);
     expect(await prune("1.44", '{"all":["true"],"label!":["keep=1"]}')).toEqual(["two"]);
+    // What somebody has described is kept, and not measured either.
+    await docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "described");
+    const { body } = await api(world(), "GET", "/system/df?type=volume");
+    expect((JSON.parse(body) as { Volumes: { Name: string }[] }).Volumes.map(({ Name }) => Name)).toEqual([
+      "one",
+    ]);
     expect(await prune("1.41")).toEqual(["one"]);
+    expect(await prune("1.41")).toEqual([]);
+    expect(await docker("volume", "ls", "-q", "-f", "name=^desc.*d$")).toBe("described");
+    await docker("volume", "rm", "described");
   });
 
   test("volumes stay in use over a kill of the daemon, and what it left mounted or half-made goes", async () => {

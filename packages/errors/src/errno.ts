@@ -2,6 +2,7 @@
 const WORDS: Record<string, string> = {
   EDQUOT: "disk quota exceeded",
   ENOSPC: "no space left on device",
+  ENOTDIR: "not a directory",
   EROFS: "read-only file system",
 };
 

@@ -20,9 +20,14 @@ export function inspectNetwork(state: NetworkState, nameOrId: string): NetworkFa
   const all = listNetworks(state);
   const exact = all.find(({ id }) => id === nameOrId) ?? all.find(({ name }) => name === nameOrId);
   if (exact) return exact;
-  const [found, another] = nameOrId === "" ? [] : all.filter(({ id }) => id.startsWith(nameOrId));
-  if (another)
-    throw new EngineError("invalid_argument", `network ${nameOrId} is ambiguous: several ids start so`);
+  const matches = nameOrId === "" ? [] : all.filter(({ id }) => id.startsWith(nameOrId));
+  const [found] = matches;
+  if (matches.length > 1) {
+    throw new EngineError(
+      "invalid_argument",
+      `network ${nameOrId} is ambiguous (${matches.length} matches found based on ID prefix)`,
+    );
+  }
   if (!found) throw new EngineError("not_found", `network ${nameOrId} not found`);
   return found;
 }

@@ -53,7 +53,7 @@ test("bad requests get Docker's status and words", async () => {
     ["GET", "/images/nosuch/json", undefined, 404, /^No such image: nosuch:latest$/],
     ["GET", "/volumes/nosuch", undefined, 404, /^get nosuch: no such volume$/],
     ["POST", "/volumes/create", { Name: 7 }, 400, /^invalid JSON: Name: /],
-    ["POST", "/volumes/create", { ClusterVolumeSpec: {} }, 400, /ClusterVolumeSpec is not supported/],
+    ["POST", "/volumes/create", { ClusterVolumeSpec: {} }, 503, /not a swarm manager/],
     [
       "POST",
       "/containers/create",

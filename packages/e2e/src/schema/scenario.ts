@@ -17,6 +17,22 @@ export interface Scene extends Versions {
   builds: boolean;
 }
 
+/** Operations that clients of before some version don't have. */
+const SINCE: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ["containers", "images", "networks", "volumes"].map((kind) => [`POST /${kind}/prune`, "1.25"]),
+  ),
+  "GET /secrets": "1.25",
+  "GET /configs": "1.30",
+  "GET /distribution/{name}/json": "1.30",
+  "POST /build/prune": "1.31",
+};
+
+/** Those that a client of this version lacks. */
+export function newerThan(request: string): string[] {
+  return Object.keys(SINCE).filter((operation) => isOlder(request, SINCE[operation] ?? ""));
+}
+
 /** Every operation of the schema at least once, with what can be left out and without, and their usual refusals. */
 export async function callEverything(engine: CheckedEngine, scene: Scene): Promise<void> {
   const begun = Math.floor(Date.now() / 1000);
@@ -26,20 +42,21 @@ export async function callEverything(engine: CheckedEngine, scene: Scene): Promi
   await containers(engine, scene);
   await execs(engine, scene);
   await engine.call("GET /events", { query: { since: String(begun), until: String(Date.now() / 1000) } });
-  for (const kind of ["containers", "images", "networks", "volumes"])
-    await engine.call(`POST /${kind}/prune`);
-  if (!isOlder(scene.request, "1.31")) await engine.call("POST /build/prune");
+  const newer = newerThan(scene.request);
+  for (const kind of ["containers", "images", "networks", "volumes", "build"])
+    if (!newer.includes(`POST /${kind}/prune`)) await engine.call(`POST /${kind}/prune`);
 }
 
-async function system(engine: CheckedEngine, { registry }: Scene): Promise<void> {
+async function system(engine: CheckedEngine, { registry, request }: Scene): Promise<void> {
   await engine.call("GET /_ping");
   await engine.call("HEAD /_ping");
   await engine.call("GET /version");
   await engine.call("GET /info");
   await engine.call("POST /auth", { body: { username: "u", password: "p", serveraddress: registry } });
   await engine.call("GET /plugins");
+  const newer = newerThan(request);
   for (const kind of ["swarm", "nodes", "services", "tasks", "secrets", "configs"])
-    await engine.call(`GET /${kind}`, { status: 503 });
+    if (!newer.includes(`GET /${kind}`)) await engine.call(`GET /${kind}`, { status: 503 });
   await engine.call("POST /swarm/leave", { status: 503 });
 }
 
@@ -57,7 +74,8 @@ async function images(engine: CheckedEngine, scene: Scene): Promise<void> {
   await engine.call("GET /images/{name}/json", { name: image });
   await engine.call("GET /images/{name}/json", { name: "no-such", status: 404 });
   await engine.call("GET /images/{name}/history", { name: image });
-  await engine.call("GET /distribution/{name}/json", { name: image });
+  const distribution = "GET /distribution/{name}/json";
+  if (!newerThan(scene.request).includes(distribution)) await engine.call(distribution, { name: image });
   await engine.call("GET /images/search", { query: { term: `${index}/any` } });
 
   const mine = `${registry}/schema/mine`;

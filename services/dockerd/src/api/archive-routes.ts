@@ -1,6 +1,5 @@
 import { packTree, unpackTree } from "@longshore/archive";
 import { EngineError, isErrno } from "@longshore/errors";
-import { S_IFDIR, S_IFMT } from "@longshore/syscalls";
 import type { Container, ContainerRecord } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import { findPath, showStat } from "../copy/container-path.ts";
@@ -16,7 +15,10 @@ const STAT_HEADER = "X-Docker-Container-Path-Stat";
 /** Files into and out of containers: what `docker cp` does. */
 export function archiveRoutes(engine: Engine): Route[] {
   const path = "/containers/:id/archive";
-  const find = (call: ApiCall) => engine.containers.find(call.param("id"));
+  const find = (call: ApiCall) => {
+    pathOf(call);
+    return engine.containers.find(call.param("id"));
+  };
   return [
     {
       method: "HEAD",
@@ -58,8 +60,10 @@ async function putArchive(engine: Engine, call: ApiCall, container: Container): 
   const keepKinds = call.flag("noOverwriteDirNonDir");
   await withRoot(engine, container, async (tree) => {
     // Links are followed, also the last one.
-    const found = findPath(tree, `${given.replace(/\/\.?$/, "")}/`, call.param("id"));
-    if ((found.status.mode & S_IFMT) !== S_IFDIR) throw new EngineError("internal", "no directory");
+    const found = findPath(tree, `${given.replace(/\/\.?$/, "")}/`, call.param("id"), {
+      shown: given,
+      notDirectory: "extraction point is not a directory",
+    });
     const owner = call.flag("copyUIDGID") ? ownerOf(container, `/proc/self/fd/${tree.rootFd}`) : undefined;
     try {
       await unpackTree(tree, found.path, call.request, { keepKinds, owner });

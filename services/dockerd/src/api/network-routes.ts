@@ -1,3 +1,4 @@
+import { EngineError } from "@longshore/errors";
 import { z } from "zod";
 import { endpointSchema } from "../containers/container-config.ts";
 import type { Engine } from "../engine.ts";
@@ -21,10 +22,22 @@ export function networkRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/networks/:id",
-      handler: (call) => call.json(200, showNetwork(engine, find(call))),
+      handler: (call) => {
+        checkVerbose(call.query.get("verbose"));
+        const network = find(call);
+        const scope = call.query.get("scope") ?? "";
+        if (scope !== "" && scope !== network.scope)
+          throw new EngineError("not_found", `network ${call.param("id")} not found`);
+        call.json(200, showNetwork(engine, network));
+      },
     },
     { method: "POST", path: "/networks/create", handler: (call) => createNetwork(engine, call) },
-    { method: "POST", path: "/networks/prune", handler: (call) => pruneNetworks(engine, call) },
+    {
+      method: "POST",
+      path: "/networks/prune",
+      since: "1.25",
+      handler: (call) => pruneNetworks(engine, call),
+    },
     {
       method: "DELETE",
       path: "/networks/:id",
@@ -38,8 +51,8 @@ export function networkRoutes(engine: Engine): Route[] {
       path: "/networks/:id/connect",
       handler: async (call) => {
         const { Container, EndpointConfig } = await call.body(connectSchema);
-        const { name } = find(call);
-        await connectContainer(engine, engine.containers.find(Container), name, EndpointConfig ?? undefined);
+        const container = engine.containers.find(Container);
+        await connectContainer(engine, container, find(call).name, EndpointConfig ?? undefined);
         call.empty(200);
       },
     },
@@ -48,8 +61,8 @@ export function networkRoutes(engine: Engine): Route[] {
       path: "/networks/:id/disconnect",
       handler: async (call) => {
         const { Container, Force } = await call.body(disconnectSchema);
-        const { name } = find(call);
-        await disconnectContainer(engine, engine.containers.find(Container), name, Force ?? false);
+        const container = engine.containers.find(Container);
+        await disconnectContainer(engine, container, call.param("id"), Force ?? false);
         call.empty(200);
       },
     },
@@ -58,3 +71,12 @@ export function networkRoutes(engine: Engine): Route[] {
 
 const connectSchema = z.object({ Container: z.string(), EndpointConfig: endpointSchema.nullish() });
 const disconnectSchema = z.object({ Container: z.string(), Force: z.boolean().nullish() });
+
+/** Go's words for truth. What is told of networks of a swarm on `verbose`, others have not. */
+function checkVerbose(text: string | null): void {
+  if (text === null || /^(1|t|true|0|f|false)?$/i.test(text)) return;
+  throw new EngineError(
+    "invalid_argument",
+    `invalid value for verbose: ${text}: strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`,
+  );
+}

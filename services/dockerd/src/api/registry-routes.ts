@@ -17,7 +17,7 @@ export function registryRoutes(engine: Engine): Route[] {
   return [
     { method: "GET", path: "/images/search", handler: (call) => search(engine, call) },
     { method: "POST", path: "/auth", handler: (call) => logIn(engine, call) },
-    { method: "GET", path: "/distribution/*", handler: (call) => distribution(engine, call) },
+    { method: "GET", path: "/distribution/*", since: "1.30", handler: (call) => distribution(engine, call) },
   ];
 }
 

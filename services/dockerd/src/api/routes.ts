@@ -8,6 +8,7 @@ import { networkRoutes } from "./network-routes.ts";
 import { registryRoutes } from "./registry-routes.ts";
 import { statsRoutes } from "./stats-routes.ts";
 import { streamRoutes } from "./stream-routes.ts";
+import { swarmRoutes } from "./swarm-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
 import { unsupportedRoutes } from "./unsupported-routes.ts";
 import { volumeRoutes } from "./volume-routes.ts";
@@ -25,6 +26,7 @@ export function allRoutes(engine: Engine): Route[] {
     ...registryRoutes(engine),
     ...networkRoutes(engine),
     ...volumeRoutes(engine),
+    ...swarmRoutes(),
     ...unsupportedRoutes(),
   ];
 }

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { COMMIT, VERSION } from "@longshore/cli";
+import { EngineError } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { EngineEvent } from "../events/engine-events.ts";
 import { EVENT_FILTERS, eventMatches, showEvent } from "../events/event-filters.ts";
@@ -27,6 +28,8 @@ export function systemRoutes(engine: Engine): Route[] {
   return [
     { method: "GET", path: "/_ping", handler: ping },
     { method: "HEAD", path: "/_ping", handler: ping },
+    // What a browser asks of another origin: whatever the path, there is no more to say.
+    { method: "OPTIONS", path: "/*", handler: (call) => call.empty(200) },
     { method: "GET", path: "/version", handler: async (call) => call.json(200, await version(engine)) },
     { method: "GET", path: "/info", handler: async (call) => call.json(200, await daemonInfo(engine, call)) },
     {
@@ -73,6 +76,12 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
   const until = call.query.get("until");
   const sinceNano = since ? parseTime(since) : undefined;
   const untilNano = until ? parseTime(until) : undefined;
+  if (sinceNano !== undefined && untilNano !== undefined && untilNano < sinceNano) {
+    throw new EngineError(
+      "invalid_argument",
+      `\`since\` time (${since}) cannot be after \`until\` time (${until})`,
+    );
+  }
   const nowNano = BigInt(Date.now()) * 1_000_000n;
   const wanted = (event: EngineEvent) =>
     eventMatches(event, filters) && (untilNano === undefined || event.timeNano <= untilNano);

@@ -3,7 +3,7 @@ import type { HTTPMethod } from "find-my-way";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 
-/** Operations that this daemon does not do say so; where there is an answer without a swarm or plugins, it is that. */
+/** Operations that this daemon does not do say so; where there is an answer without plugins, it is that. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["POST", "/build", "building images"],
   ["POST", "/build/cancel", "building images"],
@@ -33,8 +33,6 @@ const EXPERIMENTAL: [HTTPMethod, string][] = [
   ["DELETE", "/containers/:id/checkpoints/:checkpoint"],
 ];
 
-const SWARM = ["swarm", "nodes", "services", "tasks", "secrets", "configs"];
-
 /** `docker system prune` gives its own filters, labels too. */
 const BUILD_CACHE_FILTERS = "description id inuse label label! parent private shared type until".split(" ");
 
@@ -45,11 +43,6 @@ export function unsupportedRoutes(): Route[] {
     };
     return { method, path, handler };
   });
-  const swarm = SWARM.flatMap((name) =>
-    (["GET", "POST", "DELETE"] as const).flatMap((method) =>
-      [`/${name}`, `/${name}/*`].map((path): Route => ({ method, path, handler: notInSwarm })),
-    ),
-  );
   const experimental = EXPERIMENTAL.map(
     ([method, path]): Route => ({ method, path, handler: experimentsAreOff }),
   );
@@ -58,7 +51,7 @@ export function unsupportedRoutes(): Route[] {
       method: "GET",
       path: "/plugins",
       handler: (call) => {
-        Filters.parse(call.query.get("filters"), ["capability", "enabled"]);
+        Filters.parse(call.query.get("filters"), ["capability", "enabled"]).boolean("enabled");
         call.json(200, []);
       },
     },
@@ -72,31 +65,18 @@ export function unsupportedRoutes(): Route[] {
   const noBuildCache: Route = {
     method: "POST",
     path: "/build/prune",
+    since: "1.31",
     handler: (call) => {
-      Filters.parse(call.query.get("filters"), BUILD_CACHE_FILTERS);
+      Filters.parse(call.query.get("filters"), BUILD_CACHE_FILTERS).until();
       call.json(200, { CachesDeleted: null, SpaceReclaimed: 0 });
     },
   };
-  const leave: Route[] = ["/swarm/leave", "/swarm/unlock"].map((path) => ({
-    method: "POST",
-    path,
-    handler: () => {
-      throw new EngineError("unavailable", "This node is not part of a swarm");
-    },
-  }));
-  return [...unsupported, ...experimental, ...plugins, noBuildCache, ...leave, ...swarm];
+  return [...unsupported, ...experimental, ...plugins, noBuildCache];
 }
 
 function experimentsAreOff(): never {
   throw new EngineError(
     "unimplemented",
     "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to enable it.",
-  );
-}
-
-function notInSwarm(): never {
-  throw new EngineError(
-    "unavailable",
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
   );
 }

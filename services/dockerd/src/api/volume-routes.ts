@@ -5,7 +5,8 @@ import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 import { listVolumes, showVolume, VOLUME_FILTERS } from "../volumes/list-volumes.ts";
 import { volumeRequestSchema } from "../volumes/mount-request.ts";
-import { PRUNE_FILTERS, pruneVolumes } from "../volumes/prune-volumes.ts";
+import { isAllAsked, PRUNE_FILTERS, pruneVolumes } from "../volumes/prune-volumes.ts";
+import { notInSwarm } from "./swarm-routes.ts";
 
 /** Operations on volumes. */
 export function volumeRoutes(engine: Engine): Route[] {
@@ -25,7 +26,7 @@ export function volumeRoutes(engine: Engine): Route[] {
       handler: (call) => call.json(200, showVolume(engine, volumes.find(call.param("name")))),
     },
     { method: "POST", path: "/volumes/create", handler: (call) => create(engine, call) },
-    { method: "POST", path: "/volumes/prune", handler: (call) => prune(engine, call) },
+    { method: "POST", path: "/volumes/prune", since: "1.25", handler: (call) => prune(engine, call) },
     {
       method: "DELETE",
       path: "/volumes/:name",
@@ -42,8 +43,12 @@ export function volumeRoutes(engine: Engine): Route[] {
     {
       method: "PUT",
       path: "/volumes/:name",
+      since: "1.42",
       handler: () => {
-        throw new EngineError("unavailable", "This node is not part of a swarm: only cluster volumes change");
+        throw new EngineError(
+          "unavailable",
+          "volume update only valid for cluster volumes, but swarm is unavailable",
+        );
       },
     },
   ];
@@ -51,8 +56,7 @@ export function volumeRoutes(engine: Engine): Route[] {
 
 async function create(engine: Engine, call: ApiCall): Promise<void> {
   const body = await call.body(volumeRequestSchema);
-  if (body.ClusterVolumeSpec)
-    throw new EngineError("invalid_argument", "ClusterVolumeSpec is not supported: there is no swarm");
+  if (body.ClusterVolumeSpec && call.atLeast("1.42")) notInSwarm();
   await engine.store.check();
   const record = await engine.volumes.create({
     name: body.Name ?? "",
@@ -67,6 +71,6 @@ async function prune(engine: Engine, call: ApiCall): Promise<void> {
   const filters = Filters.parse(call.query.get("filters"), PRUNE_FILTERS);
   await engine.store.check();
   // Clients of before there was a choice mean all.
-  const all = !call.atLeast("1.42") || filters.boolean("all") === true;
+  const all = isAllAsked(filters) || !call.atLeast("1.42");
   call.json(200, await pruneVolumes(engine, filters, { all }));
 }

@@ -26,12 +26,17 @@ export interface PathStat {
  * Find a file. Links on the way are followed within the container's root; the last one only when the path ends with a slash or `/.`.
  * @throws EngineError `not_found` in Docker's words, `invalid_argument` for a file that should be a directory
  */
-export function findPath(tree: RootedTree, text: string, container: string): FoundPath {
+export function findPath(
+  tree: RootedTree,
+  text: string,
+  container: string,
+  { shown = text, notDirectory = `${text}: not a directory` }: { shown?: string; notDirectory?: string } = {},
+): FoundPath {
   const bytes = Buffer.from(text).toString("latin1");
   const clean = cleanPath(bytes);
   const asDirectory = /(^|\/)\.?$/.test(bytes);
   const missing = () =>
-    new EngineError("not_found", `Could not find the file ${text} in container ${container}`);
+    new EngineError("not_found", `Could not find the file ${shown} in container ${container}`);
   const { parent, base } = splitPath(clean);
   let path: string;
   let status: FoundPath["status"] | undefined;
@@ -46,7 +51,7 @@ export function findPath(tree: RootedTree, text: string, container: string): Fou
   }
   if (!status) throw missing();
   if (asDirectory && (status.mode & S_IFMT) !== S_IFDIR) {
-    throw new EngineError("invalid_argument", `${text}: not a directory`);
+    throw new EngineError("invalid_argument", notDirectory);
   }
   return { path, name: bytes.endsWith("/.") || bytes === "." ? "." : base || "/", status };
 }

@@ -21,6 +21,17 @@ test("eventMatches() goes by type, action, actor and labels", () => {
   expect(matches({ container: ["other"] })).toBe(false);
   expect(matches({ type: ["image"] })).toBe(false);
   expect(matches({ label: ["tier=2"] })).toBe(false);
+  // The beginning of an id or a name will do, and a container is one of its image.
+  expect(matches({ container: ["we"], image: ["busybox"] })).toBe(true);
+  expect(matches({ container: ["aaaa"] })).toBe(true);
+  expect(matches({ container: ["eb"] })).toBe(false);
+  expect(matches({ image: ["busybo"] })).toBe(false);
+  expect(matches({ node: ["n"] })).toBe(false);
+  const pulled = { ...event, Type: "image", Actor: { ID: "me/x:1", Attributes: { name: "me/x" } } };
+  const names = ["me/x:1", "me/x", "me", "x"].filter((image) =>
+    eventMatches(pulled, Filters.parse(JSON.stringify({ image: [image] }), EVENT_FILTERS)),
+  );
+  expect(names).toEqual(["me/x:1", "me/x"]);
 });
 
 test("showEvent() keeps all digits of the time", () => {

@@ -1,19 +1,21 @@
+import { familiarName, tryParseReference } from "@longshore/reference";
 import type { Filters } from "../http/filters.ts";
 import type { EngineEvent } from "./engine-events.ts";
 
-const ACTOR_TYPES = ["container", "daemon", "image", "network", "plugin", "volume"] as const;
-
-export const EVENT_FILTERS = [
-  ...ACTOR_TYPES,
+/** What an actor's id or name begins with. */
+const ACTORS = [
   "config",
-  "event",
-  "label",
+  "container",
+  "daemon",
+  "network",
   "node",
-  "scope",
+  "plugin",
   "secret",
   "service",
-  "type",
+  "volume",
 ] as const;
+
+export const EVENT_FILTERS = [...ACTORS, "event", "image", "label", "scope", "type"] as const;
 
 /** Whether an event passes the filters of `/events`. */
 export function eventMatches(event: EngineEvent, filters: Filters): boolean {
@@ -24,16 +26,25 @@ export function eventMatches(event: EngineEvent, filters: Filters): boolean {
     filters.match("type", (type) => type === Type) &&
     filters.match("scope", (wanted) => wanted === scope) &&
     filters.matchLabels(Actor.Attributes) &&
-    ["config", "node", "secret", "service"].every((type) => !filters.has(type)) &&
-    ACTOR_TYPES.every((type) => filters.match(type, (wanted) => Type === type && isActor(event, wanted)))
+    ACTORS.every((kind) => filters.match(kind, (wanted) => isActor(Actor, wanted))) &&
+    filters.match("image", (wanted) => isOfImage(event, wanted))
   );
 }
 
-function isActor({ Actor, Type }: EngineEvent, wanted: string): boolean {
-  const { name, image } = Actor.Attributes;
-  if (wanted === Actor.ID || wanted === name || (wanted.length >= 12 && Actor.ID.startsWith(wanted)))
-    return true;
-  return Type === "image" && (image === wanted || name === `${wanted}:latest`);
+/** Of whatever kind the actor is: so Docker has it. */
+function isActor({ ID, Attributes: { name = "" } }: EngineEvent["Actor"], wanted: string): boolean {
+  return ID.startsWith(wanted) || name.startsWith(wanted);
+}
+
+/** Whether it tells of an image, or of a container that was made of it. */
+function isOfImage({ Type, Actor: { ID, Attributes } }: EngineEvent, wanted: string): boolean {
+  const name = (Type === "image" ? Attributes.name : Attributes.image) ?? "";
+  return [ID, name].some((one) => one === wanted || withoutTag(one) === wanted);
+}
+
+function withoutTag(name: string): string {
+  const reference = tryParseReference(name);
+  return reference ? familiarName(reference) : name;
 }
 
 /** An event as a line of JSON, with the old fields `status`, `id` and `from` that clients still read. */

@@ -2,7 +2,6 @@ import { errorCode } from "@longshore/errors";
 import { reclaimKept } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
-import { parseTime } from "../http/time.ts";
 import { type Deleted, deleteImage } from "./delete-image.ts";
 import type { Image } from "./image.ts";
 import { imageSize } from "./list-images.ts";
@@ -13,7 +12,7 @@ export const PRUNE_FILTERS = ["dangling", "label", "label!", "until"] as const;
 /** Remove images that no container uses: the nameless ones, or with `dangling=false` all. */
 export async function pruneImages(engine: Engine, filters: Filters): Promise<object> {
   const onlyDangling = filters.boolean("dangling") ?? true;
-  const [until] = filters.get("until").map(parseTime);
+  const until = filters.until();
   const used = new Set(engine.containers.list().map(({ record }) => record.imageId));
   const deleted: Deleted[] = [];
   let reclaimed = 0;

@@ -2,6 +2,7 @@ import { EngineError, errorCode } from "@longshore/errors";
 import type { Container } from "../containers/container.ts";
 import type { EndpointRequest } from "../containers/container-config.ts";
 import { updateState } from "../containers/container-record.ts";
+import { isRunning } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { dnsSettings, updateHosts, updateResolvConf } from "./etc-files.ts";
 import { toAttachment } from "./join-network.ts";
@@ -23,8 +24,7 @@ export function connectContainer(
   return container.lock.run(async () => {
     const facts = findNetwork(engine, nameOrId);
     const { record } = container;
-    if (record.hostConfig.NetworkMode === "host") throw conflictWithHost();
-    if (record.hostConfig.NetworkMode.startsWith(JOINED)) {
+    if (record.hostConfig.NetworkMode === "host" || record.hostConfig.NetworkMode.startsWith(JOINED)) {
       throw new EngineError(
         "invalid_argument",
         "container sharing network namespace with another container or host cannot be connected to any other network",
@@ -65,36 +65,51 @@ export function disconnectContainer(
   force: boolean,
 ): Promise<void> {
   return container.lock.run(async () => {
-    const facts = engine.networks.inspect(nameOrId);
     const { record } = container;
-    if (facts.driver === "host" && record.hostConfig.NetworkMode === "host") throw conflictWithHost();
-    if (facts.driver === "null" && isOnNone(record)) {
+    const facts = forced(() => engine.networks.inspect(nameOrId), force);
+    // Of one that is gone a container that doesn't run may still have the name.
+    const name = facts?.name ?? nameOrId;
+    if (facts?.driver === "host" && record.hostConfig.NetworkMode === "host") throw conflictWithHost();
+    if (facts?.driver === "null" && isOnNone(record)) {
       await updateState(engine, container, {}, { isOffNone: true });
       return;
     }
-    if (!record.networks.some(({ name }) => name === facts.name)) {
-      if (force) return;
+    if (!record.networks.some((network) => network.name === name)) {
+      const of = isRunning(record.state.status) ? "network" : "the network";
       throw new EngineError(
         "permission_denied",
-        `container ${container.id} is not connected to network ${facts.name}`,
+        `container ${container.id} is not connected to ${of} ${name}`,
       );
     }
     await engine.store.check();
-    const networks = record.networks.filter(({ name }) => name !== facts.name);
-    const gone = record.endpoints.find(({ networkId }) => networkId === facts.id);
+    const networks = record.networks.filter((network) => network.name !== name);
+    const gone = record.endpoints.find(({ networkName }) => networkName === name);
     if (gone) {
       try {
-        await engine.networks.disconnect(record.sandboxId, facts.id);
+        await engine.networks.disconnect(record.sandboxId, gone.networkId);
       } catch (error) {
         if (errorCode(error) !== "not_found") throw error;
       }
     }
     const endpoints = record.endpoints.filter((endpoint) => endpoint !== gone);
     await updateState(engine, container, {}, { networks, endpoints });
-    if (!gone) return;
-    updateHosts(engine, record, { gone });
-    const dns = dnsSettings(engine, record);
-    updateResolvConf(engine, record, engine.networks.resolvConf(record.sandboxId, dns));
-    tellNetworkEvent(engine, "disconnect", gone, container.id);
+    if (gone) {
+      updateHosts(engine, record, { gone });
+      const dns = dnsSettings(engine, record);
+      updateResolvConf(engine, record, engine.networks.resolvConf(record.sandboxId, dns));
+    }
+    if (!facts) return;
+    const { id: networkId, driver } = facts;
+    tellNetworkEvent(engine, "disconnect", { networkId, networkName: name, driver }, container.id);
   });
+}
+
+/** What is there, or undefined when it may be missing. */
+function forced<T>(find: () => T, force: boolean): T | undefined {
+  try {
+    return find();
+  } catch (error) {
+    if (force && errorCode(error) === "not_found") return undefined;
+    throw error;
+  }
 }

@@ -47,7 +47,6 @@ type CreateBody = z.output<typeof createSchema>;
 /** What isn't carried out; true means that the client asked for it. */
 const UNSUPPORTED: Record<string, (body: CreateBody) => boolean> = {
   Scope: ({ Scope }) => !["", "local"].includes(Scope),
-  Ingress: ({ Ingress }) => Ingress,
   "EnableIPv4: false with this driver": ({ EnableIPv4, Driver }) =>
     EnableIPv4 === false && ["macvlan", "ipvlan"].includes(Driver),
   "IPAM.Options": ({ IPAM }) => Object.keys(IPAM?.Options ?? {}).length > 0,
@@ -58,13 +57,21 @@ type IpamConfig = NonNullable<NonNullable<CreateBody["IPAM"]>["Config"]>[number]
 export async function createNetwork(engine: Engine, call: ApiCall): Promise<void> {
   const body = await call.body(createSchema);
   if (body.Name === "") throw new EngineError("invalid_argument", "network name cannot be empty");
-  if (PREDEFINED.includes(body.Name)) {
+  if ([...PREDEFINED, "default"].includes(body.Name)) {
     throw new EngineError(
       "permission_denied",
       `operation is not permitted on predefined ${body.Name} network`,
     );
   }
   checkDrivers(body);
+  if (body.Ingress)
+    throw new EngineError("permission_denied", "Ingress network can only be global scope network");
+  if (body.Scope === "swarm") {
+    throw new EngineError(
+      "permission_denied",
+      "cannot create a swarm scoped network when swarm is not active",
+    );
+  }
   for (const [field, isAsked] of Object.entries(UNSUPPORTED)) {
     if (isAsked(body)) throw new EngineError("invalid_argument", `${field} is not supported`);
   }

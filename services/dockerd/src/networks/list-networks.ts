@@ -20,13 +20,17 @@ export async function listNetworks(engine: Engine, call: ApiCall): Promise<objec
     PREDEFINED.includes(name) || Object.keys(containers).length > 0;
   const fits = (network: NetworkFacts) =>
     filters.match("driver", (driver) => network.driver === driver) &&
-    filters.match("id", (id) => matches(id, network.id)) &&
-    filters.match("name", (name) => matches(name, network.name)) &&
+    filters.matchPattern("id", network.id) &&
+    filters.matchPattern("name", network.name) &&
     filters.match("scope", (scope) => network.scope === scope) &&
     filters.match("type", (type) => (PREDEFINED.includes(network.name) ? "builtin" : "custom") === type) &&
     (dangling === undefined || dangling !== isUsed(network)) &&
     filters.matchLabels(network.labels);
-  const show = (network: NetworkFacts) => ({ ...showNetwork(engine, network), Containers: {} });
+  // Who is on each was told to clients of before API 1.28.
+  const show = (network: NetworkFacts) => ({
+    ...showNetwork(engine, network),
+    ...(call.atLeast("1.28") && { Containers: {} }),
+  });
   const own = engine.networks.list().filter(fits);
   const engines = filters.get("engine");
   if (engines.length === 0) return own.map(show);
@@ -42,14 +46,4 @@ export async function listNetworks(engine: Engine, call: ApiCall): Promise<objec
     ),
   );
   return [...mine, ...theirs.flat()];
-}
-
-/** Docker's filters for names and ids are regular expressions; what is none is looked for as it is. */
-function matches(pattern: string, text: string): boolean {
-  if (text.includes(pattern)) return true;
-  try {
-    return new RegExp(pattern).test(text);
-  } catch {
-    return false;
-  }
 }

@@ -5,7 +5,7 @@ import type { Engine } from "../engine.ts";
 export function tellNetworkEvent(
   engine: Engine,
   action: "connect" | "disconnect",
-  { networkId, networkName: name, driver }: Endpoint,
+  { networkId, networkName: name, driver }: Pick<Endpoint, "networkId" | "networkName"> & { driver?: string },
   container: string,
 ): void {
   engine.events.emit("network", action, networkId, { container, name, type: driver ?? "bridge" });

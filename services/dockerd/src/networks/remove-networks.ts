@@ -2,7 +2,6 @@ import { errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
-import { parseTime } from "../http/time.ts";
 import { PREDEFINED } from "./network-mode.ts";
 
 /** `DELETE /networks/{id}` */
@@ -15,7 +14,7 @@ export async function removeNetwork(engine: Engine, nameOrId: string): Promise<v
 /** `POST /networks/prune` */
 export async function pruneNetworks(engine: Engine, call: ApiCall): Promise<void> {
   const filters = Filters.parse(call.query.get("filters"), ["label", "label!", "until"]);
-  const [until] = filters.get("until").map(parseTime);
+  const until = filters.until();
   const deleted: string[] = [];
   for (const { name, labels, created, containers, configOnly } of engine.networks.list()) {
     if (PREDEFINED.includes(name) || configOnly || Object.keys(containers).length > 0) continue;

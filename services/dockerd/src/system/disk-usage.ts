@@ -11,7 +11,7 @@ const TYPES = ["container", "image", "volume", "build-cache"] as const;
 
 /** What images, containers and volumes take up, as `GET /system/df`. */
 export async function diskUsage(engine: Engine, call: ApiCall): Promise<object> {
-  const asked = call.query.getAll("type");
+  const asked = call.atLeast("1.42") ? call.query.getAll("type") : [];
   for (const type of asked) {
     if (!(TYPES as readonly string[]).includes(type))
       throw new EngineError("invalid_argument", `unknown object type: ${type}`);

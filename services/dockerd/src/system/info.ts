@@ -6,7 +6,8 @@ import { STOCK_RUNTIME } from "../config/runtimes.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
-import { cgroupVersion, kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
+import { kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
+import { hostLimits, limitWarnings } from "./host-limits.ts";
 
 /** What the daemon and its host are, as `GET /info`. */
 export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object> {
@@ -19,6 +20,15 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
   const total = engine.containers.list().length;
   const { name, version } = operatingSystem();
   const { flags } = engine;
+  const limits = hostLimits();
+  // A container has a namespace of control groups, unless it asks for the host's.
+  const isApart = flags.defaults.cgroupnsMode === "private";
+  const forwards = isOn("/proc/sys/net/ipv4/ip_forward");
+  const warnings = [
+    ...openWarnings(flags),
+    ...limitWarnings(limits),
+    ...(forwards ? [] : ["WARNING: IPv4 forwarding is disabled"]),
+  ];
   return {
     ID: engine.id,
     Containers: total,
@@ -34,24 +44,16 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
       Authorization: flags.authorizationPlugins.length > 0 ? flags.authorizationPlugins : null,
       Log: DRIVER_NAMES.filter((name) => name !== "none"),
     },
-    MemoryLimit: true,
-    SwapLimit: true,
-    CpuCfsPeriod: true,
-    CpuCfsQuota: true,
-    CPUShares: true,
-    CPUSet: true,
-    PidsLimit: true,
-    OomKillDisable: cgroupVersion() === "1",
-    IPv4Forwarding: readOr("/proc/sys/net/ipv4/ip_forward", "0").trim() === "1",
-    BridgeNfIptables: false,
-    BridgeNfIp6tables: false,
+    ...limits,
+    IPv4Forwarding: forwards,
+    BridgeNfIptables: isOn("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+    BridgeNfIp6tables: isOn("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
     Debug: flags.debug,
     NFd: fs.readdirSync("/proc/self/fd").length,
     NGoroutines: 0,
     SystemTime: new Date().toISOString(),
     LoggingDriver: flags.logDriver,
     CgroupDriver: flags.cgroupDriver,
-    CgroupVersion: cgroupVersion(),
     NEventsListener: engine.events.listenerCount,
     KernelVersion: kernelVersion(),
     OperatingSystem: name,
@@ -100,19 +102,47 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
       ? {
           SecurityOptions: [
             `name=seccomp,profile=${flags.defaults.seccompName}`,
-            "name=cgroupns",
+            ...(isApart ? ["name=cgroupns"] : []),
             ...(engine.userns ? ["name=userns"] : []),
             ...(flags.defaults.noNewPrivileges ? ["name=no-new-privileges"] : []),
           ],
         }
       : {
-          SecurityOptions: ["seccomp", "cgroupns", ...(engine.userns ? ["userns"] : [])],
+          SecurityOptions: [
+            "seccomp",
+            ...(isApart ? ["cgroupns"] : []),
+            ...(engine.userns ? ["userns"] : []),
+          ],
           ExecutionDriver: "<not supported>",
         }),
+    ...(flags.addressPools.length > 0 && {
+      DefaultAddressPools: flags.addressPools.map(({ base, size }) => ({ Base: base, Size: size })),
+    }),
     // No devices by CDI.
     CDISpecDirs: [],
-    Warnings: null,
+    Warnings: warnings.length > 0 ? warnings : null,
   };
+}
+
+const isOn = (file: string) => readOr(file, "0").trim() === "1";
+
+/** Addresses at which whoever reaches them is this host's root; not where a plugin is asked about each request. */
+function openWarnings({ hosts, tls, authorizationPlugins }: Settings): string[] {
+  if (authorizationPlugins.length > 0) return [];
+  return hosts
+    .filter((host) => host.startsWith("tcp://") && tls?.ca === undefined)
+    .map((host) => {
+      const address = host.slice("tcp://".length);
+      const how = tls
+        ? `https://${address} without TLS client verification`
+        : `http://${address} without encryption`;
+      return [
+        `WARNING: API is accessible on ${how}.`,
+        "         Access to the remote API is equivalent to root access on the host. Refer",
+        "         to the 'Docker daemon attack surface' section in the documentation for",
+        "         more information: https://docs.docker.com/go/attack-surface/",
+      ].join("\n");
+    });
 }
 
 const isNetwork = (registry: string) => registry.includes("/");

@@ -13,7 +13,7 @@ export async function listVolumes(engine: Engine, filters: Filters): Promise<obj
   const dangling = filters.boolean("dangling");
   const fits = ({ name, driver, labels }: VolumeRecord) =>
     filters.match("driver", (wanted) => wanted === driver) &&
-    filters.match("name", (part) => name.includes(part)) &&
+    filters.matchPattern("name", name) &&
     filters.matchLabels(labels ?? {});
   const own = engine.volumes
     .list()
@@ -47,6 +47,11 @@ export async function listVolumes(engine: Engine, filters: Filters): Promise<obj
   return [...mine, ...theirs.flat()];
 }
 
+/** Whether a volume is a directory of this engine's, and no file system that somebody has described. */
+export function isPlain({ options }: VolumeRecord): boolean {
+  return Object.keys(options ?? {}).length === 0;
+}
+
 /** A volume as the API shows it. */
 export function showVolume(
   engine: Engine,
@@ -63,15 +68,18 @@ export function showVolume(
   };
 }
 
-/** All volumes, with what they take up and how many containers have them. */
+/** Volumes, with what they take up and how many containers have them; not those of options, whose files may be anywhere. */
 export async function volumeUsage(engine: Engine): Promise<object[]> {
   return Promise.all(
-    engine.volumes.list().map(async (record) => ({
-      ...showVolume(engine, record),
-      UsageData: {
-        RefCount: engine.volumes.usersOf(record.name).length,
-        Size: await directorySize(engine.volumes.mountpoint(record.name)),
-      },
-    })),
+    engine.volumes
+      .list()
+      .filter(isPlain)
+      .map(async (record) => ({
+        ...showVolume(engine, record),
+        UsageData: {
+          RefCount: engine.volumes.usersOf(record.name).length,
+          Size: await directorySize(engine.volumes.mountpoint(record.name)),
+        },
+      })),
   );
 }

@@ -1,14 +1,34 @@
-import { errorCode } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import type { ContainerRecord } from "../containers/container.ts";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
+import { isPlain } from "./list-volumes.ts";
 import type { MountPoint } from "./mount-point.ts";
 import { directorySize } from "./volume-size.ts";
 import { ANONYMOUS_LABEL } from "./volumes.ts";
 
 export const PRUNE_FILTERS = ["all", "label", "label!"] as const;
 
-/** Remove volumes that no container has: those that nobody gave a name, or all. */
+/**
+ * Whether volumes with names are meant too.
+ * @throws EngineError `invalid_argument` for several values, or one that isn't of Go's words for truth
+ */
+export function isAllAsked(filters: Filters): boolean {
+  const [all = "false", ...more] = filters.get("all");
+  if (more.length > 0) {
+    const message = `invalid filter 'all=[${[all, ...more].join(" ")}]': only one value is expected`;
+    throw new EngineError("invalid_argument", message);
+  }
+  if (/^(1|t|T|true|TRUE|True)$/.test(all)) return true;
+  if (/^(0|f|F|false|FALSE|False)$/.test(all)) return false;
+  const why = `strconv.ParseBool: parsing ${JSON.stringify(all)}: invalid syntax`;
+  throw new EngineError("invalid_argument", `invalid filter 'all': ${why}`);
+}
+
+/**
+ * Remove volumes that no container has: those that nobody gave a name, or all. As with Docker, those with options stay: to remove them would
+ * free nothing here, and what they are of would have to be described anew.
+ */
 export async function pruneVolumes(
   engine: Engine,
   filters: Filters,
@@ -16,7 +36,9 @@ export async function pruneVolumes(
 ): Promise<object> {
   const removed: string[] = [];
   let reclaimed = 0;
-  for (const { name, labels } of engine.volumes.list()) {
+  for (const volume of engine.volumes.list()) {
+    const { name, labels } = volume;
+    if (!isPlain(volume)) continue;
     if (!all && !Object.hasOwn(labels ?? {}, ANONYMOUS_LABEL)) continue;
     if (!filters.matchLabels(labels ?? {})) continue;
     if (filters.has("label!") && filters.matchLabels(labels ?? {}, "label!")) continue;
@@ -32,7 +54,7 @@ export async function pruneVolumes(
     reclaimed += size;
   }
   engine.events.emit("volume", "prune", "", { reclaimed: String(reclaimed) });
-  return { VolumesDeleted: removed.length > 0 ? removed : null, SpaceReclaimed: reclaimed };
+  return { VolumesDeleted: removed, SpaceReclaimed: reclaimed };
 }
 
 /** Let a container's volumes that nobody gave a name go out of sight, to be removed with it; not those that others have too. */
