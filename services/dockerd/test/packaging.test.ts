@@ -85,6 +85,11 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
         `mount --bind ${binDir} opt/longshore/bin`,
         `cp ${units.join(" ")} etc/systemd/system/`,
         "echo docker:x:990: >> etc/group",
+        "echo mapped:x:991:991::/:/bin/sh >> etc/passwd",
+        "echo mapped:x:991: >> etc/group",
+        "echo mapped:300000:65536 | tee etc/subuid > etc/subgid",
+        // The kernel lets a user namespace mount one only where all of one is to be seen.
+        "mkdir proc-whole && mount -t proc proc proc-whole",
         "busybox ip link set lo up",
         // Of its own network namespace.
         "mount --bind proc/sys/net proc/sys/net",
@@ -112,6 +117,15 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
   const stateOf = (unit: string) => systemd.inside("systemctl", "is-active", unit).output.trim();
   const property = (unit: string, name: string) =>
     systemd.inside("systemctl", "show", "-p", name, "--value", unit).output.trim();
+
+  /** With systemd as its cgroup driver. */
+  const startWith = (options: readonly string[]) => {
+    const line = `DOCKERD_OPTS=${["--exec-opt", "native.cgroupdriver=systemd", ...options].join(" ")}`;
+    must("sh", "-c", `echo "${line}" > /etc/default/longshore`);
+    // It may have forgotten the unit already, with what it has counted of it.
+    systemd.inside("systemctl", "reset-failed", "longshore-dockerd");
+    must("systemctl", "start", "longshore-dockerd.socket");
+  };
 
   test("it starts dockerd for its first client; a restart, a kill, a reload and a stop end no container", async () => {
     must("systemctl", "start", "longshore-dockerd.socket");
@@ -145,12 +159,7 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
 
   test("as the cgroup driver it has each container as a scope, with its limits, until it ends", async () => {
     const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
-    const added = realRunc ? ` --add-runtime real=${realRunc}` : "";
-    const options = `DOCKERD_OPTS=--exec-opt native.cgroupdriver=systemd${added}`;
-    must("sh", "-c", `echo "${options}" > /etc/default/longshore`);
-    // It may have forgotten the unit already, with what it has counted of it.
-    systemd.inside("systemctl", "reset-failed", "longshore-dockerd");
-    must("systemctl", "start", "longshore-dockerd.socket");
+    startWith(realRunc ? ["--add-runtime", `real=${realRunc}`] : []);
     expect(docker("info", "-f", "{{.CgroupDriver}}")).toBe("systemd");
     docker("import", path.join(dir, "image.tar"), "box");
 
@@ -253,5 +262,25 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
     // Its slices are systemd's.
     must(...uninstall);
     expect(must("ls", "/sys/class/net")).not.toContain("longshore0");
+  });
+
+  // crun needs version 2 alone.
+  const crun = unified && fs.existsSync("/usr/bin/crun");
+  test("as the cgroup driver it takes containers of user namespaces of their own, and crun's", () => {
+    startWith(["--userns-remap", "mapped", ...(crun ? ["--add-runtime", "crun=/usr/bin/crun"] : [])]);
+    docker("import", path.join(dir, "image.tar"), "box");
+    for (const flags of [[], ["--userns=host"], ...(crun ? [["--runtime", "crun"]] : [])]) {
+      const id = docker("run", "-d", "--name", "any", ...flags, "--memory", "64m", "box", "sleep", "1000");
+      const pid = docker("inspect", "-f", "{{.State.Pid}}", "any");
+      const [, owner] = must("cat", `/proc/${pid}/uid_map`).split(/\s+/);
+      expect([flags, owner]).toEqual([flags, flags.includes("--userns=host") ? "0" : "300000"]);
+      expect(property(`docker-${id}.scope`, unified ? "MemoryMax" : "MemoryLimit")).toBe(String(64 << 20));
+      expect(docker("exec", "any", "sh", "-c", "echo in")).toBe("in");
+      docker("update", "--memory", "32m", "--memory-swap", "32m", "any");
+      expect(property(`docker-${id}.scope`, unified ? "MemoryMax" : "MemoryLimit")).toBe(String(32 << 20));
+      docker("rm", "-f", "any");
+      expect(property(`docker-${id}.scope`, "LoadState")).toBe("not-found");
+    }
+    must("systemctl", "stop", "longshore-dockerd.socket", ...services);
   });
 });

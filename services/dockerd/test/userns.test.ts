@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { tempDir } from "@longshore/testkit";
+import { type TempDir, tempDir } from "@longshore/testkit";
 import { binDir, openEngine, type TestEngine } from "./engine-client.ts";
 
 setDefaultTimeout(90_000);
@@ -18,20 +18,28 @@ const itMaps = test.skipIf(!canMap);
 const realRunc = ["/usr/sbin/runc", "/usr/bin/runc"].find((file) => fs.existsSync(file));
 const withRealRunc = realRunc === undefined ? [] : ["--add-runtime", `real=${realRunc}`];
 
+const realShim = "/usr/bin/containerd-shim-runc-v2";
+const hasRealShim = fs.existsSync(realShim);
+
+let dir: TempDir;
 let world: TestEngine;
 /** Of containers' root on the host. */
 let root: number;
 
 beforeAll(async () => {
   if (!canMap) return;
-  world = await openEngine({
-    components: { dockerd: { extraArgs: ["--userns-remap", "default", ...withRealRunc] } },
-  });
+  dir = tempDir();
+  const file = path.join(dir.path, "daemon.json");
+  const runtimes = { foreign: { runtimeType: realShim, options: { BinaryName: path.join(binDir, "runc") } } };
+  fs.writeFileSync(file, JSON.stringify(hasRealShim ? { runtimes } : {}));
+  const extraArgs = ["--config-file", file, "--userns-remap", "default", ...withRealRunc];
+  world = await openEngine({ components: { dockerd: { extraArgs } } });
   const [, start] = /^dockremap:(\d+):\d+$/m.exec(fs.readFileSync("/etc/subuid", "utf8")) ?? [];
   root = Number(start);
 });
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
+  dir?.[Symbol.dispose]();
   if (!hadUser && hasUser()) spawnSync("userdel", ["dockremap"]);
 });
 
@@ -160,6 +168,19 @@ test.skipIf(!canMap || realRunc === undefined)("another runtime makes them as we
   const told = await run("--runtime", "real", world.image, "sh", "-c", script);
   expect(told.split(/\s+/)).toEqual(["0", "0", "0", "0", String(root), "65536"]);
 });
+
+test.skipIf(!canMap || !hasRealShim)(
+  "a shim that can't make them is refused by its runtime's name, also when it has been in use; nothing is left",
+  async () => {
+    const foreign = ["--runtime", "foreign", world.image, "sh", "-c", "cat /proc/self/uid_map"];
+    const words = "userns-remap needs a shim that runtime foreign has not";
+    await expect(run(...foreign)).rejects.toThrow(words);
+    expect((await run("--userns=host", ...foreign)).trim().split(/\s+/)).toEqual(["0", "0", "4294967295"]);
+    await expect(run(...foreign)).rejects.toThrow(words);
+    expect(await docker("ps", "-aq")).toBe("");
+    expect(await world.engine.leaks()).toEqual([]);
+  },
+);
 
 itMaps(
   "it shares network, IPC and processes with others of its kind, and nothing of the host's",

@@ -268,18 +268,13 @@ async function createTask(
       return io;
     } catch (error) {
       await io[Symbol.asyncDispose]();
+      if (shown && (refusesScheme(error) || refusesMapping(error))) throw noMapping(runtime);
       if (!refusesScheme(error)) throw noTask(error);
-      if (shown)
-        throw new EngineError(
-          "failed_precondition",
-          `userns-remap needs a shim that runtime ${runtime} has not`,
-        );
       engine.log.info({ runtime }, "the shim doesn't know longshore:// stdio, using FIFOs");
       engine.fifoRuntimes.add(runtime);
     }
   }
-  if (shown)
-    throw new EngineError("failed_precondition", `userns-remap needs a shim that runtime ${runtime} has not`);
+  if (shown) throw noMapping(runtime);
   const io = containerStdio(engine, container.record, "fifo");
   try {
     await requestTask(engine, container, io, undefined);
@@ -321,6 +316,18 @@ function refusesScheme(error: unknown): boolean {
   return error instanceof Error && /unknown STDIO scheme|unsupported stdio scheme/i.test(error.message);
 }
 
+/** A real shim gives the option to the kernel, and says with which options that has failed; ours never does. */
+function refusesMapping(error: unknown): boolean {
+  return error instanceof Error && error.message.includes(MAPPING_OPTION);
+}
+
+function noMapping(runtime: string): EngineError {
+  return new EngineError("failed_precondition", `userns-remap needs a shim that runtime ${runtime} has not`);
+}
+
+/** A mount option of our shim's: with whose ids the root's layers are shown. */
+const MAPPING_OPTION = "X-longshore.userns=";
+
 async function requestTask(
   engine: Engine,
   container: Container,
@@ -330,9 +337,8 @@ async function requestTask(
   const rootfs = container.rootfs ?? [];
   await engine.containerd.tasks.create({
     containerId: container.id,
-    // An option of our shim's.
     rootfs: shown
-      ? rootfs.map((mount) => ({ ...mount, options: [...mount.options, `X-longshore.userns=${shown.path}`] }))
+      ? rootfs.map((mount) => ({ ...mount, options: [...mount.options, MAPPING_OPTION + shown.path] }))
       : rootfs,
     ...io.uris,
     terminal: container.record.config.Tty,
