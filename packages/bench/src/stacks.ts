@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import {
   type Component,
+  cgroupFlags,
   findExecutable,
   type ImageServer,
   realContainerd,
@@ -52,7 +53,7 @@ export async function startReal(options: {
       ...["--pidfile", path.join(paths.run, "dockerd.pid")],
       ...["--storage-driver", "overlay2"],
       ...["--bip", "10.202.0.1/16"],
-      ...["--cgroup-parent", cgroupParent],
+      ...cgroupFlags(cgroupParent),
     ],
     env: { PATH: SYSTEM_PATH },
   };

@@ -1,4 +1,5 @@
 export { findStaticBusybox } from "./busybox.ts";
+export { cgroupFlags } from "./cgroup-flags.ts";
 export { DaemonFailure } from "./daemon.ts";
 export { type BinDirOptions, findExecutable, mixedBinDir } from "./executables.ts";
 export { type ImageServer, type ImageServerOptions, serveImages, writeOciLayout } from "./image-server.ts";

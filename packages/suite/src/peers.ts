@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { cgroupFlags } from "./cgroup-flags.ts";
 import { findExecutable } from "./executables.ts";
 import type { Component } from "./suite.ts";
 
@@ -63,7 +64,7 @@ export function realDockerd(): Component | undefined {
       ...["--storage-driver", "overlay2", "--live-restore"],
       ...["--userland-proxy=false", "--iptables=false", "--ip6tables=false"],
       ...(bridge ? ["--bridge", bridge.name] : []),
-      ...(cgroupParent ? ["--cgroup-parent", cgroupParent] : []),
+      ...cgroupFlags(cgroupParent),
     ],
   };
 }

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import { cgroupFlags } from "./cgroup-flags.ts";
 import { Daemon, type DaemonFailure } from "./daemon.ts";
 import { findExecutable } from "./executables.ts";
 import { engineHealthy, grpcHealthy, natsHealthy, type Probe } from "./health.ts";
@@ -225,7 +226,7 @@ class RunningSuite implements Suite {
           ...nats,
           ...(bridge ? ["--bridge", bridge.name] : []),
           ...(bridge?.cidr ? ["--bip", bridge.cidr] : []),
-          ...(cgroupParent ? ["--cgroup-parent", cgroupParent] : []),
+          ...cgroupFlags(cgroupParent),
         ];
     }
   }

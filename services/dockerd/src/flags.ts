@@ -48,7 +48,7 @@ Options:
       --dns ADDRESS                  Name server of containers that name none; may be given repeatedly
       --dns-opt OPTION               Their option of resolv.conf; may be given repeatedly
       --dns-search DOMAIN            Their domain to search; may be given repeatedly
-      --exec-opt KEY=VALUE           native.cgroupdriver=cgroupfs, or =systemd: containers are scopes of systemd's (default cgroupfs)
+      --exec-opt KEY=VALUE           native.cgroupdriver=cgroupfs, or =systemd: containers are scopes of systemd's (default systemd where it runs with cgroup v2 alone)
       --exec-root DIR                Run-time state (default "/run/longshore/dockerd")
       --fixed-cidr CIDR              Part of the default bridge's subnet that containers get their addresses from
       --fixed-cidr-v6 CIDR           IPv6 subnet of the default bridge, with --ipv6; with --bip6 the part of it for containers

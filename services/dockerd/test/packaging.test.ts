@@ -136,6 +136,7 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
 
     docker("import", path.join(dir, "image.tar"), "box");
     expect(docker("run", "--rm", "box", "sh", "-c", "echo hello")).toBe("hello");
+    expect(docker("info", "-f", "{{.CgroupDriver}}")).toBe(unified ? "systemd" : "cgroupfs");
     docker("run", "-d", "--name", "sleeper", "box", "sleep", "1000");
     const pid = () => docker("inspect", "-f", "{{.State.Running}} {{.State.Pid}}", "sleeper");
     const before = pid();

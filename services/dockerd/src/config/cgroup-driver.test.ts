@@ -1,12 +1,14 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
+import path from "node:path";
+import { tempDir } from "@longshore/testkit";
 import { parseFlags } from "../flags.ts";
-import { cgroupsPathOf, checkCgroupParent, parseExecOpts } from "./cgroup-driver.ts";
+import { cgroupsPathOf, checkCgroupParent, defaultCgroupDriver, parseExecOpts } from "./cgroup-driver.ts";
 import { parseConfig } from "./config-file.ts";
 import { loadSettings } from "./settings.ts";
 
 test("parseExecOpts() takes the cgroup driver, and refuses all else by name", () => {
-  expect(parseExecOpts([])).toBe("cgroupfs");
+  expect(parseExecOpts([])).toBeUndefined();
   expect(parseExecOpts(["native.cgroupdriver=cgroupfs"])).toBe("cgroupfs");
   expect(parseExecOpts(["Native.CgroupDriver = systemd"])).toBe("systemd");
   const refused: [string[], string][] = [
@@ -35,9 +37,32 @@ test("exec-opts are taken by flag and from the file, with the field's name where
 
 const load = (...argv: string[]) => loadSettings({ ...parseFlags(argv), configFile: undefined });
 
+test("defaultCgroupDriver() is systemd with cgroup v2 alone, a systemd that runs, and a way to it; else cgroupfs", () => {
+  using dir = tempDir();
+  const put = (file: string) => {
+    fs.mkdirSync(path.join(dir.path, path.dirname(file)), { recursive: true });
+    fs.writeFileSync(path.join(dir.path, file), "");
+  };
+  const take = (file: string) => fs.rmSync(path.join(dir.path, file));
+  const files = ["sys/fs/cgroup/cgroup.controllers", "run/systemd/system", "run/systemd/private"];
+  expect(defaultCgroupDriver(dir.path)).toBe("cgroupfs");
+  for (const file of files) put(file);
+  expect(defaultCgroupDriver(dir.path)).toBe("systemd");
+  for (const file of files) {
+    take(file);
+    expect([file, defaultCgroupDriver(dir.path)]).toEqual([file, "cgroupfs"]);
+    put(file);
+  }
+  take("run/systemd/private");
+  put("run/dbus/system_bus_socket");
+  expect(defaultCgroupDriver(dir.path)).toBe("systemd");
+});
+
 test("loadSettings() refuses a cgroup parent that is no slice, and systemd where there is none", () => {
   const through = ["--exec-opt", "native.cgroupdriver=systemd"];
-  expect(load()).toMatchObject({ cgroupDriver: "cgroupfs", cgroupParent: "/longshore" });
+  const plain = ["--exec-opt", "native.cgroupdriver=cgroupfs"];
+  expect(load(...plain)).toMatchObject({ cgroupDriver: "cgroupfs", cgroupParent: "/longshore" });
+  expect(load().cgroupDriver).toBe(defaultCgroupDriver());
   expect(() => load(...through, "--cgroup-parent", "/longshore")).toThrow(
     'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"',
   );

@@ -5,18 +5,25 @@ import { EngineError } from "@longshore/errors";
 /** Who makes containers' cgroups: the runtime itself, or systemd, as scopes of its own. */
 export type CgroupDriver = "cgroupfs" | "systemd";
 
+/** Of the driver `cgroupfs`. */
+const PATH_PARENT = "/longshore";
 const OPTION = "native.cgroupdriver";
 const DRIVERS: readonly string[] = ["cgroupfs", "systemd"] satisfies CgroupDriver[];
+/** There where the hierarchy of version 2 is the only one. */
+const UNIFIED = "/sys/fs/cgroup/cgroup.controllers";
+const SYSTEMD_RUNS = "/run/systemd/system";
+/** Its own, and that of the message bus. */
+const SYSTEMD_SOCKETS: readonly string[] = ["/run/systemd/private", "/run/dbus/system_bus_socket"];
 /** Under the driver `systemd` a container is `docker-<id>.scope`. */
 const SCOPE_PREFIX = "docker";
 
 /**
  * The cgroup driver that exec-opts ask for, `native.cgroupdriver=systemd`.
  *
- * @returns `cgroupfs` where they say nothing
+ * @returns undefined where they say nothing
  * @throws EngineError `invalid_argument` in Docker's words, and by name for an option that Docker would ignore
  */
-export function parseExecOpts(options: readonly string[]): CgroupDriver {
+export function parseExecOpts(options: readonly string[]): CgroupDriver | undefined {
   const refuse = (why: string): never => {
     throw new EngineError("invalid_argument", why);
   };
@@ -29,17 +36,28 @@ export function parseExecOpts(options: readonly string[]): CgroupDriver {
     return value as CgroupDriver;
   });
   if (new Set(drivers).size > 1) refuse(`${OPTION} is given as ${drivers.join(" and as ")}`);
-  return drivers[0] ?? "cgroupfs";
+  return drivers[0];
+}
+
+/**
+ * The driver where none is asked for, as Docker chooses it: `systemd` where there is cgroup v2 alone and systemd runs and can be spoken with.
+ *
+ * @param root of the host's files
+ */
+export function defaultCgroupDriver(root = "/"): CgroupDriver {
+  const isThere = (file: string) => fs.existsSync(path.join(root, file));
+  const isSystemds = isThere(UNIFIED) && isThere(SYSTEMD_RUNS) && SYSTEMD_SOCKETS.some(isThere);
+  return isSystemds ? "systemd" : "cgroupfs";
 }
 
 /** Where containers' cgroups are that name no parent. */
 export function defaultCgroupParent(driver: CgroupDriver): string {
-  return driver === "systemd" ? "system.slice" : "/longshore";
+  return driver === "systemd" ? "system.slice" : PATH_PARENT;
 }
 
 /** @throws EngineError `failed_precondition` for the driver `systemd` where none is process 1 */
 export function checkCgroupDriver(driver: CgroupDriver): void {
-  if (driver !== "systemd" || fs.existsSync("/run/systemd/system")) return;
+  if (driver !== "systemd" || fs.existsSync(SYSTEMD_RUNS)) return;
   const why = "systemd not running on this host, cannot use systemd cgroups manager";
   throw new EngineError("failed_precondition", `${OPTION} option systemd: ${why}`);
 }

@@ -10,6 +10,7 @@ import {
   type CgroupDriver,
   checkCgroupDriver,
   checkCgroupParent,
+  defaultCgroupDriver,
   defaultCgroupParent,
   parseExecOpts,
 } from "./cgroup-driver.ts";
@@ -179,7 +180,7 @@ function defaultBridge(values: OptionValues): DefaultBridge {
 function toSettings(values: OptionValues): Settings {
   const debug = values.debug ?? false;
   const { tls, tlsverify, tlscacert, tlscert, tlskey } = values;
-  const cgroupDriver = parseExecOpts(values["exec-opts"] ?? []);
+  const cgroupDriver = parseExecOpts(values["exec-opts"] ?? []) ?? defaultCgroupDriver();
   const settings: Settings = {
     hosts: values.hosts?.length ? values.hosts : [`unix://${DEFAULT_SOCKET}`],
     tls: tlsFiles({ tls, tlsverify, tlscacert, tlscert, tlskey }),

@@ -4,7 +4,7 @@ import { EngineError, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { openNetworks } from "@longshore/network";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount2 } from "@longshore/syscalls";
-import { scopeOf } from "../config/cgroup-driver.ts";
+import { defaultCgroupParent, scopeOf } from "../config/cgroup-driver.ts";
 import type { Settings } from "../config/settings.ts";
 import { openState } from "../state/open-state.ts";
 import { engineId } from "./engine-id.ts";
@@ -44,15 +44,20 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
 
 /** The directories of containers' cgroups in all hierarchies, each after those below it. */
 function groupDirs({ cgroupDriver, cgroupParent, dataRoot }: Settings): string[] {
+  const ids = containerIds(dataRoot);
   const mounts = fs.readFileSync("/proc/self/mounts", "utf8").split("\n");
   const hierarchies = mounts.flatMap((line) => {
     const [, at = "", type = ""] = line.split(" ");
     return type.startsWith("cgroup") ? [at] : [];
   });
   const tops = [...new Set(hierarchies)].flatMap((hierarchy) => {
-    if (cgroupDriver === "systemd") return scopesBelow(hierarchy, scopesOf(dataRoot));
-    const top = path.join(hierarchy, cgroupParent);
-    return fs.existsSync(top) ? [top] : [];
+    // A daemon of the other driver may have started some of them. Slices are others' as well.
+    const scopes = scopesBelow(hierarchy, new Set(ids.map(scopeOf)));
+    const tops =
+      cgroupDriver === "cgroupfs"
+        ? [path.join(hierarchy, cgroupParent)]
+        : ids.map((id) => path.join(hierarchy, defaultCgroupParent("cgroupfs"), id));
+    return [...scopes, ...tops.filter((top) => fs.existsSync(top))];
   });
   return tops.flatMap((top) => {
     const below = fs.readdirSync(top, { recursive: true, withFileTypes: true });
@@ -63,10 +68,10 @@ function groupDirs({ cgroupDriver, cgroupParent, dataRoot }: Settings): string[]
   });
 }
 
-/** The units of all containers, whether they run or not: their slices are others' as well. */
-function scopesOf(dataRoot: string): ReadonlySet<string> {
+/** Of all containers, whether they run or not. */
+function containerIds(dataRoot: string): string[] {
   const containers = path.join(dataRoot, "containers");
-  return new Set(fs.existsSync(containers) ? fs.readdirSync(containers).map(scopeOf) : []);
+  return fs.existsSync(containers) ? fs.readdirSync(containers) : [];
 }
 
 function scopesBelow(slice: string, scopes: ReadonlySet<string>): string[] {
