@@ -224,7 +224,220 @@ const BAD: readonly Bad[] = [
   },
   { request: "POST /images/IMAGE/tag?repo=UPPER", status: 400, says: /lowercase/, old: 500 },
   { request: "POST /images/create?fromImage=UPPER", status: 400, says: /invalid reference format/ },
+  { request: "POST /images/create?fromImage=scratch", status: 403, says: /'scratch' is a reserved name/ },
+  // the names of fields in another case
+  {
+    request: CREATE,
+    body: '{"image":"IMAGE","cmd":["true"],"hostconfig":{"restartpolicy":{"name":"nosuch"}}}',
+    status: 400,
+    says: /nosuch/,
+  },
+  // attach, wait, remove, archives, commit
+  {
+    request: "POST /containers/made/attach?detachKeys=nosuch",
+    status: 400,
+    says: /Invalid detach keys \(nosuch/,
+  },
+  { request: "POST /containers/made/wait?condition=nosuch", status: 400, says: /"nosuch"/, old: 200 },
+  { request: "POST /containers/ID/wait?condition=removed", status: 404, says: /No such container/ },
+  {
+    request: "DELETE /containers/made?link=1",
+    status: 400,
+    says: /cannot remove the default link/,
+    old: 500,
+  },
+  { request: "DELETE /containers/ID?link=1", status: 404, says: /No such container/ },
+  { request: "GET /containers/ID/archive", status: 400, says: /path/ },
+  { request: "GET /containers/ID/archive?path=/", status: 404, says: /No such container/ },
+  {
+    request: "GET /containers/made/archive?path=nosuch",
+    status: 404,
+    says: /the file .?nosuch in container made/,
+  },
+  {
+    request: "GET /containers/made/archive?path=etc/passwd/",
+    status: 400,
+    says: /not a directory/,
+    old: 500,
+  },
+  {
+    request: "PUT /containers/made/archive?path=/nosuch",
+    body: "x",
+    status: 404,
+    says: /\/nosuch in container made/,
+  },
+  {
+    request: "PUT /containers/made/archive?path=/etc/passwd",
+    body: "x",
+    status: 400,
+    says: /^extraction point is not a directory/,
+    old: 500,
+  },
+  { request: "POST /commit?container=made&repo=UPPER", body: "{}", status: 400, says: /lowercase/, old: 500 },
+  {
+    request: "POST /commit?container=made&repo=a&tag=b:c",
+    body: "{}",
+    status: 400,
+    says: /invalid tag/,
+    old: 500,
+  },
+  ...(
+    [
+      ["RUN x", /run is not a valid change command/],
+      ["ENV a", /ENV must have two arguments/],
+      ["EXPOSE x", /[Ii]nvalid containerPort: x/],
+      ["USER", /USER requires exactly one argument/],
+      ["HEALTHCHECK x", /Unknown type "X" in HEALTHCHECK/],
+      ['VOLUME [""]', /VOLUME specified can not be an empty string/],
+      ["ONBUILD FROM x", /FROM isn't allowed as an ONBUILD trigger/],
+      ["ONBUILD ONBUILD RUN x", /Chaining ONBUILD/],
+    ] as const
+  ).map(([change, says]) => ({
+    ...{ request: `POST /commit?container=made&changes=${encodeURIComponent(change)}`, body: "{}" },
+    ...{ status: 400, says },
+  })),
+  // execs
+  { request: "POST /containers/ID/exec", body: "{}", status: 400, says: /No exec command specified/ },
+  { request: "POST /exec/none/start", body: "{", status: 400, says: /./ },
+  { request: "POST /exec/none/start", body: "{}", status: 404, says: /No such exec instance/ },
+  { request: "POST /exec/none/resize?h=1&w=1", status: 404, says: /No such exec instance/ },
+  // filters
+  ...["volumes", "networks", "images/json"].map((list) => ({
+    request: `GET /${list}?filters={"dangling":["maybe"]}`,
+    status: 400,
+    says: /filter 'dangling/i,
+  })),
+  { request: 'GET /networks?filters={"dangling":["1","0"]}', status: 400, says: /dangling/ },
+  { request: 'GET /networks?filters={"type":["nosuch"]}', status: 400, says: /'type'='nosuch'/, old: 500 },
+  { request: 'GET /images/json?filters={"before":["nosuch"]}', status: 404, says: /No such image: nosuch/ },
+  { request: 'GET /images/json?filters={"before":["UPPER"]}', status: 400, says: /invalid reference format/ },
+  {
+    request: 'GET /images/json?filters={"reference":["["]}',
+    status: 400,
+    says: /syntax error in pattern/,
+    old: 500,
+  },
+  {
+    request: 'GET /images/search?term=x&filters={"stars":["x"]}',
+    status: 400,
+    says: /invalid filter 'stars/i,
+  },
+  { request: 'GET /plugins?filters={"enabled":["x"]}', status: 400, says: /invalid filter 'enabled/i },
+  ...["containers", "networks", "images", "volumes"].map((kind) => ({
+    request: `POST /${kind}/prune?filters={"nosuch":["a"]}`,
+    status: 400,
+    says: /invalid filter 'nosuch'/i,
+  })),
+  ...["networks", "images"].flatMap((kind) => [
+    {
+      request: `POST /${kind}/prune?filters={"until":["x"]}`,
+      status: 400,
+      says: /failed to parse value as time or duration: "x"/,
+      old: 500,
+    },
+    {
+      request: `POST /${kind}/prune?filters={"until":["1h","2h"]}`,
+      status: 400,
+      says: /more than one until filter specified/,
+      old: 500,
+    },
+  ]),
+  { request: 'POST /images/prune?filters={"dangling":["x"]}', status: 400, says: /filter 'dangling=\[x\]'/i },
+  { request: 'POST /volumes/prune?filters={"until":["1h"]}', status: 400, says: /invalid filter 'until'/i },
+  {
+    request: "GET /events?since=2&until=1",
+    status: 400,
+    says: /`since` time \(2\) cannot be after `until` time \(1\)/,
+  },
+  // images
+  { request: "GET /images/UPPER/json", status: 400, says: /invalid reference format/ },
+  { request: "DELETE /images/UPPER", status: 400, says: /invalid reference format/ },
+  { request: "DELETE /images/%20", status: 400, says: /image name cannot be blank/ },
+  {
+    request: "POST /images/IMAGE/tag?repo=sha256",
+    status: 400,
+    says: /ambiguous tag using digest algorithm/,
+  },
+  { request: `POST /images/IMAGE/tag?repo=a@sha256:ID`, status: 400, says: /digest reference/ },
+  { request: "POST /images/IMAGE/tag?repo=ID", status: 400, says: /64-byte hexadecimal/, old: 500 },
+  // networks
+  {
+    request: "GET /networks/bridge?verbose=x",
+    status: 400,
+    says: /invalid value for verbose: x: strconv.ParseBool/,
+  },
+  { request: "GET /networks/bridge?scope=swarm", status: 404, says: /network bridge not found/ },
+  {
+    request: "POST /networks/create",
+    body: '{"Name":"default"}',
+    status: 403,
+    says: /predefined default network/,
+  },
+  {
+    request: "POST /networks/create",
+    body: '{"Name":"n","Ingress":true}',
+    status: 403,
+    says: /Ingress network can only be global scope network/,
+  },
+  {
+    request: "POST /networks/create",
+    body: '{"Name":"n","Scope":"swarm"}',
+    status: 403,
+    says: /cannot create a swarm scoped network when swarm is not active/,
+  },
+  {
+    request: "POST /networks/nosuch/connect",
+    body: '{"Container":"ID"}',
+    status: 404,
+    says: /No such container/,
+  },
+  {
+    request: "POST /networks/bridge/disconnect",
+    body: '{"Container":"ID"}',
+    status: 404,
+    says: /No such container/,
+  },
+  // what is not in a swarm has none of these
+  { request: "GET /swarm", status: 503, says: /not a swarm manager/ },
+  { request: "GET /swarm/nosuch", status: 404, says: /page not found/ },
+  { request: "GET /swarm/unlockkey", status: 503, says: /not a swarm manager/ },
+  { request: "POST /swarm/unlock", body: "{}", status: 503, says: /not a swarm manager/ },
+  { request: "POST /swarm/update", body: "{}", status: 400, says: /invalid swarm version ''/ },
+  { request: "POST /swarm/leave", status: 503, says: /not part of a swarm/ },
+  ...["nodes", "services", "tasks", "secrets", "configs"].flatMap((kind) => [
+    { request: `GET /${kind}`, status: 503, says: /not a swarm manager/ },
+    { request: `GET /${kind}/x`, status: 503, says: /not a swarm manager/ },
+    { request: `GET /${kind}/x/nosuch`, status: 404, says: /page not found/ },
+    { request: `POST /${kind}`, body: "{}", status: 404, says: /page not found/ },
+  ]),
+  ...["node", "service", "secret", "config"].flatMap((kind) => [
+    { request: `DELETE /${kind}s/x`, status: 503, says: /not a swarm manager/ },
+    { request: `POST /${kind}s/x/update?version=1`, body: "{}", status: 503, says: /not a swarm manager/ },
+    {
+      request: `POST /${kind}s/x/update`,
+      body: "{}",
+      status: 400,
+      says: new RegExp(`invalid ${kind} version`),
+    },
+  ]),
+  { request: "DELETE /tasks/x", status: 404, says: /page not found/ },
+  { request: "POST /nodes/create", body: "{}", status: 404, says: /page not found/ },
+  { request: "GET /tasks/x/logs", status: 400, says: /choose at least one stream/, old: 500 },
+  { request: "GET /services/x/logs?stdout=1", status: 503, says: /not a swarm manager/ },
+  { request: "POST /plugins/x/disable", status: 404, says: /plugin "x" not found/ },
 ];
+
+/** Operations that clients of an older version don't have. */
+const NEWER = [
+  ["GET /v1.24/secrets", "1.25"],
+  ["POST /v1.24/volumes/prune", "1.25"],
+  ["POST /v1.24/containers/prune", "1.25"],
+  ["GET /v1.28/tasks/x/logs", "1.29"],
+  ["GET /v1.29/configs/x", "1.30"],
+  ["GET /v1.29/distribution/x/json", "1.30"],
+  ["POST /v1.30/build/prune", "1.31"],
+  ["PUT /v1.41/volumes/x", "1.42"],
+] as const;
 
 function refusalsOf(options: WorldOptions, isOld: boolean): () => World {
   const world = useWorld(options);
@@ -272,6 +485,13 @@ async function raw(world: World, bytes: string): Promise<string> {
 
 describe("bad requests are refused with Docker's status and kind of message", () => {
   const world = refusalsOf({}, false);
+
+  test.each(NEWER)("%s needs a newer version", async (request, version) => {
+    const [method = "", target = ""] = request.split(" ");
+    const { status, message } = await api(world(), method, target);
+    expect(status).toBe(400);
+    expect(message).toEndWith(`requires minimum API version ${version}`);
+  });
 
   test("what is hardly HTTP is refused, and the daemon goes on", async () => {
     const pid = world().engine.suite.pid("dockerd");

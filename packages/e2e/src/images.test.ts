@@ -261,6 +261,8 @@ describe.each(clis)("images by $name", (cli) => {
       expect(await list("-f", "before=flagged/one:1")).toContain(busybox);
       expect(await list("-f", "before=flagged/one:1")).not.toContain("flagged/one:1");
       expect(await list("-f", "reference=flagged/*:2")).toEqual(["flagged/one:2"]);
+      expect(await list("-f", "reference=flagged/*:[13]")).toEqual(["flagged/one:1"]);
+      expect(await list("-f", `before=${nameless}`, "-f", `before=${busybox}`)).toEqual([]);
       expect(await list("-f", `reference=${registry}/base/*`)).toEqual([busybox, debian].sort());
       expect(await list("-f", "reference=one")).toEqual([]);
       expect(await list("flagged/one")).toEqual(mine);

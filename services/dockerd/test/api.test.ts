@@ -276,6 +276,11 @@ test("images: tags come and go, and the last one takes the image with it", async
   const used = await api.call("DELETE", `/images/${image}`);
   expect(used.status).toBe(409);
   expect(used.json.message).toContain("is using its referenced image");
+  const short = json.Id.slice("sha256:".length, 19);
+  const refusal = async (query = "") => (await api.call("DELETE", `/images/${short}${query}`)).json.message;
+  const why = (must: string, state: string) =>
+    `conflict: unable to delete ${short} (${must}) - image is being used by ${state} container ${id.slice(0, 12)}`;
+  expect(await refusal()).toBe(why("must be forced", "stopped"));
   await api.call("DELETE", `/containers/${id}`);
 });
 
@@ -301,4 +306,22 @@ test("images: labels that others have given a name in containerd stay when it mo
   channel.close();
   await api.call("DELETE", `/containers/${id}`);
   await api.call("DELETE", `/images/moved:1`);
+});
+
+test("images: one that a container runs of keeps its data when its last name is taken by force", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, ["sleep", "1000"]);
+  const { Id } = (await api.call("GET", `/images/${encodeURIComponent(image)}/json`)).json;
+  const forced = await api.call("DELETE", `/images/${Id}?force=1`);
+  expect([forced.status, forced.json.message]).toEqual([
+    409,
+    expect.stringMatching(/\(cannot be forced\) - image is being used by running container/),
+  ]);
+  expect((await api.call("DELETE", `/images/${image}`)).json.message).toContain("(must force) - container");
+  expect((await api.call("DELETE", `/images/${image}?force=1`)).json).toEqual([{ Untagged: image }]);
+  const { RepoTags } = (await api.call("GET", `/images/${Id}/json`)).json;
+  expect(RepoTags).toEqual([]);
+  const [repo, tag] = image.split(/:(?=[^:]*$)/);
+  expect((await api.call("POST", `/images/${Id}/tag?repo=${repo}&tag=${tag}`)).status).toBe(201);
+  await api.call("DELETE", `/containers/${id}?force=1`);
 });

@@ -1,6 +1,13 @@
 import { EngineError } from "@longshore/errors";
 import { hostPlatform, type Platform } from "@longshore/oci";
-import { parseReference, type Reference, withDefaultTag, withDigest, withTag } from "@longshore/reference";
+import {
+  familiarName,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+  withDigest,
+  withTag,
+} from "@longshore/reference";
 import { containerConfigSchema } from "../containers/container-config.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
@@ -28,8 +35,11 @@ export function imageRoutes(engine: Engine): Route[] {
       method: "GET",
       path: "/images/json",
       handler: async (call) => {
-        const filters = Filters.parse(call.query.get("filters"), IMAGE_FILTERS);
-        const sharedSize = call.flag("shared-size");
+        const given = Filters.parse(call.query.get("filters"), IMAGE_FILTERS);
+        // Before there were references among the filters, one had a parameter of its own.
+        const reference = call.atLeast("1.41") ? "" : (call.query.get("filter") ?? "");
+        const filters = reference === "" ? given : given.with("reference", reference);
+        const sharedSize = call.atLeast("1.42") && call.flag("shared-size");
         call.json(200, await listImages(engine, filters, call, { sharedSize }));
       },
     },
@@ -47,6 +57,7 @@ export function imageRoutes(engine: Engine): Route[] {
     {
       method: "POST",
       path: "/images/prune",
+      since: "1.25",
       handler: async (call) =>
         call.json(200, await pruneImages(engine, Filters.parse(call.query.get("filters"), PRUNE_FILTERS))),
     },
@@ -78,6 +89,7 @@ export function imageRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         // `noprune` asks to leave parent images alone; here none has any.
         const name = call.param("*");
+        if (name.trim() === "") throw new EngineError("invalid_argument", "image name cannot be blank");
         call.json(200, await deleteImage(engine, name, { force: call.flag("force") }));
       },
     },
@@ -104,6 +116,8 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   }
   const tag = call.query.get("tag") ?? "";
   const named = parseReference(from);
+  if (familiarName(named) === "scratch")
+    throw new EngineError("permission_denied", "'scratch' is a reserved name");
   const reference = tag === "" ? named : tag.includes(":") ? withDigest(named, tag) : withTag(named, tag);
   const isWhole = reference.tag === undefined && reference.digest === undefined;
   const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
@@ -220,11 +234,12 @@ async function* buffers(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffe
 const commitConfigSchema = containerConfigSchema.nullable();
 
 async function commit(engine: Engine, call: ApiCall): Promise<void> {
-  const container = engine.containers.find(call.query.get("container") ?? "");
   const given = await call.optionalBody(commitConfigSchema);
+  const reference = optionalReference(call.query.get("repo") ?? "", call.query.get("tag") ?? "");
+  const container = engine.containers.find(call.query.get("container") ?? "");
   const pause = call.query.get("pause");
   const id = await commitContainer(engine, container, {
-    reference: optionalReference(call.query.get("repo") ?? "", call.query.get("tag") ?? ""),
+    reference,
     author: call.query.get("author") ?? "",
     comment: call.query.get("comment") ?? "",
     changes: call.query.getAll("changes"),
@@ -236,10 +251,7 @@ async function commit(engine: Engine, call: ApiCall): Promise<void> {
 
 /** A name to give, if one is asked for. */
 function optionalReference(repo: string, tag: string): Reference | undefined {
-  if (repo === "") {
-    if (tag !== "") throw new EngineError("invalid_argument", "repository name must be given with a tag");
-    return undefined;
-  }
+  if (repo === "") return undefined; // as with Docker, a tag alone is none
   const named = parseReference(repo);
   if (named.digest !== undefined) {
     throw new EngineError("invalid_argument", "cannot import digest reference");

@@ -8,6 +8,8 @@ import type { Container } from "../containers/container.ts";
 import type { ContainerConfig } from "../containers/container-config.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
 import type { Engine } from "../engine.ts";
+import { type Healthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
+import { mergeEnv } from "../spec/environment.ts";
 import { BlobWriter } from "./blob-writer.ts";
 import { composeImage, LAYER_TYPES } from "./compose-image.ts";
 import { keepNameless, moveName } from "./give-name.ts";
@@ -21,7 +23,7 @@ export interface CommitOptions {
   comment: string;
   /** Dockerfile instructions. */
   changes: readonly string[];
-  /** Settings that, where they are not empty, come before the container's own. */
+  /** Settings to begin with, completed from the container's; the latter's when left out. */
   config: ContainerConfig | undefined;
   /** Let nothing in the container change its files meanwhile. */
   pause: boolean;
@@ -41,10 +43,8 @@ export async function commitContainer(
   const { containerd } = engine;
   const { record } = container;
   const base = await engine.images.read(record.manifestDigest);
-  const settings = applyChanges(
-    { ...imageSettings(record.config), ...(config && filled(imageSettings(config))) },
-    changes,
-  );
+  const own = imageSettings(record.config);
+  const settings = completed(applyChanges(config ? imageSettings(config) : own, changes), own);
   return withLease(containerd, async (lease) => {
     using writer = new BlobWriter(containerd, lease);
     const layer = await (pause ? whilePaused(engine, container, pack) : pack());
@@ -91,7 +91,7 @@ export async function commitContainer(
       rootfs: { type: "layers", diff_ids: [...base.config.rootfs.diff_ids, diffId] },
       history: [
         ...(base.config.history ?? []),
-        { created, created_by: [record.path, ...record.args].join(" "), author, comment },
+        { created, created_by: (record.config.Cmd ?? []).join(" "), author, comment },
       ],
     };
     const target = await composeImage(writer, JSON.stringify(image), [...base.layers, layer]);
@@ -127,10 +127,27 @@ function imageSettings(config: ContainerConfig): RunConfig {
   };
 }
 
-function filled(settings: RunConfig): RunConfig {
-  const isEmpty = (value: unknown) =>
-    value === null || value === "" || (typeof value === "object" && Object.keys(value).length === 0);
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => !isEmpty(value)));
+/** Settings with what they leave open as the container has it: as Docker completes a container's with its image's. */
+export function completed(given: RunConfig, own: RunConfig): RunConfig {
+  const hasEntrypoint = (given.Entrypoint ?? []).length > 0;
+  const health = mergeHealthcheck((given.Healthcheck ?? null) as Healthcheck | null, own.Healthcheck);
+  const StopSignal = given.StopSignal || own.StopSignal;
+  return {
+    ...given,
+    User: given.User || (own.User ?? ""),
+    ExposedPorts: { ...own.ExposedPorts, ...given.ExposedPorts },
+    Env: mergeEnv(own.Env ?? [], given.Env ?? []),
+    Labels: { ...own.Labels, ...given.Labels },
+    Entrypoint: given.Entrypoint ?? own.Entrypoint ?? null,
+    Cmd: hasEntrypoint || (given.Cmd ?? []).length > 0 ? (given.Cmd ?? null) : (own.Cmd ?? null),
+    WorkingDir: given.WorkingDir || (own.WorkingDir ?? ""),
+    Volumes: { ...own.Volumes, ...given.Volumes },
+    ...(StopSignal && { StopSignal }),
+    // Zero is what an image doesn't say.
+    ...(health && {
+      Healthcheck: Object.fromEntries(Object.entries(health).filter(([, value]) => value !== 0)),
+    }),
+  };
 }
 
 /** Do some work while the container's processes stand still; one that doesn't run needs no pause. */

@@ -28,6 +28,11 @@ export async function moveName(
 /** Keep an image without a name, as long as no name refers to it. */
 export async function keepNameless(images: ImageStore, image: Image): Promise<void> {
   if ((await images.list()).some((named) => named.image.id === image.id)) return;
+  await giveNoName(images, image);
+}
+
+/** Keep an image once its names are gone. */
+export async function giveNoName(images: ImageStore, image: Image): Promise<void> {
   const target = await images.manifestOf(image);
   await images.setName(`${DANGLING_PREFIX}${target.digest}`, target, target.digest);
 }

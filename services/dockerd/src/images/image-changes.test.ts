@@ -7,7 +7,7 @@ test("applyChanges() reads every instruction that --change takes, in its forms",
     "entrypoint echo hello",
     'ENV PATH=/sbin NAME="a b" ESC=a\\ b',
     "ENV OLD form of one",
-    "EXPOSE 80 53/udp 8000-8010/TCP",
+    "EXPOSE 80 53/udp 8000-8002/TCP",
     "LABEL a=1 \"b c\"='d'",
     "ONBUILD RUN make",
     "STOPSIGNAL SIGINT",
@@ -20,8 +20,8 @@ test("applyChanges() reads every instruction that --change takes, in its forms",
   expect(config).toEqual({
     Cmd: ["sleep", "1"],
     Entrypoint: ["/bin/sh", "-c", "echo hello"],
-    Env: ["KEPT=1", "PATH=/sbin", "NAME=a b", "ESC=a b", "OLD=form of one"],
-    ExposedPorts: { "80/tcp": {}, "53/udp": {}, "8000-8010/tcp": {} },
+    Env: ["PATH=/sbin", "KEPT=1", "NAME=a b", "ESC=a b", "OLD=form of one"],
+    ExposedPorts: { "80/tcp": {}, "53/udp": {}, "8000/tcp": {}, "8001/tcp": {}, "8002/tcp": {} },
     Labels: { old: "1", a: "1", "b c": "d" },
     OnBuild: ["RUN make"],
     StopSignal: "SIGINT",
@@ -30,6 +30,13 @@ test("applyChanges() reads every instruction that --change takes, in its forms",
     WorkingDir: "/srv/sub",
     Healthcheck: { Interval: 90e9, Retries: 2, Test: ["CMD-SHELL", "curl -f localhost"] },
   });
+});
+
+test("applyChanges() drops the command with the entrypoint that it was for", () => {
+  const config = { Entrypoint: ["/a"], Cmd: ["b"] };
+  expect(applyChanges(config, ["ENTRYPOINT /c"]).Cmd).toBeNull();
+  expect(applyChanges(config, ["ENTRYPOINT /c", 'CMD ["d"]']).Cmd).toEqual(["d"]);
+  expect(applyChanges(config, ['CMD ["d"]', "ENTRYPOINT /c"]).Cmd).toEqual(["d"]);
 });
 
 test("applyChanges() leaves what it was given as it is", () => {
@@ -44,7 +51,13 @@ test.each([
   ["ENV lonely", "ENV must have two arguments"],
   ["ENV a=1 b", `Syntax error - can't find = in "b". Must be of the form: name=value`],
   ["EXPOSE 99999", "invalid containerPort: 99999"],
-  ["HEALTHCHECK curl", "Unknown type in HEALTHCHECK (try CMD): HEALTHCHECK curl"],
+  ["EXPOSE 9-8", "invalid containerPort: 9-8"],
+  ["STOPSIGNAL NOSUCH", "invalid signal: NOSUCH"],
+  ["HEALTHCHECK curl", 'Unknown type "CURL" in HEALTHCHECK (try CMD)'],
+  ["ONBUILD from x", "FROM isn't allowed as an ONBUILD trigger"],
+  ["ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"],
+  ['VOLUME ["/a", ""]', "VOLUME specified can not be an empty string"],
+  ["USER", "USER requires exactly one argument"],
   ["HEALTHCHECK --timeout=soon CMD true", `HEALTHCHECK --timeout: invalid duration "soon"`],
 ])("applyChanges() refuses %j", (change, message) => {
   expect(() => applyChanges({}, [change])).toThrow(message);

@@ -1,4 +1,5 @@
 import { EngineError } from "@longshore/errors";
+import { parseSignal } from "../containers/signals.ts";
 import type { ImageConfig } from "./image-config.ts";
 
 /** What a container made of the image runs with: the `config` of an image's config. */
@@ -16,24 +17,33 @@ const CHANGES: Record<string, Change> = {
   },
   ENV: (config, rest, original) => {
     for (const [key, value] of pairs(rest, original)) {
-      const others = (config.Env ?? []).filter((one) => !one.startsWith(`${key}=`));
-      config.Env = [...others, `${key}=${value}`];
+      const env = [...(config.Env ?? [])];
+      const at = env.findIndex((one) => one.startsWith(`${key}=`));
+      env.splice(at < 0 ? env.length : at, 1, `${key}=${value}`);
+      config.Env = env;
     }
   },
   EXPOSE: (config, rest) => {
-    const ports = words(rest).map(exposedPort);
+    const ports = words(rest).flatMap(exposedPorts);
     config.ExposedPorts = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
   },
-  HEALTHCHECK: (config, rest, original) => {
-    config.Healthcheck = healthcheck(rest, original);
+  HEALTHCHECK: (config, rest) => {
+    config.Healthcheck = healthcheck(rest);
   },
   LABEL: (config, rest, original) => {
     config.Labels = { ...config.Labels, ...Object.fromEntries(pairs(rest, original)) };
   },
   ONBUILD: (config, rest) => {
+    const [, trigger = ""] = /^(\S+)/.exec(rest) ?? [];
+    const what = trigger.toUpperCase();
+    if (what === "ONBUILD")
+      throw new EngineError("invalid_argument", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+    if (["MAINTAINER", "FROM"].includes(what))
+      throw new EngineError("invalid_argument", `${what} isn't allowed as an ONBUILD trigger`);
     config.OnBuild = [...(config.OnBuild ?? []), rest];
   },
   STOPSIGNAL: (config, rest) => {
+    parseSignal(rest);
     config.StopSignal = rest;
   },
   USER: (config, rest) => {
@@ -41,6 +51,8 @@ const CHANGES: Record<string, Change> = {
   },
   VOLUME: (config, rest) => {
     const paths = list(rest) ?? words(rest);
+    if (paths.some((path) => path.trim() === ""))
+      throw new EngineError("invalid_argument", "VOLUME specified can not be an empty string");
     config.Volumes = { ...config.Volumes, ...Object.fromEntries(paths.map((path) => [path, {}])) };
   },
   WORKDIR: (config, rest) => {
@@ -57,6 +69,7 @@ const CHANGES: Record<string, Change> = {
  */
 export function applyChanges(config: RunConfig, changes: readonly string[]): RunConfig {
   const changed: RunConfig = structuredClone(config);
+  let hasCommand = false;
   for (const line of changes.flatMap((change) => change.split("\n"))) {
     const text = line.trim();
     if (text === "" || text.startsWith("#")) continue;
@@ -66,9 +79,13 @@ export function applyChanges(config: RunConfig, changes: readonly string[]): Run
       throw new EngineError("invalid_argument", `${word.toLowerCase()} is not a valid change command`);
     }
     if (rest === "") {
-      throw new EngineError("invalid_argument", `${word.toUpperCase()} requires at least one argument`);
+      const count = ["USER", "WORKDIR", "STOPSIGNAL"].includes(word.toUpperCase()) ? "exactly" : "at least";
+      throw new EngineError("invalid_argument", `${word.toUpperCase()} requires ${count} one argument`);
     }
     change(changed, rest, text);
+    // Another entrypoint has no use for the arguments of the one before.
+    if (word.toUpperCase() === "CMD") hasCommand = true;
+    else if (word.toUpperCase() === "ENTRYPOINT" && !hasCommand) changed.Cmd = null;
   }
   return changed;
 }
@@ -136,15 +153,17 @@ function pairs(text: string, original: string): [string, string][] {
   });
 }
 
-function exposedPort(text: string): string {
+/** Each port of a range is one of its own. */
+function exposedPorts(text: string): string[] {
   const [, from, to, protocol = "tcp"] =
     /^([0-9]{1,5})(?:-([0-9]{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(text) ?? [];
   const valid = (port: string | undefined) =>
     port === undefined || (Number(port) > 0 && Number(port) < 65536);
-  if (from === undefined || !valid(from) || !valid(to)) {
+  const count = Number(to ?? from) - Number(from) + 1;
+  if (from === undefined || !valid(from) || !valid(to) || count < 1) {
     throw new EngineError("invalid_argument", `invalid containerPort: ${text}`);
   }
-  return `${from}${to === undefined ? "" : `-${to}`}/${protocol.toLowerCase()}`;
+  return Array.from({ length: count }, (_, index) => `${Number(from) + index}/${protocol.toLowerCase()}`);
 }
 
 const NANOSECONDS: Record<string, number> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
@@ -171,7 +190,7 @@ const HEALTH_FLAGS: Record<string, string> = {
   "start-interval": "StartInterval",
 };
 
-function healthcheck(text: string, original: string): NonNullable<RunConfig["Healthcheck"]> {
+function healthcheck(text: string): NonNullable<RunConfig["Healthcheck"]> {
   const settings: Record<string, unknown> = {};
   let rest = text;
   for (let flag = /^--([a-z-]+)=(\S+)\s*/.exec(rest); flag; flag = /^--([a-z-]+)=(\S+)\s*/.exec(rest)) {
@@ -185,7 +204,8 @@ function healthcheck(text: string, original: string): NonNullable<RunConfig["Hea
   const [, kind = "", given = ""] = /^(\S+)\s*(.*)$/s.exec(rest) ?? [];
   if (kind.toUpperCase() === "NONE" && given === "") return { ...settings, Test: ["NONE"] };
   if (kind.toUpperCase() !== "CMD" || given === "") {
-    throw new EngineError("invalid_argument", `Unknown type in HEALTHCHECK (try CMD): ${original}`);
+    const type = JSON.stringify(kind.toUpperCase());
+    throw new EngineError("invalid_argument", `Unknown type ${type} in HEALTHCHECK (try CMD)`);
   }
   const exec = list(given);
   return { ...settings, Test: exec ? ["CMD", ...exec] : ["CMD-SHELL", given] };

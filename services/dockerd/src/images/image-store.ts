@@ -6,6 +6,7 @@ import {
   canonicalString,
   familiarString,
   isImageId,
+  parseReference,
   tryParseReference,
   withDefaultTag,
 } from "@longshore/reference";
@@ -99,10 +100,10 @@ export class ImageStore {
 
   /**
    * The image that a user names: a reference, an id or the beginning of one.
-   * @throws EngineError `not_found` in Docker's words
+   * @throws EngineError `not_found` in Docker's words, `invalid_argument` for what can't be a name
    */
   async find(nameOrId: string): Promise<{ image: Image; name: string | undefined }> {
-    const reference = isImageId(nameOrId) ? undefined : tryParseReference(nameOrId);
+    const reference = isImageId(nameOrId) ? undefined : parseReference(nameOrId);
     if (reference) {
       const name = canonicalString(withDefaultTag(reference));
       const found = await this.get(name);

@@ -1,4 +1,5 @@
 import os from "node:os";
+import { EngineError } from "@longshore/errors";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
@@ -7,7 +8,7 @@ import { parseTime } from "../http/time.ts";
 import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { fleetImages } from "./fleet-images.ts";
 import type { Image, NamedImage } from "./image.ts";
-import { repoNames } from "./names.ts";
+import { type RepoNames, repoNames } from "./names.ts";
 
 export const IMAGE_FILTERS = [
   "before",
@@ -34,16 +35,19 @@ export async function listImages(
   { sharedSize = false, usage = false }: ListImagesOptions = {},
 ): Promise<object[]> {
   const dangling = filters.boolean("dangling");
-  const before = await createdOf(engine, filters.get("before")[0]);
-  const since = await createdOf(engine, filters.get("since")[0]);
-  const [until] = filters.get("until").map(parseTime);
+  // Of several all hold.
+  const before = await createdOf(engine, filters.get("before"));
+  const since = await createdOf(engine, filters.get("since"));
+  const untils = filters.get("until").map(parseTime);
   const all = await engine.images.list();
-  const fits = (created: number, tags: readonly string[], labels: Record<string, string>) =>
-    (dangling === undefined || dangling === (tags.length === 0)) &&
-    (before === undefined || created < before) &&
-    (since === undefined || created > since) &&
-    (until === undefined || BigInt(created) * 1_000_000_000n < until) &&
-    filters.match("reference", (pattern) => tags.some((tag) => matchesReference(tag, pattern))) &&
+  const fits = (created: bigint, { tags, digests }: RepoNames, labels: Record<string, string>) =>
+    // An image that has a digest only is one that dangles, and one that doesn't.
+    (dangling !== true || tags.length === 0) &&
+    (dangling !== false || tags.length + digests.length > 0) &&
+    before.every((other) => created < other) &&
+    since.every((other) => created > other) &&
+    untils.every((until) => created < until) &&
+    (!filters.has("reference") || tags.length + digests.length > 0) &&
     filters.matchLabels(labels);
   const engines = filters.get("engine");
   const isOwn = engines.length === 0 || isMeant(engine.id, engines);
@@ -52,7 +56,7 @@ export async function listImages(
     .filter((named) => {
       const { image } = named;
       const labels = image.config.config?.Labels ?? {};
-      return isOwn && fits(createdSeconds(image), repoNames(named).tags, labels);
+      return isOwn && fits(createdNano(image), repoNames(named), labels);
     });
   const users = sharedSize || usage ? layerUsers(all) : undefined;
   const shown = await Promise.all(
@@ -62,8 +66,10 @@ export async function listImages(
       ...(usage && { Containers: containersOf(engine, named.image) }),
     })),
   );
-  const theirs = (await fleetImages(engine, engines)).filter((one) =>
-    fits(one.Created, one.RepoTags, one.Labels),
+  const theirs = (await fleetImages(engine, engines)).filter(
+    ({ Created, RepoTags, RepoDigests, Labels }) =>
+      fits(BigInt(Created) * 1_000_000_000n, { tags: RepoTags, digests: RepoDigests }, Labels) &&
+      filters.match("reference", (pattern) => RepoTags.some((tag) => matchesReference(tag, pattern))),
   );
   return [...shown, ...theirs].sort((a, b) => b.Created - a.Created);
 }
@@ -72,8 +78,9 @@ export async function listImages(
 function withNames(named: NamedImage, filters: Filters): NamedImage {
   if (!filters.has("reference")) return named;
   const names = named.names.filter((name) => {
-    const { tags } = repoNames({ ...named, names: [name] });
-    return filters.match("reference", (pattern) => tags.some((tag) => matchesReference(tag, pattern)));
+    const { tags, digests } = repoNames({ ...named, names: [name] });
+    const shown = tags.length > 0 ? tags : digests;
+    return filters.match("reference", (pattern) => shown.some((one) => matchesReference(one, pattern)));
   });
   return { ...named, names };
 }
@@ -83,12 +90,12 @@ async function summary(engine: Engine, named: NamedImage, call: ApiCall, engineN
   const { image } = named;
   const { tags, digests } = repoNames(named);
   const size = await imageSize(engine, image);
-  const old = !call.atLeast("1.43");
+  const isNameless = tags.length + digests.length === 0 && !call.atLeast("1.43");
   return {
     Id: image.id,
     ParentId: "",
-    RepoTags: tags.length === 0 && old ? ["<none>:<none>"] : tags,
-    RepoDigests: digests.length === 0 && old ? ["<none>@<none>"] : digests,
+    RepoTags: isNameless ? ["<none>:<none>"] : tags,
+    RepoDigests: isNameless ? ["<none>@<none>"] : digests,
     Created: createdSeconds(image),
     Size: size,
     SharedSize: -1,
@@ -144,8 +151,16 @@ export async function imageSize(engine: Engine, image: Image): Promise<number> {
   return layers.reduce<number>((sum, size) => sum + (size ?? 0), 0);
 }
 
-async function createdOf(engine: Engine, name: string | undefined): Promise<number | undefined> {
-  return name === undefined ? undefined : createdSeconds((await engine.images.find(name)).image);
+async function createdOf(engine: Engine, names: readonly string[]): Promise<bigint[]> {
+  return Promise.all(names.map(async (name) => createdNano((await engine.images.find(name)).image)));
+}
+
+function createdNano({ config }: Image): bigint {
+  try {
+    return parseTime(config.created ?? "");
+  } catch {
+    return 0n; // it doesn't say
+  }
 }
 
 function createdSeconds({ config }: Image): number {
@@ -153,15 +168,30 @@ function createdSeconds({ config }: Image): number {
   return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000);
 }
 
-/** `busybox`, `busybox:1.*`, `*box`: a pattern without a tag fits every tag. */
-export function matchesReference(tag: string, pattern: string): boolean {
-  const glob = (text: string) =>
-    new RegExp(
-      `^${text
-        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-        .replaceAll("*", "[^/]*")
-        .replaceAll("?", "[^/]")}$`,
-    );
-  const repository = tag.slice(0, tag.lastIndexOf(":"));
-  return glob(pattern).test(tag) || glob(pattern).test(repository);
+/**
+ * `busybox`, `busybox:1.*`, `*box`, `box:[0-9]`: a pattern without a tag fits every tag, and names that have a digest.
+ * @throws EngineError `invalid_argument`, in Docker's words, for what is no pattern
+ */
+export function matchesReference(name: string, pattern: string): boolean {
+  const glob = globOf(pattern);
+  const repository = name.replace(/@.*|:[^:/]*$/, "");
+  return glob.test(name) || glob.test(repository);
+}
+
+/** A pattern of Go's `path.Match`: `*` and `?` stop at slashes, sets are in brackets, and a backslash takes what follows as it is. */
+function globOf(pattern: string): RegExp {
+  const wrong = () => new EngineError("invalid_argument", "syntax error in pattern");
+  const parts = pattern.match(/\\.|\[\^?(?:\\.|[^\]\\])+\]|[^[\]\\]/gsu) ?? [];
+  if (parts.join("") !== pattern) throw wrong();
+  const source = parts.map((part) => {
+    if (part === "*") return "[^/]*";
+    if (part === "?") return "[^/]";
+    if (part.startsWith("[")) return part.replaceAll("&&", "&");
+    return part.replace(/^\\/, "").replace(/[.+^${}()|*?[\]\\/]/g, "\\$&");
+  });
+  try {
+    return new RegExp(`^${source.join("")}$`);
+  } catch {
+    throw wrong();
+  }
 }

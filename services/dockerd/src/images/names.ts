@@ -2,8 +2,13 @@ import { familiarName, familiarString, tryParseReference } from "@longshore/refe
 import type { NamedImage } from "./image.ts";
 import { DANGLING_PREFIX } from "./image-store.ts";
 
+export interface RepoNames {
+  tags: string[];
+  digests: string[];
+}
+
 /** `RepoTags` and `RepoDigests` of an image. */
-export function repoNames({ names, targets }: NamedImage): { tags: string[]; digests: string[] } {
+export function repoNames({ names, targets }: NamedImage): RepoNames {
   const tags: string[] = [];
   const digests = new Set<string>();
   for (const name of names.filter((one) => !one.startsWith(DANGLING_PREFIX))) {

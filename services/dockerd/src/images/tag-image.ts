@@ -1,6 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import {
   canonicalString,
+  familiarName,
   familiarString,
   parseReference,
   withDefaultTag,
@@ -18,7 +19,13 @@ export async function tagImage(engine: Engine, source: string, repo: string, tag
   if (repo === "") throw new EngineError("invalid_argument", "repository name is required");
   const named = parseReference(repo);
   if (named.digest !== undefined) {
-    throw new EngineError("invalid_argument", "refusing to create a tag with a digest reference");
+    throw new EngineError("invalid_argument", "cannot import digest reference");
+  }
+  if (familiarName(named) === "sha256") {
+    throw new EngineError(
+      "invalid_argument",
+      "refusing to create an ambiguous tag using digest algorithm as name",
+    );
   }
   const reference = withDefaultTag(tag === "" ? named : withTag(named, tag));
   const { image, names } = await findNamed(engine, source);
