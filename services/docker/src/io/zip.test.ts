@@ -51,5 +51,10 @@ test("what is too long, damaged, encrypted or no archive is refused", () => {
   const far = Buffer.from(zip);
   far.writeUInt32LE(0xfffffff0, zip.length - 6);
   expect(() => contents(far)).toThrow("not a valid zip file");
+  for (const place of [1, zip.length - 5, 0xfffffff0]) {
+    const misplaced = Buffer.from(zip);
+    misplaced.writeUInt32LE(place, central + 42);
+    expect(() => contents(misplaced)).toThrow("not a valid zip file");
+  }
   expect(isZip(Buffer.from("PK"))).toBe(false);
 });

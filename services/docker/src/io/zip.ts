@@ -30,7 +30,7 @@ export function isZip(bytes: Buffer): boolean {
  * @see https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3
  */
 export function zipEntries(zip: Buffer): ZipEntry[] {
-  try {
+  return checked(() => {
     const end = endOf(zip);
     const entries: ZipEntry[] = [];
     let at = zip.readUInt32LE(end + 16);
@@ -42,6 +42,13 @@ export function zipEntries(zip: Buffer): ZipEntry[] {
       at += lengths.reduce((sum, length) => sum + length, CENTRAL_BYTES);
     }
     return entries;
+  });
+}
+
+/** @throws CliError for what points out of the archive */
+function checked<T>(read: () => T): T {
+  try {
+    return read();
   } catch (error) {
     if (error instanceof RangeError) throw damaged("not a valid zip file");
     throw error;
@@ -66,8 +73,10 @@ function entryOf(zip: Buffer, at: number, name: string): ZipEntry {
     isFile: !name.endsWith("/") && (madeBy !== UNIX || type === REGULAR || type === 0),
     content(limitBytes) {
       if ((flags & ENCRYPTED) !== 0) throw damaged(`${name}: encrypted files are not supported`);
-      if (zip.readUInt32LE(local) !== LOCAL) throw damaged("not a valid zip file");
-      const start = local + LOCAL_BYTES + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+      const start = checked(() => {
+        if (zip.readUInt32LE(local) !== LOCAL) throw damaged("not a valid zip file");
+        return local + LOCAL_BYTES + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+      });
       const bytes = zip.subarray(start, start + (packed ?? 0));
       const content = method === STORED ? bytes : inflated(bytes, method, { name, limitBytes });
       if (content.length > limitBytes) throw tooLong();
