@@ -97,6 +97,7 @@ export async function isInNetwork(
   const networks = entries.flatMap((entry) => (entry.includes("/") ? (parseCidr(entry) ?? []) : []));
   const name = nameOf(domain);
   if (networks.length === 0 || net.isIP(name) !== 0) return false; // an address is compared as it is
+  signal.throwIfAborted();
   const addresses = await orAborted(resolve(name), signal);
   return addresses.some((address) =>
     networks.some((network) => network.check(address, net.isIPv6(address) ? "ipv6" : "ipv4")),
@@ -105,7 +106,6 @@ export async function isInNetwork(
 
 /** The system's resolver can't be stopped; what it says then is for nobody. */
 async function orAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
