@@ -81,6 +81,7 @@ export async function startShim(
   bundle: Bundle,
   { options, surroundings, standby, signal }: StartOptions,
 ): Promise<Bootstrap> {
+  signal.throwIfAborted();
   const ready = standby?.take(binary, {
     argv: shimWords(bundle, surroundings, "start"),
     bundle: bundle.path,
