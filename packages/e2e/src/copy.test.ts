@@ -70,6 +70,9 @@ describe.each(clis)("cp by $name", (cli) => {
       await docker("cp", `${id}:/data/[os]*`, local("fitting"));
       expect(fs.readdirSync(local("fitting"), { recursive: true }).sort()).toEqual(["one", "sub", "sub/two"]);
       expect(fs.readFileSync(local("fitting/sub/two"), "utf8")).toBe("two\n");
+      fs.mkdirSync(local("all"));
+      await docker("cp", `${id}:/data/*`, local("all"));
+      expect(fs.readdirSync(local("all")).sort()).toEqual(["hard", "link", "one", "pipe", "sub"]);
       for (const [from, to, words] of [
         ["/data/x*", "fitting", /Could not find the file .data.x\* in container/],
         ["/none/*", "fitting", /Could not find the file/],

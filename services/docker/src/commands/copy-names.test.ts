@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { lastName, patternOf, placeCopy, renamed, splitArgument } from "./copy-names.ts";
+import { lastName, patternOf, placeCopy, renamed, splitArgument, topName } from "./copy-names.ts";
 
 const end = (path: string, kind: "missing" | "file" | "directory") => ({
   path,
@@ -30,6 +30,11 @@ test("renamed() changes the first part only, and lastName() keeps a dot", () => 
   expect(renamed("./b", ".", "x")).toBe("x/b");
   expect(lastName("/a/b/")).toBe("b");
   expect(lastName("/a/.")).toBe(".");
+});
+
+test("topName() is the first name in a directory, never the directory itself or what is above", () => {
+  for (const entry of ["./", ".", "/", "../e", "./../f"]) expect(topName(entry)).toBeUndefined();
+  expect(["./a", "./a/b/", "c", "./.d", "./..e"].map(topName)).toEqual(["a", "a", "c", ".d", "..e"]);
 });
 
 test("patternOf() knows wildcards, and takes all else as it is", () => {

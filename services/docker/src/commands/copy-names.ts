@@ -22,6 +22,12 @@ export function lastName(file: string): string {
   return /(^|\/)\.$/.test(file) ? "." : path.basename(file) || "/";
 }
 
+/** What of a directory an entry of its archive is in; undefined for the directory itself, and for what is in none. */
+export function topName(entry: string): string | undefined {
+  const [name] = entry.replace(/^(\.?\/)+/, "").split("/");
+  return name === "" || name === "." || name === ".." ? undefined : name;
+}
+
 /**
  * What a name with wildcards means: `*`, `?` and `[a-z]`, as in a Dockerfile's COPY.
  *

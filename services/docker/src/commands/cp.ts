@@ -8,7 +8,15 @@ import { humanSize } from "../format/units.ts";
 import { openInput } from "../io/archive-file.ts";
 import { printError, writeAll } from "../io/output.ts";
 import { isTerminal } from "../io/terminal.ts";
-import { type CopyEnd, lastName, patternOf, placeCopy, renamed, splitArgument } from "./copy-names.ts";
+import {
+  type CopyEnd,
+  lastName,
+  patternOf,
+  placeCopy,
+  renamed,
+  splitArgument,
+  topName,
+} from "./copy-names.ts";
 
 const GO_DIRECTORY = 2 ** 31;
 const GO_LINK = 2 ** 27;
@@ -84,11 +92,8 @@ async function copyMatching(client: EngineClient, pattern: RegExp, options: Copy
   const { body } = await client.send({ path: archivePath(container), query });
   const names = new Set<string>();
   for await (const { entry } of tarEntries(body)) {
-    const [name = ""] = Buffer.from(entry.name, "latin1")
-      .toString()
-      .replace(/^\.?\/+/, "")
-      .split("/");
-    if (pattern.test(name)) names.add(name);
+    const name = topName(Buffer.from(entry.name, "latin1").toString());
+    if (name !== undefined && pattern.test(name)) names.add(name);
   }
   for (const name of [...names].sort()) await copyOne(client, { ...options, from: `${directory}/${name}` });
   return names.size > 0;
