@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { eventually } from "@longshore/testkit";
 import { type Answer, openEngine, type TestEngine } from "./engine-client.ts";
 
 setDefaultTimeout(60_000);
@@ -113,6 +114,12 @@ describe("list", () => {
     expect(name).toBe("named");
     await call("DELETE", "/images/named?force=1");
     expect(await shown()).toEqual([imageId, imageId]);
+    // Whose the name is by now can't be found out; the list is there all the same.
+    const { suite } = world.engine;
+    await suite.kill("containerd", "SIGKILL");
+    expect(await shown()).toEqual(["named", imageId]);
+    await suite.start("containerd");
+    await eventually(async () => (await shown())[0] === imageId, { what: "containerd's answer" });
     await remove(id);
   });
 });

@@ -101,31 +101,33 @@ export async function listContainers(
 
 /** What to call containers' images: as their users did, or by its id where that name is another image's by now, or none's. */
 function imageNames(engine: Engine): (one: Candidate) => Promise<string> {
-  const images = new Map<string, Promise<Image | undefined>>();
+  const images = new Map<string, Promise<Meant>>();
   return async ({ record, engineName }) => {
     const { imageId, config } = record;
     // Another engine's images are not here.
     if (config.Image === imageId || (engineName !== undefined && !engine.containers.get(record.id)))
       return config.Image;
-    const meant = images.get(config.Image) ?? findOrNone(engine, config.Image);
+    const meant = images.get(config.Image) ?? findMeant(engine, config.Image);
     images.set(config.Image, meant);
     const image = await meant;
-    if (image?.id === imageId) return config.Image;
+    if (image === "none") return imageId;
+    if (image === "unknown" || image.id === imageId) return config.Image;
     // One name may stand for images of several platforms.
     const own = await engine.images.read(record.manifestDigest).catch(() => undefined);
-    const isOther = image && own && platformName(image) !== platformName(own);
-    return isOther ? config.Image : imageId;
+    return own && platformName(image) !== platformName(own) ? config.Image : imageId;
   };
 }
 
 const platformName = ({ config }: Image) => formatPlatform(platformOf(config));
 
-async function findOrNone(engine: Engine, nameOrId: string): Promise<Image | undefined> {
+/** The image that a name is of; it may be none's, or that can't be found out, as while containerd is away. */
+type Meant = Image | "none" | "unknown";
+
+async function findMeant(engine: Engine, nameOrId: string): Promise<Meant> {
   try {
     return (await engine.images.find(nameOrId)).image;
   } catch (error) {
-    if (["not_found", "invalid_argument"].includes(errorCode(error))) return undefined;
-    throw error;
+    return ["not_found", "invalid_argument"].includes(errorCode(error)) ? "none" : "unknown";
   }
 }
 
