@@ -217,6 +217,17 @@ test("events: what happened, by filter, as it comes", async () => {
     .split("\n")
     .map((line) => JSON.parse(line).Action);
   expect(actions).toEqual(["create", "start", "die", "destroy"]);
+  // A time that is further off than a timer can be set.
+  const abort = new AbortController();
+  const { body } = await fetch('http://docker/events?until=4102444800&filters={"type":["volume"]}', {
+    unix: api.socketPath,
+    signal: abort.signal,
+  });
+  await api.call("POST", "/volumes/create", { Name: "far" });
+  const first = await body?.getReader().read();
+  expect(JSON.parse(Buffer.from(first?.value ?? "").toString())).toMatchObject({ Action: "create" });
+  abort.abort();
+  await api.call("DELETE", "/volumes/far");
 });
 
 test("killed: the daemon finds its containers again, also a paused one, the exits that it missed, and its events", async () => {

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { COMMIT, VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
+import { within } from "../containers/kill-container.ts";
 import type { Engine } from "../engine.ts";
 import type { EngineEvent } from "../events/engine-events.ts";
 import { EVENT_FILTERS, eventMatches, showEvent } from "../events/event-filters.ts";
@@ -15,6 +16,10 @@ import { kernelVersion } from "../system/host-facts.ts";
 import { daemonInfo } from "../system/info.ts";
 
 const UNREAD_MAX_BYTES = 1024 * 1024;
+/** Events that wait while a client reads earlier ones. */
+const WAITING_MAX = 10_000;
+/** A timer of more fires at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Operations on the engine itself. */
 export function systemRoutes(engine: Engine): Route[] {
@@ -82,7 +87,6 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
       `\`since\` time (${since}) cannot be after \`until\` time (${until})`,
     );
   }
-  const nowNano = BigInt(Date.now()) * 1_000_000n;
   const wanted = (event: EngineEvent) =>
     eventMatches(event, filters) && (untilNano === undefined || event.timeNano <= untilNano);
   const { knownSince } = engine.events;
@@ -91,7 +95,12 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
   const reading = asksForPast ? engine.events.since(sinceNano ?? 0n) : Promise.resolve([]);
   // What happens while the past is read comes after it.
   const meanwhile: EngineEvent[] = [];
-  let stop = engine.events.listen((event) => wanted(event) && meanwhile.push(event));
+  let isLagging = false;
+  let stop = engine.events.listen((event) => {
+    if (!wanted(event)) return;
+    isLagging ||= meanwhile.length >= WAITING_MAX;
+    if (!isLagging) meanwhile.push(event);
+  });
   try {
     const past = (await reading).filter(wanted);
     const headers = isCut ? { [KNOWN_SINCE_HEADER]: secondsOf(knownSince) } : {};
@@ -105,8 +114,9 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
     };
     for (const event of meanwhile) send(event);
     stop();
+    if (isLagging) output.destroy();
     stop = engine.events.listen(send);
-    await untilTime(untilNano === undefined ? undefined : untilNano - nowNano, call.signal);
+    await untilTime(untilNano, call.signal);
     output.end();
   } finally {
     stop();
@@ -121,14 +131,17 @@ async function sendPast(events: Iterable<EngineEvent>, output: Writable, signal:
   }
 }
 
-/** Until some nanoseconds have passed, if that is given, or the client goes away. */
-async function untilTime(nanos: bigint | undefined, signal: AbortSignal): Promise<void> {
-  if (nanos !== undefined && nanos <= 0n) return;
-  await new Promise<void>((resolve) => {
+/** Until a time, in nanoseconds since 1970, if it is given, or the client goes away. */
+async function untilTime(end: bigint | undefined, signal: AbortSignal): Promise<void> {
+  const gone = new Promise<void>((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
     if (signal.aborted) resolve();
-    if (nanos !== undefined) setTimeout(resolve, Number(nanos / 1_000_000n));
   });
+  while (!signal.aborted) {
+    const leftMs = end === undefined ? undefined : Math.ceil(Number(end) / 1e6 - Date.now());
+    if (leftMs !== undefined && leftMs <= 0) return;
+    await within(gone, leftMs === undefined ? undefined : Math.min(leftMs, TIMER_MAX_MS));
+  }
 }
 
 /** As `since` takes it: seconds with nanoseconds. */
