@@ -88,6 +88,10 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
 
   // 501 is ours, as long as it has no builder.
   "POST /build": answers({ 200: lines(images.progress) }, 501),
+  "POST /build/cancel": answers({ 200: nothing }),
+  // With the right upgrade they are a builder's connections.
+  "POST /session": answers({ 101: nothing }, 501),
+  "POST /grpc": answers({ 101: nothing }, 501),
   "POST /build/prune": answers({ 200: json(images.prunedBuildCache) }),
 
   "GET /networks": answers({ 200: json(list(networks.network)) }),

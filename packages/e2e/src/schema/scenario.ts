@@ -100,6 +100,10 @@ async function build(engine: CheckedEngine, { image, builds }: Scene): Promise<v
   const body = new Uint8Array(Buffer.concat([context, Buffer.alloc(1024)]));
   await engine.call("POST /build", { query: { t: "schema/built" }, body, status: builds ? 200 : 501 });
   if (builds) await engine.call("DELETE /images/{name}", { name: "schema/built" });
+  await engine.call("POST /build/cancel", { query: { id: "no-such" } });
+  await engine.call("POST /build/cancel", { status: 500 });
+  await engine.call("POST /session", { status: 400 });
+  await engine.call("POST /grpc", { status: 500 });
 }
 
 async function networksAndVolumes(engine: CheckedEngine, { subnet }: Scene): Promise<void> {

@@ -1,19 +1,23 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, type ErrorCode } from "@longshore/errors";
 import type { HTTPMethod } from "find-my-way";
+import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 
 /** Operations that this daemon does not do say so; where there is an answer without plugins, it is that. */
 const UNSUPPORTED: [HTTPMethod, string, string][] = [
   ["POST", "/build", "building images"],
-  ["POST", "/build/cancel", "building images"],
-  ["POST", "/session", "building images"],
-  ["POST", "/grpc", "building images"],
   ["GET", "/plugins/privileges", "managed plugins"],
   ["POST", "/plugins/pull", "managed plugins"],
   ["POST", "/plugins/create", "managed plugins"],
   ["POST", "/swarm/init", "swarm mode"],
   ["POST", "/swarm/join", "swarm mode"],
+];
+
+/** Connections that a builder takes over, and what Docker says of a wrong request for one. */
+const UPGRADES: [string, ErrorCode][] = [
+  ["/session", "invalid_argument"],
+  ["/grpc", "internal"],
 ];
 
 /** What is done to one plugin: there is none. */
@@ -43,6 +47,17 @@ export function unsupportedRoutes(): Route[] {
     };
     return { method, path, handler };
   });
+  const upgrades = UPGRADES.map(
+    ([path, code]): Route => ({ method: "POST", path, handler: (call) => refuseUpgrade(call, code) }),
+  );
+  const cancel: Route = {
+    method: "POST",
+    path: "/build/cancel",
+    handler(call) {
+      if (!call.query.get("id")) throw new EngineError("internal", "build ID not provided");
+      call.empty(200); // no build is going on
+    },
+  };
   const experimental = EXPERIMENTAL.map(
     ([method, path]): Route => ({ method, path, handler: experimentsAreOff }),
   );
@@ -71,7 +86,15 @@ export function unsupportedRoutes(): Route[] {
       call.json(200, { CachesDeleted: null, SpaceReclaimed: 0 });
     },
   };
-  return [...unsupported, ...experimental, ...plugins, noBuildCache];
+  return [...unsupported, ...upgrades, cancel, ...experimental, ...plugins, noBuildCache];
+}
+
+/** What isn't asked for rightly Docker refuses so. */
+function refuseUpgrade(call: ApiCall, code: ErrorCode): never {
+  const protocol = call.request.headers.upgrade ?? "";
+  if (protocol === "") throw new EngineError(code, "no upgrade proto in request");
+  if (protocol !== "h2c") throw new EngineError(code, `protocol ${protocol} not supported`);
+  throw new EngineError("unimplemented", "building images is not supported");
 }
 
 function experimentsAreOff(): never {
