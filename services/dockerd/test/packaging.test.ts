@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { findExecutable } from "@longshore/suite";
 import { eventually, lackingForSystemd, PrivateSystemd, run, systemdDir, tempDir } from "@longshore/testkit";
@@ -265,16 +266,18 @@ describe.skipIf(lackingForSystemd.length > 0)("units under a systemd", () => {
     expect(must("ls", "/sys/class/net")).not.toContain("longshore0");
   });
 
-  // crun needs version 2 alone.
-  const crun = unified && fs.existsSync("/usr/bin/crun");
-  test("as the cgroup driver it takes containers of user namespaces of their own, and crun's", () => {
-    startWith(["--userns-remap", "mapped", ...(crun ? ["--add-runtime", "crun=/usr/bin/crun"] : [])]);
+  // All lies in memory, whose owners the kernel maps since 6.3.
+  const [major = 0, minor = 0] = os.release().split(".").map(Number);
+  const remaps = major > 6 || (major === 6 && minor >= 3);
+  if (!remaps) console.log("# skipped: userns-remap under a systemd: Linux is older than 6.3");
+  test.skipIf(!remaps)("as the cgroup driver it takes containers of user namespaces of their own", () => {
+    startWith(["--userns-remap", "mapped"]);
     docker("import", path.join(dir, "image.tar"), "box");
-    for (const flags of [[], ["--userns=host"], ...(crun ? [["--runtime", "crun"]] : [])]) {
+    for (const flags of [[], ["--userns=host"]]) {
       const id = docker("run", "-d", "--name", "any", ...flags, "--memory", "64m", "box", "sleep", "1000");
       const pid = docker("inspect", "-f", "{{.State.Pid}}", "any");
       const [, owner] = must("cat", `/proc/${pid}/uid_map`).split(/\s+/);
-      expect([flags, owner]).toEqual([flags, flags.includes("--userns=host") ? "0" : "300000"]);
+      expect([flags, owner]).toEqual([flags, flags.length === 0 ? "300000" : "0"]);
       expect(property(`docker-${id}.scope`, unified ? "MemoryMax" : "MemoryLimit")).toBe(String(64 << 20));
       expect(docker("exec", "any", "sh", "-c", "echo in")).toBe("in");
       docker("update", "--memory", "32m", "--memory-swap", "32m", "any");
