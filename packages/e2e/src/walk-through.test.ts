@@ -203,6 +203,8 @@ const OWN: Readonly<Record<string, (shown: Shown) => Shown>> = {
   "no/such:image": lastWords(/manifest unknown|repository name not known/),
   "top talker -o": (shown) => ({ ...shown, stdout: shown.stdout.replace(/\d+/g, "N") }),
   "diff made": sorted,
+  // Clients have them in any order.
+  "port some": sorted,
   "images walked": sorted,
   "cp made:/file -": only(/^file|new$/m),
   "exec -it shell sh": only(/\/dev\/pts\/\d+/),

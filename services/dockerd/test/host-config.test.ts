@@ -104,14 +104,19 @@ describe("what can't be is refused by name, and nothing is left", () => {
     expect((await api.call("GET", "/containers/json?all=1")).json).toEqual([]);
   });
 
-  test("a container whose namespace is to be joined and isn't there: 404", async () => {
-    for (const field of ["PidMode", "IpcMode"]) {
+  test("another container that isn't there: not 404, which clients take for a missing image", async () => {
+    for (const more of [
+      { PidMode: "container:nobody" },
+      { IpcMode: "container:nobody" },
+      { NetworkMode: "container:nobody" },
+      { VolumesFrom: ["nobody"] },
+    ]) {
       const answer = await world.api.call("POST", "/containers/create", {
         Image: world.image,
         Cmd: ["true"],
-        HostConfig: none({ [field]: "container:nobody" }),
+        HostConfig: none(more),
       });
-      expect([answer.status, answer.json.message]).toEqual([404, "No such container: nobody"]);
+      expect([answer.status, answer.json.message]).toEqual([400, "No such container: nobody"]);
     }
   });
 });
@@ -326,7 +331,8 @@ test("sysctls, annotations, the OOM score, CPUs, groups and the domain reach the
 
 test("what the kernel can't limit is left out with a warning", async () => {
   const { api, image } = world;
-  const { json } = await api.call("POST", "/containers/create", {
+  // Of a client that still knows the first.
+  const { json } = await api.call("POST", "/v1.41/containers/create", {
     Image: image,
     Cmd: ["true"],
     HostConfig: none({ KernelMemory: 64 << 20, OomKillDisable: true }),

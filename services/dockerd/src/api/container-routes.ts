@@ -7,20 +7,23 @@ import { exportContainer } from "../containers/export-container.ts";
 import { inspectContainer } from "../containers/inspect-container.ts";
 import { killContainer } from "../containers/kill-container.ts";
 import { LIST_FILTERS, listContainers } from "../containers/list-containers.ts";
+import { asMeant } from "../containers/older-clients.ts";
 import { pauseContainer, unpauseContainer } from "../containers/pause-container.ts";
 import { PRUNE_CONTAINERS_FILTERS, pruneContainers } from "../containers/prune-containers.ts";
 import { removeContainer } from "../containers/remove-container.ts";
 import { renameContainer } from "../containers/rename-container.ts";
 import { restartContainer } from "../containers/restart-container.ts";
 import { startContainer } from "../containers/start-container.ts";
-import { stopContainer } from "../containers/stop-container.ts";
+import { type StopOptions, stopContainer } from "../containers/stop-container.ts";
 import { resizeContainer, topContainer } from "../containers/top-container.ts";
 import { updateContainer } from "../containers/update-container.ts";
 import { parseWaitCondition, waitContainer } from "../containers/wait-container.ts";
 import type { Engine } from "../engine.ts";
+import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import type { Route } from "../http/server.ts";
 import { removeLink } from "../links/container-links.ts";
+import { cgroupVersion } from "../system/host-facts.ts";
 import { platformParam } from "./platform-param.ts";
 
 /** Operations on containers, but for their streams. */
@@ -48,11 +51,14 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/create",
       handler: async (call) => {
-        const platform = platformParam(call);
-        const request = await call.body(createRequestSchema);
+        const platform = call.atLeast("1.41") ? platformParam(call) : undefined;
+        const { request, shallowReadOnly, warnings } = asMeant(await call.body(createRequestSchema), {
+          atLeast: (version) => call.atLeast(version),
+          isUnified: cgroupVersion() === "2",
+        });
         const name = call.query.get("name") || undefined;
-        const { container, warnings } = await createContainer(engine, request, { name, platform });
-        call.json(201, { Id: container.id, Warnings: warnings });
+        const made = await createContainer(engine, request, { name, platform, shallowReadOnly });
+        call.json(201, { Id: made.container.id, Warnings: [...made.warnings, ...warnings] });
       },
     },
     {
@@ -93,10 +99,20 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/start",
       handler: async (call) => {
+        // So long is no empty object.
+        if (call.hasBody(8)) {
+          throw new EngineError(
+            "invalid_argument",
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+          );
+        }
         if (call.query.get("checkpoint")) {
           throw new EngineError("invalid_argument", "checkpoint is only supported in experimental mode");
         }
-        const started = await startContainer(engine, containers.find(call.param("id")));
+        const container = containers.find(call.param("id"));
+        if (call.query.get("checkpoint-dir"))
+          throw new EngineError("permission_denied", "custom checkpointdir is not supported");
+        const started = await startContainer(engine, container);
         call.empty(started ? 204 : 304);
       },
     },
@@ -104,7 +120,7 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/stop",
       handler: async (call) => {
-        const options = { seconds: call.integer("t"), signal: call.query.get("signal") ?? undefined };
+        const options = stopOptions(call);
         const stopped = await stopContainer(engine, containers.find(call.param("id")), options);
         call.empty(stopped ? 204 : 304);
       },
@@ -113,7 +129,7 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/restart",
       handler: async (call) => {
-        const options = { seconds: call.integer("t"), signal: call.query.get("signal") ?? undefined };
+        const options = stopOptions(call);
         await restartContainer(engine, containers.find(call.param("id")), options);
         call.empty(204);
       },
@@ -122,7 +138,14 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/kill",
       handler: async (call) => {
-        await killContainer(engine, containers.find(call.param("id")), call.query.get("signal") ?? "");
+        const nameOrId = call.param("id");
+        try {
+          await killContainer(engine, containers.find(nameOrId), call.query.get("signal") ?? "");
+        } catch (error) {
+          if (!(error instanceof EngineError)) throw error;
+          const { code, message } = error;
+          throw new EngineError(code, `cannot kill container: ${nameOrId}: ${message}`, { cause: error });
+        }
         call.empty(204);
       },
     },
@@ -154,7 +177,7 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/resize",
       handler: async (call) => {
-        const size = { height: call.wholeNumber("h"), width: call.wholeNumber("w") };
+        const size = { height: call.terminalSize("h"), width: call.terminalSize("w") };
         await resizeContainer(engine, containers.find(call.param("id")), size);
         call.empty(200);
       },
@@ -163,8 +186,11 @@ export function containerRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/containers/:id/update",
       handler: async (call) => {
-        const container = containers.find(call.param("id"));
         const body = await call.body(updateSchema);
+        const container = containers.find(call.param("id"));
+        // Neither did older clients know this limit, nor do newer ones know that one.
+        if (!call.atLeast("1.40")) body.resources.PidsLimit = null;
+        if (call.atLeast("1.42")) body.resources.KernelMemory = undefined;
         const { warnings } = await updateContainer(engine, container, body);
         call.json(200, { Warnings: warnings });
       },
@@ -229,6 +255,11 @@ export function containerRoutes(engine: Engine): Route[] {
       },
     },
   ];
+}
+
+function stopOptions(call: ApiCall): StopOptions {
+  const signal = call.atLeast("1.42") ? call.query.get("signal") : null;
+  return { seconds: call.integer("t"), signal: signal ?? undefined };
 }
 
 function positive(value: number | undefined): number | undefined {

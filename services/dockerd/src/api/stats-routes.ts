@@ -21,7 +21,7 @@ export function statsRoutes(engine: Engine): Route[] {
 }
 
 async function sendStats(engine: Engine, call: ApiCall, container: Container): Promise<void> {
-  const oneShot = call.flag("one-shot");
+  const oneShot = call.atLeast("1.41") && call.flag("one-shot");
   const stream = call.query.has("stream") ? call.flag("stream") : true;
   if (oneShot && stream) {
     throw new EngineError("invalid_argument", "cannot have stream=true and one-shot=true");

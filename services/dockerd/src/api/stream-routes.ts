@@ -36,7 +36,7 @@ export function streamRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/containers/:id/logs",
-      handler: (call) => sendLogs(engine, call, engine.containers.find(call.param("id"))),
+      handler: (call) => sendLogs(engine, call),
     },
   ];
 }
@@ -132,12 +132,16 @@ async function connect(stdio: ProcessStdio) {
   }
 }
 
-async function sendLogs(engine: Engine, call: ApiCall, container: Container): Promise<void> {
-  const { config } = container.record;
+async function sendLogs(engine: Engine, call: ApiCall): Promise<void> {
   const stdout = call.flag("stdout");
   const stderr = call.flag("stderr");
   if (!stdout && !stderr) {
     throw new EngineError("invalid_argument", "Bad parameters: you must choose at least one stream");
+  }
+  const container = engine.containers.find(call.param("id"));
+  const { config } = container.record;
+  if (["removing", "dead"].includes(container.record.state.status)) {
+    throw new EngineError("conflict", "can not get logs from container which is dead or marked for removal");
   }
   const log = readablePath(engine, container.record);
   const since = call.query.get("since") ?? "";

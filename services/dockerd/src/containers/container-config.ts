@@ -23,7 +23,7 @@ const strings = z
   .nullish()
   .transform((value) => value ?? []);
 const stringMap = z
-  .record(z.string(), z.string())
+  .record(z.string(), string)
   .nullish()
   .transform((value) => value ?? {});
 const keySet = z
@@ -164,7 +164,7 @@ export const hostConfigSchema = resourcesSchema.extend({
   VolumesFrom: strings,
   Mounts: listOf(mountRequestSchema),
   ConsoleSize: z
-    .tuple([z.number(), z.number()])
+    .tuple([z.number().int().min(0), z.number().int().min(0)])
     .nullish()
     .transform((value): [number, number] => value ?? [0, 0]),
   Annotations: stringMap,

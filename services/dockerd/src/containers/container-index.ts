@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import type { Container } from "./container.ts";
 
 const PREFIX = /^[a-f0-9]{1,64}$/;
@@ -48,6 +48,19 @@ export class ContainerIndex {
   /** Whether there is a container of this id, or one being made. */
   has(id: string): boolean {
     return this.byId.has(id) || [...this.idByName.values()].includes(id);
+  }
+
+  /**
+   * A container that a request names within its body: 404 would be taken for an image that is missing.
+   * @throws EngineError `invalid_argument` in Docker's words
+   */
+  findNamed(nameOrId: string): Container {
+    try {
+      return this.find(nameOrId);
+    } catch (error) {
+      if (errorCode(error) !== "not_found") throw error;
+      throw new EngineError("invalid_argument", `No such container: ${nameOrId}`, { cause: error });
+    }
   }
 
   /** Newest first. */

@@ -20,11 +20,13 @@ import { requestedNetworks } from "../networks/network-request.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { checkDevices } from "../spec/devices.ts";
 import { withoutDiscarded } from "../spec/discarded.ts";
-import { mergeEnv } from "../spec/environment.ts";
+import { withImageEnv } from "../spec/environment.ts";
 import { checkInit } from "../spec/init-process.ts";
 import { checkResources } from "../spec/resources.ts";
 import { parseSecurityOptions } from "../spec/security-options.ts";
+import { cgroupVersion } from "../system/host-facts.ts";
 import { checkRemapped } from "../userns/user-namespaces.ts";
+import { clean } from "../volumes/parse-mounts.ts";
 import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
 import { checkValues } from "./check-values.ts";
 import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
@@ -44,6 +46,8 @@ export interface CreateOptions {
   name: string | undefined;
   /** What the image has to be for; undefined: whatever it is for. */
   platform: Platform | undefined;
+  /** Binds that are read-only leave what is mounted below them writable, unless they say otherwise. */
+  shallowReadOnly: boolean;
 }
 
 /**
@@ -55,7 +59,7 @@ export interface CreateOptions {
 export async function createContainer(
   engine: Engine,
   request: CreateRequest,
-  { name, platform }: CreateOptions,
+  { name, platform, shallowReadOnly }: CreateOptions,
 ): Promise<{ container: Container; warnings: string[] }> {
   const id = newId();
   const reserved = reserveName(engine, id, name);
@@ -90,7 +94,10 @@ export async function createContainer(
     labels: { "containerd.io/gc.root": new Date().toISOString() },
   });
 
-  await using planned = await planMounts(engine, { id, hostConfig, config, places: request.Volumes });
+  await using planned = await planMounts(engine, {
+    ...{ id, hostConfig, config, shallowReadOnly },
+    places: request.Volumes,
+  });
   await fillVolumes(engine, planned.points, mounts);
   const container = new Container({
     id,
@@ -219,7 +226,10 @@ function checkHostConfig(
     NetworkMode: modes.NetworkMode === "" ? "default" : modes.NetworkMode,
     IpcMode: modes.IpcMode || engine.flags.defaults.ipcMode,
     PidMode: modes.PidMode,
-    CgroupnsMode: host.CgroupnsMode || engine.flags.defaults.cgroupnsMode,
+    CgroupnsMode:
+      host.CgroupnsMode ||
+      (host.Privileged && cgroupVersion() === "1" ? "host" : engine.flags.defaults.cgroupnsMode),
+    PidsLimit: (host.PidsLimit ?? 0) > 0 ? host.PidsLimit : null,
     LogConfig: logConfig,
     ShmSize: host.ShmSize || engine.flags.defaults.shmSizeBytes,
   };
@@ -245,16 +255,15 @@ export function mergeConfig(
     Hostname:
       own.Hostname || (host.UTSMode === "host" || host.NetworkMode === "host" ? hostName() : id.slice(0, 12)),
     User: own.User || (config?.User ?? ""),
-    Env: mergeEnv(config?.Env ?? [], own.Env),
+    Env: withImageEnv(own.Env, config?.Env ?? []),
     Entrypoint: entrypoint === null ? (config?.Entrypoint ?? null) : cleared ? null : entrypoint,
     Cmd: own.Cmd?.length ? own.Cmd : takesImageCommand ? (config?.Cmd ?? null) : own.Cmd,
     Healthcheck,
-    WorkingDir: own.WorkingDir || (config?.WorkingDir ?? ""),
+    WorkingDir: (own.WorkingDir && clean(own.WorkingDir)) || (config?.WorkingDir ?? ""),
     Labels: { ...config?.Labels, ...own.Labels },
     ExposedPorts: [...new Set([...Object.keys(config?.ExposedPorts ?? {}), ...own.ExposedPorts])],
     Volumes: [...new Set([...Object.keys(config?.Volumes ?? {}), ...own.Volumes])],
     StopSignal: own.StopSignal || (config?.StopSignal ?? ""),
-    OnBuild: [],
   };
 }
 

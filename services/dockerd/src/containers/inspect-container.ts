@@ -2,7 +2,9 @@ import path from "node:path";
 import { containerDir, type Engine } from "../engine.ts";
 import { showLinks } from "../links/container-links.ts";
 import { logPath } from "../logs/container-log.ts";
+import { networkName } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
+import { shownPaths, withDefaultUlimits } from "../spec/generate-spec.ts";
 import { showMounts } from "../volumes/mount-point.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { isRunning } from "./container-status.ts";
@@ -42,7 +44,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
     Platform: "linux",
     MountLabel: "",
     ProcessLabel: "",
-    AppArmorProfile: "",
+    AppArmorProfile: record.hostConfig.SecurityOpt.includes("apparmor=unconfined") ? "unconfined" : "",
     ExecIDs: execs.size > 0 ? [...execs] : null,
     HostConfig: showHostConfig(engine, record),
     GraphDriver: { Data: null, Name: "overlayfs" },
@@ -54,7 +56,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
 
 function showHostConfig(engine: Engine, record: ContainerRecord): object {
   const { hostConfig } = record;
-  const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, Mounts, ...rest } = hostConfig;
+  const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, Mounts, Init, ...rest } = hostConfig;
   const orMissing = (name: string, map: object) => (Object.keys(map).length > 0 ? { [name]: map } : {});
   return {
     ...rest,
@@ -64,40 +66,48 @@ function showHostConfig(engine: Engine, record: ContainerRecord): object {
     ...orMissing("StorageOpt", StorageOpt),
     ...orMissing("Annotations", Annotations),
     ...(Mounts.length > 0 && { Mounts }),
+    ...(Init !== null && { Init }),
+    ...shownPaths(hostConfig),
     Binds: orNull(rest.Binds),
     CapAdd: orNull(rest.CapAdd),
     CapDrop: orNull(rest.CapDrop),
     GroupAdd: orNull(rest.GroupAdd),
     ExtraHosts: orNull(rest.ExtraHosts),
     SecurityOpt: orNull(rest.SecurityOpt),
+    Ulimits: withDefaultUlimits(rest.Ulimits, engine.flags.defaults.ulimits),
     Links: showLinks(engine, record),
     VolumesFrom: orNull(rest.VolumesFrom),
     MemorySwappiness: rest.MemorySwappiness < 0 ? null : rest.MemorySwappiness,
   };
 }
 
-function showConfig({ config }: ContainerRecord): object {
+function showConfig({ config, hostConfig, networks }: ContainerRecord): object {
+  // Docker has the address here, too, that was asked for on the main network.
+  const main = networks.find(({ name }) => name === networkName({ hostConfig }));
+  const mac = config.MacAddress || (main?.macAddress ?? "");
   const {
     ExposedPorts,
     Volumes,
     Healthcheck,
     StopTimeout,
     StopSignal,
-    MacAddress,
+    MacAddress: _,
     Shell,
     ArgsEscaped,
+    NetworkDisabled,
     ...rest
   } = config;
   return {
     ...rest,
     ...(ExposedPorts.length > 0 && { ExposedPorts: keySet(ExposedPorts) }),
     Volumes: Volumes.length > 0 ? keySet(Volumes) : null,
-    OnBuild: null,
+    OnBuild: orNull(rest.OnBuild),
+    ...(NetworkDisabled && { NetworkDisabled }),
     ...(ArgsEscaped && { ArgsEscaped }),
     ...(Healthcheck && { Healthcheck: withoutZeros(Healthcheck) }),
     ...(StopSignal !== "" && { StopSignal }),
     ...(StopTimeout !== null && { StopTimeout }),
-    ...(MacAddress !== "" && { MacAddress }),
+    ...(mac !== "" && { MacAddress: mac }),
     ...(Shell.length > 0 && { Shell }),
   };
 }
@@ -124,7 +134,7 @@ function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
     IPPrefixLen: endpoint?.prefixLen ?? 0,
     IPv6Gateway: endpoint?.ipv6?.gateway ?? "",
     MacAddress: endpoint?.macAddress ?? "",
-    Networks: showNetworks(engine, record),
+    Networks: showNetworks(engine, record, { ownNames: true }),
   };
 }
 

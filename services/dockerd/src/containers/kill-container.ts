@@ -18,12 +18,8 @@ const ENDING = [2, 3, 6, 15];
  */
 export async function killContainer(engine: Engine, container: Container, signalName: string): Promise<void> {
   const signal = parseSignal(signalName || "SIGKILL");
-  if (!isRunning(container.record.state.status)) {
-    throw new EngineError(
-      "conflict",
-      `cannot kill container: ${container.id}: container ${container.id} is not running`,
-    );
-  }
+  const { status } = container.record.state;
+  if (!isRunning(status)) throw new EngineError("conflict", `container ${container.id} is not running`);
   if (signal === SIGKILL) await killAndWait(engine, container);
   else if (asksForEnd(container, signal)) {
     if (!(await requestStop(engine, container))) await sendSignal(engine, container, signal);
@@ -31,7 +27,15 @@ export async function killContainer(engine: Engine, container: Container, signal
     requireRunning(container.id, container.record.state.status);
     await sendSignal(engine, container, signal);
   }
+  if (signal !== SIGKILL && container.record.state.status === "paused" && wakes(container, signal))
+    await thawKilled(engine, container);
   emitContainerEvent(engine, container, "kill", { signal: String(signal) });
+}
+
+/** Whether a signal lets a paused container go on, to get it: each does, unless the container has one to stop it by. */
+function wakes({ record }: Container, signal: number): boolean {
+  const { StopSignal } = record.config;
+  return StopSignal === "" || signal === parseSignal(StopSignal);
 }
 
 /** Who sends SIGHUP wants something of the process, not its end. */
@@ -68,9 +72,12 @@ export function waitForExit(container: Container): Promise<void> {
   return new Promise((resolve) => container.exitWaiters.add(() => resolve()));
 }
 
-/** Whether it resolves in time. */
+/** The longest that a timer takes; beyond it one ends at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+/** Whether it resolves in time; a time of weeks is for ever. */
 export async function within(work: Promise<void>, ms: number | undefined): Promise<boolean> {
-  if (ms === undefined) return work.then(() => true);
+  if (ms === undefined || ms > TIMER_MAX_MS) return work.then(() => true);
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(() => resolve(false), ms);

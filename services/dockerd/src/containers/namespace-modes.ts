@@ -56,7 +56,7 @@ export function checkModes(
 }
 
 function withId(containers: ContainerIndex, mode: string): string {
-  return mode.startsWith(JOINED) ? `${JOINED}${containers.find(mode.slice(JOINED.length)).id}` : mode;
+  return mode.startsWith(JOINED) ? `${JOINED}${containers.findNamed(mode.slice(JOINED.length)).id}` : mode;
 }
 
 /** Where a starting container finds namespaces of others, and the /dev/shm that belongs to one. */

@@ -1,4 +1,4 @@
-import { errorCode } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
 import { parseTime } from "../http/time.ts";
@@ -10,7 +10,9 @@ export const PRUNE_CONTAINERS_FILTERS = ["label", "label!", "until"] as const;
 
 /** Remove all containers that don't run and that fit the filters, and say how many bytes of their own they had. */
 export async function pruneContainers(engine: Engine, filters: Filters): Promise<object> {
-  const [untilText] = filters.get("until");
+  const [untilText, another] = filters.get("until");
+  if (another !== undefined)
+    throw new EngineError("invalid_argument", "more than one until filter specified");
   const until = untilText === undefined ? undefined : parseTime(untilText);
   const removed: string[] = [];
   let reclaimed = 0;

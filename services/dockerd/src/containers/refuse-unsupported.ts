@@ -23,7 +23,7 @@ export function refuseUnsupported(request: CreateRequest): void {
   refuse("HostConfig", RESOURCES, request.HostConfig);
   refuse("HostConfig", HOST, request.HostConfig);
   const { Isolation, StorageOpt } = request.HostConfig;
-  if (!["", "default"].includes(Isolation)) {
+  if (!["", "default"].includes(Isolation.toLowerCase())) {
     throw new EngineError("invalid_argument", `invalid isolation '${Isolation}' on linux`);
   }
   if (Object.keys(StorageOpt).length > 0) {

@@ -5,6 +5,7 @@ test("parseSignal() takes names with and without SIG, numbers and real-time sign
   expect(parseSignal("SIGTERM")).toBe(15);
   expect(parseSignal("kill")).toBe(9);
   expect(parseSignal("10")).toBe(10);
-  expect(parseSignal("RTMIN+3")).toBe(37);
-  for (const bad of ["0", "65", "NOPE", ""]) expect(() => parseSignal(bad)).toThrow("invalid signal");
+  expect(["RTMIN+3", "SIGRTMAX-1", "rtmin", "RTMAX"].map(parseSignal)).toEqual([37, 63, 34, 64]);
+  for (const bad of ["0", "65", "NOPE", "", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMAX-31", "RTMIN+", " 9"])
+    expect(() => parseSignal(bad)).toThrow("invalid signal");
 });

@@ -17,9 +17,9 @@ export function parseSignal(text: string): number {
   const name = text.toUpperCase().replace(/^SIG/, "");
   const known = os.constants.signals[`SIG${name}` as NodeJS.Signals];
   if (known !== undefined) return known;
-  const [, edge, offset = "0"] = /^RT(MIN|MAX)(?:[+-]([0-9]+))?$/.exec(name) ?? [];
-  if (edge === "MIN") return REALTIME_MIN + Number(offset);
-  if (edge === "MAX") return REALTIME_MAX - Number(offset);
+  const [, edge, offset = "0"] = /^RT(MIN(?=\+|$)|MAX(?=-|$))(?:.([0-9]+))?$/.exec(name) ?? [];
+  const number = edge === "MIN" ? REALTIME_MIN + Number(offset) : REALTIME_MAX - Number(offset);
+  if (edge !== undefined && number >= REALTIME_MIN && number <= REALTIME_MAX) return number;
   throw invalid(text);
 }
 

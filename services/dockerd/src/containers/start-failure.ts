@@ -27,6 +27,7 @@ export function explainStartFailure(error: unknown): { exitCode: number; failure
   if (text.includes("executable file not found") || text.includes("no such file or directory")) {
     return refused(NOT_FOUND);
   }
-  const kept = code === "invalid_argument" || code === "conflict" ? code : "internal";
+  const kept =
+    (["invalid_argument", "conflict", "not_found"] as const).find((one) => one === code) ?? "internal";
   return { exitCode: UNKNOWN, failure: new EngineError(kept, message, { cause: error }) };
 }

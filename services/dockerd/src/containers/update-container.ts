@@ -35,6 +35,14 @@ const UPDATABLE = [
   "PidsLimit",
 ] as const;
 
+/** Limits of which there is only one or the other. */
+const EXCLUSIVE = [
+  ["NanoCpus", "CpuPeriod", "Nano CPUs cannot be updated as CPU Period"],
+  ["NanoCpus", "CpuQuota", "Nano CPUs cannot be updated as CPU Quota"],
+  ["CpuPeriod", "NanoCpus", "CPU Period cannot be updated as NanoCPUs"],
+  ["CpuQuota", "NanoCpus", "CPU Quota cannot be updated as NanoCPUs"],
+] as const;
+
 export interface UpdateRequest {
   resources: Resources;
   /** Limits of devices that are to be taken away. */
@@ -57,19 +65,25 @@ export function updateContainer(
     const { warnings } = withoutDiscarded(resources);
     await engine.store.check();
     const { hostConfig, state } = container.record;
+    if (state.status === "removing" || state.status === "dead")
+      throw cannotUpdate(container, 'container is marked for removal and cannot be "update"');
     const given = UPDATABLE.filter(
-      (field) => isGiven(resources[field]) || cleared.some((one) => one === field),
+      (field) => isGiven(field, resources[field]) || cleared.some((one) => one === field),
     );
     const changes = Object.fromEntries(given.map((field) => [field, resources[field]]));
+    if (resources.PidsLimit !== null) changes.PidsLimit = Math.max(resources.PidsLimit, 0);
     // A new memory limit moves a swap limit that was only derived from the old one.
     const derived = hostConfig.Memory > 0 && hostConfig.MemorySwap === hostConfig.Memory * 2;
     const base = derived && "Memory" in changes ? { ...hostConfig, MemorySwap: 0 } : hostConfig;
-    if (hostConfig.AutoRemove && restarts(restartPolicy)) {
-      throw new EngineError(
-        "conflict",
+    for (const [one, other, told] of EXCLUSIVE) {
+      if (resources[one] > 0 && hostConfig[other] > 0)
+        throw cannotUpdate(container, `Conflicting options: ${told} has already been set`);
+    }
+    if (hostConfig.AutoRemove && restarts(restartPolicy))
+      throw cannotUpdate(
+        container,
         "Restart policy cannot be updated because AutoRemove is enabled for the container",
       );
-    }
     const updated = {
       ...base,
       ...checkResources({ ...base, ...changes }),
@@ -92,7 +106,12 @@ export function updateContainer(
   });
 }
 
-/** Docker's zero values leave a limit as it is. */
-function isGiven(value: unknown): boolean {
+function cannotUpdate({ id }: Container, why: string): EngineError {
+  return new EngineError("conflict", `Cannot update container ${id}: ${why}`);
+}
+
+/** Docker's zero values leave a limit as it is; of processes it means none. */
+function isGiven(field: (typeof UPDATABLE)[number], value: unknown): boolean {
+  if (field === "PidsLimit") return value !== null;
   return Array.isArray(value) ? value.length > 0 : value !== "" && value !== 0 && value !== null;
 }

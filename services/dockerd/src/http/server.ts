@@ -175,6 +175,10 @@ export class ApiServer {
       return;
     }
     const api = call(target.version);
+    if (request.method === "OPTIONS") {
+      api.empty(200);
+      return;
+    }
     const found = this.router.find((request.method ?? "GET") as HTTPMethod, target.path);
     if (found === null) {
       api.error(new EngineError("not_found", "page not found"));

@@ -1,4 +1,4 @@
-import { EngineError, toEngineError } from "@longshore/errors";
+import { EngineError, errorCode, toEngineError } from "@longshore/errors";
 import type { NetworkFacts } from "@longshore/network";
 import type { CreateRequest, EndpointRequest, HostConfig } from "../containers/container-config.ts";
 import type { Engine } from "../engine.ts";
@@ -30,7 +30,7 @@ export interface NetworkRequest {
 /**
  * The networks that a new container is to be on, the one of its mode first.
  *
- * @throws EngineError `not_found` for one that isn't there, `invalid_argument` in Docker's words for what it can't do there
+ * @throws EngineError `invalid_argument` in Docker's words for what it can't do there
  */
 export function requestedNetworks(
   engine: Engine,
@@ -43,13 +43,34 @@ export function requestedNetworks(
     refuseWithJoined(request);
     return [];
   }
-  if (WITHOUT.includes(mode)) return [];
-  const configs = Object.entries(request.NetworkingConfig.EndpointsConfig);
-  const primary = findNetwork(engine, networkName({ hostConfig: host }));
-  const networks = new Map([[primary.name, toRequest(primary, undefined, request.MacAddress)]]);
-  for (const [nameOrId, config] of configs) {
-    const facts = findNetwork(engine, nameOrId === "default" ? "bridge" : nameOrId);
-    const mac = facts.name === primary.name ? request.MacAddress : "";
+  const asked = Object.entries(request.NetworkingConfig.EndpointsConfig);
+  if (WITHOUT.includes(mode)) {
+    if (asked.every(([name]) => name === mode)) return [];
+    throw mode === "host" ? conflictWithHost() : conflictWithNone();
+  }
+  const main = networkName({ hostConfig: host });
+  // Networks that are named one by one are all of them, whatever the mode is.
+  const configs = asked.length > 0 ? asked : [[main, undefined] as const];
+  const found = configs.map(([nameOrId, config]) => {
+    if (config === null)
+      throw new EngineError(
+        "invalid_argument",
+        `invalid config for network ${nameOrId}: EndpointsConfig is nil`,
+      );
+    const name = nameOrId === "default" ? "bridge" : nameOrId;
+    const facts = findForLater(engine, name);
+    const isMain = configs.length === 1 || [facts.name, facts.id, nameOrId].includes(main);
+    return { facts, config, isMain };
+  });
+  if (request.MacAddress !== "" && !found.some(({ isMain }) => isMain)) {
+    throw new EngineError(
+      "invalid_argument",
+      "unable to migrate container-wide MAC address to a specific network: HostConfig.NetworkMode must match the identity of a network in NetworkSettings.Networks",
+    );
+  }
+  const networks = new Map<string, NetworkRequest>();
+  for (const { facts, config, isMain } of found.sort((a, b) => Number(b.isMain) - Number(a.isMain))) {
+    const mac = isMain ? request.MacAddress : "";
     if (mac !== "" && config?.MacAddress && config.MacAddress !== mac) {
       throw new EngineError(
         "invalid_argument",
@@ -57,13 +78,26 @@ export function requestedNetworks(
       );
     }
     try {
-      networks.set(facts.name, toRequest(facts, config ?? undefined, mac));
+      networks.set(facts.name, toRequest(facts, config, mac));
     } catch (cause) {
       const { code, message } = toEngineError(cause);
       throw new EngineError(code, `invalid config for network ${facts.name}: ${message}`, { cause });
     }
   }
   return [...networks.values()];
+}
+
+/** What is known of a network; it may have to be made yet. */
+type KnownFacts = Pick<NetworkFacts, "name"> & Partial<Pick<NetworkFacts, "id" | "ipam">>;
+
+/** A network, or only the name of one that isn't there: it has to be when the container starts. */
+function findForLater(engine: Engine, nameOrId: string): KnownFacts {
+  try {
+    return findNetwork(engine, nameOrId);
+  } catch (error) {
+    if (errorCode(error) !== "not_found") throw error;
+    return { name: nameOrId };
+  }
 }
 
 /** A network that a container can have an interface of. @throws EngineError `not_found`, `invalid_argument` for others */
@@ -92,7 +126,7 @@ export function conflictWithHost(): EngineError {
 
 /** @throws EngineError `invalid_argument` in Docker's words for what the default bridge can't do */
 export function toRequest(
-  facts: NetworkFacts,
+  facts: KnownFacts,
   config: EndpointRequest | undefined,
   mac: string,
 ): NetworkRequest {
@@ -163,10 +197,11 @@ function driverOptions(options: Readonly<Record<string, string>>) {
 
 const MAC = /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i;
 
-function addressErrors({ ipam, name }: NetworkFacts, text: string, family: Family): string[] {
+function addressErrors({ ipam, name }: KnownFacts, text: string, family: Family): string[] {
   if (text === "" || name === "bridge") return [];
   const address = parseAddress(text);
   if (address?.family !== family || address.value === 0n) return [`invalid ${family} address: ${text}`];
+  if (!ipam) return [];
   const inside = ipam.some(({ subnet }) => {
     const prefix = parsePrefix(subnet);
     return prefix !== undefined && contains(prefix, address);

@@ -5,8 +5,15 @@ import { dnsNames } from "./join-network.ts";
 import { JOINED, PREDEFINED, WITHOUT } from "./network-mode.ts";
 import { ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS, type NetworkRequest } from "./network-request.ts";
 
-/** A container's networks by name, each with its endpoint's facts. */
-export function showNetworks(engine: Engine, record: ContainerRecord): Record<string, object> {
+/**
+ * A container's networks by name, each with its endpoint's facts.
+ * @param options.ownNames its aliases have the names that it has anyway, as inspect shows them before version 1.45 of the API
+ */
+export function showNetworks(
+  engine: Engine,
+  record: ContainerRecord,
+  { ownNames = false }: { ownNames?: boolean } = {},
+): Record<string, object> {
   const { endpoints, networks, config, hostConfig } = record;
   if (config.NetworkDisabled || hostConfig.NetworkMode.startsWith(JOINED)) return {};
   const mode = hostConfig.NetworkMode;
@@ -15,7 +22,7 @@ export function showNetworks(engine: Engine, record: ContainerRecord): Record<st
   return Object.fromEntries(
     own.map((request) => {
       const endpoint = endpoints.find(({ networkName: name }) => name === request.name);
-      return [request.name, showEndpoint(engine, { record, request, endpoint })];
+      return [request.name, showEndpoint(engine, { record, request, endpoint, ownNames })];
     }),
   );
 }
@@ -26,15 +33,18 @@ interface ShownEndpoint {
   record: ContainerRecord;
   request: NetworkRequest;
   endpoint: Endpoint | undefined;
+  ownNames: boolean;
 }
 
-function showEndpoint(engine: Engine, { record, request, endpoint }: ShownEndpoint): object {
-  const { name, aliases, ipAddress, ip6Address = "", linkLocal = [] } = request;
+function showEndpoint(engine: Engine, { record, request, endpoint, ownNames }: ShownEndpoint): object {
+  const { name, ipAddress, ip6Address = "", linkLocal = [] } = request;
   const asked = {
     ...(ipAddress !== "" && { IPv4Address: ipAddress }),
     ...(ip6Address !== "" && { IPv6Address: ip6Address }),
     ...(linkLocal.length > 0 && { LinkLocalIPs: linkLocal }),
   };
+  const own = ownNames && !PREDEFINED.includes(name) ? [record.id.slice(0, 12), record.config.Hostname] : [];
+  const aliases = [...new Set([...request.aliases, ...own])];
   return {
     IPAMConfig: Object.keys(asked).length === 0 ? null : asked,
     Links: request.links ?? null,

@@ -24,8 +24,8 @@ export interface CapabilityRequest {
 export function capabilitiesOf(request: CapabilityRequest): string[] {
   const { add, drop, privileged, available = hostCapabilities() } = request;
   if (privileged) return [...available];
-  const added = add.map(normalize);
-  const dropped = drop.map(normalize);
+  const added = add.map((name) => normalize("CapAdd", name));
+  const dropped = drop.map((name) => normalize("CapDrop", name));
   if (added.includes("ALL")) return available.filter((name) => !dropped.includes(name));
   if (dropped.includes("ALL")) return added;
   const kept = DEFAULT.filter((name) => !dropped.includes(name));
@@ -33,15 +33,12 @@ export function capabilitiesOf(request: CapabilityRequest): string[] {
 }
 
 /** A capability's full name from what users write: `net_admin`, `CAP_NET_ADMIN`, `ALL`. */
-function normalize(name: string): string {
+function normalize(field: string, name: string): string {
   const upper = name.toUpperCase();
   if (upper === "ALL") return upper;
   const full = upper.startsWith("CAP_") ? upper : `CAP_${upper}`;
   if (CAPABILITIES.includes(full)) return full;
-  throw new EngineError(
-    "invalid_argument",
-    `invalid CapAdd or CapDrop: unknown capability: ${JSON.stringify(full)}`,
-  );
+  throw new EngineError("invalid_argument", `invalid ${field}: unknown capability: ${JSON.stringify(full)}`);
 }
 
 let host: string[] | undefined;

@@ -17,7 +17,7 @@ export function checkCpus(resources: Resources): void {
     const asked = resources[field];
     if (asked === "") continue;
     const wanted = parseSet(asked);
-    if (wanted === undefined) throw invalid(`Invalid value ${asked} for ${what}`);
+    if (wanted === undefined) throw invalid(`Invalid value ${asked} for ${what}: invalid format: ${asked}`);
     const available = online(file);
     const there = parseSet(available) ?? new Set();
     // A kernel without memory nodes doesn't say which there are.

@@ -20,6 +20,12 @@ export function mergeEnv(base: readonly string[], over: readonly string[]): stri
   return [...merged.values()];
 }
 
+/** A container's own variables, and those of its image that it doesn't name. */
+export function withImageEnv(own: readonly string[], image: readonly string[]): string[] {
+  const names = new Set(own.map(nameOf));
+  return [...own, ...image.filter((entry) => !names.has(nameOf(entry)))];
+}
+
 function nameOf(entry: string): string {
   const at = entry.indexOf("=");
   return at < 0 ? entry : entry.slice(0, at);

@@ -114,8 +114,14 @@ export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec 
   };
 }
 
+/** The paths of /proc and /sys that a container doesn't see, and can't write to. */
+export function shownPaths({ Privileged, MaskedPaths, ReadonlyPaths }: HostConfig) {
+  if (Privileged) return { MaskedPaths, ReadonlyPaths };
+  return { MaskedPaths: MaskedPaths ?? MASKED_PATHS, ReadonlyPaths: ReadonlyPaths ?? READONLY_PATHS };
+}
+
 /** A container's own limits, and the daemon's for what it doesn't limit itself. */
-function withDefaultUlimits(own: HostConfig["Ulimits"], defaults: ContainerDefaults["ulimits"] = {}) {
+export function withDefaultUlimits(own: HostConfig["Ulimits"], defaults: ContainerDefaults["ulimits"] = {}) {
   const names = own.map(({ Name }) => Name.toLowerCase());
   const others = Object.entries(defaults).filter(([name]) => !names.includes(name.toLowerCase()));
   return [...own, ...others.map(([Name, limit]) => ({ Name, ...limit }))];

@@ -14,8 +14,7 @@ const MEMORY_MIN_BYTES = 6 * 1024 * 1024;
 export function checkResources(resources: Resources): Resources {
   const { Memory, MemorySwap, MemoryReservation, NanoCpus, CpuPeriod, CpuQuota, MemorySwappiness } =
     resources;
-  if (Memory < 0) throw invalid("Invalid memory limit");
-  if (Memory > 0 && Memory < MEMORY_MIN_BYTES) throw invalid("Minimum memory limit allowed is 6MB");
+  if (Memory !== 0 && Memory < MEMORY_MIN_BYTES) throw invalid("Minimum memory limit allowed is 6MB");
   if (Memory > 0 && MemorySwap > 0 && MemorySwap < Memory) {
     throw invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
   }
@@ -31,15 +30,18 @@ export function checkResources(resources: Resources): Resources {
   if (MemorySwappiness < -1 || MemorySwappiness > 100) {
     throw invalid(`Invalid value: ${MemorySwappiness}, valid memory swappiness range is 0-100`);
   }
-  if (NanoCpus > 0 && (CpuPeriod > 0 || CpuQuota > 0)) {
-    throw invalid("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set");
+  for (const [what, value] of Object.entries({ Period: CpuPeriod, Quota: CpuQuota })) {
+    if (NanoCpus > 0 && value > 0)
+      throw invalid(`Conflicting options: Nano CPUs and CPU ${what} cannot both be set`);
   }
   if (NanoCpus < 0) throw invalid("Invalid value for NanoCPUs: must be positive");
   if (CpuPeriod !== 0 && (CpuPeriod < 1000 || CpuPeriod > 1_000_000)) {
     throw invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
   }
   if (CpuQuota > 0 && CpuQuota < 1000) throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-  if (resources.CpuShares < 0) throw invalid("HostConfig.CpuShares must not be negative");
+  if (resources.CpuShares < 0) {
+    throw invalid(`invalid CPU shares (${resources.CpuShares}): value must be a positive integer`);
+  }
   const { CpuRealtimePeriod, CpuRealtimeRuntime } = resources;
   if (CpuRealtimePeriod < 0 || CpuRealtimeRuntime < 0) {
     throw invalid("HostConfig.CpuRealtimePeriod and CpuRealtimeRuntime must not be negative");
@@ -73,11 +75,11 @@ export function toLinuxResources(resources: Resources): LinuxResources {
     realtimePeriod: positive(resources.CpuRealtimePeriod),
     realtimeRuntime: positive(resources.CpuRealtimeRuntime),
   });
-  const pids = resources.PidsLimit ?? 0;
+  const { PidsLimit } = resources;
   return compact({
     memory,
     cpu,
-    pids: pids === 0 ? undefined : { limit: pids },
+    pids: PidsLimit === null ? undefined : { limit: PidsLimit > 0 ? PidsLimit : -1 },
     blockIO: blockIoOf(resources),
   });
 }

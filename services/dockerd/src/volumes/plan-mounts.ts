@@ -109,12 +109,16 @@ export interface MountsRequest {
   places: readonly string[];
   /** Completed from the image. */
   config: Pick<ContainerConfig, "Volumes">;
+  /** Binds that are read-only leave what is mounted below them writable, unless they say otherwise. */
+  shallowReadOnly: boolean;
 }
 
 /** What is wrong with a request's mounts by their words alone. @throws EngineError `invalid_argument` */
 export function checkMounts(host: HostConfig): void {
   askedMounts(host);
   for (const spec of host.VolumesFrom) parseVolumesFrom(spec);
+  for (const Target of Object.keys(host.Tmpfs))
+    parseMountRequest({ Type: "tmpfs", Target }, { sourceMustExist: false });
 }
 
 /**
@@ -124,7 +128,7 @@ export function checkMounts(host: HostConfig): void {
  * @throws EngineError `invalid_argument` for what makes no sense, `not_found` for a container or image
  */
 export async function planMounts(engine: Engine, request: MountsRequest): Promise<PlannedMounts> {
-  const { id, hostConfig, config, places } = request;
+  const { id, hostConfig, config, places, shallowReadOnly } = request;
   for (const Target of places) parseMountRequest({ Type: "volume", Target }, { sourceMustExist: false });
   const planned = new PlannedMounts(engine, id);
   try {
@@ -145,7 +149,7 @@ export async function planMounts(engine: Engine, request: MountsRequest): Promis
     for (const { point, volume } of asked) {
       if (point.type === "volume") await planned.addVolume(withUsualMode(point), volume);
       else if (point.type === "image") await planned.addImage(point);
-      else planned.points.push(point);
+      else planned.points.push(shallowReadOnly ? withWritableBelow(point) : point);
     }
     const own = { driver: hostConfig.VolumeDriver, labels: null, options: null };
     for (const destination of config.Volumes.map((place) => path.join("/", clean(place)))) {
@@ -173,6 +177,10 @@ function withUsualMode(point: MountPoint): MountPoint {
   return point.mode === "" ? { ...point, mode: "z" } : point;
 }
 
+function withWritableBelow(point: MountPoint): MountPoint {
+  return point.type === "bind" && point.readOnlyBelow === "try" ? { ...point, readOnlyBelow: "no" } : point;
+}
+
 /** What `-v` and `--mount` ask for. @throws EngineError `invalid_argument`, also for two at one place */
 function askedMounts(host: HostConfig): AskedMount[] {
   const asked = [
@@ -191,7 +199,7 @@ function askedMounts(host: HostConfig): AskedMount[] {
 /** What another container has mounted, for one that shall have it too. */
 function mountsFrom({ containers }: Engine, spec: string): MountPoint[] {
   const { container, rw } = parseVolumesFrom(spec);
-  const { mounts } = containers.find(container).record;
+  const { mounts } = containers.findNamed(container).record;
   return mounts.map((point) => ({ ...point, mode: "", rw: point.rw && rw, copyUp: false }));
 }
 
