@@ -65,7 +65,7 @@ test("a link on the default bridge: variables, hosts, names, a new address, and 
     expect(await exec(web, "cat", "/etc/hosts")).not.toContain(`${before}\tstore`);
 
   expect((await api.call("DELETE", "/containers/web?link=1")).json.message).toBe(
-    "Conflict, cannot remove the default link name of the container: /web",
+    "Conflict, cannot remove the default link name of the container",
   );
   expect((await api.call("DELETE", "/containers/web/other?link=1")).status).toBe(404);
   expect((await api.call("DELETE", "/containers/web/store?link=1")).status).toBe(204);
