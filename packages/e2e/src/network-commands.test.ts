@@ -281,6 +281,14 @@ describe.each(clis)("docker network by $name", (cli) => {
       "onhost",
     );
     await refused("cannot be disconnected from host network", "disconnect", "host", "onhost");
+    await docker("create", "--name", "created", "--network", "host", busybox, "true");
+    const [member] = Object.values((await facts("host")).Containers);
+    const ofHost = "{{.NetworkSettings.Networks.host.EndpointID}}";
+    const [EndpointID, none] = (await docker("inspect", "-f", ofHost, "onhost", "created")).split("\n");
+    expect([EndpointID, none ?? ""]).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), ""]);
+    const nowhere = { MacAddress: "", IPv4Address: "", IPv6Address: "" };
+    expect(member).toEqual({ Name: "onhost", EndpointID, ...nowhere });
+    expect(Object.keys((await facts("host")).Containers)).toHaveLength(1);
     await docker("run", "-d", "--name", "guest", "--network", "container:both", busybox, "sleep", "100");
     await refused("container sharing network namespace with another container", "connect", "ep2", "guest");
   });

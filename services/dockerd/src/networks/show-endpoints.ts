@@ -1,5 +1,7 @@
+import { createHash } from "node:crypto";
 import type { Endpoint } from "@longshore/network";
 import type { ContainerRecord } from "../containers/container.ts";
+import { hasProcess } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { dnsNames } from "./join-network.ts";
 import { JOINED, PREDEFINED, WITHOUT } from "./network-mode.ts";
@@ -18,13 +20,27 @@ export function showNetworks(
   if (config.NetworkDisabled || hostConfig.NetworkMode.startsWith(JOINED)) return {};
   const mode = hostConfig.NetworkMode;
   const isOnOther = networks.length > 0 || !WITHOUT.includes(mode) || record.isOffNone === true;
-  const own = isOnOther ? networks : [{ ...NO_REQUEST, name: mode }];
+  if (!isOnOther) {
+    const shown = showEndpoint(engine, {
+      record,
+      request: { ...NO_REQUEST, name: mode },
+      endpoint: undefined,
+    });
+    return hasProcess(record.state.status)
+      ? { [mode]: { ...shown, EndpointID: plainEndpointId(record, networkId(engine, mode)) } }
+      : { [mode]: shown };
+  }
   return Object.fromEntries(
-    own.map((request) => {
+    networks.map((request) => {
       const endpoint = endpoints.find(({ networkName: name }) => name === request.name);
       return [request.name, showEndpoint(engine, { record, request, endpoint, ownNames })];
     }),
   );
+}
+
+/** Of a container on the host's network, or on none: nothing is made for it, so it is named after what it is between. */
+export function plainEndpointId({ id, state }: ContainerRecord, networkId: string): string {
+  return createHash("sha256").update(`${networkId} ${id} ${state.startedAt}`).digest("hex");
 }
 
 const NO_REQUEST: NetworkRequest = { name: "", aliases: [], ipAddress: "", macAddress: "" };

@@ -1,5 +1,8 @@
 import type { NetworkFacts } from "@longshore/network";
+import type { Container } from "../containers/container.ts";
+import { hasProcess } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
+import { plainEndpointId } from "./show-endpoints.ts";
 
 /** A network as `GET /networks/{id}` shows it. */
 export function showNetwork(engine: Engine, network: NetworkFacts) {
@@ -11,6 +14,14 @@ export function showNetwork(engine: Engine, network: NetworkFacts) {
       MacAddress: endpoint.macAddress,
       IPv4Address: endpoint.ipv4Address,
       IPv6Address: endpoint.ipv6Address ?? "",
+    },
+  ]);
+  const plain = plainMembers(engine, network).map(({ record }) => [
+    record.id,
+    {
+      Name: record.name,
+      EndpointID: plainEndpointId(record, network.id),
+      ...{ MacAddress: "", IPv4Address: "", IPv6Address: "" },
     },
   ]);
   return {
@@ -36,8 +47,18 @@ export function showNetwork(engine: Engine, network: NetworkFacts) {
     Ingress: false,
     ConfigFrom: { Network: network.configFrom },
     ConfigOnly: network.configOnly,
-    Containers: Object.fromEntries(containers),
+    Containers: Object.fromEntries([...containers, ...plain]),
     Options: network.options,
     Labels: network.labels,
   };
+}
+
+/** Containers whose processes are on the host's network, or on none. */
+function plainMembers(engine: Engine, { driver, configOnly, name }: NetworkFacts): Container[] {
+  if (configOnly || !["host", "null"].includes(driver)) return [];
+  return engine.containers.list().filter(({ record }) => {
+    const { state, hostConfig, networks, config } = record;
+    const isOn = hostConfig.NetworkMode === name && networks.length === 0 && record.isOffNone !== true;
+    return isOn && hasProcess(state.status) && !config.NetworkDisabled;
+  });
 }
