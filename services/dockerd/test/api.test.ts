@@ -127,6 +127,46 @@ test("exec: the exit status is known when the stream ends, also of what can't be
   await api.call("DELETE", `/containers/${id}?force=1`);
 });
 
+test("exec: frames by who starts it, a console's size by the version, and none while the container is paused", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, ["sleep", "1000"]);
+  const make = async (body: object, version = "1.44") =>
+    (await api.call("POST", `/v${version}/containers/${id}/exec`, { AttachStdout: true, ...body })).json.Id;
+  const output = async (exec: string, body: object, version = "1.44") =>
+    (await api.hijack(`/v${version}/exec/${exec}/start`, body)).ended;
+  const echo = { Tty: true, Cmd: ["echo", "hi"] };
+  expect(demultiplex(await output(await make(echo), { Tty: false })).stdout).toBe("hi\r\n");
+  expect((await output(await make(echo), { Tty: true })).toString()).toBe("hi\r\n");
+  const stty = { Tty: true, Cmd: ["stty", "size"] };
+  const sizes = [
+    await output(await make({ ...stty, ConsoleSize: [40, 90] }), { Tty: true }),
+    await output(await make({ ...stty, ConsoleSize: [40, 90] }, "1.41"), { Tty: true }, "1.41"),
+    await output(await make(stty), { Tty: true, ConsoleSize: [30, 80] }),
+    await output(await make(stty), { Tty: true, ConsoleSize: [30, 80] }, "1.41"),
+  ];
+  // Of a terminal without a size, stty complains.
+  const shown = sizes.map((size) => /^(\d+ \d+)\r\n$/.exec(size.toString())?.[1] ?? "none");
+  expect(shown).toEqual(["40 90", "none", "30 80", "none"]);
+  expect((await api.call("GET", `/containers/${id}/json`)).json.ExecIDs).toBeNull();
+  const stranger = await make({ Cmd: ["true"], User: "nobody-here" });
+  expect(demultiplex(await output(stranger, {})).stdout).toContain("unable to find user nobody-here");
+  expect((await api.call("GET", `/exec/${stranger}/json`)).json.ExitCode).toBe(126);
+  const waiting = await make({ Cmd: ["true"] });
+  expect((await api.call("GET", `/containers/${id}/json`)).json.ExecIDs).toEqual([waiting]);
+  await api.call("POST", `/containers/${id}/pause`);
+  const refusal = `Container ${id} is paused, unpause the container before exec`;
+  for (const target of [`/exec/${waiting}/start`, `/exec/${waiting}/resize?h=1&w=1`]) {
+    const { status, json } = await api.call("POST", target, {});
+    expect({ target, status, message: json.message }).toEqual({ target, status: 409, message: refusal });
+  }
+  await api.call("POST", `/containers/${id}/unpause`);
+  // A container that has ended and stays is no old client's to wait for.
+  await api.call("POST", `/containers/${id}/kill`);
+  const old = await api.call("POST", `/v1.29/containers/${id}/wait?condition=removed`);
+  expect(old.json).toEqual({ StatusCode: 137 });
+  await api.call("DELETE", `/containers/${id}?force=1`);
+});
+
 test("commands that can't be run: 400 with the words that clients look for, and nothing left", async () => {
   const { api, image, engine } = world;
   for (const [cmd, words] of [

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
+import type { Image } from "../images/image.ts";
 import { createRequestSchema } from "./container-config.ts";
+import { mergeConfig } from "./create-container.ts";
 import { refuseUnsupported } from "./refuse-unsupported.ts";
 
 /** What the docker client 20.10 sends for `docker run --rm -i busybox sh`. */
@@ -96,6 +98,19 @@ test("createRequestSchema turns a client's nulls into zero values, and nothing o
   expect(request.Cmd).toEqual(["sh"]);
   expect(request.Entrypoint).toBeNull();
   expect(() => refuseUnsupported(request)).not.toThrow();
+});
+
+test("mergeConfig() takes the image's entrypoint and command away for an empty list and an empty string", () => {
+  const image = { config: { config: { Entrypoint: ["/e"], Cmd: ["c"] } } } as unknown as Image;
+  const merged = (asked: object) => {
+    const { Entrypoint, Cmd } = mergeConfig(createRequestSchema.parse({ Image: "x", ...asked }), image, "1");
+    return [Entrypoint, Cmd];
+  };
+  expect(merged({})).toEqual([["/e"], ["c"]]);
+  expect(merged({ Cmd: ["d"] })).toEqual([["/e"], ["d"]]);
+  expect(merged({ Entrypoint: ["/f"] })).toEqual([["/f"], null]);
+  expect(merged({ Entrypoint: [], Cmd: ["d"] })).toEqual([[], ["d"]]);
+  expect(merged({ Entrypoint: [""], Cmd: ["d"] })).toEqual([null, ["d"]]);
 });
 
 test("createRequestSchema takes a command given as one string", () => {

@@ -1,8 +1,9 @@
 import { EngineError, toEngineError } from "@longshore/errors";
 
-const CANNOT_INVOKE = 126;
+export const CANNOT_INVOKE = 126;
 const NOT_FOUND = 127;
-const UNKNOWN = 128;
+/** Of a container; an exec has {@link CANNOT_INVOKE}. */
+export const UNKNOWN = 128;
 
 /**
  * The exit code and the error of a failed start. Runtimes tell why in words alone, and clients decide on these words between

@@ -7,7 +7,7 @@ import type { Container } from "../containers/container.ts";
 import { announceContainerEvent, emitContainerEvent } from "../containers/container-events.ts";
 import { requireRunning } from "../containers/container-status.ts";
 import { newId } from "../containers/names.ts";
-import { explainStartFailure } from "../containers/start-failure.ts";
+import { CANNOT_INVOKE, explainStartFailure, UNKNOWN } from "../containers/start-failure.ts";
 import { type Engine, ioDir } from "../engine.ts";
 import { runningLinkVariables } from "../links/container-links.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
@@ -96,7 +96,7 @@ export async function startExec(
     undo.move();
   } catch (error) {
     const { exitCode, failure } = explainStartFailure(error);
-    exec.end(exitCode);
+    exec.end(exitCode === UNKNOWN ? CANNOT_INVOKE : exitCode);
     throw new EngineError(failure.code, execFailure(failure.message), { cause: error });
   }
 }
