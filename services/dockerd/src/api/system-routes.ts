@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { COMMIT, VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
@@ -105,7 +104,7 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
     const past = (await reading).filter(wanted);
     const headers = isCut ? { [KNOWN_SINCE_HEADER]: secondsOf(knownSince) } : {};
     const output = call.stream("application/json", headers);
-    await sendPast(past.values(), output, call.signal);
+    await sendPast(past, output, call);
     const send = (event: EngineEvent) => {
       if (!wanted(event)) return;
       // A client that doesn't read is let go before its events fill the memory.
@@ -124,10 +123,10 @@ async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
 }
 
 /** At the client's pace. */
-async function sendPast(events: Iterable<EngineEvent>, output: Writable, signal: AbortSignal): Promise<void> {
+async function sendPast(events: readonly EngineEvent[], output: Writable, call: ApiCall): Promise<void> {
   for (const event of events) {
-    signal.throwIfAborted();
-    if (!output.write(`${showEvent(event)}\n`)) await once(output, "drain", { signal });
+    call.signal.throwIfAborted();
+    if (!output.write(`${showEvent(event)}\n`)) await call.drained(output);
   }
 }
 

@@ -179,9 +179,19 @@ export class ApiCall {
     const output = this.stream(contentType, headers);
     for await (const piece of pieces) {
       this.signal.throwIfAborted();
-      if (!output.write(piece)) await once(output, "drain", { signal: this.signal });
+      if (!output.write(piece)) await this.drained(output);
     }
     output.end();
+  }
+
+  /** Until an answer's stream takes more. @throws EngineError `canceled` when the client goes away */
+  async drained(output: Writable): Promise<void> {
+    try {
+      await once(output, "drain", { signal: this.signal });
+    } catch (error) {
+      this.signal.throwIfAborted();
+      throw error;
+    }
   }
 
   /**
