@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { isAlive, readTextIfExists } from "@longshore/syscalls";
-import { eventually } from "@longshore/testkit";
+import { eventually, tempDir } from "@longshore/testkit";
 import { Daemon, present, SHIMS, type Shim } from "./daemon.ts";
 
 const [debians, ours] = SHIMS;
@@ -84,6 +84,33 @@ describe.skipIf(!present.includes(ours))("a shim that stands by", () => {
     await started(daemon, "two");
     expect(standbys(daemon)).toEqual([]);
   });
+
+  test.skipIf(!present.includes(debians))(
+    "is left once another shim is in its place, and back when that is ours again",
+    async () => {
+      using place = tempDir();
+      const binary = path.join(place.path, path.basename(ours.binary));
+      const put = (target: string) => {
+        fs.rmSync(binary, { force: true });
+        fs.symlinkSync(target, binary);
+      };
+      put(ours.binary);
+      await using daemon = new Daemon({ shim: { ...ours, binary } });
+      await daemon.start();
+      const beside = { ...ours, runtime: "io.containerd.runc.v2" };
+      const first = await standby(daemon);
+      put(debians.binary);
+      await started(daemon, "one", beside);
+      await eventually(() => !isAlive(first), { what: "the end of the one that stood by" });
+      expect(fs.readlinkSync(`/proc/${daemon.shimPid("one")}/exe`)).toBe(fs.realpathSync(debians.binary));
+      await eventually(() => standbys(daemon).length === 0, { what: "no shim that stands by" });
+      put(ours.binary);
+      await started(daemon, "two", beside);
+      const second = await standby(daemon);
+      await started(daemon, "three", beside);
+      expect(daemon.shimPid("three")).toBe(second);
+    },
+  );
 
   test.skipIf(!present.includes(debians))("is not asked of another's shim beside us", async () => {
     await using daemon = new Daemon({ shim: debians });

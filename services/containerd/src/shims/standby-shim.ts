@@ -33,27 +33,33 @@ export class StandbyShim implements Disposable {
   readonly #options: StandbyOptions;
   #process: StandbyProcess | undefined;
   #timer: Timer | undefined;
-  /** The file beside us is somebody else's shim, which knows nothing of this. */
-  #isUnknown = false;
+  /** The file that it was started from. */
+  #file: string | undefined;
+  /** A file that is somebody else's shim, which knows nothing of this. */
+  #foreign: string | undefined;
   #ended = false;
 
   constructor(options: StandbyOptions) {
     this.#options = options;
   }
 
-  /** The one that stands by, if `binary` is ours and one is there: it takes on a container. */
+  /** The one that stands by, if `binary` is ours, still the same, and one is there: it takes on a container. */
   take(binary: string, commission: Commission): StandbyProcess | undefined {
     const child = this.#process;
     if (!child || binary !== this.#options.binary) return undefined;
     this.#process = undefined;
     if (child.exitCode !== null || child.signalCode !== null) return undefined;
+    if (fileOf(binary) !== this.#file) {
+      void child.stdin.end();
+      return undefined;
+    }
     void tell(child, commission);
     return child;
   }
 
   /** Have one soon, unless there is one. */
   prepare(): void {
-    if (this.#timer || this.#process || this.#isUnknown || this.#ended) return;
+    if (this.#timer || this.#process || this.#ended) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#start();
@@ -70,6 +76,8 @@ export class StandbyShim implements Disposable {
 
   #start(): void {
     const { binary, words, environment, log } = this.#options;
+    const file = fileOf(binary);
+    if (file === undefined || file === this.#foreign) return;
     const room = " ".repeat(words.join(" ").length + ROOM_BYTES);
     try {
       const child: StandbyProcess = Bun.spawn([binary, "standby", room], {
@@ -81,11 +89,12 @@ export class StandbyShim implements Disposable {
       });
       child.unref();
       this.#process = child;
+      this.#file = file;
       void child.exited.then((code) => {
         if (this.#process !== child) return;
         // Killed, it is replaced when it is missed.
         this.#process = undefined;
-        this.#isUnknown = child.signalCode === null;
+        if (child.signalCode === null) this.#foreign = file;
         log.debug({ code }, "no shim stands by");
       });
     } catch (error) {
@@ -102,6 +111,12 @@ async function tell({ stdin }: StandbyProcess, commission: Commission): Promise<
   } catch {
     // nobody reads
   }
+}
+
+/** Which file a path leads to now; undefined when there is none. */
+function fileOf(binary: string): string | undefined {
+  const stat = fs.statSync(binary, { throwIfNoEntry: false });
+  return stat && `${stat.dev}:${stat.ino}:${stat.mtimeMs}`;
 }
 
 /** Our shim, where it lies beside us. */
