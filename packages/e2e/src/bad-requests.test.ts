@@ -273,6 +273,7 @@ const BAD: readonly Bad[] = [
     says: /^extraction point is not a directory/,
     old: 500,
   },
+  { request: "POST /commit", body: "{}", status: 400, says: /invalid name or ID supplied: ""/ },
   { request: "POST /commit?container=made&repo=UPPER", body: "{}", status: 400, says: /lowercase/, old: 500 },
   {
     request: "POST /commit?container=made&repo=a&tag=b:c",
@@ -397,6 +398,10 @@ const BAD: readonly Bad[] = [
     status: 404,
     says: /No such container/,
   },
+  ...["connect", "disconnect"].map((what) => ({
+    ...{ request: `POST /networks/bridge/${what}`, body: "{}" },
+    ...{ status: 400, says: /invalid name or ID supplied: ""/ },
+  })),
   // what is not in a swarm has none of these
   { request: "GET /swarm", status: 503, says: /not a swarm manager/ },
   { request: "GET /swarm/nosuch", status: 404, says: /page not found/ },

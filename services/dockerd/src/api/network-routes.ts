@@ -69,8 +69,11 @@ export function networkRoutes(engine: Engine): Route[] {
   ];
 }
 
-const connectSchema = z.object({ Container: z.string(), EndpointConfig: endpointSchema.nullish() });
-const disconnectSchema = z.object({ Container: z.string(), Force: z.boolean().nullish() });
+const connectSchema = z.object({
+  Container: z.string().default(""),
+  EndpointConfig: endpointSchema.nullish(),
+});
+const disconnectSchema = z.object({ Container: z.string().default(""), Force: z.boolean().nullish() });
 
 /** Go's words for truth. What is told of networks of a swarm on `verbose`, others have not. */
 function checkVerbose(text: string | null): void {

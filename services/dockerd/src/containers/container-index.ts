@@ -73,6 +73,7 @@ export class ContainerIndex {
    * @throws EngineError `not_found` or `invalid_argument` in Docker's words
    */
   find(nameOrId: string): Container {
+    if (nameOrId === "") throw new EngineError("invalid_argument", 'invalid name or ID supplied: ""');
     const exact =
       this.byId.get(nameOrId) ?? this.byId.get(this.idByName.get(nameOrId.replace(/^\//, "")) ?? "");
     if (exact) return exact;
