@@ -25,6 +25,7 @@ export function showNetworks(
       record,
       request: { ...NO_REQUEST, name: mode },
       endpoint: undefined,
+      ownNames,
     });
     return hasProcess(record.state.status)
       ? { [mode]: { ...shown, EndpointID: plainEndpointId(record, networkId(engine, mode)) } }
