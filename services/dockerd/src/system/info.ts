@@ -8,6 +8,7 @@ import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
 import { hostLimits, limitWarnings } from "./host-limits.ts";
+import { openWarnings } from "./open-warnings.ts";
 
 /** What the daemon and its host are, as `GET /info`. */
 export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object> {
@@ -125,25 +126,6 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
 }
 
 const isOn = (file: string) => readOr(file, "0").trim() === "1";
-
-/** Addresses at which whoever reaches them is this host's root; not where a plugin is asked about each request. */
-function openWarnings({ hosts, tls, authorizationPlugins }: Settings): string[] {
-  if (authorizationPlugins.length > 0) return [];
-  return hosts
-    .filter((host) => host.startsWith("tcp://") && tls?.ca === undefined)
-    .map((host) => {
-      const address = host.slice("tcp://".length);
-      const how = tls
-        ? `https://${address} without TLS client verification`
-        : `http://${address} without encryption`;
-      return [
-        `WARNING: API is accessible on ${how}.`,
-        "         Access to the remote API is equivalent to root access on the host. Refer",
-        "         to the 'Docker daemon attack surface' section in the documentation for",
-        "         more information: https://docs.docker.com/go/attack-surface/",
-      ].join("\n");
-    });
-}
 
 const isNetwork = (registry: string) => registry.includes("/");
 
