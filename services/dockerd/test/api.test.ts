@@ -354,6 +354,13 @@ test("images: labels that others have given a name in containerd stay when it mo
   const after = (await get({ name })).image;
   expect(after?.labels).toEqual({ ...before.labels, mine: "1" });
   expect(after?.target?.digest).not.toBe(before.target?.digest);
+  // What is to go on without a name has one in containerd before it has lost its own.
+  await tagAs((await api.call("POST", `/commit?container=${id}`)).json.Id);
+  const nameless = await get({ name: `moby-dangling@${after?.target?.digest}` });
+  const nanos = (time?: { seconds: bigint; nanos: number }) =>
+    (time?.seconds ?? 0n) * 1_000_000_000n + BigInt(time?.nanos ?? 0);
+  const again = (await get({ name })).image;
+  expect(nanos(nameless.image?.createdAt) < nanos(again?.updatedAt)).toBe(true);
   channel.close();
   await api.call("DELETE", `/containers/${id}`);
   await api.call("DELETE", `/images/moved:1`);

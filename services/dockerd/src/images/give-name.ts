@@ -17,12 +17,19 @@ export async function moveName(
   const before = await images.get(name);
   const isSame = before?.target?.digest === target.digest && chosenOf(before) === image.manifestDigest;
   if (isSame) return undefined;
-  const old = before && (await readOrNone(images, chosenOf(before)));
+  const read = before && (await readOrNone(images, chosenOf(before)));
+  const old = read?.id === image.id ? undefined : read;
+  // Before it has no name: what has none may be collected at any time.
+  if (old && !(await hasOtherName(images, old, name))) await giveNoName(images, old);
   await images.setName(name, target, image.manifestDigest);
   await dropDanglingNames(images, [target.digest, image.manifestDigest]);
-  if (!old || old.id === image.id) return undefined;
-  await keepNameless(images, old);
   return old;
+}
+
+async function hasOtherName(images: ImageStore, { id }: Image, name: string): Promise<boolean> {
+  return (await images.list()).some(
+    ({ image, names }) => image.id === id && names.some((other) => other !== name),
+  );
 }
 
 /** Keep an image without a name, as long as no name refers to it. */
