@@ -1,21 +1,9 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import net from "node:net";
+import { BAD_CONTAINER_REQUESTS, type Bad } from "./bad-container-requests.ts";
 import { api } from "./engine-api.ts";
 import { hasReference, reference } from "./reference.ts";
 import { useWorld, type World, type WorldOptions } from "./world.ts";
-
-interface Bad {
-  request: string;
-  /** As it is sent. */
-  body?: string;
-  status: number;
-  /** What the message says, whoever says it. */
-  says: RegExp;
-  /** Docker looks for a plugin, for 15 seconds. */
-  slow?: boolean;
-  /** What Docker 20.10 answers instead: it checks less, or with another status. */
-  old?: number;
-}
 
 const create = (config: object) => JSON.stringify({ Image: "IMAGE", Cmd: ["true"], ...config });
 const host = (config: object) => create({ HostConfig: config });
@@ -24,6 +12,7 @@ const ID = "0123456789abcdef".repeat(4);
 
 /** Requests that are wrong. `made` is a container that was created and never started, `IMAGE` an image that is there. */
 const BAD: readonly Bad[] = [
+  ...BAD_CONTAINER_REQUESTS,
   // JSON that is none, or of the wrong shape
   { request: CREATE, body: "{", status: 400, says: /./, old: 500 },
   { request: CREATE, body: '{"Image":', status: 400, says: /./, old: 500 },
