@@ -318,7 +318,7 @@ const BAD: readonly Bad[] = [
     status: 400,
     says: /invalid filter 'nosuch'/i,
   })),
-  ...["networks", "images"].flatMap((kind) => [
+  ...["containers", "networks", "images"].flatMap((kind) => [
     {
       request: `POST /${kind}/prune?filters={"until":["x"]}`,
       status: 400,

@@ -1,7 +1,7 @@
 import type { Writable } from "node:stream";
 import { COMMIT, VERSION } from "@longshore/cli";
 import { EngineError } from "@longshore/errors";
-import { within } from "../containers/kill-container.ts";
+import { TIMER_MAX_MS, within } from "../containers/kill-container.ts";
 import type { Engine } from "../engine.ts";
 import type { EngineEvent } from "../events/engine-events.ts";
 import { EVENT_FILTERS, eventMatches, showEvent } from "../events/event-filters.ts";
@@ -17,8 +17,6 @@ import { daemonInfo } from "../system/info.ts";
 const UNREAD_MAX_BYTES = 1024 * 1024;
 /** Events that wait while a client reads earlier ones. */
 const WAITING_MAX = 10_000;
-/** A timer of more fires at once. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Operations on the engine itself. */
 export function systemRoutes(engine: Engine): Route[] {

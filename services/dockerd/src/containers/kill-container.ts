@@ -73,7 +73,7 @@ export function waitForExit(container: Container): Promise<void> {
 }
 
 /** The longest that a timer takes; beyond it one ends at once. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
+export const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Whether it resolves in time; a time of weeks is for ever. */
 export async function within(work: Promise<void>, ms: number | undefined): Promise<boolean> {

@@ -1,7 +1,6 @@
-import { EngineError, errorCode } from "@longshore/errors";
+import { errorCode } from "@longshore/errors";
 import type { Engine } from "../engine.ts";
 import type { Filters } from "../http/filters.ts";
-import { parseTime } from "../http/time.ts";
 import { ownBytes } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { removeContainer } from "./remove-container.ts";
@@ -10,10 +9,7 @@ export const PRUNE_CONTAINERS_FILTERS = ["label", "label!", "until"] as const;
 
 /** Remove all containers that don't run and that fit the filters, and say how many bytes of their own they had. */
 export async function pruneContainers(engine: Engine, filters: Filters): Promise<object> {
-  const [untilText, another] = filters.get("until");
-  if (another !== undefined)
-    throw new EngineError("invalid_argument", "more than one until filter specified");
-  const until = untilText === undefined ? undefined : parseTime(untilText);
+  const until = filters.until();
   const removed: string[] = [];
   let reclaimed = 0;
   for (const container of engine.containers.list()) {
