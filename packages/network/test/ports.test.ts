@@ -1,13 +1,14 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
-import { NftablesSocket, nftMap } from "@longshore/netlink";
+import { addTable, deleteTable, NftablesSocket, nftMap } from "@longshore/netlink";
 import { testInPrivateNetwork } from "@longshore/netlink/testing";
 import type { PortRequest } from "../src/index.ts";
 import {
   ask,
   askUdp,
   BRIDGE,
+  createRequest,
   inSandbox,
   openEcho,
   openLab,
@@ -238,5 +239,113 @@ testInPrivateNetwork(import.meta.path, "published ports between network namespac
     expect(exchanges).toBeGreaterThan(20);
     expect(connections).toBeGreaterThan(5);
     expect(all()).toEqual(before);
+  });
+
+  test("published ports lead to their container from everywhere, as long as it lives", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    await networks.create(createRequest("blue"));
+    const web = await networks.createSandbox({
+      ...sandboxRequest("web"),
+      ports: [
+        { protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [8080, 8080] },
+        { protocol: "tcp", containerPort: 80, hostIp: "127.0.0.1", hostPorts: [9000, 9001] },
+        { protocol: "tcp", containerPort: 80, hostIp: "" },
+      ],
+    });
+    expect(web.ports.slice(0, 3)).toEqual([
+      { protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 },
+      { protocol: "tcp", containerPort: 80, hostIp: "::", hostPort: 8080 },
+      { protocol: "tcp", containerPort: 80, hostIp: "127.0.0.1", hostPort: 9000 },
+    ]);
+    const chosen = web.ports[3]?.hostPort ?? 0;
+    using server = inSandbox(web.netnsPath, () => serveAddress("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    const neighbour = await networks.createSandbox(sandboxRequest("neighbour"));
+    const stranger = await networks.createSandbox({
+      ...sandboxRequest("stranger"),
+      attachments: [{ network: "blue" }],
+    });
+
+    // The client's address is kept, but a container's, which goes out by the host's as always.
+    const everywhere = async () => {
+      expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+      expect(await outside.run(() => ask("198.51.100.1", chosen))).toBe("198.51.100.2");
+      expect(await ask("198.51.100.1", 8080)).toBe("198.51.100.1");
+      expect(await ask("127.0.0.1", 8080)).toBe("172.17.0.1");
+      expect(await ask("127.0.0.1", 9000)).toBe("172.17.0.1");
+      expect(await inSandbox(neighbour.netnsPath, () => ask("198.51.100.1", 8080))).toBe("172.17.0.1");
+      expect(await inSandbox(web.netnsPath, () => ask("198.51.100.1", 8080))).toBe("172.17.0.1");
+      expect(await inSandbox(stranger.netnsPath, () => ask("198.51.100.1", 8080))).toBe("172.17.0.1");
+      // What is published at loopback is for this host.
+      expect(await outside.run(() => ask("198.51.100.1", 9000, 300))).toBeUndefined();
+      expect(await inSandbox(neighbour.netnsPath, () => ask("198.51.100.1", 9000, 300))).toBeUndefined();
+    };
+    await everywhere();
+    // Nor for who sends it there by way of this host, which others than we may have opened for that; the bridge always is.
+    const opened = (link: string) => fs.writeFileSync(`/proc/sys/net/ipv4/conf/${link}/route_localnet`, "1");
+    opened("uplink");
+    outside.run(() => opened("eth0"));
+    const down = inSandbox(neighbour.netnsPath, () => {
+      opened("eth0");
+      return Bun.spawnSync(["ip", "link", "set", "lo", "down"]);
+    });
+    expect(down.exitCode).toBe(0);
+    expect(await outside.run(() => ask("127.0.0.1", 9000, 300))).toBeUndefined();
+    expect(await inSandbox(neighbour.netnsPath, () => ask("127.0.0.1", 9000, 300))).toBeUndefined();
+
+    const taken = (hostIp: string) =>
+      networks.createSandbox({
+        ...sandboxRequest("taken"),
+        ports: [{ protocol: "tcp", containerPort: 80, hostIp, hostPorts: [8080, 8080] }],
+      });
+    await expect(taken("")).rejects.toThrow("Bind for 0.0.0.0:8080 failed: port is already allocated");
+    await expect(taken("127.0.0.1")).rejects.toThrow("port is already allocated");
+    using other = serveAddress("0.0.0.0", 8081);
+    const used = networks.createSandbox({
+      ...sandboxRequest("used"),
+      ports: [{ protocol: "tcp", containerPort: 80, hostIp: "", hostPorts: [other.port, other.port] }],
+    });
+    await expect(used).rejects.toThrow("address already in use");
+    expect(networks.endpoints("taken")).toEqual([]);
+
+    // A daemon that comes after goes on with them, and a table that was flushed gets them back.
+    await networks.close();
+    const again = await lab.open();
+    await again.reconcile(["web", "neighbour", "stranger"]);
+    expect(again.ports("web")).toEqual(web.ports);
+    await everywhere();
+    using nft = new NftablesSocket();
+    nft.commit([addTable(TABLE), deleteTable(TABLE)]);
+    await again.createSandbox(sandboxRequest("later"));
+    await everywhere();
+
+    // They go where the container goes.
+    await again.connect(sandboxRequest("web"), { network: "blue" });
+    await again.disconnect("web", again.inspect("bridge").id);
+    expect(await outside.run(() => ask("198.51.100.1", 8080))).toBe("198.51.100.2");
+    await again.releaseSandbox("web");
+    expect(await outside.run(() => ask("198.51.100.1", 8080, 300))).toBeUndefined();
+    expect(again.ports("web")).toEqual([]);
+    for (const id of ["neighbour", "stranger", "later"]) await again.releaseSandbox(id);
+  }, 30_000);
+
+  test("1,000 published ports are one transaction, and go with their sandbox", async () => {
+    await using lab = openLab();
+    const networks = await lab.open();
+    const ports = Array.from(
+      { length: 1000 },
+      (_, number): PortRequest => ({
+        ...{ protocol: "udp", containerPort: 1000 + number, hostIp: "" },
+        hostPorts: [10_000 + number, 10_000 + number],
+      }),
+    );
+    const { ports: bound } = await networks.createSandbox({ ...sandboxRequest("many"), ports });
+    expect(bound).toHaveLength(1000);
+    await networks.releaseSandbox("many");
+    const { ports: again } = await networks.createSandbox({ ...sandboxRequest("again"), ports });
+    expect(again).toEqual(bound);
+    await networks.releaseSandbox("again");
   });
 });
