@@ -130,6 +130,23 @@ describe("create, by the version of the client", () => {
     for (const name of [...names, "three"]) await call("DELETE", `/networks/${name}`);
   });
 
+  test("a bind of what has the daemon's own directories in it, or is in them, follows what is unmounted there", async () => {
+    const { dockerdRoot } = world.engine.suite.paths;
+    const Binds = ["/:/whole:ro", `${dockerdRoot}/volumes:/own`, "/usr:/usr"];
+    const id = await sleeper({ HostConfig: none({ Binds }) });
+    const started = await call("POST", `/containers/${id}/start`);
+    expect([started.status, started.text]).toEqual([204, ""]);
+    const { Mounts } = await inspect(id);
+    expect(Mounts.map(({ Propagation }: { Propagation: string }) => Propagation)).toEqual([
+      "rslave",
+      "rslave",
+      "rprivate",
+    ]);
+    await remove(id);
+    const { refused } = await create("1.44", { HostConfig: none({ Binds: ["/:/whole:private"] }) });
+    expect(refused).toContain('must use either propagation mode "rslave" or "rshared"');
+  });
+
   test("what is asked for is what is shown", async () => {
     const { Config, HostConfig } = await create("1.44", {
       Env: ["B=1"],

@@ -1,4 +1,5 @@
 import type { ContainerRecord } from "../containers/container.ts";
+import type { Engine } from "../engine.ts";
 
 /** What a user has mounted in a container, as it is kept with the container. */
 export interface MountPoint {
@@ -85,4 +86,18 @@ export function rootPropagation({
   const wanted = mounts.map(({ propagation }) => propagation.replace(/^r/, ""));
   if (wanted.includes("shared")) return "shared";
   return wanted.includes("slave") ? "rslave" : undefined;
+}
+
+/** The directories of this daemon in which it mounts things. */
+export function daemonRoots({ flags }: Pick<Engine, "flags">): string[] {
+  return [flags.dataRoot, flags.execRoot];
+}
+
+/** Which of the daemon's directories a bind's source has in it, or is in. */
+export function rootBeside(source: string, roots: readonly string[]): string | undefined {
+  return roots.find((root) => isWithin(root, source) || isWithin(source, root));
+}
+
+function isWithin(file: string, directory: string): boolean {
+  return file === directory || file.startsWith(directory === "/" ? "/" : `${directory}/`);
 }

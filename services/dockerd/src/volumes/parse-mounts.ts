@@ -18,7 +18,8 @@ const MODES: readonly (readonly string[])[] = [
   ["nocopy"],
   ["default", "consistent", "cached", "delegated"],
 ];
-const DEFAULT_PROPAGATION = "rprivate";
+/** Of binds that don't say which. */
+export const DEFAULT_PROPAGATION = "rprivate";
 
 /** A mount that was asked for, and what the volume should be like, if it is to be made. */
 export interface AskedMount {
@@ -147,8 +148,9 @@ function bindPoint(
   fail: Fail,
 ): MountPoint {
   if (base.source === "") fail("field Source must not be empty");
-  const propagation = options?.Propagation || DEFAULT_PROPAGATION;
-  if (!PROPAGATIONS.includes(propagation)) fail(`invalid propagation mode: ${propagation}`);
+  const propagation = options?.Propagation ?? "";
+  if (propagation !== "" && !PROPAGATIONS.includes(propagation))
+    fail(`invalid propagation mode: ${propagation}`);
   if (!path.isAbsolute(base.source)) fail(`invalid mount path: '${base.source}' mount path must be absolute`);
   const source = clean(base.source);
   const makeSource = options?.CreateMountpoint ?? false;
@@ -164,7 +166,7 @@ function bindPoint(
     if (force && flat) fail("mount options conflict: ReadOnlyForceRecursive && ReadOnlyNonRecursive");
     if (force && options?.NonRecursive)
       fail("mount options conflict: ReadOnlyForceRecursive && BindOptions.NonRecursive");
-    if (force && propagation !== "rprivate")
+    if (force && (propagation || DEFAULT_PROPAGATION) !== "rprivate")
       fail("mount options conflict: ReadOnlyForceRecursive needs the propagation rprivate");
   }
   return plainMount({

@@ -8,10 +8,11 @@ import type { Engine } from "../engine.ts";
 import { layersOf } from "../spec/layered-root.ts";
 import { copyUp } from "./copy-up.ts";
 import { MergedView } from "./merged-view.ts";
-import { type MountPoint, plainMount } from "./mount-point.ts";
+import { daemonRoots, type MountPoint, plainMount, rootBeside } from "./mount-point.ts";
 import {
   type AskedMount,
   clean,
+  DEFAULT_PROPAGATION,
   parseBindSpec,
   parseMountRequest,
   parseVolumesFrom,
@@ -146,7 +147,8 @@ export async function planMounts(engine: Engine, request: MountsRequest): Promis
       else if (point.type === "image") await planned.addImage(point);
       else planned.points.push(point);
     }
-    for (const { point, volume } of asked) {
+    for (const { point: own, volume } of asked) {
+      const point = besideDaemon(own, daemonRoots(engine));
       if (point.type === "volume") await planned.addVolume(withUsualMode(point), volume);
       else if (point.type === "image") await planned.addImage(point);
       else planned.points.push(shallowReadOnly ? withWritableBelow(point) : point);
@@ -175,6 +177,24 @@ const VOLUME_OF_OTHERS: AskedMount["volume"] = { driver: "", labels: null, optio
 /** Docker's default for volumes that were asked for; it matters to SELinux only. */
 function withUsualMode(point: MountPoint): MountPoint {
   return point.mode === "" ? { ...point, mode: "z" } : point;
+}
+
+/**
+ * A bind that has the daemon's own directories in it, or is in them: what is unmounted there has to go from the container, too, or it
+ * would be in use for as long as that runs.
+ * @throws EngineError `invalid_argument` in Docker's words where another propagation is asked for
+ */
+function besideDaemon(point: MountPoint, roots: readonly string[]): MountPoint {
+  if (point.type !== "bind" || point.propagation === "rslave" || point.propagation === "rshared")
+    return point;
+  const { source } = point;
+  const root = rootBeside(source, roots);
+  if (root === undefined) return { ...point, propagation: point.propagation || DEFAULT_PROPAGATION };
+  if (point.propagation === "") return { ...point, propagation: "rslave" };
+  throw new EngineError(
+    "invalid_argument",
+    `invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within the daemon root, daemon root: ${JSON.stringify(root)}, bind mount source: ${JSON.stringify(source)}, propagation: ${JSON.stringify(point.propagation)}`,
+  );
 }
 
 function withWritableBelow(point: MountPoint): MountPoint {

@@ -23,7 +23,7 @@ import type { UserNamespace } from "../userns/user-namespaces.ts";
 import { bytesOf, noSubpath } from "./copy-up.ts";
 import { leadsElsewhere, showOwners, withLayers } from "./mapped-owners.ts";
 import { MergedView } from "./merged-view.ts";
-import type { MountPoint } from "./mount-point.ts";
+import { daemonRoots, type MountPoint, rootBeside } from "./mount-point.ts";
 import { mountOf, mountsBelow, unmountVolume } from "./mount-volume.ts";
 import { imageViewKey, imageViewOwner } from "./plan-mounts.ts";
 
@@ -77,7 +77,9 @@ async function sourceOf(
       return "tmpfs";
     case "bind":
       if (!fs.existsSync(point.source)) makeSource(point);
-      checkPropagation(point);
+      // Beside the daemon it was not the user who asked for it: what can't follow is private then.
+      if (point.propagation !== "rslave" || rootBeside(point.source, daemonRoots(engine)) === undefined)
+        checkPropagation(point);
       return point.source;
     case "volume": {
       const whole = await engine.volumes.mount(point.name, containerId);
