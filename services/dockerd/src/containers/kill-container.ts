@@ -89,12 +89,16 @@ export async function within(work: Promise<void>, ms: number | undefined): Promi
   }
 }
 
-/** Let a paused container go on to its end; some kernels end it while it is frozen. */
+/**
+ * Let a paused container go on to its end; some kernels end it while it is frozen. That it ends is looked at elsewhere, and the runtime may have
+ * thawed it as it killed it: so what goes wrong here is only noted, as by Docker.
+ */
 async function thawKilled(engine: Engine, container: Container): Promise<void> {
   try {
     await thaw(engine, container);
   } catch (error) {
-    if (!["failed_precondition", "conflict"].includes(errorCode(error) ?? "")) throw error;
+    const isExpected = ["failed_precondition", "conflict", "not_found"].includes(errorCode(error) ?? "");
+    engine.log[isExpected ? "debug" : "warn"]({ id: container.id, err: error }, "unpausing what was killed");
   }
 }
 
