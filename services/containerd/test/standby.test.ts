@@ -75,6 +75,13 @@ describe.skipIf(!present.includes(ours))("a shim that stands by", () => {
     }
   });
 
+  test("is followed by another when its container can't be made", async () => {
+    await using daemon = await Daemon.start();
+    const first = await standby(daemon);
+    expect((await daemon.run(ours, ["-d"], "none", "/not/there")).status).not.toBe(0);
+    expect(await standby(daemon)).not.toBe(first);
+  });
+
   test("is not there where the configuration doesn't want it", async () => {
     await using daemon = new Daemon();
     const file = path.join(daemon.dir.path, "config.toml");

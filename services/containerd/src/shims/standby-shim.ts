@@ -26,7 +26,7 @@ export interface Commission {
 }
 
 /**
- * A shim of ours that runs before there is a container for it: half of what a container waits for at its start is the start of its shim.
+ * A shim of ours that runs before there is a container for it: the start of its shim is a third of what a container waits for.
  * There is one at a time. It ends when this process does, however that ends.
  */
 export class StandbyShim implements Disposable {
@@ -49,12 +49,9 @@ export class StandbyShim implements Disposable {
     if (!child || binary !== this.#options.binary) return undefined;
     this.#process = undefined;
     if (child.exitCode !== null || child.signalCode !== null) return undefined;
-    if (fileOf(binary) !== this.#file) {
-      void child.stdin.end();
-      return undefined;
-    }
-    void tell(child, commission);
-    return child;
+    const isCurrent = fileOf(binary) === this.#file;
+    void tell(child, isCurrent ? JSON.stringify(commission) : "");
+    return isCurrent ? child : undefined;
   }
 
   /** Have one soon, unless there is one. */
@@ -70,7 +67,7 @@ export class StandbyShim implements Disposable {
   [Symbol.dispose](): void {
     this.#ended = true;
     clearTimeout(this.#timer);
-    void this.#process?.stdin.end();
+    if (this.#process) void tell(this.#process, "");
     this.#process = undefined;
   }
 
@@ -103,10 +100,10 @@ export class StandbyShim implements Disposable {
   }
 }
 
-/** Should it have ended just now, that is seen by who waits for its answer. */
-async function tell({ stdin }: StandbyProcess, commission: Commission): Promise<void> {
+/** Its commission, or nothing: then it ends. Should it have ended just now, that is seen by who waits for its answer. */
+async function tell({ stdin }: StandbyProcess, commission: string): Promise<void> {
   try {
-    await stdin.write(JSON.stringify(commission));
+    await stdin.write(commission);
     await stdin.end();
   } catch {
     // nobody reads

@@ -92,6 +92,8 @@ export class TaskManager implements AsyncDisposable {
     bundle.create(options.spec);
     undo.defer(() => this.#removeBundle(bundle));
     watch.lap("bundle");
+    // A create that fails has taken the one that stood by, too.
+    undo.defer(() => this.#deps.standby?.prepare());
     const task = await this.#launch(bundle, options, undo, watch);
     const { binary: _binary, spec: _spec, signal, ...init } = options;
     try {
