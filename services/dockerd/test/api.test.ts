@@ -15,12 +15,12 @@ test("versions: negotiated by ping, served with and without a prefix, refused ou
   const { api } = world;
   const ping = await api.call("GET", "/_ping");
   expect([ping.status, ping.text]).toEqual([200, "OK"]);
-  expect(ping.headers.get("api-version")).toBe("1.44");
-  expect((await api.call("GET", "/v1.24/version")).json.ApiVersion).toBe("1.44");
+  expect(ping.headers.get("api-version")).toBe("1.55");
+  expect((await api.call("GET", "/v1.24/version")).json.ApiVersion).toBe("1.55");
   const tooNew = await api.call("GET", "/v1.99/version");
   expect([tooNew.status, tooNew.json.message]).toEqual([
     400,
-    "client version 1.99 is too new. Maximum supported API version is 1.44",
+    "client version 1.99 is too new. Maximum supported API version is 1.55",
   ]);
 });
 

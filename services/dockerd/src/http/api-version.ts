@@ -1,7 +1,7 @@
 import { EngineError } from "@longshore/errors";
 
 /** The newest Engine API version served, and the one that a request without a version means. */
-export const API_VERSION = "1.44";
+export const API_VERSION = "1.55";
 /** The oldest one served. */
 export const MIN_API_VERSION = "1.24";
 
