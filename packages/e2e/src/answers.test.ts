@@ -15,18 +15,22 @@ test("problemsOf() finds what is missing, unknown, of another type, or of anothe
     Ports: goList(map("string")),
     Old: field("string", { before: "1.44" }),
     New: field("string", { since: "1.44" }),
+    Empty: field("string", { optionalSince: "1.44" }),
   });
   const at = (request: string, value: object) => problemsOf(value, shape, { request, engine: "1.44" });
   const right = { Id: "a".repeat(64), Ports: null, New: "" };
   expect(at("1.44", right)).toEqual([]);
-  expect(at("1.43", { ...right, New: undefined, Old: "" })).toEqual(["New: is not of version 1.43"]);
+  expect(at("1.43", { ...right, New: undefined, Old: "" })).toEqual([
+    "New: is not of version 1.43",
+    "Empty: is missing",
+  ]);
   expect(at("1.44", { Id: "b", Ports: [{ a: 1 }], New: "", Some: 1.5, Other: true })).toEqual([
     "Other: is not in the schema",
     'Id: "b" is not of type id',
     "Some: 1.5 is not of type integer",
     'Ports[0]["a"]: 1 is not of type string',
   ]);
-  expect(at("1.43", { Id: right.Id, Ports: [] })).toEqual(["Old: is missing"]);
+  expect(at("1.43", { Id: right.Id, Ports: [], Empty: "" })).toEqual(["Old: is missing"]);
 });
 
 /** An index that finds one image for every word, and a registry with that one in its catalog. */

@@ -54,7 +54,9 @@ describe("create, by the version of the client", () => {
       ...body,
     });
     if (status !== 201) return { refused: `${status} ${json.message}` };
-    const { HostConfig, Config, NetworkSettings } = await inspect(json.Id);
+    // All that older versions show.
+    const { HostConfig, Config, NetworkSettings } = (await call("GET", `/v1.44/containers/${json.Id}/json`))
+      .json;
     await remove(json.Id);
     return { warnings: json.Warnings as string[], HostConfig, Config, NetworkSettings };
   };
@@ -86,9 +88,11 @@ describe("create, by the version of the client", () => {
 
   test("a MAC address is the endpoint's from 1.44 on, and nobody's without a network of one's own", async () => {
     const old = await create("1.43", { MacAddress: mac });
-    const now = await create("1.44", { MacAddress: mac });
+    const now = await create("1.51", { MacAddress: mac });
     expect([old.warnings, now.warnings]).toEqual([[], [expect.stringContaining("MacAddress field is now")]]);
     for (const { Config } of [old, now]) expect(Config.MacAddress).toBe(mac);
+    const newest = await create("1.52", { MacAddress: mac });
+    expect([newest.warnings, newest.Config.MacAddress]).toEqual([[], undefined]);
     const host = { MacAddress: mac, HostConfig: { NetworkMode: "host" } };
     expect((await create("1.43", host)).refused).toBe(
       "400 conflicting options: mac-address and the network mode",
@@ -134,8 +138,13 @@ describe("create, by the version of the client", () => {
     await call("POST", "/networks/create", { Name: "three" });
     expect((await start()).status).toBe(204);
     const { NetworkSettings, Config } = await inspect(id);
+    expect([NetworkSettings.Networks.three.Aliases, NetworkSettings.Networks.three.DNSNames]).toEqual([
+      null,
+      expect.arrayContaining([Config.Hostname]),
+    ]);
     // Older versions of the API have its own names there, too.
-    expect(NetworkSettings.Networks.three.Aliases).toEqual([Config.Hostname]);
+    const older = (await call("GET", `/v1.44/containers/${id}/json`)).json;
+    expect(older.NetworkSettings.Networks.three.Aliases).toEqual([Config.Hostname]);
     await remove(id);
     for (const name of [...names, "three"]) await call("DELETE", `/networks/${name}`);
   });
@@ -172,6 +181,94 @@ describe("create, by the version of the client", () => {
     expect(HostConfig.ReadonlyPaths).toContain("/proc/sys");
     for (const unset of [Config, HostConfig])
       for (const key of ["NetworkDisabled", "Init"]) expect(unset).not.toHaveProperty(key);
+  });
+});
+
+describe("what is shown, by the version of the client", () => {
+  let id: string;
+  const mac = "02:42:ac:11:00:98";
+  beforeAll(async () => {
+    const { json } = await call("POST", "/containers/create?name=shown", {
+      Image: world.image,
+      Cmd: ["sleep", "1000"],
+      Healthcheck: { Test: ["CMD", "true"], Interval: 1e9 },
+      HostConfig: { Annotations: { a: "b" }, Sysctls: {} },
+      NetworkingConfig: { EndpointsConfig: { bridge: { MacAddress: mac, GwPriority: 4 } } },
+    });
+    id = json.Id;
+    await call("POST", `/containers/${id}/start`);
+  });
+  afterAll(() => remove(id));
+
+  const shown = async (version: string) => (await call("GET", `/v${version}/containers/${id}/json`)).json;
+  const listedAs = async (version: string) =>
+    (await call("GET", `/v${version}/containers/json?filters={"name":["shown"]}`)).json[0];
+
+  test("inspect: the default bridge's facts and the container's MAC address, until 1.52", async () => {
+    const [before, after] = [await shown("1.51"), await shown("1.52")];
+    expect(Object.keys(after.NetworkSettings)).toEqual(["SandboxID", "SandboxKey", "Ports", "Networks"]);
+    const { IPAddress, Gateway, EndpointID } = after.NetworkSettings.Networks.bridge;
+    expect(before.NetworkSettings).toMatchObject({
+      ...{ Bridge: "", HairpinMode: false, SecondaryIPAddresses: null },
+      ...{ IPAddress, Gateway, EndpointID, MacAddress: mac },
+    });
+    expect(before.Config).toMatchObject({ MacAddress: mac, OnBuild: null });
+    for (const field of ["MacAddress", "OnBuild"]) expect(after.Config).not.toHaveProperty(field);
+    expect(before.GraphDriver).toEqual({ Name: "overlayfs", Data: null });
+    expect([before.Storage, after.GraphDriver]).toEqual([undefined, undefined]);
+    expect(after.Storage).toEqual({ RootFS: { Snapshot: { Name: "overlayfs" } } });
+  });
+
+  test("the default network's name in its mode, from 1.45 on", async () => {
+    const modes = async (version: string) => [
+      (await shown(version)).HostConfig.NetworkMode,
+      (await listedAs(version)).HostConfig.NetworkMode,
+    ];
+    expect(await modes("1.44")).toEqual(["default", "default"]);
+    expect(await modes("1.45")).toEqual(["bridge", "bridge"]);
+  });
+
+  test("the manifest of its image, from 1.48 on, and not where it is about room on the disk", async () => {
+    const { ImageManifestDescriptor: manifest } = await shown("1.48");
+    expect(manifest).toEqual({
+      mediaType: "application/vnd.oci.image.manifest.v1+json",
+      digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+      size: expect.any(Number),
+      platform: { architecture: expect.any(String), os: "linux" },
+    });
+    const digests = (await call("GET", `/images/${encodeURIComponent(world.image)}/json`)).json.RepoDigests;
+    expect(digests[0]).toEndWith(`@${manifest.digest}`);
+    expect((await listedAs("1.48")).ImageManifestDescriptor).toEqual(manifest);
+    for (const one of [await shown("1.47"), await listedAs("1.47")])
+      expect(one).not.toHaveProperty("ImageManifestDescriptor");
+    const usage = (await call("GET", "/v1.51/system/df?type=container")).json;
+    const own = usage.Containers.find(({ Id }: { Id: string }) => Id === id);
+    expect(own.Names).toEqual(["/shown"]);
+    expect(own).not.toHaveProperty("ImageManifestDescriptor");
+  });
+
+  test("list: annotations from 1.46, its health from 1.52", async () => {
+    expect((await listedAs("1.45")).HostConfig).toEqual({ NetworkMode: "bridge" });
+    expect((await listedAs("1.46")).HostConfig.Annotations).toEqual({ a: "b" });
+    expect(await listedAs("1.51")).not.toHaveProperty("Health");
+    const isHealthy = async () => (await listedAs("1.52")).Health.Status === "healthy";
+    await eventually(isHealthy, { what: "its health" });
+    expect((await listedAs("1.52")).Health).toEqual({ Status: "healthy", FailingStreak: 0 });
+  });
+
+  test("stats: as a stream, once may be asked for in vain from 1.52 on", async () => {
+    const once = (version: string) => call("GET", `/v${version}/containers/${id}/stats?one-shot=1&stream=1`);
+    const refused = await once("1.51");
+    expect([refused.status, refused.json.message]).toEqual([
+      400,
+      "cannot have stream=true and one-shot=true",
+    ]);
+    const target = `http://docker/v1.52/containers/${id}/stats?one-shot=1`;
+    const { body } = await fetch(target, { unix: world.api.socketPath });
+    const reader = (body ?? new ReadableStream()).getReader();
+    const { value } = await reader.read();
+    await reader.cancel();
+    expect(JSON.parse(Buffer.from(value).toString())).toMatchObject({ id, os_type: "linux" });
   });
 });
 

@@ -1,5 +1,6 @@
 import { config, graphDriver } from "./common.ts";
 import {
+  extended,
   field,
   goList,
   goMap,
@@ -36,8 +37,7 @@ const endpoint = object({
   MacAddress: "string",
   DriverOpts: goMap("string"),
   DNSNames: field(goList("string"), { engineSince: "1.44" }),
-  // Of 1.48; an engine may be ahead of its version.
-  GwPriority: field("integer", { optional: true, engineSince: "1.44" }),
+  GwPriority: field("integer", { engineSince: "1.48" }),
 });
 
 const mountPoint = object({
@@ -178,11 +178,23 @@ const hostConfig = object({
   Init: optional(nullable("boolean")),
 });
 
+const healthStatus = words("none", "starting", "healthy", "unhealthy");
 const healthState = object({
-  Status: words("none", "starting", "healthy", "unhealthy"),
+  Status: healthStatus,
   FailingStreak: "integer",
   Log: goList(object({ Start: "time", End: "time", ExitCode: "integer", Output: "string" })),
 });
+
+const imageManifest = object({
+  mediaType: "string",
+  digest: "digest",
+  size: "integer",
+  annotations: optional(map("string")),
+  platform: object({ architecture: "string", os: "string", variant: optional("string") }),
+});
+
+/** A fact about the default bridge from when there was no other network. */
+const untilRemoved = (of: Shape) => field(of, { before: "1.52" });
 
 export const container = object({
   Id: "id",
@@ -217,33 +229,39 @@ export const container = object({
   AppArmorProfile: "string",
   ExecIDs: goList("id"),
   HostConfig: hostConfig,
-  GraphDriver: graphDriver,
+  GraphDriver: field(graphDriver, { before: "1.52" }),
+  Storage: field(object({ RootFS: object({ Snapshot: object({ Name: "string" }) }) }), { since: "1.52" }),
   SizeRw: optional("integer"),
   SizeRootFs: optional("integer"),
   Mounts: list(mountPoint),
-  Config: config,
+  Config: extended(config, {
+    MacAddress: field("string", { optional: true, before: "1.52" }),
+    OnBuild: field(goList("string"), { optionalSince: "1.52" }),
+  }),
+  ImageManifestDescriptor: field(imageManifest, { since: "1.48" }),
   NetworkSettings: object({
-    Bridge: "string",
+    Bridge: untilRemoved("string"),
     SandboxID: "string",
-    HairpinMode: "boolean",
-    LinkLocalIPv6Address: "string",
-    LinkLocalIPv6PrefixLen: "integer",
+    HairpinMode: untilRemoved("boolean"),
+    LinkLocalIPv6Address: untilRemoved("string"),
+    LinkLocalIPv6PrefixLen: untilRemoved("integer"),
     Ports: nullable(portBindings),
     SandboxKey: "string",
-    SecondaryIPAddresses: goList(object({ Addr: "string", PrefixLen: "integer" })),
-    SecondaryIPv6Addresses: goList(object({ Addr: "string", PrefixLen: "integer" })),
-    EndpointID: "string",
-    Gateway: "string",
-    GlobalIPv6Address: "string",
-    GlobalIPv6PrefixLen: "integer",
-    IPAddress: "string",
-    IPPrefixLen: "integer",
-    IPv6Gateway: "string",
-    MacAddress: "string",
+    SecondaryIPAddresses: untilRemoved(goList(object({ Addr: "string", PrefixLen: "integer" }))),
+    SecondaryIPv6Addresses: untilRemoved(goList(object({ Addr: "string", PrefixLen: "integer" }))),
+    EndpointID: untilRemoved("string"),
+    Gateway: untilRemoved("string"),
+    GlobalIPv6Address: untilRemoved("string"),
+    GlobalIPv6PrefixLen: untilRemoved("integer"),
+    IPAddress: untilRemoved("string"),
+    IPPrefixLen: untilRemoved("integer"),
+    IPv6Gateway: untilRemoved("string"),
+    MacAddress: untilRemoved("string"),
     Networks: map(endpoint),
   }),
 });
 
+/** A container where it is about room on the disk. */
 export const containerSummary = object({
   Id: "id",
   Names: list("string"),
@@ -264,9 +282,17 @@ export const containerSummary = object({
   Labels: map("string"),
   State: states,
   Status: "string",
-  HostConfig: object({ NetworkMode: optional("string") }),
+  HostConfig: object({
+    NetworkMode: optional("string"),
+    Annotations: field(map("string"), { optional: true, since: "1.46" }),
+  }),
+  Health: field(object({ Status: healthStatus, FailingStreak: "integer" }), { since: "1.52" }),
   NetworkSettings: object({ Networks: map(endpoint) }),
   Mounts: list(mountPoint),
+});
+
+export const listedContainer = extended(containerSummary, {
+  ImageManifestDescriptor: field(imageManifest, { since: "1.48" }),
 });
 
 export const created = object({ Id: "id", Warnings: goList("string") });
@@ -328,6 +354,7 @@ const cpu = object({
 export const stats = object({
   id: "id",
   name: "string",
+  os_type: field("string", { engineSince: "1.52" }),
   read: "time",
   preread: "time",
   num_procs: "integer",

@@ -40,7 +40,7 @@ const text = bytes(/^text\/plain/);
 
 /** The operations of the API on containers, images, networks, volumes and the engine, by method and path, with all their answers. */
 export const OPERATIONS: Readonly<Record<string, Answers>> = {
-  "GET /containers/json": answers({ 200: json(list(containers.containerSummary)) }),
+  "GET /containers/json": answers({ 200: json(list(containers.listedContainer)) }),
   "POST /containers/create": answers({ 201: json(containers.created) }, 404, 409),
   "GET /containers/{id}/json": answers({ 200: json(containers.container) }, 404),
   "GET /containers/{id}/top": answers({ 200: json(containers.top) }, 404, 409),

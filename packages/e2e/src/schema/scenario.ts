@@ -187,6 +187,7 @@ function fullRequest({ image }: Scene): object {
       LogConfig: { Type: "json-file", Config: { "max-size": "1m" } },
       ShmSize: 1 << 20,
       Init: false,
+      Annotations: { "of.the.runtime": "y" },
     },
     NetworkingConfig: { EndpointsConfig: { "schema-net": { Aliases: ["alias"] } } },
   };

@@ -34,6 +34,8 @@ export interface Field {
   readonly since?: string;
   /** Requests of older versions than this are answered with it, others without. */
   readonly before?: string;
+  /** Requests of this version or a newer one may be answered without it: left out when it is empty. */
+  readonly optionalSince?: string;
   /** Engines whose newest version is at least this have it in every answer, older engines in none. */
   readonly engineSince?: string;
   /** Engines whose newest version is older than this have it in every answer, others may leave it out. */
@@ -44,6 +46,14 @@ export const object = (fields: Readonly<Record<string, Shape | Field>>): Shape =
   kind: "object",
   fields,
 });
+/** An object with further fields, or others by the same name. */
+export function extended(
+  shape: Shape,
+  fields: Readonly<Record<string, Shape | Field>>,
+): Extract<Shape, { kind: "object" }> {
+  if (typeof shape === "string" || shape.kind !== "object") throw new Error("only objects have fields");
+  return { kind: "object", fields: { ...shape.fields, ...fields } };
+}
 export const list = (of: Shape): Shape => ({ kind: "list", of });
 export const pair = (...of: readonly Shape[]): Shape => ({ kind: "pair", of });
 export const map = (of: Shape, keys: Shape = "string"): Shape => ({ kind: "map", of, keys });
@@ -120,14 +130,15 @@ function problemsOfFields(
 }
 
 function presenceOf(
-  { optional, since, before, engineSince, engineBefore }: Field,
+  { optional, since, before, optionalSince, engineSince, engineBefore }: Field,
   { request, engine }: Versions,
 ): "required" | "optional" | "absent" {
   if (since !== undefined && isOlder(request, since)) return "absent";
   if (before !== undefined && !isOlder(request, before)) return "absent";
   if (engineSince !== undefined && isOlder(engine, engineSince)) return "absent";
   if (engineBefore !== undefined && !isOlder(engine, engineBefore)) return "optional";
-  return optional ? "optional" : "required";
+  const mayLack = optional || (optionalSince !== undefined && !isOlder(request, optionalSince));
+  return mayLack ? "optional" : "required";
 }
 
 /** Whether an API version is older than another. */

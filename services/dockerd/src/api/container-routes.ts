@@ -7,7 +7,7 @@ import { exportContainer } from "../containers/export-container.ts";
 import { inspectContainer } from "../containers/inspect-container.ts";
 import { killContainer } from "../containers/kill-container.ts";
 import { LIST_FILTERS, listContainers } from "../containers/list-containers.ts";
-import { asMeant } from "../containers/older-clients.ts";
+import { asMeant, asMeantUpdate } from "../containers/older-clients.ts";
 import { pauseContainer, unpauseContainer } from "../containers/pause-container.ts";
 import { PRUNE_CONTAINERS_FILTERS, pruneContainers } from "../containers/prune-containers.ts";
 import { removeContainer } from "../containers/remove-container.ts";
@@ -43,6 +43,7 @@ export function containerRoutes(engine: Engine): Route[] {
             limit: positive(limit),
             filters,
             size: call.flag("size"),
+            asked: call,
           }),
         );
       },
@@ -67,7 +68,7 @@ export function containerRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const container = containers.find(call.param("id"));
         const size = call.flag("size") ? await containerSize(engine, container.record) : {};
-        call.json(200, { ...inspectContainer(engine, container), ...size });
+        call.json(200, { ...inspectContainer(engine, container, call), ...size });
       },
     },
     {
@@ -188,10 +189,7 @@ export function containerRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const body = await call.body(updateSchema);
         const container = containers.find(call.param("id"));
-        // Neither did older clients know this limit, nor do newer ones know that one.
-        if (!call.atLeast("1.40")) body.resources.PidsLimit = null;
-        if (call.atLeast("1.42")) body.resources.KernelMemory = undefined;
-        const { warnings } = await updateContainer(engine, container, body);
+        const { warnings } = await updateContainer(engine, container, asMeantUpdate(body, call));
         call.json(200, { Warnings: warnings });
       },
     },

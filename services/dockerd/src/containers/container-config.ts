@@ -263,7 +263,14 @@ export const endpointSchema = z.object({
 export type EndpointRequest = z.output<typeof endpointSchema>;
 
 export const createRequestSchema = containerConfigSchema.extend({
-  HostConfig: hostConfigSchema.nullish().transform((value) => value ?? hostConfigSchema.parse({})),
+  HostConfig: hostConfigSchema
+    // All that a process may have, a field of version 1.40 of the API alone.
+    .extend({ Capabilities: z.array(z.string()).nullish() })
+    .nullish()
+    .transform(
+      (value): HostConfig & { Capabilities?: string[] | null | undefined } =>
+        value ?? hostConfigSchema.parse({}),
+    ),
   NetworkingConfig: z
     .object({
       EndpointsConfig: z

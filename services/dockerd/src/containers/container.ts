@@ -14,6 +14,14 @@ import { Mutex } from "./mutex.ts";
 /** Docker's "never" in time stamps. */
 export const ZERO_TIME = "0001-01-01T00:00:00Z";
 
+/** A descriptor as the API shows it, with the platform that its image is for. */
+export interface ImageManifest {
+  mediaType: string;
+  digest: string;
+  size: number;
+  platform: { architecture: string; os: string; variant?: string };
+}
+
 export interface ContainerState {
   status: ContainerStatus;
   /** Process id on the host; 0 when nothing runs. */
@@ -38,6 +46,8 @@ export interface ContainerRecord {
   imageId: string;
   /** Digest of the manifest that the container was made from. */
   manifestDigest: string;
+  /** That manifest; missing in records of old. */
+  imageManifest?: ImageManifest;
   /** As the client sent it, merged with the image's defaults. */
   config: ContainerConfig;
   hostConfig: HostConfig;

@@ -29,7 +29,7 @@ import { checkRemapped } from "../userns/user-namespaces.ts";
 import { clean } from "../volumes/parse-mounts.ts";
 import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
 import { checkValues } from "./check-values.ts";
-import { Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
+import { Container, type ContainerRecord, type ImageManifest, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { checkName, newId, randomName } from "./names.ts";
@@ -86,13 +86,16 @@ export async function createContainer(
     // What containerd is not there to remove is removed when it is.
     await engine.containerd.snapshots.remove({ snapshotter: SNAPSHOTTER, key: id }).catch(() => {});
   });
-  const { mounts } = await engine.containerd.snapshots.prepare({
-    snapshotter: SNAPSHOTTER,
-    key: id,
-    parent: initKey(image),
-    // Until it has started, no container of containerd's keeps the snapshot.
-    labels: { "containerd.io/gc.root": new Date().toISOString() },
-  });
+  const [{ mounts }, imageManifest] = await Promise.all([
+    engine.containerd.snapshots.prepare({
+      snapshotter: SNAPSHOTTER,
+      key: id,
+      parent: initKey(image),
+      // Until it has started, no container of containerd's keeps the snapshot.
+      labels: { "containerd.io/gc.root": new Date().toISOString() },
+    }),
+    describeManifest(engine, image),
+  ]);
 
   await using planned = await planMounts(engine, {
     ...{ id, hostConfig, config, shallowReadOnly },
@@ -105,6 +108,7 @@ export async function createContainer(
     created: new Date().toISOString(),
     imageId: image.id,
     manifestDigest: image.manifestDigest,
+    imageManifest,
     config,
     hostConfig,
     networks,
@@ -264,6 +268,17 @@ export function mergeConfig(
     ExposedPorts: [...new Set([...Object.keys(config?.ExposedPorts ?? {}), ...own.ExposedPorts])],
     Volumes: [...new Set([...Object.keys(config?.Volumes ?? {}), ...own.Volumes])],
     StopSignal: own.StopSignal || (config?.StopSignal ?? ""),
+  };
+}
+
+async function describeManifest(engine: Engine, image: Image): Promise<ImageManifest> {
+  const { mediaType, digest, size } = await engine.images.manifestOf(image);
+  const { architecture, os, variant } = platformOf(image.config);
+  return {
+    mediaType,
+    digest,
+    size: Number(size),
+    platform: { architecture, os, ...(variant && { variant }) },
   };
 }
 

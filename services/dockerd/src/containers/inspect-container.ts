@@ -1,8 +1,9 @@
 import path from "node:path";
 import { containerDir, type Engine } from "../engine.ts";
+import type { Asked } from "../http/api-version.ts";
 import { showLinks } from "../links/container-links.ts";
 import { logPath } from "../logs/container-log.ts";
-import { networkName } from "../networks/network-mode.ts";
+import { networkName, shownMode } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
 import { shownPaths, withDefaultUlimits } from "../spec/generate-spec.ts";
 import { showMounts } from "../volumes/mount-point.ts";
@@ -11,7 +12,7 @@ import { isRunning } from "./container-status.ts";
 import { showPorts } from "./port-bindings.ts";
 
 /** The whole truth about a container, as `GET /containers/{id}/json`. */
-export function inspectContainer(engine: Engine, { record, execs }: Container): object {
+export function inspectContainer(engine: Engine, { record, execs }: Container, asked: Asked): object {
   const { id, state } = record;
   const directory = containerDir(engine, id);
   return {
@@ -46,20 +47,29 @@ export function inspectContainer(engine: Engine, { record, execs }: Container): 
     ProcessLabel: "",
     AppArmorProfile: record.hostConfig.SecurityOpt.includes("apparmor=unconfined") ? "unconfined" : "",
     ExecIDs: execs.size > 0 ? [...execs] : null,
-    HostConfig: showHostConfig(engine, record),
-    GraphDriver: { Data: null, Name: "overlayfs" },
+    HostConfig: showHostConfig(engine, record, asked),
+    ...(asked.atLeast("1.52")
+      ? { Storage: { RootFS: { Snapshot: { Name: "overlayfs" } } } }
+      : { GraphDriver: { Data: null, Name: "overlayfs" } }),
     Mounts: showMounts(record),
-    Config: showConfig(record),
-    NetworkSettings: showNetworkSettings(engine, record),
+    Config: showConfig(record, asked),
+    NetworkSettings: showNetworkSettings(engine, record, asked),
+    ...showManifest(record, asked),
   };
 }
 
-function showHostConfig(engine: Engine, record: ContainerRecord): object {
+/** The manifest that a container was made from, as lists of containers have it too. */
+export function showManifest({ imageManifest }: ContainerRecord, { atLeast }: Asked): object {
+  return imageManifest && atLeast("1.48") ? { ImageManifestDescriptor: imageManifest } : {};
+}
+
+function showHostConfig(engine: Engine, record: ContainerRecord, asked: Asked): object {
   const { hostConfig } = record;
   const { RestartPolicy, Tmpfs, Sysctls, StorageOpt, Annotations, Mounts, Init, ...rest } = hostConfig;
   const orMissing = (name: string, map: object) => (Object.keys(map).length > 0 ? { [name]: map } : {});
   return {
     ...rest,
+    NetworkMode: shownMode(rest.NetworkMode, asked),
     RestartPolicy: { ...RestartPolicy, Name: RestartPolicy.Name || "no" },
     ...orMissing("Tmpfs", Tmpfs),
     ...orMissing("Sysctls", Sysctls),
@@ -81,8 +91,8 @@ function showHostConfig(engine: Engine, record: ContainerRecord): object {
   };
 }
 
-function showConfig({ config, hostConfig, networks }: ContainerRecord): object {
-  // Docker has the address here, too, that was asked for on the main network.
+function showConfig({ config, hostConfig, networks }: ContainerRecord, { atLeast }: Asked): object {
+  // Docker had the address here, too, that was asked for on the main network.
   const main = networks.find(({ name }) => name === networkName({ hostConfig }));
   const mac = config.MacAddress || (main?.macAddress ?? "");
   const {
@@ -93,6 +103,7 @@ function showConfig({ config, hostConfig, networks }: ContainerRecord): object {
     StopSignal,
     MacAddress: _,
     Shell,
+    OnBuild,
     ArgsEscaped,
     NetworkDisabled,
     ...rest
@@ -101,26 +112,33 @@ function showConfig({ config, hostConfig, networks }: ContainerRecord): object {
     ...rest,
     ...(ExposedPorts.length > 0 && { ExposedPorts: keySet(ExposedPorts) }),
     Volumes: Volumes.length > 0 ? keySet(Volumes) : null,
-    OnBuild: orNull(rest.OnBuild),
+    ...((OnBuild.length > 0 || !atLeast("1.52")) && { OnBuild: orNull(OnBuild) }),
     ...(NetworkDisabled && { NetworkDisabled }),
     ...(ArgsEscaped && { ArgsEscaped }),
     ...(Healthcheck && { Healthcheck: withoutZeros(Healthcheck) }),
     ...(StopSignal !== "" && { StopSignal }),
     ...(StopTimeout !== null && { StopTimeout }),
-    ...(mac !== "" && { MacAddress: mac }),
+    ...(mac !== "" && !atLeast("1.52") && { MacAddress: mac }),
     ...(Shell.length > 0 && { Shell }),
   };
 }
 
-function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
-  const { endpoints, sandboxId } = record;
-  // Docker shows the default bridge's here as well, from the days when there was no other network.
-  const endpoint = endpoints.find(({ networkName: name }) => name === "bridge");
+function showNetworkSettings(engine: Engine, record: ContainerRecord, { atLeast }: Asked): object {
+  const { sandboxId } = record;
   return {
-    Bridge: "",
     SandboxID: sandboxId,
     SandboxKey: sandboxId === "" ? "" : path.join(engine.flags.execRoot, "netns", sandboxId),
     Ports: showPorts(record),
+    ...(!atLeast("1.52") && showDefaultBridge(record)),
+    Networks: showNetworks(engine, record, { ownNames: !atLeast("1.45") }),
+  };
+}
+
+/** The endpoint on the default bridge, from the days when there was no other network, and what nobody has had since. */
+function showDefaultBridge({ endpoints }: ContainerRecord): object {
+  const endpoint = endpoints.find(({ networkName: name }) => name === "bridge");
+  return {
+    Bridge: "",
     HairpinMode: false,
     LinkLocalIPv6Address: "",
     LinkLocalIPv6PrefixLen: 0,
@@ -134,7 +152,6 @@ function showNetworkSettings(engine: Engine, record: ContainerRecord): object {
     IPPrefixLen: endpoint?.prefixLen ?? 0,
     IPv6Gateway: endpoint?.ipv6?.gateway ?? "",
     MacAddress: endpoint?.macAddress ?? "",
-    Networks: showNetworks(engine, record, { ownNames: true }),
   };
 }
 

@@ -2,11 +2,12 @@ import os from "node:os";
 import { EngineError, errorCode } from "@longshore/errors";
 import { formatPlatform } from "@longshore/oci";
 import type { Engine } from "../engine.ts";
+import type { Asked } from "../http/api-version.ts";
 import type { Filters } from "../http/filters.ts";
 import type { Image } from "../images/image.ts";
 import { platformOf } from "../images/read-image.ts";
 import { namesByLinks } from "../links/container-links.ts";
-import { networkName } from "../networks/network-mode.ts";
+import { networkName, shownMode } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
 import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { hasMount, showMounts } from "../volumes/mount-point.ts";
@@ -14,6 +15,7 @@ import { type ContainerRecord, ZERO_TIME } from "./container.ts";
 import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
+import { showManifest } from "./inspect-container.ts";
 import { listPorts } from "./port-bindings.ts";
 
 export const LIST_FILTERS = [
@@ -49,12 +51,15 @@ export interface ListOptions {
   filters: Filters;
   /** Say as well what each takes up. */
   size?: boolean;
+  /** Say of what manifest each was made, to clients that know that. */
+  manifests?: boolean;
+  asked: Asked;
 }
 
 /** Containers as `GET /containers/json`, newest first. */
 export async function listContainers(
   engine: Engine,
-  { all, limit, filters, size = false }: ListOptions,
+  { all, limit, filters, size = false, manifests = true, asked }: ListOptions,
 ): Promise<object[]> {
   filters.checkValues("status", STATUSES);
   filters.checkValues("health", HEALTH);
@@ -93,7 +98,12 @@ export async function listContainers(
   const imageOf = imageNames(engine);
   return Promise.all(
     listed.map(async (one) => ({
-      ...summary(engine, one, { linked: linked.get(one.record.id) ?? [], image: await imageOf(one) }),
+      ...summary(engine, one, {
+        linked: linked.get(one.record.id) ?? [],
+        image: await imageOf(one),
+        asked,
+      }),
+      ...(manifests && showManifest(one.record, asked)),
       ...(size && (await containerSize(engine, one.record))),
     })),
   );
@@ -159,8 +169,10 @@ async function candidates(engine: Engine, filters: Filters): Promise<Candidate[]
 function summary(
   engine: Engine,
   { record, engineName }: Candidate,
-  { linked, image }: { linked: string[]; image: string },
+  { linked, image, asked }: { linked: string[]; image: string; asked: Asked },
 ): object {
+  const { hostConfig, state } = record;
+  const { Annotations } = hostConfig;
   return {
     Id: record.id,
     Names: [`/${record.name}`, ...linked],
@@ -170,9 +182,15 @@ function summary(
     Created: Math.floor(Date.parse(record.created) / 1000),
     Ports: listPorts(record),
     Labels: { ...record.config.Labels, ...(engineName !== undefined && { [ENGINE_LABEL]: engineName }) },
-    State: record.state.status,
-    Status: describeStatus(record.state, new Date()),
-    HostConfig: { NetworkMode: record.hostConfig.NetworkMode },
+    State: state.status,
+    Status: describeStatus(state, new Date()),
+    HostConfig: {
+      NetworkMode: shownMode(hostConfig.NetworkMode, asked),
+      ...(asked.atLeast("1.46") && Object.keys(Annotations).length > 0 && { Annotations }),
+    },
+    ...(asked.atLeast("1.52") && {
+      Health: { Status: state.health?.Status ?? "none", FailingStreak: state.health?.FailingStreak ?? 0 },
+    }),
     NetworkSettings: { Networks: showNetworks(engine, record) },
     Mounts: showMounts(record),
   };

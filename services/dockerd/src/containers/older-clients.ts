@@ -1,6 +1,14 @@
 import { EngineError } from "@longshore/errors";
-import type { MountRequest } from "../volumes/mount-request.ts";
-import type { CreateRequest, HostConfig } from "./container-config.ts";
+import type { Asked } from "../http/api-version.ts";
+import {
+  type CreateRequest,
+  DEVICE_LIMITS,
+  type EndpointRequest,
+  type HostConfig,
+} from "./container-config.ts";
+import { withEndpointSysctls } from "./interface-sysctls.ts";
+import { meantMount, volumeDriverWarnings } from "./meant-mounts.ts";
+import type { UpdateRequest } from "./update-container.ts";
 
 /** A request to create a container, as its client's version of the API has it. */
 export interface MeantRequest {
@@ -10,9 +18,7 @@ export interface MeantRequest {
   warnings: string[];
 }
 
-export interface MeantBy {
-  /** Whether the request's version of the API is this one, or newer. */
-  atLeast(version: string): boolean;
+export interface MeantBy extends Asked {
   /** Whether the host has cgroups of version 2 alone. */
   isUnified: boolean;
 }
@@ -28,38 +34,57 @@ export function asMeant(asked: CreateRequest, client: MeantBy): MeantRequest {
   const { atLeast } = client;
   const HostConfig = hostConfigOf(asked.HostConfig, client);
   const { Healthcheck } = asked;
-  const request: CreateRequest = {
-    ...asked,
-    HostConfig,
-    Healthcheck: Healthcheck && !atLeast("1.44") ? { ...Healthcheck, StartInterval: 0 } : Healthcheck,
-  };
-  if (!atLeast("1.44")) request.NetworkingConfig = networkingOf(asked);
-  const { NetworkMode } = HostConfig;
-  const warnings: string[] = [];
-  if (asked.MacAddress !== "") {
-    const hasOwn = NetworkMode !== "host" && NetworkMode !== "none";
-    if (atLeast("1.44")) {
-      warnings.push(
-        "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.",
-      );
-      if (!hasOwn) request.MacAddress = "";
-    } else if (!hasOwn) throw refusal("conflicting options: mac-address and the network mode");
-  }
+  const mac = containerMac({ ...asked, HostConfig }, atLeast);
+  const { request, warnings } = withEndpointSysctls(
+    {
+      ...asked,
+      HostConfig,
+      MacAddress: mac.address,
+      Healthcheck: Healthcheck && !atLeast("1.44") ? { ...Healthcheck, StartInterval: 0 } : Healthcheck,
+      NetworkingConfig: networkingOf(asked, atLeast),
+    },
+    atLeast,
+  );
   return {
     request,
     shallowReadOnly: !atLeast("1.44"),
-    warnings,
+    warnings: [
+      ...volumeDriverWarnings(HostConfig, atLeast),
+      ...mac.warnings,
+      ...warnings,
+      ...(atLeast("1.52") ? unboundWarnings(asked.HostConfig) : []),
+    ],
   };
 }
 
-function hostConfigOf(asked: HostConfig, { atLeast, isUnified }: MeantBy): HostConfig {
-  const host = { ...asked, Mounts: asked.Mounts.map((mount) => mountOf(mount, atLeast)) };
+/** The same of what an update asks for. */
+export function asMeantUpdate(update: UpdateRequest, { atLeast }: Asked): UpdateRequest {
+  const resources = { ...update.resources };
+  if (!atLeast("1.40")) resources.PidsLimit = null;
+  if (atLeast("1.42")) resources.KernelMemory = undefined;
+  if (atLeast("1.52")) resources.KernelMemoryTCP = undefined;
+  if (atLeast("1.55")) return { ...update, resources };
+  for (const limit of DEVICE_LIMITS) resources[limit] = [];
+  return { ...update, resources, cleared: [] };
+}
+
+function hostConfigOf(asked: CreateRequest["HostConfig"], { atLeast, isUnified }: MeantBy): HostConfig {
+  const { Capabilities, ...rest } = asked;
+  // A field of that version alone.
+  if (Capabilities?.length && atLeast("1.40") && !atLeast("1.41")) {
+    throw refusal(
+      "the HostConfig.Capabilities field is not supported by this daemon; use CapAdd and CapDrop to set capabilities",
+    );
+  }
+  const host: HostConfig = {
+    ...rest,
+    Mounts: rest.Mounts.map((mount) => meantMount(mount, atLeast)),
+    PortBindings: withAnyPort(rest.PortBindings),
+  };
   // Such a client removes its containers itself.
   if (!atLeast("1.25")) host.AutoRemove = false;
-  if (!atLeast("1.40")) {
-    host.KernelMemoryTCP = undefined;
-    host.IpcMode ||= "shareable";
-  }
+  if (!atLeast("1.40")) host.IpcMode ||= "shareable";
+  if (!atLeast("1.40") || atLeast("1.52")) host.KernelMemoryTCP = undefined;
   if (!atLeast("1.41") && !isUnified) host.CgroupnsMode ||= "host";
   if (!atLeast("1.42")) host.ConsoleSize = [0, 0];
   else host.KernelMemory = undefined;
@@ -67,39 +92,60 @@ function hostConfigOf(asked: HostConfig, { atLeast, isUnified }: MeantBy): HostC
   return host;
 }
 
-/** Options that go with one type of mount. */
-const TYPE_OF = { VolumeOptions: "volume", BindOptions: "bind", TmpfsOptions: "tmpfs" } as const;
+const isUnbound = (bindings: HostConfig["PortBindings"][string]) => (bindings ?? []).length === 0;
 
-function mountOf(asked: MountRequest, atLeast: MeantBy["atLeast"]): MountRequest {
-  const mount = { ...asked, BindOptions: asked.BindOptions && { ...asked.BindOptions } };
-  const { BindOptions } = mount;
-  if (atLeast("1.42")) {
-    for (const [options, type] of Object.entries(TYPE_OF)) {
-      if (mount[options as keyof typeof TYPE_OF] && mount.Type !== type)
-        throw refusal(`${options} must not be specified on mount type ${JSON.stringify(mount.Type ?? "")}`);
-    }
-  } else {
-    if (mount.Type !== "volume") mount.VolumeOptions = undefined;
-    if (mount.Type !== "tmpfs") mount.TmpfsOptions = undefined;
-    if (BindOptions) BindOptions.CreateMountpoint = undefined;
-  }
-  if (BindOptions && !atLeast("1.40")) BindOptions.NonRecursive = undefined;
-  if (BindOptions?.ReadOnlyForceRecursive && mount.Type === "bind" && !atLeast("1.44"))
-    throw refusal("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer");
-  return mount;
+/** A port without a binding is published at any port of the host's. */
+function withAnyPort(all: HostConfig["PortBindings"]): HostConfig["PortBindings"] {
+  return Object.fromEntries(
+    Object.entries(all).map(([port, bindings]) => [
+      port,
+      isUnbound(bindings) ? [{ HostIp: "", HostPort: "" }] : bindings,
+    ]),
+  );
 }
 
-/** One network at most, and no MAC address but the container's own. */
-function networkingOf({ NetworkingConfig }: CreateRequest): CreateRequest["NetworkingConfig"] {
+function unboundWarnings({ PortBindings }: HostConfig): string[] {
+  const ports = Object.keys(PortBindings).filter((port) => isUnbound(PortBindings[port]));
+  if (ports.length === 0) return [];
+  const shown = ports.map((port) => (port.includes("/") ? port : `${port}/tcp`)).join(", ");
+  return [
+    `Following container port(s) have an empty list of port-bindings: ${shown}. Such bindings will be discarded in a future version.`,
+  ];
+}
+
+/** The MAC address of a container as a whole: its main network's, of which newer clients know only that. */
+function containerMac(
+  { MacAddress: address, HostConfig: { NetworkMode } }: CreateRequest,
+  atLeast: Asked["atLeast"],
+): { address: string; warnings: string[] } {
+  if (address === "" || atLeast("1.52")) return { address: "", warnings: [] };
+  const hasOwn = NetworkMode !== "host" && NetworkMode !== "none";
+  if (atLeast("1.44")) {
+    const warning =
+      "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
+    return { address: hasOwn ? address : "", warnings: [warning] };
+  }
+  if (!hasOwn) throw refusal("conflicting options: mac-address and the network mode");
+  return { address, warnings: [] };
+}
+
+/** Before version 1.44 one network at most, with no MAC address but the container's own; before 1.48 all have the same priority. */
+function networkingOf(
+  { NetworkingConfig }: CreateRequest,
+  atLeast: Asked["atLeast"],
+): CreateRequest["NetworkingConfig"] {
   const all = Object.entries(NetworkingConfig.EndpointsConfig);
-  if (all.length > 1) {
+  if (all.length > 1 && !atLeast("1.44")) {
     const names = all.map(([name]) => name).join(", ");
     throw refusal(`Container cannot be created with multiple network endpoints: ${names}`);
   }
+  const meant = (endpoint: EndpointRequest): EndpointRequest => ({
+    ...endpoint,
+    MacAddress: atLeast("1.44") ? endpoint.MacAddress : "",
+    GwPriority: atLeast("1.48") ? endpoint.GwPriority : 0,
+  });
   return {
-    EndpointsConfig: Object.fromEntries(
-      all.map(([name, endpoint]) => [name, endpoint && { ...endpoint, MacAddress: "" }]),
-    ),
+    EndpointsConfig: Object.fromEntries(all.map(([name, endpoint]) => [name, endpoint && meant(endpoint)])),
   };
 }
 

@@ -5,6 +5,12 @@ export const API_VERSION = "1.55";
 /** The oldest one served. */
 export const MIN_API_VERSION = "1.24";
 
+/** A request, as far as it tells what its client knows. */
+export interface Asked {
+  /** Whether the request's version of the API is this one, or newer. */
+  readonly atLeast: (version: string) => boolean;
+}
+
 const VERSIONED = /^\/v([0-9][0-9.]*)(\/.*)$/;
 
 /** A request path taken apart: `/v1.41/info` is version `1.41` and path `/info`. */

@@ -65,9 +65,7 @@ export class ApiCall {
   }
 
   /** Whether the request's API version is at least this one. */
-  atLeast(version: string): boolean {
-    return compareVersions(this.version, version) >= 0;
-  }
+  readonly atLeast = (version: string): boolean => compareVersions(this.version, version) >= 0;
 
   /** A path parameter that the route declares. */
   param(name: string): string {

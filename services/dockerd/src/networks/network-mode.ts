@@ -1,5 +1,6 @@
 import type { Container, ContainerRecord } from "../containers/container.ts";
 import type { Engine } from "../engine.ts";
+import type { Asked } from "../http/api-version.ts";
 
 /** Before the container whose network is shared. */
 export const JOINED = "container:";
@@ -15,6 +16,11 @@ export function joinedContainer(engine: Engine, mode: string): Container | undef
 /** The network that a mode means. */
 export function networkName({ hostConfig: { NetworkMode } }: Pick<ContainerRecord, "hostConfig">): string {
   return NetworkMode === "default" ? "bridge" : NetworkMode;
+}
+
+/** A container's mode as it is shown: from version 1.45 of the API on the default network has its name. */
+export function shownMode(mode: string, { atLeast }: Asked): string {
+  return mode === "default" && atLeast("1.45") ? "bridge" : mode;
 }
 
 /** Whether a container is on the network that leads nowhere, so that it can be on no other. */

@@ -48,6 +48,7 @@ export function showSample(
   return bigJson({
     id: record.id,
     name: `/${record.name}`,
+    os_type: "linux",
     read: sample?.read ?? ZERO_TIME,
     preread: before?.read ?? ZERO_TIME,
     num_procs: 0,

@@ -20,7 +20,10 @@ export async function diskUsage(engine: Engine, call: ApiCall): Promise<object> 
   const [images, containers, layers, volumes] = await Promise.all([
     wants("image") ? listImages(engine, Filters.none, call, { usage: true }) : null,
     wants("container")
-      ? listContainers(engine, { all: true, limit: undefined, filters: Filters.none, size: true })
+      ? listContainers(engine, {
+          ...{ all: true, limit: undefined, filters: Filters.none, size: true },
+          ...{ manifests: false, asked: call },
+        })
       : null,
     wants("image") ? layersSize(engine) : 0,
     wants("volume") ? volumeUsage(engine) : null,
