@@ -273,7 +273,7 @@ const BAD: readonly Bad[] = [
   },
   ...(
     [
-      ["RUN x", /run is not a valid change command/],
+      ["RUN x", /run is not a valid change command/i],
       ["ENV a", /ENV must have two arguments/],
       ["EXPOSE x", /[Ii]nvalid containerPort: x/],
       ["USER", /USER requires exactly one argument/],

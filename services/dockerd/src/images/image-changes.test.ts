@@ -39,6 +39,15 @@ test("applyChanges() drops the command with the entrypoint that it was for", () 
   expect(applyChanges(config, ['CMD ["d"]', "ENTRYPOINT /c"]).Cmd).toEqual(["d"]);
 });
 
+test("applyChanges() takes a command of nothing, and an entrypoint", () => {
+  const config = { Entrypoint: ["/a"], Cmd: ["b"] };
+  expect(applyChanges(config, ["CMD"]).Cmd).toEqual(["/bin/sh", "-c"]);
+  expect(applyChanges({ ...config, Shell: ["/bin/ash"] }, ["CMD "]).Cmd).toEqual(["/bin/ash"]);
+  expect(applyChanges(config, ["CMD []"]).Cmd).toEqual([]);
+  for (const change of ["ENTRYPOINT", "ENTRYPOINT []"])
+    expect(applyChanges(config, [change])).toEqual({ Entrypoint: null, Cmd: null });
+});
+
 test("applyChanges() leaves what it was given as it is", () => {
   const before = { Env: ["A=1"] };
   applyChanges(before, ["ENV A=2"]);
@@ -46,8 +55,7 @@ test("applyChanges() leaves what it was given as it is", () => {
 });
 
 test.each([
-  ["RUN make", "run is not a valid change command"],
-  ["CMD", "CMD requires at least one argument"],
+  ["RUN make", "RUN is not a valid change command"],
   ["ENV lonely", "ENV must have two arguments"],
   ["ENV a=1 b", `Syntax error - can't find = in "b". Must be of the form: name=value`],
   ["EXPOSE 99999", "invalid containerPort: 99999"],

@@ -10,10 +10,12 @@ type Change = (config: RunConfig, rest: string, original: string) => void;
 /** Instructions that `--change` takes, as in Docker. */
 const CHANGES: Record<string, Change> = {
   CMD: (config, rest) => {
-    config.Cmd = command(rest);
+    config.Cmd = command(config, rest);
   },
   ENTRYPOINT: (config, rest) => {
-    config.Entrypoint = command(rest);
+    // None is that of the container.
+    const entrypoint = rest === "" ? [] : command(config, rest);
+    config.Entrypoint = entrypoint.length > 0 ? entrypoint : null;
   },
   ENV: (config, rest, original) => {
     for (const [key, value] of pairs(rest, original)) {
@@ -76,9 +78,9 @@ export function applyChanges(config: RunConfig, changes: readonly string[]): Run
     const [, word = "", rest = ""] = /^(\S+)\s*(.*)$/s.exec(text) ?? [];
     const change = Object.hasOwn(CHANGES, word.toUpperCase()) ? CHANGES[word.toUpperCase()] : undefined;
     if (!change) {
-      throw new EngineError("invalid_argument", `${word.toLowerCase()} is not a valid change command`);
+      throw new EngineError("invalid_argument", `${word} is not a valid change command`);
     }
-    if (rest === "") {
+    if (rest === "" && !MAY_BE_EMPTY.includes(word.toUpperCase())) {
       const count = ["USER", "WORKDIR", "STOPSIGNAL"].includes(word.toUpperCase()) ? "exactly" : "at least";
       throw new EngineError("invalid_argument", `${word.toUpperCase()} requires ${count} one argument`);
     }
@@ -90,9 +92,12 @@ export function applyChanges(config: RunConfig, changes: readonly string[]): Run
   return changed;
 }
 
-/** The exec form is a JSON list; anything else goes to a shell. */
-function command(text: string): string[] {
-  return list(text) ?? ["/bin/sh", "-c", text];
+const MAY_BE_EMPTY = ["CMD", "ENTRYPOINT"];
+
+/** The exec form is a JSON list; anything else goes to a shell, which nothing at all starts without a command. */
+function command({ Shell }: RunConfig, text: string): string[] {
+  const shell = Shell && Shell.length > 0 ? Shell : ["/bin/sh", "-c"];
+  return list(text) ?? [...shell, ...(text === "" ? [] : [text])];
 }
 
 function list(text: string): string[] | undefined {
