@@ -132,7 +132,8 @@ describe("asMeant()", () => {
 
   test("has any port of the host's for one without a binding, of which it warns from version 1.52 on", () => {
     const body = {
-      HostConfig: { PortBindings: { "80/tcp": [], "81/udp": null, "82/tcp": [{ HostPort: "8" }] } },
+      HostConfig: { PortBindings: { "80": [], "81/UDP": null, "82/tcp": [{ HostPort: "8" }] } },
+      ExposedPorts: { "80": {}, "90-92": {} },
     };
     for (const version of ["1.24", "1.51", "1.52", "1.55"]) {
       expect(meant(body, version).request.HostConfig.PortBindings).toEqual({
@@ -140,6 +141,7 @@ describe("asMeant()", () => {
         "81/udp": [{ HostIp: "", HostPort: "" }],
         "82/tcp": [{ HostIp: "", HostPort: "8" }],
       });
+      expect(meant(body, version).request.ExposedPorts).toEqual(["80/tcp", "90-92/tcp"]);
     }
     expect(meant(body, "1.51").warnings).toEqual([]);
     expect(meant(body, "1.52").warnings).toEqual([

@@ -8,6 +8,7 @@ import {
 } from "./container-config.ts";
 import { withEndpointSysctls } from "./interface-sysctls.ts";
 import { meantMount, volumeDriverWarnings } from "./meant-mounts.ts";
+import { portKey } from "./port-bindings.ts";
 import type { UpdateRequest } from "./update-container.ts";
 
 /** A request to create a container, as its client's version of the API has it. */
@@ -39,6 +40,7 @@ export function asMeant(asked: CreateRequest, client: MeantBy): MeantRequest {
     {
       ...asked,
       HostConfig,
+      ExposedPorts: asked.ExposedPorts.map(portKey),
       MacAddress: mac.address,
       Healthcheck: Healthcheck && !atLeast("1.44") ? { ...Healthcheck, StartInterval: 0 } : Healthcheck,
       NetworkingConfig: networkingOf(asked, atLeast),
@@ -98,7 +100,7 @@ const isUnbound = (bindings: HostConfig["PortBindings"][string]) => (bindings ??
 function withAnyPort(all: HostConfig["PortBindings"]): HostConfig["PortBindings"] {
   return Object.fromEntries(
     Object.entries(all).map(([port, bindings]) => [
-      port,
+      portKey(port),
       isUnbound(bindings) ? [{ HostIp: "", HostPort: "" }] : bindings,
     ]),
   );
@@ -107,7 +109,7 @@ function withAnyPort(all: HostConfig["PortBindings"]): HostConfig["PortBindings"
 function unboundWarnings({ PortBindings }: HostConfig): string[] {
   const ports = Object.keys(PortBindings).filter((port) => isUnbound(PortBindings[port]));
   if (ports.length === 0) return [];
-  const shown = ports.map((port) => (port.includes("/") ? port : `${port}/tcp`)).join(", ");
+  const shown = ports.map(portKey).join(", ");
   return [
     `Following container port(s) have an empty list of port-bindings: ${shown}. Such bindings will be discarded in a future version.`,
   ];

@@ -43,6 +43,11 @@ export function portRequests(
   ];
 }
 
+/** A port as it is shown: with its protocol, `80/tcp` for `80`. */
+export function portKey(text: string): string {
+  return (text.includes("/") ? text : `${text}/tcp`).toLowerCase();
+}
+
 function parsePort(text: string): ContainerPort {
   const [port, more] = parseExposed(text);
   if (!port || more)

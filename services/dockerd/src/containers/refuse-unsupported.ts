@@ -7,8 +7,6 @@ type Checks<T> = Record<string, (value: T) => boolean>;
 const RESOURCES: Checks<Resources> = {
   CpuCount: (r) => r.CpuCount !== 0,
   CpuPercent: (r) => r.CpuPercent !== 0,
-  IOMaximumIOps: (r) => r.IOMaximumIOps !== 0,
-  IOMaximumBandwidth: (r) => r.IOMaximumBandwidth !== 0,
 };
 
 const HOST: Checks<HostConfig> = {
@@ -20,6 +18,7 @@ const HOST: Checks<HostConfig> = {
  * @throws EngineError `invalid_argument`
  */
 export function refuseUnsupported(request: CreateRequest): void {
+  refuseQos(request.HostConfig);
   refuse("HostConfig", RESOURCES, request.HostConfig);
   refuse("HostConfig", HOST, request.HostConfig);
   const { Isolation, StorageOpt } = request.HostConfig;
@@ -36,7 +35,17 @@ export function refuseUnsupported(request: CreateRequest): void {
 
 /** The same for the body of an update. */
 export function refuseUnsupportedUpdate(resources: Resources): void {
+  refuseQos(resources);
   refuse("update", { ...RESOURCES, ...UPDATE }, resources);
+}
+
+function refuseQos({ IOMaximumBandwidth, IOMaximumIOps }: Resources): void {
+  const what = IOMaximumBandwidth !== 0 ? "bandwidth" : IOMaximumIOps !== 0 ? "IOPs" : undefined;
+  if (what === undefined) return;
+  throw new EngineError(
+    "invalid_argument",
+    `invalid option: QoS maximum ${what} configuration is not supported on linux`,
+  );
 }
 
 const UPDATE: Checks<Resources> = {
