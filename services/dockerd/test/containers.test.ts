@@ -184,94 +184,6 @@ describe("create, by the version of the client", () => {
   });
 });
 
-describe("what is shown, by the version of the client", () => {
-  let id: string;
-  const mac = "02:42:ac:11:00:98";
-  beforeAll(async () => {
-    const { json } = await call("POST", "/containers/create?name=shown", {
-      Image: world.image,
-      Cmd: ["sleep", "1000"],
-      Healthcheck: { Test: ["CMD", "true"], Interval: 1e9 },
-      HostConfig: { Annotations: { a: "b" }, Sysctls: {} },
-      NetworkingConfig: { EndpointsConfig: { bridge: { MacAddress: mac, GwPriority: 4 } } },
-    });
-    id = json.Id;
-    await call("POST", `/containers/${id}/start`);
-  });
-  afterAll(() => remove(id));
-
-  const shown = async (version: string) => (await call("GET", `/v${version}/containers/${id}/json`)).json;
-  const listedAs = async (version: string) =>
-    (await call("GET", `/v${version}/containers/json?filters={"name":["shown"]}`)).json[0];
-
-  test("inspect: the default bridge's facts and the container's MAC address, until 1.52", async () => {
-    const [before, after] = [await shown("1.51"), await shown("1.52")];
-    expect(Object.keys(after.NetworkSettings)).toEqual(["SandboxID", "SandboxKey", "Ports", "Networks"]);
-    const { IPAddress, Gateway, EndpointID } = after.NetworkSettings.Networks.bridge;
-    expect(before.NetworkSettings).toMatchObject({
-      ...{ Bridge: "", HairpinMode: false, SecondaryIPAddresses: null },
-      ...{ IPAddress, Gateway, EndpointID, MacAddress: mac },
-    });
-    expect(before.Config).toMatchObject({ MacAddress: mac, OnBuild: null });
-    for (const field of ["MacAddress", "OnBuild"]) expect(after.Config).not.toHaveProperty(field);
-    expect(before.GraphDriver).toEqual({ Name: "overlayfs", Data: null });
-    expect([before.Storage, after.GraphDriver]).toEqual([undefined, undefined]);
-    expect(after.Storage).toEqual({ RootFS: { Snapshot: { Name: "overlayfs" } } });
-  });
-
-  test("the default network's name in its mode, from 1.45 on", async () => {
-    const modes = async (version: string) => [
-      (await shown(version)).HostConfig.NetworkMode,
-      (await listedAs(version)).HostConfig.NetworkMode,
-    ];
-    expect(await modes("1.44")).toEqual(["default", "default"]);
-    expect(await modes("1.45")).toEqual(["bridge", "bridge"]);
-  });
-
-  test("the manifest of its image, from 1.48 on, and not where it is about room on the disk", async () => {
-    const { ImageManifestDescriptor: manifest } = await shown("1.48");
-    expect(manifest).toEqual({
-      mediaType: "application/vnd.oci.image.manifest.v1+json",
-      digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
-      size: expect.any(Number),
-      platform: { architecture: expect.any(String), os: "linux" },
-    });
-    const digests = (await call("GET", `/images/${encodeURIComponent(world.image)}/json`)).json.RepoDigests;
-    expect(digests[0]).toEndWith(`@${manifest.digest}`);
-    expect((await listedAs("1.48")).ImageManifestDescriptor).toEqual(manifest);
-    for (const one of [await shown("1.47"), await listedAs("1.47")])
-      expect(one).not.toHaveProperty("ImageManifestDescriptor");
-    const usage = (await call("GET", "/v1.51/system/df?type=container")).json;
-    const own = usage.Containers.find(({ Id }: { Id: string }) => Id === id);
-    expect(own.Names).toEqual(["/shown"]);
-    expect(own).not.toHaveProperty("ImageManifestDescriptor");
-  });
-
-  test("list: annotations from 1.46, its health from 1.52", async () => {
-    expect((await listedAs("1.45")).HostConfig).toEqual({ NetworkMode: "bridge" });
-    expect((await listedAs("1.46")).HostConfig.Annotations).toEqual({ a: "b" });
-    expect(await listedAs("1.51")).not.toHaveProperty("Health");
-    const isHealthy = async () => (await listedAs("1.52")).Health.Status === "healthy";
-    await eventually(isHealthy, { what: "its health" });
-    expect((await listedAs("1.52")).Health).toEqual({ Status: "healthy", FailingStreak: 0 });
-  });
-
-  test("stats: as a stream, once may be asked for in vain from 1.52 on", async () => {
-    const once = (version: string) => call("GET", `/v${version}/containers/${id}/stats?one-shot=1&stream=1`);
-    const refused = await once("1.51");
-    expect([refused.status, refused.json.message]).toEqual([
-      400,
-      "cannot have stream=true and one-shot=true",
-    ]);
-    const target = `http://docker/v1.52/containers/${id}/stats?one-shot=1`;
-    const { body } = await fetch(target, { unix: world.api.socketPath });
-    const reader = (body ?? new ReadableStream()).getReader();
-    const { value } = await reader.read();
-    await reader.cancel();
-    expect(JSON.parse(Buffer.from(value).toString())).toMatchObject({ id, os_type: "linux" });
-  });
-});
-
 describe("list", () => {
   const names = ["made", "ended", "runs"];
   beforeAll(async () => {
@@ -501,14 +413,17 @@ test("prune, start and other methods: Docker's answers", async () => {
     ["GET", "/containers/nobody/logs", undefined, 400, /at least one stream/],
     ["POST", "/containers/nobody/stop?t=x", undefined, 400, /parsing "x"/],
     ["POST", "/containers/nobody/update", "{", 400, /invalid JSON/],
+    ["POST", "/containers/renamed/start?checkpoint-dir=/x", undefined, 403, /^custom checkpointdir is not/],
     ["OPTIONS", "/containers/json", undefined, 200, /^$/],
+    ["OPTIONS", "/v1.41/nobody/knows", undefined, 200, /^$/],
+    ["OPTIONS", "/v1.99/info", undefined, 400, /client version 1.99 is too new/],
   ];
+  const id = await sleeper({}, "renamed");
   for (const [method, target, body, status, message] of answers) {
     const answer = await call(method, target, body);
     expect([target, answer.status]).toEqual([target, status]);
     expect(answer.json?.message ?? answer.text).toMatch(message);
   }
-  const id = await sleeper({}, "renamed");
   const { json } = await call("POST", `/containers/${id}/rename?name=a%20b`);
   expect(json.message).toStartWith("Error when allocating new name: Invalid container name (a b)");
   await remove(id);

@@ -74,6 +74,10 @@ test("containers get the daemon's defaults for what they leave open, and their o
     ShmSize: 32 << 20,
     IpcMode: "shareable",
     CgroupnsMode: "host",
+    Ulimits: [
+      { Name: "nofile", Soft: 1234, Hard: 2345 },
+      { Name: "core", Soft: 0, Hard: 0 },
+    ],
   });
   expect(byDefault.text).toMatch(/1234\n.*2345\n.*0\n/);
   expect(byDefault.text).toMatch(/NoNewPrivs:\s*1|NoNewPrivs:1/);
@@ -91,6 +95,10 @@ test("containers get the daemon's defaults for what they leave open, and their o
     },
   });
   expect(own.HostConfig).toMatchObject({ ShmSize: 1 << 20, IpcMode: "private", CgroupnsMode: "private" });
+  expect(own.HostConfig.Ulimits).toEqual([
+    { Name: "nofile", Soft: 77, Hard: 88 },
+    { Name: "core", Soft: 0, Hard: 0 },
+  ]);
   expect(own.text).toMatch(/77\n.*88\n.*0\n/);
   expect(own.text).toMatch(/NoNewPrivs:\s*0|NoNewPrivs:0/);
   expect(own.text).toMatch(/Seccomp:\s*2|Seccomp:2/);

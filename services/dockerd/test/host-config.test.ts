@@ -171,7 +171,7 @@ describe("block devices", () => {
       const HostConfig = none({ BlkioDeviceReadBps: [{ Path, Rate: 1 }] });
       const id = await api.create(image, ["true"], { HostConfig });
       const { status, json } = await api.call("POST", `/containers/${id}/start`);
-      expect(status).toBe(400);
+      expect(status).toBe(500);
       expect(json.message).toContain(words);
       await remove(id);
     }

@@ -116,6 +116,35 @@ describe("attach over a websocket", () => {
   });
 });
 
+test("what can't be attached to is told as text, as the stream would have come", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, ["sleep", "1000"], {}, "still");
+  await api.call("POST", "/containers/still/pause");
+  const refused = async (target: string) => {
+    const plain = await api.call("POST", target);
+    const stream = await api.hijack(target);
+    const head = /^HTTP\/1.1 (\d+) .*Content-Type: ([^\r]*)/s.exec(stream.head);
+    const [status, type] = [plain.status, plain.headers.get("content-type") ?? ""];
+    expect([Number(head?.[1]), head?.[2] ?? "", (await stream.ended).toString()]).toEqual([
+      status,
+      type,
+      plain.text,
+    ]);
+    return [status, type, plain.text];
+  };
+  const type = "application/vnd.docker.raw-stream";
+  expect(await refused("/containers/nobody/attach?stream=1&stdout=1")).toEqual([
+    ...[404, type, "No such container: nobody\r\n"],
+  ]);
+  expect(await refused("/containers/nobody/attach?stream=1&detachKeys=ctrl-xx")).toEqual([
+    ...[400, type, "Invalid detach keys (ctrl-xx) provided\r\n"],
+  ]);
+  expect(await refused("/containers/still/attach?stream=1&stdout=1")).toEqual([
+    ...[409, type, "container still is paused, unpause the container before attach\r\n"],
+  ]);
+  await remove(id);
+});
+
 test("checkpoints are refused in Docker's words", async () => {
   const { api, image } = world;
   const id = await api.create(image, ["true"]);

@@ -2,7 +2,7 @@ import { EngineError } from "@longshore/errors";
 import { STDERR, STDOUT } from "@longshore/stdio";
 import type { Container } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
-import { isRunning, requireRunning } from "../containers/container-status.ts";
+import { isLeaving, isRunning } from "../containers/container-status.ts";
 import { runningStdio } from "../containers/start-container.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall, Hijacked } from "../http/call.ts";
@@ -26,12 +26,19 @@ export function streamRoutes(engine: Engine): Route[] {
     {
       method: "POST",
       path: "/containers/:id/attach",
-      handler: (call) => attachContainer(engine, call, engine.containers.find(call.param("id"))),
+      handler: async (call) => {
+        try {
+          await attachContainer(engine, call);
+        } catch (error) {
+          if (!(error instanceof EngineError)) throw error;
+          call.refuseStream(RAW_STREAM, error);
+        }
+      },
     },
     {
       method: "GET",
       path: "/containers/:id/attach/ws",
-      handler: (call) => attachContainer(engine, call, engine.containers.find(call.param("id")), "websocket"),
+      handler: (call) => attachContainer(engine, call, "websocket"),
     },
     {
       method: "GET",
@@ -41,32 +48,34 @@ export function streamRoutes(engine: Engine): Route[] {
   ];
 }
 
+const RAW_STREAM = "application/vnd.docker.raw-stream";
+
 /** Media type of a process's stream; older clients know only one. */
 export function streamType(call: ApiCall, terminal: boolean): string {
-  if (terminal || !call.atLeast("1.42")) return "application/vnd.docker.raw-stream";
+  if (terminal || !call.atLeast("1.42")) return RAW_STREAM;
   return "application/vnd.docker.multiplexed-stream";
 }
 
 async function attachContainer(
   engine: Engine,
   call: ApiCall,
-  container: Container,
   over: "stream" | "websocket" = "stream",
 ): Promise<void> {
+  const keys = call.query.get("detachKeys");
+  const detachKeys = keys ? parseDetachKeys(keys) : DEFAULT_DETACH_KEYS;
+  if (!detachKeys) throw new EngineError("invalid_argument", `Invalid detach keys (${keys}) provided`);
+  const name = call.param("id");
+  const container = engine.containers.find(name);
   const { config, state } = container.record;
   const bare = over === "websocket";
   const stream = call.flag("stream");
   // A websocket once had them all.
   const wants = (name: string) => (bare && !call.atLeast("1.42") ? true : call.flag(name));
   const [stdin, stdout, stderr] = [wants("stdin"), wants("stdout"), wants("stderr")];
-  const keys = call.query.get("detachKeys");
-  const detachKeys = keys ? parseDetachKeys(keys) : DEFAULT_DETACH_KEYS;
-  if (state.status === "restarting") requireRunning(container.id, state.status);
+  if (state.status === "restarting")
+    throw new EngineError("conflict", `container ${name} is restarting, wait until the container is running`);
   if (state.status === "paused") {
-    throw new EngineError(
-      "conflict",
-      `container ${container.id} is paused, unpause the container before attach`,
-    );
+    throw new EngineError("conflict", `container ${name} is paused, unpause the container before attach`);
   }
   const log = call.flag("logs") ? readablePath(engine, container.record) : undefined;
   const accepted = bare ? acceptWebsocket(call.request) : undefined;
@@ -140,7 +149,7 @@ async function sendLogs(engine: Engine, call: ApiCall): Promise<void> {
   }
   const container = engine.containers.find(call.param("id"));
   const { config } = container.record;
-  if (["removing", "dead"].includes(container.record.state.status)) {
+  if (isLeaving(container.record.state.status)) {
     throw new EngineError("conflict", "can not get logs from container which is dead or marked for removal");
   }
   const log = readablePath(engine, container.record);

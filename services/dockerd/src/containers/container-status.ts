@@ -44,6 +44,21 @@ export function isRunning(status: ContainerStatus): boolean {
   return status === "running" || status === "paused" || status === "restarting";
 }
 
+/** Whether it is being removed, or that has failed. */
+export function isLeaving(status: ContainerStatus): status is "removing" | "dead" {
+  return status === "removing" || status === "dead";
+}
+
+/** @throws EngineError `conflict` in Docker's words for a container that is being removed, or couldn't be */
+export function requireStaying(
+  what: "commit" | "export",
+  { id, state }: { id: string; state: { status: ContainerStatus } },
+): void {
+  if (!isLeaving(state.status)) return;
+  const why = state.status === "dead" ? "is Dead" : "is being removed";
+  throw new EngineError("conflict", `You cannot ${what} container ${id} which ${why}`);
+}
+
 /** Whether a process runs in this status. */
 export function hasProcess(status: ContainerStatus): boolean {
   return status === "running" || status === "paused";

@@ -32,7 +32,7 @@ export function handleExit(engine: Engine, container: Container, exit: TaskExit)
 
 /** The same, for a caller that holds the container's lock. */
 export async function endContainer(engine: Engine, container: Container, exit: TaskExit): Promise<void> {
-  const { state, hostConfig, sandboxId, restartCount = 0 } = container.record;
+  const { state, hostConfig, sandboxId, endpoints, restartCount = 0 } = container.record;
   if (!hasProcess(state.status) || (exit.pid !== 0 && exit.pid !== state.pid)) return;
   stopMonitor(container);
   engine.execs.endAll(container);
@@ -75,6 +75,10 @@ export async function endContainer(engine: Engine, container: Container, exit: T
       stdio: "",
       sandboxId: "",
       endpoints: [],
+      networks: container.record.networks.map((network) => {
+        const endpoint = endpoints.find(({ networkName }) => networkName === network.name);
+        return endpoint ? { ...network, networkId: endpoint.networkId } : network;
+      }),
       manuallyStopped,
       restartCount: again ? restartCount + 1 : restartCount,
     },

@@ -1,11 +1,11 @@
 import crypto from "node:crypto";
-import { EngineError } from "@longshore/errors";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { withLease } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
 import { LAYER_TYPES } from "../images/compose-image.ts";
 import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
+import { requireStaying } from "./container-status.ts";
 
 /**
  * All files of a container as a tar: containerd packs them, and the tar is sent from there.
@@ -20,9 +20,7 @@ export async function exportContainer(
 ): Promise<void> {
   const { containerd } = engine;
   const { id, record } = container;
-  const gone = { dead: "which is Dead", removing: "which is being removed" } as const;
-  if (record.state.status === "dead" || record.state.status === "removing")
-    throw new EngineError("conflict", `You cannot export container ${id} ${gone[record.state.status]}`);
+  requireStaying("export", record);
   await withLease(containerd, async (lease) => {
     const { mounts } = await containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: id });
     const { diff } = await containerd.diff.diff(

@@ -7,7 +7,7 @@ import { networkName, shownMode } from "../networks/network-mode.ts";
 import { showNetworks } from "../networks/show-endpoints.ts";
 import { shownPaths, withDefaultUlimits } from "../spec/generate-spec.ts";
 import { showMounts } from "../volumes/mount-point.ts";
-import type { Container, ContainerRecord } from "./container.ts";
+import { type Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import { isRunning } from "./container-status.ts";
 import { showPorts } from "./port-bindings.ts";
 
@@ -15,6 +15,9 @@ import { showPorts } from "./port-bindings.ts";
 export function inspectContainer(engine: Engine, { record, execs }: Container, asked: Asked): object {
   const { id, state } = record;
   const directory = containerDir(engine, id);
+  // Docker has no files before the first start.
+  const isNew = state.startedAt === ZERO_TIME && state.error === "";
+  const file = (name: string) => (isNew ? "" : path.join(directory, name));
   return {
     Id: id,
     Created: record.created,
@@ -35,10 +38,10 @@ export function inspectContainer(engine: Engine, { record, execs }: Container, a
       ...(state.health && { Health: state.health }),
     },
     Image: record.imageId,
-    ResolvConfPath: path.join(directory, "resolv.conf"),
-    HostnamePath: path.join(directory, "hostname"),
-    HostsPath: path.join(directory, "hosts"),
-    LogPath: logPath(engine, record),
+    ResolvConfPath: file("resolv.conf"),
+    HostnamePath: file("hostname"),
+    HostsPath: file("hosts"),
+    LogPath: isNew ? "" : logPath(engine, record),
     Name: `/${record.name}`,
     RestartCount: record.restartCount ?? 0,
     Driver: "overlayfs",

@@ -28,12 +28,12 @@ import { tellMounts, unmountVolumes } from "../volumes/volume-events.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
-import { nextStatus } from "./container-status.ts";
+import { isLeaving, nextStatus } from "./container-status.ts";
 import { killTask } from "./kill-task.ts";
 import { joinNamespaces } from "./namespace-modes.ts";
 import { removeContainer } from "./remove-container.ts";
 import { mountSharedMemory, sharedMemoryDir, unmountSharedMemory } from "./shared-memory.ts";
-import { explainStartFailure } from "./start-failure.ts";
+import { byRuntime, startFailure } from "./start-failure.ts";
 
 /** How long a start waits for a containerd that went in the middle of it. */
 const OUTAGE_MS = 10_000;
@@ -52,7 +52,8 @@ export function startContainer(engine: Engine, container: Container): Promise<bo
     if (status === "running" || status === "restarting") return false;
     if (status === "paused")
       throw new EngineError("conflict", "cannot start a paused container, try unpause instead");
-    nextStatus(status, "start");
+    if (isLeaving(status))
+      throw new EngineError("conflict", "container is marked for removal and cannot be started");
     await engine.store.check();
     try {
       container.backOff = undefined;
@@ -66,7 +67,7 @@ export function startContainer(engine: Engine, container: Container): Promise<bo
 
 /** Take in that a container can't be started, for a caller that holds its lock. @throws EngineError as Docker tells of it */
 export async function failStart(engine: Engine, container: Container, error: unknown): Promise<never> {
-  const { exitCode, failure } = explainStartFailure(error);
+  const { exitCode, failure } = startFailure(error, container.record.state.exitCode);
   const status = nextStatus(container.record.state.status, "startFailed");
   try {
     await updateState(engine, container, { status, exitCode, error: failure.message });
@@ -137,7 +138,7 @@ export async function launch(
 
   await prepareLogger(engine, container.record);
   const io = undo.use(
-    await createTask(engine, container, shown).catch((error: unknown) => {
+    await byRuntime(createTask(engine, container, shown)).catch((error: unknown) => {
       // It may have gone in the middle of it, and the shim then goes on.
       if (errorCode(error) === "unavailable") container.mayHaveTask = true;
       throw error;
@@ -151,7 +152,7 @@ export async function launch(
   container.replacing = false;
   // Before it runs: clients ask for the log since then.
   const startedAt = new Date().toISOString();
-  const pid = await startTask(engine, id);
+  const pid = await byRuntime(startTask(engine, id));
   io.started();
   // A start that can't be saved is taken back, too.
   const before = container.record;

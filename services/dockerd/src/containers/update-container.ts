@@ -9,7 +9,7 @@ import type { Container } from "./container.ts";
 import type { DEVICE_LIMITS, Resources } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { saveRecord } from "./container-record.ts";
-import { hasProcess } from "./container-status.ts";
+import { hasProcess, isLeaving } from "./container-status.ts";
 import { refuseUnsupportedUpdate } from "./refuse-unsupported.ts";
 import { checkRestartPolicy, type RestartPolicy, restarts } from "./restart-policy.ts";
 
@@ -65,7 +65,7 @@ export function updateContainer(
     const { warnings } = withoutDiscarded(resources);
     await engine.store.check();
     const { hostConfig, state } = container.record;
-    if (state.status === "removing" || state.status === "dead")
+    if (isLeaving(state.status))
       throw cannotUpdate(container, 'container is marked for removal and cannot be "update"');
     const given = UPDATABLE.filter(
       (field) => isGiven(field, resources[field]) || cleared.some((one) => one === field),

@@ -35,8 +35,12 @@ export class ExecIndex {
       .filter(({ status }) => status === "running");
   }
 
-  /** The container's init process is gone, and every other process with it. */
+  /** The container's init process is gone, and every other process with it; those that weren't started never will be. */
   endAll(container: Container): void {
+    for (const id of container.execs) {
+      const exec = this.byId.get(id);
+      if (exec?.status === "created") this.remove(exec);
+    }
     for (const exec of this.running(container)) {
       exec.end(KILLED);
       void exec.stdio?.[Symbol.asyncDispose]();

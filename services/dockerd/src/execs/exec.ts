@@ -1,3 +1,4 @@
+import { EngineError } from "@longshore/errors";
 import type { Container } from "../containers/container.ts";
 import { parseDetachKeys } from "../streams/detach-keys.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
@@ -26,13 +27,17 @@ export class Exec {
   /** It is the daemon's own, to look at the container's health. */
   readonly isProbe: boolean;
 
-  /** @throws EngineError `invalid_argument` for detach keys that are none */
+  /** @throws EngineError `internal`, as Docker has it, for detach keys that are none */
   constructor(id: string, container: Container, config: ExecConfig, isProbe = false) {
     this.id = id;
     this.isProbe = isProbe;
     this.container = container;
     this.config = config;
-    if (config.DetachKeys !== "") this.detachKeys = parseDetachKeys(config.DetachKeys);
+    if (config.DetachKeys !== "") {
+      this.detachKeys = parseDetachKeys(config.DetachKeys);
+      if (!this.detachKeys)
+        throw new EngineError("internal", `Invalid escape keys (${config.DetachKeys}) provided`);
+    }
     this.ended = new Promise((resolve) => {
       this.tellEnded = resolve;
     });

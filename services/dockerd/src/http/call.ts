@@ -153,6 +153,16 @@ export class ApiCall {
     this.json(status, { message });
   }
 
+  /** Answer with the error's words alone, as if they were the stream that was asked for, if that hasn't begun. */
+  refuseStream(contentType: string, error: unknown): void {
+    if (this.answered) {
+      this.cut();
+      return;
+    }
+    const { status, message } = toHttpError(error);
+    this.answer(status, contentType, `${message}\r\n`);
+  }
+
   /** Begin a streamed 200 answer; its headers go out at once. */
   stream(contentType: string, headers: Record<string, string> = {}): Writable {
     const all = { ...COMMON_HEADERS, ...headers, "Content-Type": contentType };

@@ -7,6 +7,7 @@ import { cleanUp, withLease } from "../containerd/leases.ts";
 import type { Container } from "../containers/container.ts";
 import type { ContainerConfig } from "../containers/container-config.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
+import { requireStaying } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { type Healthcheck, mergeHealthcheck } from "../health/healthcheck.ts";
 import { mergeEnv } from "../spec/environment.ts";
@@ -42,6 +43,7 @@ export async function commitContainer(
 ): Promise<string> {
   const { containerd } = engine;
   const { record } = container;
+  requireStaying("commit", record);
   const base = await engine.images.read(record.manifestDigest);
   const own = imageSettings(record.config);
   const settings = completed(applyChanges(config ? imageSettings(config) : own, changes), own);

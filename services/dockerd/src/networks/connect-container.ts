@@ -1,8 +1,8 @@
 import { EngineError, errorCode } from "@longshore/errors";
-import type { Container } from "../containers/container.ts";
+import type { Container, ContainerRecord } from "../containers/container.ts";
 import type { EndpointRequest } from "../containers/container-config.ts";
 import { updateState } from "../containers/container-record.ts";
-import { isRunning } from "../containers/container-status.ts";
+import { isLeaving, isRunning } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { dnsSettings, updateHosts, updateResolvConf } from "./etc-files.ts";
 import { toAttachment } from "./join-network.ts";
@@ -24,6 +24,7 @@ export function connectContainer(
   return container.lock.run(async () => {
     const facts = findNetwork(engine, nameOrId);
     const { record } = container;
+    refuseLeaving(record);
     if (record.hostConfig.NetworkMode === "host" || record.hostConfig.NetworkMode.startsWith(JOINED)) {
       throw new EngineError(
         "invalid_argument",
@@ -38,7 +39,7 @@ export function connectContainer(
       );
     }
     await engine.store.check();
-    const request = toRequest(facts, config, "");
+    const request = { ...toRequest(facts, config, ""), networkId: "" };
     const networks = [...record.networks, request];
     if (record.sandboxId === "") {
       await updateState(engine, container, {}, { networks });
@@ -66,6 +67,7 @@ export function disconnectContainer(
 ): Promise<void> {
   return container.lock.run(async () => {
     const { record } = container;
+    refuseLeaving(record);
     const facts = forced(() => engine.networks.inspect(nameOrId), force);
     // Of one that is gone a container that doesn't run may still have the name.
     const name = facts?.name ?? nameOrId;
@@ -102,6 +104,14 @@ export function disconnectContainer(
     const { id: networkId, driver } = facts;
     tellNetworkEvent(engine, "disconnect", { networkId, networkName: name, driver }, container.id);
   });
+}
+
+function refuseLeaving({ id, state }: ContainerRecord): void {
+  if (!isLeaving(state.status)) return;
+  throw new EngineError(
+    "internal",
+    `Container ${id} is marked for removal and cannot be connected or disconnected to the network`,
+  );
 }
 
 /** What is there, or undefined when it may be missing. */

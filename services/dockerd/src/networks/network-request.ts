@@ -8,6 +8,8 @@ import { JOINED, joinedContainer, networkName, WITHOUT } from "./network-mode.ts
 /** A network that a container is to be on, as it was asked for. */
 export interface NetworkRequest {
   name: string;
+  /** Of the network that it was on when it last ran; empty: it hasn't run there since it was connected. Missing: since it was made. */
+  networkId?: string;
   aliases: string[];
   /** Empty: the next free one. */
   ipAddress: string;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Endpoint } from "@longshore/network";
-import type { ContainerRecord } from "../containers/container.ts";
+import { type ContainerRecord, ZERO_TIME } from "../containers/container.ts";
 import { hasProcess } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { dnsNames } from "./join-network.ts";
@@ -28,7 +28,7 @@ export function showNetworks(
       ownNames,
     });
     return hasProcess(record.state.status)
-      ? { [mode]: { ...shown, EndpointID: plainEndpointId(record, networkId(engine, mode)) } }
+      ? { [mode]: { ...shown, EndpointID: plainEndpointId(record, idOf(engine, mode)) } }
       : { [mode]: shown };
   }
   return Object.fromEntries(
@@ -54,7 +54,9 @@ interface ShownEndpoint {
 }
 
 function showEndpoint(engine: Engine, { record, request, endpoint, ownNames }: ShownEndpoint): object {
-  const { name, ipAddress, ip6Address = "", linkLocal = [] } = request;
+  const { name, networkId, ipAddress, ip6Address = "", linkLocal = [] } = request;
+  const isPlain = WITHOUT.includes(name);
+  const hasRun = record.state.startedAt !== ZERO_TIME;
   const asked = {
     ...(ipAddress !== "" && { IPv4Address: ipAddress }),
     ...(ip6Address !== "" && { IPv6Address: ip6Address }),
@@ -66,10 +68,10 @@ function showEndpoint(engine: Engine, { record, request, endpoint, ownNames }: S
     IPAMConfig: Object.keys(asked).length === 0 ? null : asked,
     Links: request.links ?? null,
     Aliases: aliases.length > 0 ? aliases : null,
-    MacAddress: endpoint?.macAddress ?? "",
+    MacAddress: endpoint?.macAddress ?? (hasRun ? "" : request.macAddress),
     DriverOpts: showOptions(request),
     GwPriority: request.gatewayPriority ?? 0,
-    NetworkID: endpoint?.networkId ?? networkId(engine, name),
+    NetworkID: endpoint?.networkId ?? (isPlain && hasRun ? idOf(engine, name) : (networkId ?? "")),
     EndpointID: endpoint?.endpointId ?? "",
     Gateway: endpoint?.gateway ?? "",
     IPAddress: endpoint?.ipAddress ?? "",
@@ -77,11 +79,12 @@ function showEndpoint(engine: Engine, { record, request, endpoint, ownNames }: S
     IPv6Gateway: endpoint?.ipv6?.gateway ?? "",
     GlobalIPv6Address: endpoint?.ipv6?.address ?? "",
     GlobalIPv6PrefixLen: endpoint?.ipv6?.prefixLen ?? 0,
-    DNSNames: PREDEFINED.includes(name) ? null : dnsNames(record, request),
+    DNSNames:
+      PREDEFINED.includes(name) || (networkId === undefined && !endpoint) ? null : dnsNames(record, request),
   };
 }
 
-function networkId(engine: Engine, name: string): string {
+function idOf(engine: Engine, name: string): string {
   return engine.networks.list().find((network) => network.name === name)?.id ?? "";
 }
 

@@ -1,3 +1,4 @@
+import { EngineError, toEngineError } from "@longshore/errors";
 import type { Linux, Mount, Spec } from "@longshore/oci";
 import { type CgroupDriver, cgroupsPathOf } from "../config/cgroup-driver.ts";
 import type { ContainerDefaults } from "../config/settings.ts";
@@ -60,9 +61,17 @@ export interface SpecInputs {
 
 /**
  * The OCI spec of a container, with Docker's defaults.
- * @throws EngineError `invalid_argument` for a user, capability, device or option that makes no sense
+ * @throws EngineError `internal`, as Docker has it, for a user, capability, device or option that makes no sense: the request to start is all right
  */
 export function generateSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
+  try {
+    return makeSpec(record, inputs);
+  } catch (error) {
+    throw new EngineError("internal", toEngineError(error).message, { cause: error });
+  }
+}
+
+function makeSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
   const { config, hostConfig } = record;
   const security = parseSecurityOptions(hostConfig.SecurityOpt, inputs.defaults);
   const { add, drop } = { add: hostConfig.CapAdd, drop: hostConfig.CapDrop };

@@ -1,28 +1,16 @@
-import { EngineError } from "@longshore/errors";
-
 /** ctrl-p ctrl-q */
 export const DEFAULT_DETACH_KEYS = Buffer.from([16, 17]);
 
 const CONTROL: Record<string, number> = { "@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, _: 31 };
 
-/**
- * Bytes of a key sequence as users write it: `ctrl-p,ctrl-q`, `ctrl-@`, `a`.
- * @throws EngineError `invalid_argument` for an unknown key
- */
-export function parseDetachKeys(text: string): Buffer {
+/** Bytes of a key sequence as users write it: `ctrl-p,ctrl-q`, `ctrl-@`, `a`; undefined when there is no such key. */
+export function parseDetachKeys(text: string): Buffer | undefined {
   const keys = text.split(",").map((key) => {
     if ([...key].length === 1) return key.charCodeAt(0);
     const control = /^ctrl-(.)$/.exec(key)?.[1];
-    const code = control === undefined ? undefined : controlCode(control);
-    if (code === undefined) {
-      throw new EngineError(
-        "invalid_argument",
-        `Invalid detach keys (${text}) provided: Unknown character: '${key}'`,
-      );
-    }
-    return code;
+    return control === undefined ? undefined : controlCode(control);
   });
-  return Buffer.from(keys);
+  return keys.includes(undefined) ? undefined : Buffer.from(keys as number[]);
 }
 
 function controlCode(key: string): number | undefined {

@@ -75,7 +75,7 @@ function directoryIn(tree: RootedTree, destination: string): string | undefined 
 }
 
 export function noSubpath(subpath: string): EngineError {
-  return new EngineError("invalid_argument", `cannot access path ${subpath}: no such file or directory`);
+  return new EngineError("not_found", `cannot access path ${subpath}: no such file or directory`);
 }
 
 /** A path as the kernel has it: bytes, relative to a root. */
