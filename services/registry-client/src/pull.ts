@@ -23,6 +23,8 @@ export interface Image {
   readonly config: Descriptor;
   /** Bottom layer first. */
   readonly layers: readonly Descriptor[];
+  /** What builders say of it, which the index has beside it. */
+  readonly attestations: readonly Descriptor[];
 }
 
 export type PullEvent =
@@ -68,7 +70,8 @@ export async function* pull(job: PullJob, deps: PullDeps, signal: AbortSignal): 
   const report = rateLimited<BlobProgress>("downloading", (progress) =>
     events.push({ kind: "progress", progress }),
   );
-  const blobs = [...new Map([image.config, ...image.layers].map((blob) => [blob.digest, blob])).values()];
+  const wanted = [image.config, ...image.layers, ...image.attestations];
+  const blobs = [...new Map(wanted.map((blob) => [blob.digest, blob])).values()];
   const all = Promise.all(
     blobs.map(async (descriptor) => {
       try {
@@ -111,7 +114,32 @@ async function resolveImage(job: PullJob, repository: Repository, signal: AbortS
       `${familiarName(reference)}: its config would have ${config.size} bytes, and the limit is ${CONFIG_LIMIT_BYTES}`,
     );
   }
-  return { target: top.descriptor, manifest: descriptor, config, layers };
+  const attestations = await attestationsOf(top, descriptor.digest, stored);
+  return { target: top.descriptor, manifest: descriptor, config, layers, attestations };
+}
+
+/**
+ * The statements about a manifest that its index has, as BuildKit puts them there.
+ * @see BuildKit, `docs/attestations/attestation-storage.md`
+ */
+async function attestationsOf(
+  { parsed }: FetchedManifest,
+  digest: string,
+  stored: (wanted: string) => Promise<FetchedManifest>,
+): Promise<readonly Descriptor[]> {
+  if (parsed.kind !== "index") return [];
+  const entry = parsed.manifests.find(({ annotations = {} }) => {
+    const isOne = annotations["vnd.docker.reference.type"] === "attestation-manifest";
+    return isOne && annotations["vnd.docker.reference.digest"] === digest;
+  });
+  if (!entry) return [];
+  try {
+    const { parsed: manifest } = await stored(entry.digest);
+    return manifest.kind === "manifest" ? [manifest.config, ...manifest.layers] : [];
+  } catch (error) {
+    if (errorCode(error) === "not_found") return []; // a copy that was made of the images alone
+    throw error;
+  }
 }
 
 /** A manifest from the store, or from the registry and then in the store, with its labels. */
