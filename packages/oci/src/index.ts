@@ -6,6 +6,7 @@ export {
   compatiblePlatforms,
   formatPlatform,
   hostPlatform,
+  isPlatform,
   normalizePlatform,
   type Platform,
   parsePlatform,

@@ -130,6 +130,11 @@ export function runsOn(image: Platform, host: Platform): boolean {
   return isUnsaid || compatiblePlatforms(wanted).some((one) => samePlatform(one, own));
 }
 
+/** Whether an image is for just this platform: no smaller one that runs on it too, as containerd's `platforms.OnlyStrict`. */
+export function isPlatform(image: Platform, wanted: Platform): boolean {
+  return samePlatform(normalizePlatform(image), normalizePlatform(wanted));
+}
+
 function samePlatform(a: Platform, b: Platform): boolean {
   return a.os === b.os && a.architecture === b.architecture && a.variant === b.variant;
 }

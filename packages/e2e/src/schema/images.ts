@@ -1,27 +1,112 @@
-import { config, graphDriver } from "./common.ts";
-import { field, goList, goMap, list, nullable, object, optional, type Shape } from "./shape.ts";
+import { config, graphDriver, health } from "./common.ts";
+import {
+  field,
+  goList,
+  goMap,
+  keySet,
+  list,
+  map,
+  nullable,
+  object,
+  optional,
+  type Shape,
+  words,
+} from "./shape.ts";
+
+const platform: Shape = object({
+  architecture: "string",
+  os: "string",
+  variant: optional("string"),
+  "os.version": optional("string"),
+  "os.features": optional(list("string")),
+});
+
+const descriptor: Shape = object({
+  mediaType: "string",
+  digest: "digest",
+  size: "integer",
+  urls: optional(list("string")),
+  annotations: optional(map("string")),
+  platform: optional(platform),
+  artifactType: optional("string"),
+});
+
+const identity: Shape = object({ Pull: optional(list(object({ Repository: "string" }))) });
+
+const manifestSummary: Shape = object({
+  ID: "digest",
+  Descriptor: descriptor,
+  Available: "boolean",
+  Size: object({ Content: "integer", Total: "integer" }),
+  Kind: words("image", "attestation", "unknown"),
+  ImageData: optional(
+    object({
+      Platform: platform,
+      Identity: field(identity, { optional: true, since: "1.54" }),
+      Size: object({ Unpacked: "integer" }),
+      Containers: goList("id"),
+    }),
+  ),
+  AttestationData: optional(object({ For: "digest" })),
+});
+
+/** Of a container's settings those that an image can have; older versions show all. */
+const imageConfig: Shape = object({
+  Hostname: field("string", { before: "1.50" }),
+  Domainname: field("string", { before: "1.50" }),
+  AttachStdin: field("boolean", { before: "1.50" }),
+  AttachStdout: field("boolean", { before: "1.50" }),
+  AttachStderr: field("boolean", { before: "1.50" }),
+  Tty: field("boolean", { before: "1.50" }),
+  OpenStdin: field("boolean", { before: "1.50" }),
+  StdinOnce: field("boolean", { before: "1.50" }),
+  Image: field("string", { before: "1.50" }),
+  NetworkDisabled: field("boolean", { optional: true, before: "1.50" }),
+  MacAddress: field("string", { optional: true, before: "1.50" }),
+  StopTimeout: field("integer", { optional: true, before: "1.50" }),
+  User: field("string", { optionalSince: "1.52" }),
+  ExposedPorts: optional(keySet),
+  Env: field(goList("string"), { optionalSince: "1.52" }),
+  Cmd: field(goList("string"), { optionalSince: "1.52" }),
+  Healthcheck: optional(health),
+  ArgsEscaped: optional("boolean"),
+  Volumes: field(nullable(keySet), { optionalSince: "1.52" }),
+  WorkingDir: field("string", { optionalSince: "1.52" }),
+  Entrypoint: field(goList("string"), { optionalSince: "1.52" }),
+  OnBuild: field(goList("string"), { optionalSince: "1.52" }),
+  Labels: field(goMap("string"), { optionalSince: "1.52" }),
+  StopSignal: optional("string"),
+  Shell: optional(goList("string")),
+});
+
+/** Manifests are there for those who have asked for them. */
+const manifests = (since: string) => field(list(manifestSummary), { optional: true, since });
 
 export const image = object({
   Id: "digest",
   RepoTags: list("string"),
   RepoDigests: list("string"),
-  Parent: "string",
-  Comment: "string",
-  Created: "string",
+  Parent: field("string", { optionalSince: "1.52" }),
+  Comment: field("string", { optionalSince: "1.52" }),
+  Created: field("time", { optionalSince: "1.44" }),
   Container: field("string", { before: "1.45" }),
   ContainerConfig: field(config, { before: "1.45" }),
-  DockerVersion: "string",
-  Author: "string",
-  Config: nullable(config),
+  DockerVersion: field("string", { optionalSince: "1.52" }),
+  Author: field("string", { optionalSince: "1.52" }),
+  Config: nullable(imageConfig),
   Architecture: "string",
   Variant: optional("string"),
   Os: "string",
   OsVersion: optional("string"),
   Size: "integer",
   VirtualSize: field("integer", { before: "1.44" }),
-  GraphDriver: graphDriver,
+  // Nothing is said of it where containerd has the layers.
+  GraphDriver: field(graphDriver, { before: "1.52" }),
   RootFS: object({ Type: "string", Layers: optional(list("digest")) }),
   Metadata: object({ LastTagTime: "time" }),
+  Descriptor: field(descriptor, { since: "1.48" }),
+  Manifests: manifests("1.48"),
+  Identity: field(identity, { optional: true, since: "1.53" }),
 });
 
 export const imageSummary = object({
@@ -35,6 +120,8 @@ export const imageSummary = object({
   VirtualSize: field("integer", { before: "1.44" }),
   Labels: goMap("string"),
   Containers: "integer",
+  Descriptor: field(descriptor, { since: "1.48" }),
+  Manifests: manifests("1.47"),
 });
 
 export const history = list(
@@ -87,17 +174,16 @@ export const progress = object({
       Tag: optional("string"),
       Digest: optional("digest"),
       Size: optional("integer"),
+      manifestPushedInsteadOfIndex: optional("boolean"),
+      originalIndex: optional(descriptor),
+      selectedManifest: optional(descriptor),
     }),
   ),
 });
 
-const platform: Shape = object({
-  architecture: "string",
-  os: "string",
-  variant: optional("string"),
-  "os.version": optional("string"),
-  "os.features": optional(list("string")),
-});
+export const attestations = list(
+  object({ Descriptor: descriptor, PredicateType: "string", Statement: optional("anything") }),
+);
 
 export const distribution = object({
   Descriptor: object({

@@ -75,6 +75,7 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
   "POST /images/create": answers({ 200: lines(images.progress) }, 404),
   "GET /images/{name}/json": answers({ 200: json(images.image) }, 404),
   "GET /images/{name}/history": answers({ 200: json(images.history) }, 404),
+  "GET /images/{name}/attestations": answers({ 200: json(images.attestations) }, 404, 501),
   "POST /images/{name}/push": answers({ 200: lines(images.progress) }, 404),
   "POST /images/{name}/tag": answers({ 201: nothing }, 404, 409),
   "DELETE /images/{name}": answers({ 200: json(images.deleted) }, 404, 409),

@@ -26,6 +26,7 @@ const SINCE: Readonly<Record<string, string>> = {
   "GET /configs": "1.30",
   "GET /distribution/{name}/json": "1.30",
   "POST /build/prune": "1.31",
+  "GET /images/{name}/attestations": "1.55",
 };
 
 /** Those that a client of this version lacks. */
@@ -70,10 +71,17 @@ async function images(engine: CheckedEngine, scene: Scene): Promise<void> {
   });
   await engine.call("GET /images/json");
   await engine.call("GET /images/json", { query: { all: "1", filters: '{"dangling":["false"]}' } });
+  await engine.call("GET /images/json", { query: { manifests: "1", identity: "1" } });
   await engine.call("GET /images/json", { query: { filters: '{"nonsense":["x"]}' }, status: 400 });
   await engine.call("GET /images/{name}/json", { name: image });
+  await engine.call("GET /images/{name}/json", { name: image, query: { manifests: "1" } });
   await engine.call("GET /images/{name}/json", { name: "no-such", status: 404 });
   await engine.call("GET /images/{name}/history", { name: image });
+  const attestations = "GET /images/{name}/attestations";
+  if (!newerThan(scene.request).includes(attestations)) {
+    await engine.call(attestations, { name: image, query: { statement: "1" } });
+    await engine.call(attestations, { name: "no-such", status: 404 });
+  }
   const distribution = "GET /distribution/{name}/json";
   if (!newerThan(scene.request).includes(distribution)) await engine.call(distribution, { name: image });
   await engine.call("GET /images/search", { query: { term: `${index}/any` } });

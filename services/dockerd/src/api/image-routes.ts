@@ -15,8 +15,10 @@ import { Filters } from "../http/filters.ts";
 import type { Handler, Route } from "../http/server.ts";
 import { loadImages } from "../images/archive/load-images.ts";
 import { saveImages } from "../images/archive/save-images.ts";
+import { imageAttestations } from "../images/attestations.ts";
 import { commitContainer } from "../images/commit-container.ts";
 import { deleteImage } from "../images/delete-image.ts";
+import { deletePlatforms } from "../images/delete-platforms.ts";
 import { importImage } from "../images/import-image.ts";
 import { imageHistory, inspectImage } from "../images/inspect-image.ts";
 import { IMAGE_FILTERS, listImages } from "../images/list-images.ts";
@@ -26,7 +28,7 @@ import type { ProgressLine } from "../images/pull-progress.ts";
 import { pushImages } from "../images/push.ts";
 import { credentialsOf } from "../images/registry-service.ts";
 import { tagImage } from "../images/tag-image.ts";
-import { platformParam } from "./platform-param.ts";
+import { archivePlatforms, jsonPlatform, jsonPlatforms, platformParam } from "./platform-param.ts";
 
 /** Operations on images. Names have slashes, so the last word of the path decides what is done. */
 export function imageRoutes(engine: Engine): Route[] {
@@ -40,7 +42,12 @@ export function imageRoutes(engine: Engine): Route[] {
         const reference = call.atLeast("1.41") ? "" : (call.query.get("filter") ?? "");
         const filters = reference === "" ? given : given.with("reference", reference);
         const sharedSize = call.atLeast("1.42") && call.flag("shared-size");
-        call.json(200, await listImages(engine, filters, call, { sharedSize }));
+        const manifests = call.atLeast("1.47") && call.flag("manifests");
+        const identity = call.atLeast("1.54") && call.flag("identity");
+        if (identity && !manifests) {
+          throw new EngineError("invalid_argument", "conflicting options: identity requires manifests=1");
+        }
+        call.json(200, await listImages(engine, filters, call, { sharedSize, manifests, identity }));
       },
     },
     {
@@ -67,9 +74,11 @@ export function imageRoutes(engine: Engine): Route[] {
       method: "GET",
       path: "/images/*",
       handler: byLastWord({
-        json: async (call, name) => call.json(200, await inspectImage(engine, name, call)),
-        history: async (call, name) => call.json(200, await imageHistory(engine, name)),
+        json: (call, name) => inspect(engine, call, name),
+        history: async (call, name) =>
+          call.json(200, await imageHistory(engine, name, jsonPlatform(call, "1.48"))),
         get: (call, name) => save(engine, call, [name]),
+        attestations: (call, name) => attestations(engine, call, name),
       }),
     },
     {
@@ -90,7 +99,12 @@ export function imageRoutes(engine: Engine): Route[] {
         // `noprune` asks to leave parent images alone; here none has any.
         const name = call.param("*");
         if (name.trim() === "") throw new EngineError("invalid_argument", "image name cannot be blank");
-        call.json(200, await deleteImage(engine, name, { force: call.flag("force") }));
+        const force = call.flag("force");
+        const platforms = jsonPlatforms(call, "1.50", "platforms");
+        const deleted = await (platforms.length > 0
+          ? deletePlatforms(engine, name, platforms, { force })
+          : deleteImage(engine, name, { force }));
+        call.json(200, deleted);
       },
     },
   ];
@@ -105,6 +119,32 @@ function byLastWord(actions: Record<string, (call: ApiCall, name: string) => Pro
     if (!action) throw new EngineError("not_found", "page not found");
     return action(call, rest.slice(0, slash));
   };
+}
+
+async function inspect(engine: Engine, call: ApiCall, name: string): Promise<void> {
+  const manifests = call.atLeast("1.48") && call.flag("manifests");
+  const platform = jsonPlatform(call, "1.49");
+  if (manifests && platform) {
+    const message = "conflicting options: manifests and platform options cannot both be set";
+    throw new EngineError("invalid_argument", message);
+  }
+  call.json(200, await inspectImage(engine, name, call, { platform, manifests }));
+}
+
+async function attestations(engine: Engine, call: ApiCall, name: string): Promise<void> {
+  if (!call.atLeast("1.55")) {
+    const message = "GET /images/{name:.*}/attestations requires minimum API version 1.55";
+    throw new EngineError("invalid_argument", message);
+  }
+  if (call.query.getAll("platform").length > 1)
+    throw new EngineError("invalid_argument", "only one platform value is currently supported");
+  const types = call.query.getAll("type").map((type) => type.trim());
+  const statements = await imageAttestations(engine, name, {
+    platform: jsonPlatform(call, "1.55"),
+    predicateTypes: types.filter((type) => type !== ""),
+    withStatement: call.flag("statement"),
+  });
+  call.json(200, statements);
 }
 
 async function createImage(engine: Engine, call: ApiCall): Promise<void> {
@@ -131,7 +171,7 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
 }
 
 async function push(engine: Engine, call: ApiCall, name: string): Promise<void> {
-  checkPlatform(call);
+  const platform = jsonPlatform(call, "1.46");
   const tag = call.query.get("tag") ?? "";
   const named = parseReference(name);
   const reference = tag === "" ? named : withTag(named, tag);
@@ -139,22 +179,19 @@ async function push(engine: Engine, call: ApiCall, name: string): Promise<void> 
     throw new EngineError("invalid_argument", "cannot push a digest reference");
   const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
   await withProgress(call, (progress) =>
-    pushImages(engine, { reference, credentials, signal: call.signal, progress }),
+    pushImages(engine, { reference, platform, credentials, signal: call.signal, progress }),
   );
 }
 
-/** Of API 1.46 and later: what is here of an image is one platform. */
-function checkPlatform(call: ApiCall): void {
-  const platform = call.query.get("platform") ?? "";
-  if (platform !== "" && !/^linux(\/amd64)?$/.test(platform)) {
-    throw new EngineError("invalid_argument", `platform ${platform} is not supported`);
-  }
-}
-
-/** Answer with lines of progress; an error after the first of them becomes the last line. */
+/**
+ * Answer with lines of progress; an error after the first of them becomes the last line.
+ *
+ * @param always an error becomes a line also when it is the first
+ */
 async function withProgress(
   call: ApiCall,
   work: (send: (line: ProgressLine) => void) => Promise<void>,
+  { always = false }: { always?: boolean } = {},
 ): Promise<void> {
   let output: ReturnType<ApiCall["stream"]> | undefined;
   const send = (line: ProgressLine) => {
@@ -166,23 +203,25 @@ async function withProgress(
     output ??= call.stream("application/json");
     output.end();
   } catch (error) {
-    if (!output) throw error;
+    if (!output && !always) throw error;
     const message = error instanceof Error ? error.message : String(error);
     send({ errorDetail: { message }, error: message });
-    output.end();
+    output?.end();
   }
 }
 
 async function save(engine: Engine, call: ApiCall, names: readonly string[]): Promise<void> {
-  checkPlatform(call);
-  await call.send("application/x-tar", await saveImages(engine, names));
+  const platforms = archivePlatforms(call);
+  await call.send("application/x-tar", await saveImages(engine, names, platforms));
 }
 
 async function load(engine: Engine, call: ApiCall): Promise<void> {
-  checkPlatform(call);
-  const quiet = call.flag("quiet");
-  await withProgress(call, (progress) =>
-    loadImages(engine, call.request, { quiet, signal: call.signal, progress }),
+  const platforms = archivePlatforms(call);
+  const quiet = !call.query.has("quiet") || call.flag("quiet");
+  await withProgress(
+    call,
+    (progress) => loadImages(engine, call.request, { platforms, quiet, signal: call.signal, progress }),
+    { always: true },
   );
 }
 

@@ -54,3 +54,11 @@ test("matchPattern() takes names and regular expressions; what is neither fits n
   expect(["a.net-1", "net", "^a", "1$", "^a.net-\\d$"].filter((pattern) => !fits(pattern))).toEqual([]);
   expect(["^net", "[", "b", "*"].filter(fits)).toEqual([]);
 });
+
+test("lacksLabels() wants none of the labels that are not to be there", () => {
+  const filters = Filters.parse('{"label!":["a","b=1"]}', undefined);
+  expect(filters.lacksLabels({ b: "2" })).toBe(true);
+  expect(filters.lacksLabels({ b: "1" })).toBe(false);
+  expect(filters.lacksLabels({ a: "" })).toBe(false);
+  expect(Filters.none.lacksLabels({ a: "" })).toBe(true);
+});

@@ -54,11 +54,12 @@ export class Filters {
 
   /** Whether all values of `label` are among the labels: `key` or `key=value`. */
   matchLabels(labels: Record<string, string>, key = "label"): boolean {
-    return this.get(key).every((wanted) => {
-      const at = wanted.indexOf("=");
-      if (at < 0) return Object.hasOwn(labels, wanted);
-      return labels[wanted.slice(0, at)] === wanted.slice(at + 1);
-    });
+    return this.get(key).every((wanted) => hasLabel(labels, wanted));
+  }
+
+  /** Whether none of the values of `label!` is among the labels. */
+  lacksLabels(labels: Record<string, string>): boolean {
+    return !this.get("label!").some((unwanted) => hasLabel(labels, unwanted));
   }
 
   /** @throws EngineError `invalid_argument` for a value that isn't one of these */
@@ -98,6 +99,12 @@ export class Filters {
       throw new EngineError("invalid_argument", message, { cause });
     }
   }
+}
+
+function hasLabel(labels: Record<string, string>, wanted: string): boolean {
+  const at = wanted.indexOf("=");
+  if (at < 0) return Object.hasOwn(labels, wanted);
+  return labels[wanted.slice(0, at)] === wanted.slice(at + 1);
 }
 
 function parseObject(text: string): Record<string, unknown> {

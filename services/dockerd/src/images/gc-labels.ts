@@ -5,6 +5,11 @@ const MANIFEST =
   /^application\/vnd\.(oci\.image\.(manifest|index)\.v1|docker\.distribution\.manifest(\.list)?\.v2)\+json$/;
 const LAYER = /^application\/vnd\.(oci\.image\.layer\.|docker\.image\.rootfs\.)/;
 
+/** Whether a media type is that of an image's layer. */
+export function isLayer(mediaType: string): boolean {
+  return LAYER.test(mediaType);
+}
+
 /**
  * The labels that let containerd's garbage collector find what a manifest or an index refers to.
  * @see containerd, `docs/garbage-collection.md`
@@ -17,7 +22,7 @@ export function gcLabels(children: readonly DescriptorJson[]): Record<string, st
       labels["containerd.io/gc.ref.content.config"] = digest;
       continue;
     }
-    const kind = MANIFEST.test(mediaType) ? "m." : LAYER.test(mediaType) ? "l." : "";
+    const kind = MANIFEST.test(mediaType) ? "m." : isLayer(mediaType) ? "l." : "";
     const index = counts.get(kind) ?? 0;
     counts.set(kind, index + 1);
     labels[`containerd.io/gc.ref.content.${kind}${index}`] = digest;

@@ -1,5 +1,6 @@
 import type { Image as ContainerdImage } from "@longshore/api/containerd/services/images/v1/images";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
+import type { Timestamp } from "@longshore/api/google/protobuf/timestamp";
 import { EngineError, errorCode } from "@longshore/errors";
 import { formatPlatform, hostPlatform, type Platform, runsOn } from "@longshore/oci";
 import {
@@ -22,6 +23,15 @@ const CACHE_MAX = 512;
 export const DANGLING_PREFIX = "moby-dangling@";
 /** Label of a name that points to an index: digest of the manifest that was asked for. */
 const CHOSEN_LABEL = "longshore.manifest";
+
+/** An image that was asked for. */
+export interface FoundImage {
+  image: Image;
+  /** Canonical; undefined when it was asked for by its id or a digest. */
+  name: string | undefined;
+  /** The manifest or index that the name points to; without one, the first that one of the image's names does. */
+  target: Descriptor;
+}
 
 /** The images in containerd's namespace, read through a cache of their immutable parts. */
 export class ImageStore {
@@ -98,24 +108,32 @@ export class ImageStore {
     return image;
   }
 
+  /** Forget an image whose manifest isn't here any more. */
+  forget(manifestDigest: string): void {
+    for (const [target, image] of this.byTarget)
+      if (image.manifestDigest === manifestDigest) this.byTarget.delete(target);
+  }
+
   /**
    * The image that a user names: a reference, an id or the beginning of one.
    * @throws EngineError `not_found` in Docker's words, `invalid_argument` for what can't be a name
    */
-  async find(nameOrId: string): Promise<{ image: Image; name: string | undefined }> {
+  async find(nameOrId: string): Promise<FoundImage> {
     const reference = isImageId(nameOrId) ? undefined : parseReference(nameOrId);
     if (reference) {
       const name = canonicalString(withDefaultTag(reference));
       const found = await this.get(name);
-      if (found) return { image: await this.read(chosenOf(found)), name };
+      if (found?.target) return { image: await this.read(chosenOf(found)), name, target: found.target };
     }
     const matches = (await this.list()).filter((named) => matches_(named, nameOrId, reference?.digest));
     // Several platforms of one index have its digest.
     const match = matches.find(({ image }) => runsHere(image)) ?? matches[0];
-    if (new Set(matches.flatMap(({ targets }) => targets)).size > 1 && matches.length > 1) {
+    const digests = matches.flatMap(({ targets }) => targets.map((target) => target.digest));
+    if (new Set(digests).size > 1 && matches.length > 1) {
       throw new EngineError("invalid_argument", `ambiguous image ID prefix: ${nameOrId}`);
     }
-    if (match) return { image: match.image, name: undefined };
+    const target = match?.targets.find(({ digest }) => digest === reference?.digest) ?? match?.targets[0];
+    if (match && target) return { image: match.image, name: undefined, target };
     throw noSuchImage(nameOrId);
   }
 
@@ -147,19 +165,17 @@ export class ImageStore {
   async list(): Promise<NamedImage[]> {
     const { images } = await this.containerd.images.list({ filters: [] });
     const byId = new Map<string, NamedImage>();
-    await Promise.all(
-      images.map(async (held) => {
-        const { name, target } = held;
-        const digest = target?.digest ?? "";
-        const image = await this.tryRead(chosenOf(held));
-        if (!image) return;
-        const named = byId.get(image.id) ?? { image, names: [], targets: [] };
-        byId.set(image.id, named);
-        named.names.push(name);
-        if (!named.targets.includes(digest)) named.targets.push(digest);
-      }),
+    const read = await Promise.all(
+      images.map(async (held) => ({ ...held, image: await this.tryRead(chosenOf(held)) })),
     );
-    for (const named of byId.values()) named.names.sort();
+    for (const { name, target, image, updatedAt } of read.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      if (!image || !target) continue;
+      const named = byId.get(image.id) ?? { image, names: [], targets: [], namedAt: undefined };
+      byId.set(image.id, named);
+      named.names.push(name);
+      if (isLater(updatedAt, named.namedAt)) named.namedAt = updatedAt;
+      if (!named.targets.some(({ digest }) => digest === target.digest)) named.targets.push(target);
+    }
     return [...byId.values()];
   }
 
@@ -181,6 +197,11 @@ export class ImageStore {
       throw error;
     }
   }
+}
+
+function isLater(time: Timestamp | undefined, than: Timestamp | undefined): boolean {
+  if (!time || !than) return time !== undefined;
+  return time.seconds === than.seconds ? time.nanos > than.nanos : time.seconds > than.seconds;
 }
 
 /** Digest of the manifest or index to read for a name. */
@@ -210,8 +231,9 @@ export function noSuchImage(name: string): EngineError {
 }
 
 function matches_({ image, targets }: NamedImage, text: string, digest: string | undefined): boolean {
-  if (digest !== undefined) return image.manifestDigest === digest || targets.includes(digest);
+  const digests = targets.map((target) => target.digest);
+  if (digest !== undefined) return image.manifestDigest === digest || digests.includes(digest);
   const hex = text.startsWith("sha256:") ? text.slice("sha256:".length) : text;
   if (!/^[a-f0-9]{1,64}$/.test(hex)) return false;
-  return [image.id, ...targets].some((id) => id.startsWith(`sha256:${hex}`));
+  return [image.id, ...digests].some((id) => id.startsWith(`sha256:${hex}`));
 }

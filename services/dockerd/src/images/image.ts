@@ -1,5 +1,6 @@
 import crypto from "node:crypto";
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
+import type { Timestamp } from "@longshore/api/google/protobuf/timestamp";
 import type { ImageConfig } from "./image-config.ts";
 
 /** One platform of an image, read from the content store. */
@@ -21,8 +22,10 @@ export interface NamedImage {
   image: Image;
   /** containerd's names of it, canonical: `docker.io/library/busybox:latest`. */
   names: string[];
-  /** Digests that its names point to: a manifest's or an index's. */
-  targets: string[];
+  /** What its names point to: a manifest or an index, each once, in the order of the names. */
+  targets: Descriptor[];
+  /** When the newest of its names came to point there. */
+  namedAt: Timestamp | undefined;
 }
 
 /**

@@ -8,6 +8,8 @@ import { parseTime } from "../http/time.ts";
 import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { fleetImages } from "./fleet-images.ts";
 import type { Image, NamedImage } from "./image.ts";
+import { manifestSummaries } from "./manifest-summary.ts";
+import { descriptorJson } from "./manifests.ts";
 import { type RepoNames, repoNames } from "./names.ts";
 
 export const IMAGE_FILTERS = [
@@ -15,6 +17,7 @@ export const IMAGE_FILTERS = [
   "dangling",
   "engine",
   "label",
+  "label!",
   "reference",
   "since",
   "until",
@@ -25,6 +28,10 @@ export interface ListImagesOptions {
   sharedSize?: boolean;
   /** Say as well how many containers use each. */
   usage?: boolean;
+  /** Say as well what manifests each stands for. */
+  manifests?: boolean;
+  /** Of these, say as well where they come from. */
+  identity?: boolean;
 }
 
 /** Images as `GET /images/json`, newest first. */
@@ -32,7 +39,7 @@ export async function listImages(
   engine: Engine,
   filters: Filters,
   call: ApiCall,
-  { sharedSize = false, usage = false }: ListImagesOptions = {},
+  { sharedSize = false, usage = false, manifests = false, identity = false }: ListImagesOptions = {},
 ): Promise<object[]> {
   const dangling = filters.boolean("dangling");
   // Of several all hold.
@@ -48,7 +55,8 @@ export async function listImages(
     since.every((other) => created > other) &&
     untils.every((until) => created < until) &&
     (!filters.has("reference") || tags.length + digests.length > 0) &&
-    filters.matchLabels(labels);
+    filters.matchLabels(labels) &&
+    filters.lacksLabels(labels);
   const engines = filters.get("engine");
   const isOwn = engines.length === 0 || isMeant(engine.id, engines);
   const chosen = all
@@ -63,7 +71,8 @@ export async function listImages(
     chosen.map(async (named) => ({
       ...(await summary(engine, named, call, engines.length > 0 ? os.hostname() : undefined)),
       ...(users && { SharedSize: await sharedBytes(engine, named.image, users) }),
-      ...(usage && { Containers: containersOf(engine, named.image) }),
+      ...((usage || call.atLeast("1.51")) && { Containers: containersOf(engine, named.image) }),
+      ...(manifests && { Manifests: await manifestSummariesOf(engine, named, identity) }),
     })),
   );
   const theirs = (await fleetImages(engine, engines)).filter(
@@ -87,7 +96,10 @@ function withNames(named: NamedImage, filters: Filters): NamedImage {
 
 /** @param engineName where it is, when engines were asked for */
 async function summary(engine: Engine, named: NamedImage, call: ApiCall, engineName: string | undefined) {
-  const { image } = named;
+  const {
+    image,
+    targets: [target],
+  } = named;
   const { tags, digests } = repoNames(named);
   const size = await imageSize(engine, image);
   const isNameless = tags.length + digests.length === 0 && !call.atLeast("1.43");
@@ -105,7 +117,16 @@ async function summary(engine: Engine, named: NamedImage, call: ApiCall, engineN
         ? (image.config.config?.Labels ?? null)
         : { ...image.config.config?.Labels, [ENGINE_LABEL]: engineName },
     Containers: -1,
+    ...(target && call.atLeast("1.48") && { Descriptor: descriptorJson(target) }),
   };
+}
+
+async function manifestSummariesOf(
+  engine: Engine,
+  { targets: [target] }: NamedImage,
+  identity: boolean,
+): Promise<object[]> {
+  return target ? manifestSummaries(engine, target, { identity }) : [];
 }
 
 /** How many images have each layer, by its snapshot's name. */

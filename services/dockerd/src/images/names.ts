@@ -15,7 +15,8 @@ export function repoNames({ names, targets }: NamedImage): RepoNames {
     const reference = tryParseReference(name);
     if (!reference) continue;
     if (reference.digest === undefined) tags.push(familiarString(reference));
-    for (const target of reference.digest === undefined ? targets : [reference.digest]) {
+    const own = reference.digest === undefined ? targets.map(({ digest }) => digest) : [reference.digest];
+    for (const target of own) {
       digests.add(`${familiarName(reference)}@${target}`);
     }
   }

@@ -1,20 +1,34 @@
+import type { Image as ContainerdImage } from "@longshore/api/containerd/services/images/v1/images";
+import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import {
   type Credentials,
   type PushProgress,
   PushProgress_State as State,
 } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
-import { canonicalString, familiarName, type Reference, tryParseReference } from "@longshore/reference";
+import type { Platform } from "@longshore/oci";
+import {
+  canonicalString,
+  familiarName,
+  familiarString,
+  parseReference,
+  type Reference,
+  tryParseReference,
+} from "@longshore/reference";
 import type { Engine } from "../engine.ts";
 import { wholeTarget } from "./archive/save-images.ts";
 import type { Image } from "./image.ts";
 import { chosenOf, DANGLING_PREFIX, runsHere } from "./image-store.ts";
+import { descriptorJson } from "./manifests.ts";
+import { platformImage } from "./platform-image.ts";
 import { registryFailure } from "./pull.ts";
 import { type ProgressLine, progressBar, shortDigest } from "./pull-progress.ts";
 
 export interface PushOptions {
   /** With a tag: that one; without: all that the repository has here. */
   reference: Reference;
+  /** Of what a name stands for, only the image of this one. */
+  platform: Platform | undefined;
   credentials: Credentials | undefined;
   signal: AbortSignal;
   progress: (line: ProgressLine) => void;
@@ -44,14 +58,12 @@ async function tagsOf(engine: Engine, { domain, path }: Reference): Promise<Refe
 async function pushOne(
   engine: Engine,
   reference: Reference,
-  { credentials, signal, progress }: PushOptions,
+  { platform, credentials, signal, progress }: PushOptions,
 ): Promise<void> {
   const name = canonicalString(reference);
   const held = await engine.images.get(name);
   if (!held?.target) throw notHere(familiarName(reference));
-  const image = await engine.images.read(chosenOf(held));
-  // registry-client itself would send the host's image of an index that isn't whole.
-  const target = runsHere(image) ? held.target : await wholeTarget(engine, image, name);
+  const { image, target } = await pushTarget(engine, held, platform);
   const lines = new PushLines(image);
   const events = engine.registry.client.push(
     {
@@ -71,6 +83,9 @@ async function pushOne(
       if (event?.$case !== "done" || !event.value.target) continue;
       const { digest, size } = event.value.target;
       const tag = reference.tag ?? "latest";
+      if (!platform && digest !== held.target.digest) {
+        progress({ progressDetail: {}, aux: pushedInstead(held.target, event.value.target) });
+      }
       progress({ status: `${tag}: digest: ${digest} size: ${size}` });
       progress({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: Number(size) } });
     }
@@ -79,6 +94,33 @@ async function pushOne(
     throw registryFailure(error);
   }
   engine.events.emit("image", "push", familiarName(reference), { name: familiarName(reference) });
+}
+
+/** What goes to the registry for a name, and the image of which progress is told. */
+async function pushTarget(
+  engine: Engine,
+  held: ContainerdImage,
+  platform: Platform | undefined,
+): Promise<{ image: Image; target: Descriptor }> {
+  const { name, target } = held;
+  if (!target) throw notHere(name);
+  if (platform) {
+    const shown = familiarString(parseReference(name));
+    const { image } = await platformImage(engine, { target }, [platform], shown);
+    return { image, target: await engine.images.manifestOf(image) };
+  }
+  const image = await engine.images.read(chosenOf(held));
+  // registry-client itself would send the host's image of an index that isn't whole.
+  return { image, target: runsHere(image) ? target : await wholeTarget(engine, image, name) };
+}
+
+/** For programs: of an index of which not all is here one image has gone. */
+function pushedInstead(index: Descriptor, manifest: Descriptor): object {
+  return {
+    manifestPushedInsteadOfIndex: true,
+    originalIndex: descriptorJson(index),
+    selectedManifest: descriptorJson(manifest),
+  };
 }
 
 function notHere(name: string): EngineError {

@@ -1,3 +1,4 @@
+import type { Platform } from "@longshore/oci";
 import { canonicalString, familiarString } from "@longshore/reference";
 import { withLease } from "../../containerd/leases.ts";
 import type { Engine } from "../../engine.ts";
@@ -10,6 +11,8 @@ import { readArchive } from "./archive-contents.ts";
 import { type ArchivedImage, archivedImages } from "./archive-images.ts";
 
 export interface LoadOptions {
+  /** Only the images for these; none: all. */
+  platforms: readonly Platform[];
   /** Tell only the names. */
   quiet: boolean;
   signal: AbortSignal;
@@ -24,16 +27,16 @@ export interface LoadOptions {
 export async function loadImages(
   engine: Engine,
   source: AsyncIterable<Buffer>,
-  { quiet, signal, progress }: LoadOptions,
+  { platforms, quiet, signal, progress }: LoadOptions,
 ): Promise<void> {
   const { containerd } = engine;
   await withLease(containerd, async (lease) => {
     using writer = new BlobWriter(containerd, lease);
     const contents = await readArchive(source, writer, signal);
-    const archived = await archivedImages(containerd, writer, contents);
+    const archived = await archivedImages(containerd, writer, contents, platforms);
     const images: { image: Image; from: ArchivedImage }[] = [];
     for (const from of archived) {
-      const image = await engine.images.read(from.target.digest);
+      const image = from.chosen ?? (await engine.images.read(from.target.digest));
       await engine.unpacker.unpack(image, {
         lease,
         signal,

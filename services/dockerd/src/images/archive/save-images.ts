@@ -1,19 +1,30 @@
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
 import { contentPadding, END_BLOCKS, headerBlocks } from "@longshore/archive";
 import { EngineError, errorCode } from "@longshore/errors";
-import { familiarString, isImageId, type Reference, tryParseReference } from "@longshore/reference";
+import type { Platform } from "@longshore/oci";
+import {
+  familiarString,
+  isImageId,
+  parseReference,
+  type Reference,
+  tryParseReference,
+} from "@longshore/reference";
 import type { Engine } from "../../engine.ts";
 import { collectNowAndThen } from "../collect.ts";
 import type { Image, NamedImage } from "../image.ts";
 import { manifestSchema } from "../image-config.ts";
-import { DANGLING_PREFIX, noSuchImage } from "../image-store.ts";
+import { DANGLING_PREFIX, noSuchImage, runsHere } from "../image-store.ts";
 import { findNamed } from "../inspect-image.ts";
+import { besides, imageOf, manifestsOf } from "../manifests.ts";
+import { platformNotFound } from "../platform-image.ts";
 import { parseDocument, readBlob } from "../read-image.ts";
 
 /** One image of an archive, and the names that it is to have where the archive is loaded. */
 interface SavedImage {
   image: Image;
   target: Descriptor;
+  /** Manifests of an index that don't go into the archive. */
+  without?: ReadonlySet<string>;
   references: Reference[];
 }
 
@@ -21,14 +32,19 @@ interface SavedImage {
  * The images as an archive that is both an OCI image layout and what `docker save` writes (`manifest.json`): their blobs as they are in
  * the content store, so that all digests stay.
  *
+ * @param platforms only what is here for these; none: all that the names stand for
  * @returns the pieces of a tar, read as they are asked for; all that can be missing has been looked for before
- * @throws EngineError `not_found` for a name that no image has
+ * @throws EngineError `not_found` for a name that no image has, or of which nothing for the platforms is here
  * @see OCI image specification, `image-layout.md`
  */
-export async function saveImages(engine: Engine, names: readonly string[]): Promise<AsyncGenerator<Buffer>> {
+export async function saveImages(
+  engine: Engine,
+  names: readonly string[],
+  platforms: readonly Platform[],
+): Promise<AsyncGenerator<Buffer>> {
   const saved = new Map<string, SavedImage>();
   for (const name of names) {
-    for (const one of await select(engine, name)) {
+    for (const one of await select(engine, name, platforms)) {
       const key = `${one.target.digest} ${one.image.id}`;
       const known = saved.get(key);
       if (known) known.references.push(...one.references.filter((r) => !includes(known.references, r)));
@@ -37,20 +53,19 @@ export async function saveImages(engine: Engine, names: readonly string[]): Prom
   }
   const images = [...saved.values()];
   const blobs = new Map<string, bigint>();
-  for (const { target } of images) await collectBlobs(engine, target, blobs);
+  for (const { target, without } of images) await collectBlobs(engine, target, blobs, without);
   return writeArchive(engine, images, blobs);
 }
 
 /** What a name on the command line means: an id, a tag, or all tags of a repository. */
-async function select(engine: Engine, name: string): Promise<SavedImage[]> {
+async function select(engine: Engine, name: string, platforms: readonly Platform[]): Promise<SavedImage[]> {
   const reference = isImageId(name) ? undefined : tryParseReference(name);
   if (reference && reference.tag === undefined && reference.digest === undefined) {
     const all = (await engine.images.list()).flatMap((named) => tagsOf(named, reference));
     if (all.length > 0) {
       return Promise.all(
         all.map(async ({ named, tag, name: canonical }) => ({
-          image: named.image,
-          target: await wholeTarget(engine, named.image, canonical),
+          ...(await savedTarget(engine, named.image, canonical, platforms)),
           references: [tag],
         })),
       );
@@ -60,8 +75,8 @@ async function select(engine: Engine, name: string): Promise<SavedImage[]> {
   const any = canonical ?? names[0];
   if (any === undefined) throw noSuchImage(name);
   const tag = canonical === undefined ? undefined : tryParseReference(canonical);
-  const target = await wholeTarget(engine, image, any);
-  return [{ image, target, references: tag && tag.digest === undefined ? [tag] : [] }];
+  const target = await savedTarget(engine, image, any, platforms);
+  return [{ ...target, references: tag && tag.digest === undefined ? [tag] : [] }];
 }
 
 function tagsOf(named: NamedImage, repository: Reference) {
@@ -72,6 +87,30 @@ function tagsOf(named: NamedImage, repository: Reference) {
       tag?.domain === repository.domain && tag.path === repository.path && tag.digest === undefined;
     return tag && fits ? [{ named, tag, name }] : [];
   });
+}
+
+/** What of a name goes into an archive: one platform's manifest, or an index with those of several, or all. */
+async function savedTarget(
+  engine: Engine,
+  image: Image,
+  name: string,
+  platforms: readonly Platform[],
+): Promise<Omit<SavedImage, "references">> {
+  const [first, ...more] = platforms;
+  if (!first) return { image, target: await wholeTarget(engine, image, name) };
+  const target = (await engine.images.get(name))?.target;
+  if (!target) throw noSuchImage(name);
+  const entries = await manifestsOf(engine.containerd, target);
+  const meant = platforms.flatMap((platform) => imageOf(entries, platform) ?? []);
+  const [main] = meant;
+  if (!main?.image) {
+    const shown = familiarString(parseReference(name));
+    const { message } = platformNotFound(shown, first);
+    throw new EngineError("not_found", `no suitable export target found: ${message}`);
+  }
+  if (more.length === 0) return { image: main.image, target: await engine.images.manifestOf(main.image) };
+  const host = meant.find((entry) => entry.image && runsHere(entry.image))?.image;
+  return { image: host ?? main.image, target, without: besides(entries, meant) };
 }
 
 /** What the name points to, if all of it is here; else the one manifest that is. */
@@ -94,6 +133,7 @@ async function collectBlobs(
   engine: Engine,
   { digest }: { digest: string },
   blobs: Map<string, bigint>,
+  without: ReadonlySet<string> = new Set(),
   depth = 0,
 ): Promise<void> {
   if (depth > TREE_DEPTH_MAX)
@@ -101,7 +141,8 @@ async function collectBlobs(
   const bytes = await readBlob(engine.containerd, digest);
   blobs.set(digest, BigInt(bytes.length));
   const { manifests = [], config, layers = [] } = parseDocument(digest, bytes, manifestSchema);
-  for (const child of manifests) await collectBlobs(engine, child, blobs, depth + 1);
+  for (const child of manifests)
+    if (!without.has(child.digest)) await collectBlobs(engine, child, blobs, without, depth + 1);
   const leaves = [...(config ? [config] : []), ...layers].filter((leaf) => !blobs.has(leaf.digest));
   await Promise.all(
     leaves.map(async (leaf) => {
