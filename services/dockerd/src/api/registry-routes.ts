@@ -29,6 +29,8 @@ async function search(engine: Engine, call: ApiCall): Promise<void> {
     throw new EngineError("invalid_argument", `limit ${limit} is outside the range of [1, ${LIMIT_MAX}]`);
   }
   const filters = Filters.parse(call.query.get("filters"), SEARCH_FILTERS);
+  // Since then nothing is said to be automated.
+  const tellsAutomated = !call.atLeast("1.45");
   const automated = filters.boolean("is-automated");
   const official = filters.boolean("is-official");
   const stars = filters.get("stars").map((text) => {
@@ -47,7 +49,7 @@ async function search(engine: Engine, call: ApiCall): Promise<void> {
     results
       .filter(
         (one) =>
-          (automated === undefined || one.isAutomated === automated) &&
+          (automated === undefined || (tellsAutomated && one.isAutomated) === automated) &&
           (official === undefined || one.isOfficial === official) &&
           Number(one.starCount) >= Math.max(0, ...stars),
       )
@@ -55,7 +57,7 @@ async function search(engine: Engine, call: ApiCall): Promise<void> {
         star_count: Number(starCount),
         is_official: isOfficial,
         name,
-        is_automated: isAutomated,
+        is_automated: tellsAutomated && isAutomated,
         description,
       })),
   );

@@ -83,10 +83,34 @@ export function unsupportedRoutes(): Route[] {
     since: "1.31",
     handler: (call) => {
       Filters.parse(call.query.get("filters"), BUILD_CACHE_FILTERS).until();
+      checkCacheLimits(call);
       call.json(200, { CachesDeleted: null, SpaceReclaimed: 0 });
     },
   };
   return [...unsupported, ...upgrades, cancel, ...experimental, ...plugins, noBuildCache];
+}
+
+/** Of how much of a build cache is to stay. @throws EngineError `invalid_argument` in Docker's words for what is no number of bytes */
+export function checkCacheLimits(call: Pick<ApiCall, "atLeast" | "query">): void {
+  const bytes = (name: string) => byteCount(name, call.query.get(name) ?? "");
+  if (!call.atLeast("1.48")) {
+    bytes("keep-storage");
+    return;
+  }
+  // The older name counts where the newer isn't given.
+  if (bytes("reserved-space") === 0) bytes("keep-storage");
+  bytes("max-used-space");
+  bytes("min-free-space");
+}
+
+function byteCount(name: string, text: string): number {
+  const isNumber = /^([+-]?[0-9]+)?$/.test(text);
+  if (isNumber && Number.isSafeInteger(Number(text))) return Number(text);
+  const why = isNumber ? "value out of range" : "invalid syntax";
+  throw new EngineError(
+    "invalid_argument",
+    `${name} is in bytes and expects an integer, got ${text}: strconv.Atoi: parsing ${JSON.stringify(text)}: ${why}`,
+  );
 }
 
 /** What isn't asked for rightly Docker refuses so. */
