@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { eventually, output, tempDir } from "@longshore/testkit";
 import { archiveAttested, attestedImage, pushAttested } from "./attested-image.ts";
-import { useWorld } from "./world.ts";
+import { ours, useWorld } from "./world.ts";
 
 const world = useWorld({ pull: [] });
 const image = attestedImage();
@@ -234,6 +234,71 @@ describe("the image of one platform", () => {
     const last = await remove("arm64", "1");
     expect(last[1][0]).toEqual({ Untagged: LOCAL });
     expect((await call("/images/json")).json).toEqual([]);
+  });
+});
+
+describe("the docker client's --platform", () => {
+  const run = (...args: string[]) => world().docker(ours).run(args);
+  const lacking = `image with reference ${LOCAL} was found but does not provide the specified platform (linux/s390x)`;
+
+  test("history, image inspect, save and rmi have the engine take that platform's image", async () => {
+    await load();
+    const format = ["--format", "{{.ID}}", "--no-trunc"];
+    expect((await run("history", "--platform", "linux/arm64", ...format, LOCAL)).stdout.trim()).toBe(
+      String(idOf(arm64)),
+    );
+    const inspected = ["image", "inspect", "--format", "{{.Architecture}}"];
+    expect((await run(...inspected, "--platform", "arm64", LOCAL)).stdout).toBe("arm64\n");
+    expect(await run(...inspected, "--platform", "linux/s390x", LOCAL)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining(lacking),
+    });
+    using dir = tempDir();
+    const file = path.join(dir.path, "saved.tar");
+    await run("save", "-o", file, "--platform", "linux/arm64", LOCAL);
+    const { manifests: saved } = JSON.parse(await output(["tar", "-xOf", file, "index.json"]));
+    expect(saved[0].digest).toBe(arm64.manifest.digest);
+    await run("save", "-o", file, "--platform", "linux/amd64,linux/arm64", LOCAL);
+    const { stdout } = await run("rmi", "-f", "--platform", "linux/amd64", LOCAL);
+    expect(stdout).toBe(`Deleted: ${amd64.manifest.digest}\n`);
+    await run("rmi", LOCAL);
+    expect((await run("load", "-i", file, "--platform", "linux/arm64")).stdout).toBe(
+      `Loaded image: ${LOCAL}\n`,
+    );
+    expect((await run(...inspected, LOCAL)).stdout).toBe("arm64\n");
+  });
+
+  test("push tells what is left out, also when not all of an index is here", async () => {
+    await load();
+    const name = `${world().registry}/noted:1`;
+    await run("tag", LOCAL, name);
+    const asked = await run("push", "--platform", "linux/arm64", name);
+    expect(asked.stdout).toStartWith(
+      "\n Info -> Using --platform pushes only the specified platform manifest of a multi-platform image index.\n",
+    );
+    expect(asked.stdout).toContain(`1: digest: ${arm64.manifest.digest} size: `);
+    await run("rmi", "-f", "--platform", "linux/arm64", name);
+    const { stdout } = await run("push", name);
+    expect(stdout).toEndWith(
+      `\n Info -> Not all multiplatform-content is present and only the available single-platform image was pushed\n         ${index.digest} -> ${amd64.manifest.digest}\n`,
+    );
+    expect(stdout).not.toContain("\n\n1: digest");
+  });
+
+  test.each([
+    ["history", 'invalid platform: "toaster": unknown operating system or architecture: invalid argument'],
+    ["save", 'invalid platform: "toaster": unknown operating system'],
+    ["rmi", '"toaster": unknown operating system'],
+    ["push", 'Invalid platform toaster"toaster": unknown operating system'],
+  ])("%s says what is no platform, and that an older engine knows none", async (command, words) => {
+    const wrong = await run(command, "--platform", "toaster", LOCAL);
+    expect([wrong.status, wrong.stderr]).toEqual([1, expect.stringContaining(words)]);
+    const old = await world()
+      .docker(ours)
+      .run([command, "--platform", "arm64", LOCAL], { env: { DOCKER_API_VERSION: "1.41" } });
+    expect(old.stderr).toMatch(
+      /^"--platform" requires API version 1\.\d\d, but the Docker daemon API version is 1\.41\n$/,
+    );
   });
 });
 

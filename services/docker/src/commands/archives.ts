@@ -1,11 +1,12 @@
 import { familiarName } from "@longshore/reference";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
+import type { Flag } from "../flags.ts";
 import { openInput, saveAnswer } from "../io/archive-file.ts";
 import { print } from "../io/output.ts";
 import { showProgress } from "../io/progress.ts";
 import { isTerminal } from "../io/terminal.ts";
-import { PLATFORM_FLAG, wantedPlatform } from "./platform-option.ts";
+import { namedPlatforms, orInvalidPlatform, PLATFORM_FLAG, wantedPlatform } from "./platform-option.ts";
 import { parseTarget } from "./tag.ts";
 
 const OUTPUT = {
@@ -14,6 +15,12 @@ const OUTPUT = {
   kind: "string",
   help: "Write to a file, instead of STDOUT",
 } as const;
+
+const platformsFlag = (what: string): Flag => ({
+  name: "platform",
+  kind: "list",
+  help: `${what} only the given platform(s). Formatted as a comma-separated list of "os[/arch[/variant]]" (e.g., "linux/amd64,linux/arm64/v8")`,
+});
 
 const CHANGE = {
   name: "change",
@@ -27,10 +34,10 @@ export const save: Command = {
   usage: "[OPTIONS] IMAGE [IMAGE...]",
   summary: "Save one or more images to a tar archive (streamed to STDOUT by default)",
   arity: { min: 1 },
-  flags: [OUTPUT],
-  unsupported: ["--platform"],
+  flags: [OUTPUT, platformsFlag("Save")],
   async run({ client, flags, args }) {
-    const ask = () => client.send({ path: "/images/get", query: { names: args } });
+    const platform = await orInvalidPlatform(namedPlatforms(client, flags, { kind: "list", since: "1.48" }));
+    const ask = () => client.send({ path: "/images/get", query: { names: args, platform } });
     await saveAnswer(ask, flags.string("output"), "save image");
     return 0;
   },
@@ -43,19 +50,20 @@ export const load: Command = {
   arity: { min: 0, max: 0 },
   flags: [
     { name: "input", short: "i", kind: "string", help: "Read from tar archive file, instead of STDIN" },
+    platformsFlag("Load"),
     { name: "quiet", short: "q", kind: "bool", help: "Suppress the load output" },
   ],
-  unsupported: ["--platform"],
   async run({ client, flags }) {
     const input = flags.string("input");
     if (input === "" && isTerminal(0)) {
       throw new CliError("requested load from stdin, but stdin is empty");
     }
     const quiet = flags.bool("quiet") || !isTerminal(1);
+    const platform = await orInvalidPlatform(namedPlatforms(client, flags, { kind: "list", since: "1.48" }));
     const answer = await client.send({
       method: "POST",
       path: "/images/load",
-      query: { quiet: quiet ? 1 : 0 },
+      query: { quiet: quiet ? 1 : 0, platform },
       headers: { "Content-Type": "application/x-tar" },
       body: openInput(input || "-"),
     });

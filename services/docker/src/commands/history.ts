@@ -3,6 +3,7 @@ import { type Column, formatList } from "../format/list.ts";
 import { rfc3339, shortId } from "../format/text.ts";
 import { humanDuration, humanSize } from "../format/units.ts";
 import { writeAll } from "../io/output.ts";
+import { namedPlatforms, orInvalidPlatform } from "./platform-option.ts";
 
 const TABLE = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 const CREATED_BY_WIDTH = 45;
@@ -33,11 +34,18 @@ export const history: Command = {
       help: "Print sizes and dates in human readable format (default true)",
     },
     { name: "no-trunc", kind: "bool", help: "Don't truncate output" },
+    {
+      name: "platform",
+      kind: "string",
+      help: 'Show history for the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    },
     { name: "quiet", short: "q", kind: "bool", help: "Only show image IDs" },
   ],
-  unsupported: ["--platform"],
   async run({ client, flags, args: [image = ""] }) {
-    const steps = await client.json<Step[]>({ path: `/images/${image}/history` });
+    const platform = await orInvalidPlatform(
+      namedPlatforms(client, flags, { kind: "string", since: "1.48" }),
+    );
+    const steps = await client.json<Step[]>({ path: `/images/${image}/history`, query: { platform } });
     const human = !flags.has("human") || flags.bool("human");
     const columns = historyColumns({ human, trunc: !flags.bool("no-trunc"), now: Date.now() });
     const format = flags.string("format") || "table";

@@ -5,6 +5,7 @@ import type { Flag } from "../flags.ts";
 import { checkTemplate, renderDecoded } from "../format/template.ts";
 import { print, writeAll } from "../io/output.ts";
 import { INSPECT_TYPES } from "./inspect-types.ts";
+import { namedPlatforms } from "./platform-option.ts";
 
 type Kind = "container" | "image" | "network" | "volume";
 
@@ -62,10 +63,18 @@ export const inspectImage: Command = {
   name: "docker image inspect",
   usage: "[OPTIONS] IMAGE [IMAGE...]",
   summary: "Display detailed information on one or more images",
-  flags: [FORMAT],
-  unsupported: ["--platform"],
-  run({ client, flags, args }) {
-    return show(client, args, { kinds: ["image"], format: flags.string("format"), size: false });
+  flags: [
+    FORMAT,
+    {
+      name: "platform",
+      kind: "string",
+      help: "Inspect a specific platform of the multi-platform image: 'os[/arch[/variant]]' (eg. linux/amd64)",
+    },
+  ],
+  async run({ client, flags, args }) {
+    const platform = await namedPlatforms(client, flags, { kind: "string", since: "1.49" });
+    const format = flags.string("format");
+    return show(client, args, { kinds: ["image"], format, size: false, query: { platform: platform[0] } });
   },
 };
 

@@ -2,6 +2,7 @@ import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { EngineRefusal } from "../engine/client.ts";
 import { print, printError } from "../io/output.ts";
+import { namedPlatforms } from "./platform-option.ts";
 
 export const rmi: Command = {
   name: "docker rmi",
@@ -11,11 +12,19 @@ export const rmi: Command = {
   flags: [
     { name: "force", short: "f", kind: "bool", help: "Force removal of the image" },
     { name: "no-prune", kind: "bool", help: "Do not delete untagged parents" },
+    {
+      name: "platform",
+      kind: "list",
+      help: 'Remove only the given platform variant. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    },
   ],
-  unsupported: ["--platform"],
   async run({ client, flags, args }) {
     const force = flags.bool("force");
-    const query = { force: force ? 1 : undefined, noprune: flags.bool("no-prune") ? 1 : undefined };
+    const query = {
+      force: force ? 1 : undefined,
+      noprune: flags.bool("no-prune") ? 1 : undefined,
+      platforms: await namedPlatforms(client, flags, { kind: "list", since: "1.50" }),
+    };
     const refusals: EngineRefusal[] = [];
     for (const image of args) {
       try {

@@ -5,7 +5,7 @@ import type { EngineHost } from "./host.ts";
 import { formatRequest, type HttpAnswer, readAnswer } from "./http.ts";
 
 /** The newest API version that this client speaks, and the oldest. */
-export const API_VERSION = "1.51";
+export const API_VERSION = "1.55";
 const MIN_API_VERSION = "1.24";
 
 /** A refusal by the engine. */

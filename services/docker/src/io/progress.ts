@@ -13,6 +13,16 @@ interface ProgressMessage {
   progress?: string;
   errorDetail?: { code?: number; message?: string } | null;
   error?: string;
+  /** For programs. */
+  aux?: unknown;
+}
+
+export interface ProgressOptions {
+  fd: 1 | 2;
+  /** Show nothing. */
+  quiet: boolean;
+  /** Called with what is for programs. */
+  onAux?: (aux: unknown) => void;
 }
 
 const BAR_MIN_WIDTH = 110;
@@ -22,16 +32,17 @@ const DEFAULT_WIDTH = 200;
  * Show the progress of a pull or the like: bars that move on a terminal, else one line for each change of state.
  * @throws CliError with the engine's message when the stream carries an error
  */
-export async function showProgress(
-  answer: HttpAnswer,
-  { fd, quiet }: { fd: 1 | 2; quiet: boolean },
-): Promise<void> {
+export async function showProgress(answer: HttpAnswer, { fd, quiet, onAux }: ProgressOptions): Promise<void> {
   const terminal = !quiet && isTerminal(fd);
   const width = terminal ? terminalSize().width || DEFAULT_WIDTH : 0;
   const lines = new Map<string, number>();
   for await (const message of jsonLines(answer)) {
     if (message.errorDetail || message.error) {
       throw new CliError(message.errorDetail?.message || message.error || "unknown error");
+    }
+    if (message.aux !== undefined && message.aux !== null) {
+      onAux?.(message.aux);
+      continue;
     }
     if (!quiet) writeAll(fd, terminal ? onTerminal(message, lines, width) : plain(message));
   }
