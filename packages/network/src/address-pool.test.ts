@@ -53,3 +53,19 @@ test("AddressPool.restore() takes what was handed out before, and goes on behind
   pool.restore([subnet.base + 2, subnet.base + 40, parseCidr("10.9.9.9/32").address]);
   expect(pool.take()).toBe(subnet.base + 41);
 });
+
+test("AddressPool.count() counts what is taken of the subnet, and what is free of the range", () => {
+  const { subnet } = parseCidr("192.168.0.0/24");
+  const reserved = [1, 65, 128].map((host) => subnet.base + host);
+  const pool = new AddressPool(subnet, [...reserved, parseCidr("10.0.0.1/8").address], {
+    base: subnet.base + 64,
+    prefixLength: 31,
+  });
+  expect(pool.count()).toEqual({ inUse: 5n, available: 1n });
+  const taken = pool.take();
+  expect(pool.count()).toEqual({ inUse: 6n, available: 0n });
+  pool.claim(subnet.base + 129);
+  expect(pool.count()).toEqual({ inUse: 7n, available: 0n });
+  if (taken !== undefined) pool.release(taken);
+  expect(pool.count()).toEqual({ inUse: 6n, available: 1n });
+});

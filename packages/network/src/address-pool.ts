@@ -1,4 +1,5 @@
-import { broadcastOf, contains, type Ipv4, type Subnet } from "./ipv4.ts";
+import { broadcastOf, contains, type Ipv4, type Subnet, subnetSize } from "./ipv4.ts";
+import type { AddressCount } from "./types.ts";
 
 /**
  * Which addresses of a subnet are taken. Goes round the subnet, so that a released address rests as long as there are
@@ -52,5 +53,12 @@ export class AddressPool {
 
   release(address: Ipv4): void {
     this.#taken.delete(address);
+  }
+
+  /** How many of the subnet's addresses are taken, and how many of the range's are free. */
+  count(): AddressCount {
+    const within = (subnet: Subnet) => [...this.#taken].filter((address) => contains(subnet, address)).length;
+    const free = subnetSize(this.#range.prefixLength) - within(this.#range);
+    return { inUse: BigInt(within(this.#subnet)), available: BigInt(free) };
   }
 }

@@ -15,6 +15,12 @@ export const OPTION = {
   mtu: "com.docker.network.driver.mtu",
 } as const;
 
+/** Options of any driver that say which families a network has; a request has worked them out. */
+export const FAMILY_OPTIONS: readonly string[] = [
+  "com.docker.network.enable_ipv4",
+  "com.docker.network.enable_ipv6",
+];
+
 /** A network that is a bridge of the kernel's. */
 export interface BridgeNetwork extends EndpointNetwork {
   readonly driver: "bridge";
@@ -89,7 +95,7 @@ export function bridgeNetwork(
 }
 
 /** In the place of one, where there is none. */
-const NO_SUBNET: Subnet = { base: 0, prefixLength: 32 };
+export const NO_SUBNET: Subnet = { base: 0, prefixLength: 32 };
 const NO_ROUTERS = { ipRange: undefined, ipRange6: undefined, router: undefined, router6: undefined };
 
 function routersOf({ router, router6 }: DefaultBridgeFacts): Record<string, string> {

@@ -5,10 +5,11 @@ import { AddressPool } from "./address-pool.ts";
 import { macOf, newMac } from "./bridge.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { newId } from "./ids.ts";
-import { contains, formatIpv4, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
-import { contains6, formatIpv6, type Ipv6, parseIpv6, type Subnet6 } from "./ipv6.ts";
+import { contains, formatIpv4, formatSubnet, type Ipv4, parseIpv4, type Subnet } from "./ipv4.ts";
+import { contains6, formatIpv6, formatSubnet6, type Ipv6, parseIpv6, type Subnet6 } from "./ipv6.ts";
 import { Ipv6Pool } from "./ipv6-pool.ts";
 import { type EndpointRecord, endpointKey, networkRecords } from "./records.ts";
+import type { AddressCount } from "./types.ts";
 
 /** The network that endpoints are made in. */
 export interface EndpointNetwork {
@@ -221,6 +222,19 @@ export class Endpoints {
   forget(networkId: string): void {
     this.#pools.delete(networkId);
     this.#pools6.delete(networkId);
+  }
+
+  /** Of a network's subnets, by their text. */
+  addressCounts(network: EndpointNetwork): Map<string, AddressCount> {
+    const { id, withoutIpv4 = false, ipv6 } = network;
+    return new Map([
+      ...(withoutIpv4 ? [] : this.#subpools(network)).map(
+        ({ subnet, pool }) => [formatSubnet(subnet), pool.count()] as const,
+      ),
+      ...(ipv6 ? this.#subpools6(id, ipv6) : []).map(
+        ({ subnet, pool }) => [formatSubnet6(subnet), pool.count()] as const,
+      ),
+    ]);
   }
 
   #subpools({ id, further = [], reserved = [], ...first }: EndpointNetwork): readonly Subpool[] {

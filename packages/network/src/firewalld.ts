@@ -29,6 +29,8 @@ export class Firewalld implements Disposable {
   /** Those that it has from us. */
   readonly #told = new Set<string>();
   #telling: Promise<void> = Promise.resolve();
+  /** When it has last started or read its configuration anew. */
+  reloadedAt: Date | undefined;
 
   private constructor(socketPath: string, log: Logger) {
     this.#socketPath = socketPath;
@@ -45,6 +47,11 @@ export class Firewalld implements Disposable {
       log.debug({ err: error }, "no message bus, and so no firewalld");
       return undefined;
     }
+  }
+
+  /** Whether it runs, and has taken what it was told. */
+  get isAtWork(): boolean {
+    return this.#told.size > 0;
   }
 
   /** Let it know all of our bridges. */
@@ -66,7 +73,10 @@ export class Firewalld implements Disposable {
 
   async #connect(): Promise<void> {
     using undo = new DisposableStack();
-    const told = () => this.#again();
+    const told = () => {
+      this.reloadedAt = new Date();
+      this.#again();
+    };
     const bus = undo.use(
       await DbusConnection.open(this.#socketPath, {
         told,

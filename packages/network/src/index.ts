@@ -11,10 +11,12 @@ export {
 export { storedNetworks } from "./stored-networks.ts";
 export { type AddressPoolSetting, checkPools } from "./subnet-choice.ts";
 export type {
+  AddressCount,
   Attachment,
   CreateNetwork,
   DefaultBridge,
   Endpoint,
+  FirewallFacts,
   NetworkFacts,
   Networks,
   NetworksOptions,

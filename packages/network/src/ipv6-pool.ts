@@ -1,4 +1,5 @@
 import { contains6, type Ipv6, lastOf6, type Subnet6 } from "./ipv6.ts";
+import type { AddressCount } from "./types.ts";
 
 /** Which addresses of an IPv6 subnet are taken; as `AddressPool`, for networks too large to walk through. */
 export class Ipv6Pool {
@@ -50,5 +51,13 @@ export class Ipv6Pool {
 
   release(address: Ipv6): void {
     this.#taken.delete(address);
+  }
+
+  /** How many of the subnet's addresses are taken, and how many of the range's are free. */
+  count(): AddressCount {
+    const within = (subnet: Subnet6) =>
+      BigInt([...this.#taken].filter((address) => contains6(subnet, address)).length);
+    const size = lastOf6(this.#range) - this.#range.base + 1n;
+    return { inUse: within(this.#subnet), available: size - within(this.#range) };
   }
 }

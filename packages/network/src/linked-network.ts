@@ -1,5 +1,6 @@
 import { EngineError } from "@longshore/errors";
 import { IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES } from "@longshore/netlink";
+import { FAMILY_OPTIONS, NO_SUBNET } from "./bridge-network.ts";
 import type { EndpointNetwork, FurtherSubnet, FurtherSubnet6 } from "./endpoints.ts";
 import { newId } from "./ids.ts";
 import { formatIpv4, formatSubnet, type Ipv4, parseCidr, parseIpv4, type Subnet } from "./ipv4.ts";
@@ -8,7 +9,7 @@ import { planIpv6 } from "./ipv6-plan.ts";
 import type { NetworkRecord, SubnetRecord } from "./records.ts";
 import type { AddressPoolSetting } from "./subnet-choice.ts";
 import type { CreateNetwork, IpamRequest } from "./types.ts";
-import { checkAddresses } from "./user-networks.ts";
+import { checkAddresses, withoutAddresses } from "./user-networks.ts";
 
 export type LinkedDriver = "macvlan" | "ipvlan";
 type MacvlanMode = keyof typeof MACVLAN_MODES;
@@ -60,13 +61,14 @@ export function linkedNetwork(
 ): LinkedNetwork | undefined {
   const { id, created, driver, linked, user } = record;
   if (!linked || !user || !isLinkedDriver(driver)) return undefined;
-  const gateway = parseIpv4(linked.gateway);
+  const withoutIpv4 = linked.subnet === "";
+  const gateway = withoutIpv4 ? 0 : parseIpv4(linked.gateway);
   if (gateway === undefined) throw new Error(`network ${name} has the gateway ${linked.gateway}`);
   const { auxiliary, options, labels, internal, attachable, configFrom = "" } = user;
   return {
     ...{ id, name, created, driver, gateway, auxiliary, options, labels, internal, attachable, configFrom },
     how: modeOf(driver, options),
-    subnet: parseCidr(linked.subnet).subnet,
+    ...(withoutIpv4 ? { withoutIpv4, subnet: NO_SUBNET } : { subnet: parseCidr(linked.subnet).subnet }),
     ...(user.ipRange !== undefined && { ipRange: parseCidr(user.ipRange).subnet }),
     reserved: [...hosts, ...Object.values(auxiliary).flatMap((address) => parseIpv4(address) ?? [])],
     further: (linked.further ?? []).map(furtherSubnet),
@@ -101,7 +103,7 @@ export function planLinked(
 ): NetworkRecord {
   const { attachable, labels, options } = request;
   for (const option of Object.keys(options))
-    if (!OPTIONS[driver].includes(option))
+    if (![...OPTIONS[driver], ...FAMILY_OPTIONS].includes(option))
       throw new EngineError("invalid_argument", `network option ${option} is not supported`);
   modeOf(driver, options); // throws for what is none
   const id = newId();
@@ -110,7 +112,9 @@ export function planLinked(
     throw new EngineError("invalid_argument", `loopback interface is not a valid ${driver} parent link`);
   const ownsParent = given === "" || !isThere(given);
   if (given !== "" && ownsParent) parseVlan(given, isThere);
-  const { first, further, auxiliary } = planSubnets(request, inUse.ipv4, pools);
+  const { first, further, auxiliary } = request.withoutIpv4
+    ? withoutSubnets(request)
+    : planSubnets(request, inUse.ipv4, pools);
   const { first6, further6, auxiliary6 } = planSubnets6(request, inUse.ipv6);
   return {
     ...{ id, driver, created: new Date().toISOString() },
@@ -131,6 +135,12 @@ export function planLinked(
       ...(request.configFrom !== undefined && { configFrom: request.configFrom }),
     },
   };
+}
+
+/** @throws EngineError `invalid_argument` for a request that says something of IPv4 all the same */
+function withoutSubnets(request: CreateNetwork): ReturnType<typeof planSubnets> {
+  for (const ipam of [request.ipam, ...(request.furtherIpam ?? [])]) withoutAddresses({ ...request, ipam });
+  return { first: { subnet: "", gateway: "" }, further: [], auxiliary: {} };
 }
 
 /** The subnets of IPv4 that a request names, or one of the pools. */

@@ -84,6 +84,14 @@ function engineNetworks(state: NetworkState, owned: DisposableStack): Networks {
   return {
     list: () => listNetworks(state),
     inspect: (nameOrId) => inspectNetwork(state, nameOrId),
+    firewall: () => ({
+      isWithFirewalld: state.firewalld?.isAtWork ?? false,
+      reloadedAt: state.firewalld?.reloadedAt,
+    }),
+    addressCounts(id) {
+      const found = attachedNetworks(state).find((one) => one.id === id);
+      return found ? state.endpoints.addressCounts(found) : new Map();
+    },
     create: (request) => oneAtATime(() => createNetwork(state, request)),
     remove: (nameOrId) => oneAtATime(() => removeNetwork(state, nameOrId)),
     createSandbox: (request) => createSandbox(state, request),

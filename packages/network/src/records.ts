@@ -21,6 +21,7 @@ export interface NetworkRecord {
   readonly template?: Omit<CreateNetwork, "name" | "configOnly" | "configFrom">;
   /** What only macvlan and ipvlan networks have. */
   readonly linked?: {
+    /** Empty, as is the gateway, for one without IPv4. */
     readonly subnet: string;
     readonly gateway: string;
     readonly ipv6?: { readonly subnet: string; readonly gateway: string };

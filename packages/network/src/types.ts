@@ -95,7 +95,7 @@ export interface CreateNetwork {
   /** A bridge when left out. */
   readonly driver?: "bridge" | "macvlan" | "ipvlan";
   readonly ipam: IpamRequest;
-  /** A bridge with IPv6 only; `ipam` says nothing then. */
+  /** IPv6 only; `ipam` says nothing then. */
   readonly withoutIpv4?: boolean;
   /** Left out for a network without IPv6. */
   readonly ipam6?: IpamRequest;
@@ -111,6 +111,20 @@ export interface CreateNetwork {
   readonly configOnly?: boolean;
   /** Name of a configuration, in the place of addresses, options and labels. */
   readonly configFrom?: string;
+}
+
+/** What else there is beside our own firewall rules. */
+export interface FirewallFacts {
+  /** The host's firewalld lets containers' traffic pass, as it was asked to. */
+  readonly isWithFirewalld: boolean;
+  /** When it has last started or read its configuration anew; undefined when it hasn't since we know it. */
+  readonly reloadedAt: Date | undefined;
+}
+
+/** How many addresses of a subnet are in use or reserved, and how many are left for those who name none. */
+export interface AddressCount {
+  readonly inUse: bigint;
+  readonly available: bigint;
 }
 
 /** A network that a sandbox is to be on. */
@@ -206,6 +220,9 @@ export interface Networks {
    * @throws EngineError `not_found`, or `invalid_argument` when several ids start so
    */
   inspect(nameOrId: string): NetworkFacts;
+  firewall(): FirewallFacts;
+  /** What is left of a network's addresses, by subnet, as `172.17.0.0/16`; of none for a network without addresses or interfaces. */
+  addressCounts(id: string): ReadonlyMap<string, AddressCount>;
   /**
    * Make a bridge network.
    *

@@ -1,5 +1,5 @@
 import { EngineError } from "@longshore/errors";
-import { OPTION } from "./bridge-network.ts";
+import { FAMILY_OPTIONS, OPTION } from "./bridge-network.ts";
 import { newId } from "./ids.ts";
 import {
   broadcastOf,
@@ -77,7 +77,7 @@ export function planNetwork(
 }
 
 /** @throws EngineError `invalid_argument` for a network that would have no family at all, or is told addresses of the one it hasn't */
-function withoutAddresses({ ipam, ipam6 }: CreateNetwork) {
+export function withoutAddresses({ ipam, ipam6 }: CreateNetwork) {
   if (!ipam6) throw new EngineError("invalid_argument", "IPv4 or IPv6 must be enabled");
   const { subnet, ipRange, gateway, auxiliary } = ipam;
   const said = subnet || ipRange || gateway || Object.values(auxiliary)[0];
@@ -141,6 +141,7 @@ function checkOptions(options: Readonly<Record<string, string>>): Record<string,
 }
 
 function checkOption(key: string, value: string): string {
+  if (FAMILY_OPTIONS.includes(key)) return value;
   const refuse = () =>
     new EngineError("invalid_argument", `invalid value for option ${key}: ${JSON.stringify(value)}`);
   switch (key) {

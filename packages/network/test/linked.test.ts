@@ -191,6 +191,40 @@ testInPrivateNetwork(import.meta.path, "macvlan and ipvlan networks, with a host
     );
   });
 
+  test("IPv6 alone: an interface with no address of IPv4, and what is left of the network's addresses", async () => {
+    await using lab = openLab();
+    using _lan = openLan(lab.route);
+    let networks = await lab.open();
+    const none = { subnet: "", ipRange: "", gateway: "", auxiliary: {} };
+    const ipam6 = {
+      ...none,
+      subnet: "fd00:58::/64",
+      ipRange: "fd00:58::/120",
+      auxiliary: { nas: "fd00:58::9" },
+    };
+    const six = { ...request("six", { parent: "cable" }), ipam: none, withoutIpv4: true };
+    await expect(networks.create(six)).rejects.toThrow("IPv4 or IPv6 must be enabled");
+    const told = { ...six, ipam: { ...none, subnet: "10.50.0.0/24" }, ipam6 };
+    await expect(networks.create(told)).rejects.toThrow("10.50.0.0/24 is of IPv4");
+    const { id } = await networks.create({ ...six, ipam6 });
+    await networks.close();
+    networks = await lab.open();
+    expect(networks.inspect("six")).toMatchObject({ enableIpv4: false, enableIpv6: true });
+    const box = await on(networks, "box", { network: "six" });
+    expect(box.endpoints).toMatchObject([
+      { ipAddress: "", gateway: "", ipv6: { address: "fd00:58::2", gateway: "fd00:58::1" } },
+    ]);
+    const shown = inSandbox(box.netnsPath, () => Bun.spawnSync(["ip", "address", "show", "eth0"]).stdout);
+    expect(shown.toString()).toContain("inet6 fd00:58::2/64");
+    expect(shown.toString()).not.toContain("inet ");
+    // The first address, the gateway's, the one that others use, and the container's.
+    const counts = new Map([["fd00:58::/64", { inUse: 4n, available: 252n }]]);
+    expect(networks.addressCounts(id)).toEqual(counts);
+    await networks.releaseSandbox("box");
+    await networks.remove("six");
+    await networks.close();
+  });
+
   test("connect and disconnect, beside a bridge: routes and names go with the networks", async () => {
     await using lab = openLab();
     using lan = openLan(lab.route);
