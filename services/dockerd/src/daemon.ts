@@ -162,10 +162,11 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   await settleNetworks(engine);
   const starting = startWanted(engine);
 
-  const server = new ApiServer(log, authorizer, {
+  const listeners = {
     onCall: tidyAtRest(),
-    onDone: (route, seconds) => engine.metrics.observe(route, seconds),
-  });
+    onDone: (route: string, seconds: number) => engine.metrics.observe(route, seconds),
+  };
+  const server = new ApiServer(log, authorizer, listeners, flags.minApiVersion);
   server.add(allRoutes(engine));
   const hosts = flags.hosts.map((host) => parseHost(host, { tls: flags.tls !== undefined }));
   await server.listen(hosts, {

@@ -42,8 +42,10 @@ Options:
       --default-gateway ADDRESS      Where containers on the default bridge send what is for elsewhere (default: the bridge)
       --default-gateway-v6 ADDRESS   The same of IPv6, with --ipv6
       --default-ipc-mode MODE        IPC namespace of containers that don't say: private or shareable (default "private")
+      --default-network-opt DRIVER=OPTION=VALUE  Option of networks of this driver that don't set it; may be given repeatedly
       --default-runtime NAME         Runtime of containers that name none (default "runc")
       --default-shm-size BYTES       Size of /dev/shm of containers that don't say (default 64MiB)
+      --default-stop-timeout SECONDS  How long containers that don't say have to stop (default 10)
       --default-ulimit NAME=SOFT:HARD  Limit of containers that don't set it; may be given repeatedly
       --dns ADDRESS                  Name server of containers that name none; may be given repeatedly
       --dns-opt OPTION               Their option of resolv.conf; may be given repeatedly
@@ -108,6 +110,7 @@ const BY_FLAG = new Map<string, FlagTarget>(
   optionKeys.flatMap((key): [string, FlagTarget][] => {
     const option: Option = OPTIONS[key];
     const target = { key, option };
+    if (option.flag === undefined) return [];
     return [
       [`--${option.flag}`, target],
       ...(option.short ? [[`-${option.short}`, target] as [string, FlagTarget]] : []),
@@ -147,7 +150,10 @@ export function parseFlags(argv: readonly string[]): CommandLine {
     else
       throw new UsageError(word.startsWith("-") ? `unknown flag: ${given}` : `unexpected argument: ${word}`);
   }
-  const checked = [...raw].map(([key, value]) => [key, checkValue(key, value, `--${OPTIONS[key].flag}`)]);
+  const checked = [...raw].map(([key, value]) => {
+    const { flag = key }: Option = OPTIONS[key];
+    return [key, checkValue(key, value, `--${flag}`)];
+  });
   return { flags: Object.fromEntries(checked) as OptionValues, configFile, validate, uninstall };
 }
 
@@ -168,6 +174,15 @@ function add(before: unknown, { kind }: Option, flag: string, value: string): un
     );
   }
   const [name, inner] = splitOnce(value, "=");
+  if (kind === "maps") {
+    const [key, text] = splitOnce(inner ?? "", "=");
+    if (text === undefined)
+      throw new UsageError(
+        `invalid argument ${JSON.stringify(value)} for ${JSON.stringify(flag)} flag: invalid value ${JSON.stringify(value)} for map option, should be root-key=key=value`,
+      );
+    const maps = before as Record<string, object> | undefined;
+    return { ...maps, [name]: { ...maps?.[name], [key]: text } };
+  }
   const wanted = kind === "map" ? "NAME=VALUE" : "NAME=PATH";
   if (name === "" || !inner) throw new UsageError(`invalid ${flag} ${value}: expected ${wanted}`);
   return { ...(before as object | undefined), [name]: kind === "map" ? inner : { path: inner } };

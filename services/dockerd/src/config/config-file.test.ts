@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { parseFlags } from "../flags.ts";
 import { parseConfig } from "./config-file.ts";
+import { UNSUPPORTED } from "./options.ts";
 import { loadSettings } from "./settings.ts";
 
 const parse = (config: object | string, ...argv: string[]) =>
@@ -100,7 +101,6 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(parse({ proxies: { "http-proxy": "http://p:1" } })).toEqual({ "http-proxy": "http://p:1" });
   expect(() => parse({ proxies: { "ftp-proxy": "x" } })).toThrow("configuration option: ftp-proxy");
   expect(() => parse({ "registry-mirrors": ["m.example"] })).toThrow("invalid mirror: m.example");
-  expect(() => parse({ experimental: true })).toThrow("experimental: true is not supported");
   expect(() => parse({ "userns-remap": "a:b:c" })).toThrow(
     'userns-remap: Invalid userns-remap specification in "a:b:c"',
   );
@@ -131,6 +131,97 @@ test("parseConfig() refuses keys that nobody knows, values of the wrong kind, an
   expect(() => parse({ "shutdown-timeout": "1" })).toThrow(/^shutdown-timeout: .*number/);
   expect(() => parse("[1]")).toThrow("the file must hold an object");
   expect(() => parse("{")).toThrow("invalid JSON");
+});
+
+test("each option of Docker's daemon is carried out, or refused by its name", () => {
+  // `dockerd --help` and the keys of its configuration, as of Docker 29.
+  const wanted: Record<string, unknown> = {
+    "allow-direct-routing": true,
+    "bridge-accept-fwmark": "0x1",
+    builder: { gc: { enabled: true } },
+    "cdi-spec-dirs": ["/etc/cdi"],
+    "containerd-plugin-namespace": "others",
+    "cpu-rt-period": 1000,
+    "cpu-rt-runtime": 1000,
+    "cri-containerd": true,
+    "default-init": "/sbin/init",
+    experimental: true,
+    features: { "containerd-snapshotter": false },
+    "firewall-backend": "iptables",
+    "host-gateway-ip": "192.0.2.1",
+    ip6tables: false,
+    "ip-forward": false,
+    "ip-forward-no-drop": true,
+    iptables: false,
+    "network-control-plane-mtu": 1400,
+    "network-diagnostic-port": 2000,
+    "node-generic-resources": ["gpu=1"],
+    "nri-opts": { enable: true },
+    "resolv-conf": "/etc/other",
+    rootless: true,
+    "selinux-enabled": true,
+    "storage-driver": "zfs",
+    "storage-opts": ["size=1G"],
+    "swarm-default-advertise-addr": "192.0.2.1",
+    "swarm-raft-election-tick": 3,
+    "swarm-raft-heartbeat-tick": 3,
+    "userland-proxy": true,
+    "userland-proxy-path": "/proxy",
+  };
+  for (const [key, value] of Object.entries(wanted))
+    expect(() => parse({ [key]: value })).toThrow(`${key}: ${JSON.stringify(value)} is not supported`);
+  // Those are the only ones that aren't carried out, and each may say what is so anyway.
+  const older = ["allow-nondistributable-artifacts", "api-cors-header"];
+  expect(Object.keys(UNSUPPORTED).sort()).toEqual([...Object.keys(wanted), ...older].sort());
+  for (const [key, { harmless }] of Object.entries(UNSUPPORTED))
+    for (const value of harmless) expect(parse({ [key]: value })).toEqual({});
+  const flags =
+    "add-runtime allow-direct-routing authorization-plugin bip bip6 bridge bridge-accept-fwmark cdi-spec-dir cgroup-parent config-file containerd containerd-namespace containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd data-root debug default-address-pool default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode default-network-opt default-runtime default-shm-size default-stop-timeout default-ulimit dns dns-opt dns-search exec-opt exec-root experimental feature firewall-backend fixed-cidr fixed-cidr-v6 group host host-gateway-ip http-proxy https-proxy icc init init-path insecure-registry ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 label live-restore log-driver log-format log-level log-opt max-concurrent-downloads max-concurrent-uploads max-download-attempts metrics-addr mtu network-control-plane-mtu network-diagnostic-port no-new-privileges no-proxy node-generic-resource pidfile raw-logs registry-mirror rootless seccomp-profile selinux-enabled shutdown-timeout storage-driver storage-opt swarm-default-advertise-addr tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate";
+  for (const flag of flags.split(" ")) expect(() => parseFlags([`--${flag}=`])).not.toThrow(/unknown flag/);
+  for (const flag of ["--feature=a=b", "--cdi-spec-dir=/etc/cdi", "--userland-proxy", "--nri-opts=x", "-s"])
+    expect(() => parseFlags([flag])).toThrow(`${flag.split("=")[0]} is not supported`);
+});
+
+test("options of networks by driver, and how long containers have to stop, by flag and by the file", () => {
+  const mtu = "com.docker.network.driver.mtu";
+  const { flags } = parseFlags([
+    ...["--default-network-opt", `bridge=${mtu}=1400`, `--default-network-opt=bridge=a=b=c`],
+    ...["--default-network-opt", "macvlan=parent=eth1", "--default-stop-timeout=3"],
+  ]);
+  expect(flags).toEqual({
+    "default-network-opts": { bridge: { [mtu]: "1400", a: "b=c" }, macvlan: { parent: "eth1" } },
+    "default-stop-timeout": 3,
+  });
+  const load = (values: object) => loadSettings({ flags: values, configFile: undefined });
+  expect(load(flags)).toMatchObject({
+    networkOptions: { bridge: { [mtu]: "1400" } },
+    stopTimeoutSeconds: 3,
+  });
+  expect(load({}).stopTimeoutSeconds).toBe(10);
+  expect(() => parseFlags(["--default-network-opt", "bridge=mtu"])).toThrow(
+    'invalid value "bridge=mtu" for map option, should be root-key=key=value',
+  );
+  expect(() => parse({ "default-stop-timeout": -1 })).toThrow("invalid default stop timeout: -1");
+});
+
+test("min-api-version is between the oldest and the newest; the environment's counts more than the file's", () => {
+  const min = (value: string) => () => parse({ "min-api-version": value });
+  expect(min("1.44")()).toEqual({ "min-api-version": "1.44" });
+  expect(min("v1.44")).toThrow('API version must be provided without "v" prefix');
+  expect(min("1.23")).toThrow("minimum supported API version is 1.24: 1.23");
+  expect(min("many")).toThrow("minimum supported API version is 1.24: many");
+  expect(min("1.56")).toThrow("maximum supported API version is 1.55: 1.56");
+  expect(() => parseFlags(["--min-api-version", "1.44"])).toThrow("unknown flag: --min-api-version");
+  const load = () => loadSettings({ flags: { "min-api-version": "1.30" }, configFile: undefined });
+  expect(load().minApiVersion).toBe("1.30");
+  process.env.DOCKER_MIN_API_VERSION = "1.44";
+  try {
+    expect(load().minApiVersion).toBe("1.44");
+    process.env.DOCKER_MIN_API_VERSION = "1.2";
+    expect(load).toThrow("invalid DOCKER_MIN_API_VERSION: minimum supported API version is 1.24: 1.2");
+  } finally {
+    delete process.env.DOCKER_MIN_API_VERSION;
+  }
 });
 
 test("parseFlags() knows the flags by both names, with and without =; refuses Docker's others by name", () => {

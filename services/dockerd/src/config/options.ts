@@ -4,6 +4,7 @@ import { DRIVER_NAMES } from "@longshore/log-drivers";
 import { checkPools } from "@longshore/network";
 import { RLIMITS } from "@longshore/syscalls";
 import { z } from "zod";
+import { checkMinApiVersion } from "../http/api-version.ts";
 import { parseMetricsAddress } from "../metrics/serve-metrics.ts";
 import { checkRemap } from "../userns/remap.ts";
 import { parseExecOpts } from "./cgroup-driver.ts";
@@ -14,12 +15,15 @@ import { parseRamSize } from "./sizes.ts";
 const MTU_MIN = 68;
 const MTU_MAX = 65_535;
 
-/** How a flag's value is written: `key=value` for a map, NAME=PATH for runtimes; lists, maps and runtimes may be given repeatedly. */
-export type FlagKind = "text" | "number" | "switch" | "list" | "map" | "runtimes";
+/**
+ * How a flag's value is written: `key=value` for a map, `outer=key=value` for maps of maps, NAME=PATH for runtimes; lists, maps and runtimes
+ * may be given repeatedly.
+ */
+export type FlagKind = "text" | "number" | "switch" | "list" | "map" | "maps" | "runtimes";
 
 export interface Option {
-  /** The flag's name, without dashes. */
-  flag: string;
+  /** The flag's name, without dashes; left out for what only the file has. */
+  flag?: string;
   short?: string;
   kind: FlagKind;
   schema: z.ZodType;
@@ -228,6 +232,17 @@ export const OPTIONS = {
     kind: "text",
     schema: router("default-gateway-v6", 6),
   },
+  "default-network-opts": {
+    flag: "default-network-opt",
+    kind: "maps",
+    schema: z.record(z.string(), z.record(z.string(), z.string())),
+  },
+  "default-stop-timeout": {
+    flag: "default-stop-timeout",
+    kind: "number",
+    schema: count("default stop timeout", 0),
+  },
+  "min-api-version": { kind: "text", schema: checkedBy(checkMinApiVersion) },
   "default-runtime": { flag: "default-runtime", kind: "text", schema: z.string() },
   dns: { flag: "dns", kind: "list", schema: z.array(ipAddress) },
   "dns-opts": { flag: "dns-opt", kind: "list", schema: z.array(z.string()) },
@@ -300,10 +315,11 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "bridge-accept-fwmark": { harmless: [""] },
   builder: { harmless: [{}] },
   "cdi-spec-dirs": { flag: "cdi-spec-dir", harmless: [[]] },
-  "containerd-plugins-namespace": { flag: "containerd-plugins-namespace", harmless: ["plugins.moby"] },
+  "containerd-plugin-namespace": { flag: "containerd-plugins-namespace", harmless: ["plugins.moby"] },
   "cpu-rt-period": { harmless: [0] },
   "cpu-rt-runtime": { harmless: [0] },
-  "default-network-opts": { flag: "default-network-opt", harmless: [{}] },
+  "cri-containerd": { harmless: [false] },
+  "default-init": { harmless: [""] },
   experimental: { harmless: [false] },
   // Images are containerd's here, and there is no builder.
   features: {
@@ -322,15 +338,18 @@ export const UNSUPPORTED: Readonly<Record<string, { flag?: string; harmless: rea
   "ip-forward": { harmless: [true] },
   "ip-forward-no-drop": { harmless: [false] },
   iptables: { harmless: [true] },
-  "min-api-version": { harmless: ["", "1.24"] },
   "network-control-plane-mtu": { harmless: [1500] },
   "network-diagnostic-port": { harmless: [0] },
   "node-generic-resources": { flag: "node-generic-resource", harmless: [[]] },
+  "nri-opts": { flag: "nri-opts", harmless: [{}, { enable: false }] },
+  "resolv-conf": { harmless: [""] },
   rootless: { harmless: [false] },
   "selinux-enabled": { harmless: [false] },
   "storage-driver": { flag: "storage-driver", harmless: ["overlayfs"] },
   "storage-opts": { flag: "storage-opt", harmless: [[]] },
   "swarm-default-advertise-addr": { harmless: [""] },
+  "swarm-raft-election-tick": { harmless: [0] },
+  "swarm-raft-heartbeat-tick": { harmless: [0] },
   "userland-proxy": { harmless: [false] },
   "userland-proxy-path": { harmless: [""] },
 };

@@ -16,6 +16,7 @@ const RELOADABLE = [
   "registryMirrors",
   "runtimes",
   "shutdownTimeoutSeconds",
+  "stopTimeoutSeconds",
   "transfers",
 ] as const satisfies readonly (keyof Settings)[];
 
@@ -55,6 +56,7 @@ export function reloadConfig(engine: Engine, source: ConfigSource): void {
     debug: String(current.debug),
     "default-runtime": current.defaultRuntime,
     "default-shm-size": String(shmSizeBytes),
+    "default-stop-timeout": String(current.stopTimeoutSeconds),
     "insecure-registries": JSON.stringify(current.insecureRegistries),
     labels: JSON.stringify(current.labels),
     "live-restore": String(current.liveRestore),

@@ -11,7 +11,8 @@ import type { CgroupDriver } from "./cgroup-driver.ts";
 /** The runtime that is always there. */
 export const STOCK_RUNTIME = "runc";
 
-const RUNC_SHIM = "io.containerd.runc.v2";
+/** Its shim, by whose name it is known as well. */
+export const RUNC_SHIM = "io.containerd.runc.v2";
 const RUNC_OPTIONS = "containerd.runc.v1.Options";
 const OTHER_OPTIONS = "runtimeoptions.v1.Options";
 

@@ -1,8 +1,9 @@
 import fs from "node:fs";
-import { EngineError, isErrno } from "@longshore/errors";
+import { EngineError, isErrno, toEngineError } from "@longshore/errors";
 import type { LogLevel } from "@longshore/log";
 import { checkLogConfig } from "@longshore/log-drivers";
 import type { AddressPoolSetting, DefaultBridge } from "@longshore/network";
+import { checkMinApiVersion, MIN_API_VERSION } from "../http/api-version.ts";
 import { socketGroup } from "../http/listeners.ts";
 import { parseProfile } from "../spec/seccomp-profile.ts";
 import type { SecurityOptions } from "../spec/security-options.ts";
@@ -53,6 +54,8 @@ export interface Settings {
   ipv6: string | undefined;
   /** Where networks get subnets that nobody named; empty: Docker's default ones. */
   addressPools: AddressPoolSetting[];
+  /** Options of networks that don't set them, by driver. */
+  networkOptions: DefaultNetworkOptions;
   /** Name servers, domains to search and options of containers that have none of their own. */
   dns: string[];
   dnsSearch: string[];
@@ -86,12 +89,18 @@ export interface Settings {
   liveRestore: boolean;
   /** How long they have to end when they don't; negative: for ever. */
   shutdownTimeoutSeconds: number;
+  /** How long a container that doesn't say has to stop. */
+  stopTimeoutSeconds: number;
+  /** The oldest version of the API that is served. */
+  minApiVersion: string;
   /** The daemon's own; undefined leaves it. */
   oomScoreAdjust: number | undefined;
   /** Whose ids containers' are on the host, as the option has it; empty: the host's own. */
   usernsRemap: string;
   defaults: ContainerDefaults;
 }
+
+export type DefaultNetworkOptions = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 export interface ProxySettings {
   httpProxy: string;
@@ -211,6 +220,7 @@ function toSettings(values: OptionValues): Settings {
     ipv6: defaultIpv6(values),
     defaultBridge: defaultBridge(values),
     addressPools: values["default-address-pools"] ?? [],
+    networkOptions: values["default-network-opts"] ?? {},
     dns: values.dns ?? [],
     dnsSearch: values["dns-search"] ?? [],
     dnsOptions: values["dns-opts"] ?? [],
@@ -233,6 +243,8 @@ function toSettings(values: OptionValues): Settings {
     metricsAddr: values["metrics-addr"] || undefined,
     liveRestore: values["live-restore"] ?? true,
     shutdownTimeoutSeconds: values["shutdown-timeout"] ?? 15,
+    stopTimeoutSeconds: values["default-stop-timeout"] ?? 10,
+    minApiVersion: minApiVersion(values["min-api-version"]),
     oomScoreAdjust: values["oom-score-adjust"],
     usernsRemap: values["userns-remap"] ?? "",
     defaults: {
@@ -247,6 +259,19 @@ function toSettings(values: OptionValues): Settings {
   };
   check(settings);
   return settings;
+}
+
+/** The environment's word counts more than the file's. @throws EngineError `invalid_argument` in Docker's words */
+function minApiVersion(inFile: string | undefined): string {
+  const name = "DOCKER_MIN_API_VERSION";
+  const inEnvironment = process.env[name];
+  if (!inEnvironment) return inFile || MIN_API_VERSION;
+  try {
+    checkMinApiVersion(inEnvironment);
+  } catch (cause) {
+    throw new EngineError("invalid_argument", `invalid ${name}: ${toEngineError(cause).message}`, { cause });
+  }
+  return inEnvironment;
 }
 
 /** As Go's programs read it. */

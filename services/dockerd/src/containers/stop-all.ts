@@ -32,7 +32,7 @@ async function stopOne(engine: Engine, container: Container): Promise<void> {
 /** Undefined: as long as it takes. */
 function limitMs(engine: Engine, running: readonly Container[]): number | undefined {
   const { shutdownTimeoutSeconds } = engine.flags;
-  const own = running.map(({ record }) => record.config.StopTimeout ?? 0);
+  const own = running.map(({ record }) => record.config.StopTimeout ?? engine.flags.stopTimeoutSeconds);
   if (shutdownTimeoutSeconds < 0 || own.some((seconds) => seconds < 0)) return undefined;
   // Those that are killed at their time's end need a moment for it.
   return 1000 * Math.max(shutdownTimeoutSeconds, ...own.map((seconds) => seconds + 5));

@@ -6,8 +6,6 @@ import { isRunning } from "./container-status.ts";
 import { killAndWait, sendSignal, thaw, waitForExit, within } from "./kill-container.ts";
 import { parseSignal } from "./signals.ts";
 
-export const DEFAULT_STOP_SECONDS = 10;
-
 export interface StopOptions {
   /** Seconds until SIGKILL; negative waits for ever; undefined is the container's own. */
   seconds?: number | undefined;
@@ -23,7 +21,7 @@ export async function stopContainer(
   if (!isRunning(container.record.state.status)) return false;
   const { config } = container.record;
   const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
-  const seconds = options.seconds ?? config.StopTimeout ?? DEFAULT_STOP_SECONDS;
+  const seconds = options.seconds ?? config.StopTimeout ?? engine.flags.stopTimeoutSeconds;
   if (await requestStop(engine, container)) {
     emitContainerEvent(engine, container, "stop");
     return true;

@@ -4,7 +4,6 @@ import { emitContainerEvent } from "../containers/container-events.ts";
 import { sendSignal, waitForExit, within } from "../containers/kill-container.ts";
 import { restarts, restartsAfter } from "../containers/restart-policy.ts";
 import { parseSignal } from "../containers/signals.ts";
-import { DEFAULT_STOP_SECONDS } from "../containers/stop-container.ts";
 import type { Engine } from "../engine.ts";
 
 /** With the value `true` a container's restart policy also restarts it when it has become unhealthy, as a failure. */
@@ -27,7 +26,7 @@ export async function replaceUnhealthy(engine: Engine, container: Container): Pr
   container.replacing = true;
   const exited = waitForExit(container);
   const signal = parseSignal(config.StopSignal || "SIGTERM");
-  const seconds = config.StopTimeout ?? DEFAULT_STOP_SECONDS;
+  const seconds = config.StopTimeout ?? engine.flags.stopTimeoutSeconds;
   await send(engine, container, signal);
   if (!(await within(exited, seconds < 0 ? undefined : seconds * 1000)))
     await send(engine, container, SIGKILL);

@@ -8,9 +8,11 @@ import FindMyWay, { type HTTPMethod } from "find-my-way";
 import type { Authorized, Authorizer } from "../authz/authorizer.ts";
 import type { Host } from "../config/hosts.ts";
 import type { TlsKeys } from "../config/tls.ts";
-import { splitVersion } from "./api-version.ts";
+import { isBeforeJsonErrors, MIN_API_VERSION, splitVersion } from "./api-version.ts";
 import { ApiCall, type Transport } from "./call.ts";
+import { toHttpError } from "./http-status.ts";
 import { chooseSockets, inheritedSockets, listening, listenTcp, listenUnix } from "./listeners.ts";
+import { refuseGarbage } from "./refuse-garbage.ts";
 import { takeBody } from "./upgrade-body.ts";
 
 export type Handler = (call: ApiCall) => Promise<void> | void;
@@ -46,15 +48,21 @@ export class ApiServer {
   private readonly sockets = new Set<Socket>();
   private readonly log: Logger;
   private readonly authorizer: Authorizer;
+  private readonly minApiVersion: string;
   private readonly onCall: () => void;
   private readonly onDone: (route: string, seconds: number) => void;
 
-  /** @param listeners told of each operation as it comes, and of each that did not fail, by its method and route */
+  /**
+   * @param listeners told of each operation as it comes, and of each that did not fail, by its method and route
+   * @param minApiVersion the oldest version of the API that is served
+   */
   constructor(
     log: Logger,
     authorizer: Authorizer,
     listeners: { onCall: () => void; onDone: (route: string, seconds: number) => void },
+    minApiVersion: string = MIN_API_VERSION,
   ) {
+    this.minApiVersion = minApiVersion;
     this.log = log;
     this.authorizer = authorizer;
     this.onCall = listeners.onCall;
@@ -92,6 +100,7 @@ export class ApiServer {
       this.upgrade(request, socket as Socket, rest, { handed: !server.listening }),
     );
     server.on("connection", (socket) => this.keep(socket));
+    server.on("clientError", refuseGarbage);
     this.servers.push(server);
     return server;
   }
@@ -169,9 +178,11 @@ export class ApiServer {
     let target: ReturnType<typeof splitVersion>;
     try {
       if (!url) throw new EngineError("invalid_argument", `invalid request URI ${JSON.stringify(given)}`);
-      target = splitVersion(url.pathname);
+      target = splitVersion(url.pathname, this.minApiVersion);
     } catch (error) {
-      call("").error(error);
+      const { status, message } = toHttpError(error);
+      if (url && isBeforeJsonErrors(url.pathname)) call("").text(status, `${message}\n`);
+      else call("").error(error);
       return;
     }
     const api = call(target.version);

@@ -1,6 +1,8 @@
 import { EngineError } from "@longshore/errors";
 import type { CreateNetwork } from "@longshore/network";
 import { z } from "zod";
+import { parseFlag } from "../config/parse-flag.ts";
+import type { DefaultNetworkOptions } from "../config/settings.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { PREDEFINED } from "./network-mode.ts";
@@ -29,7 +31,7 @@ const createSchema = z.object({
   ConfigOnly: flag,
   ConfigFrom: z.object({ Network: text }).nullish(),
   EnableIPv4: z.boolean().nullish(),
-  EnableIPv6: flag,
+  EnableIPv6: z.boolean().nullish(),
   IPAM: z
     .object({
       Driver: text,
@@ -42,20 +44,26 @@ const createSchema = z.object({
   Options: map,
   Labels: map,
 });
-type CreateBody = z.output<typeof createSchema>;
+type CreateBody = Omit<z.output<typeof createSchema>, "EnableIPv4" | "EnableIPv6"> & Families;
+
+interface Families {
+  EnableIPv4: boolean;
+  EnableIPv6: boolean;
+}
 
 /** What isn't carried out; true means that the client asked for it. */
 const UNSUPPORTED: Record<string, (body: CreateBody) => boolean> = {
   Scope: ({ Scope }) => !["", "local"].includes(Scope),
-  "EnableIPv4: false with this driver": ({ EnableIPv4, Driver }) =>
-    EnableIPv4 === false && ["macvlan", "ipvlan"].includes(Driver),
   "IPAM.Options": ({ IPAM }) => Object.keys(IPAM?.Options ?? {}).length > 0,
 };
 type IpamConfig = NonNullable<NonNullable<CreateBody["IPAM"]>["Config"]>[number];
 
 /** `POST /networks/create` */
 export async function createNetwork(engine: Engine, call: ApiCall): Promise<void> {
-  const body = await call.body(createSchema);
+  const body = withDefaults(await call.body(createSchema), {
+    defaults: engine.flags.networkOptions,
+    knowsIpv4: call.atLeast("1.48"),
+  });
   if (body.Name === "") throw new EngineError("invalid_argument", "network name cannot be empty");
   if ([...PREDEFINED, "default"].includes(body.Name)) {
     throw new EngineError(
@@ -83,7 +91,7 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   const [ipam6 = ipamRequest(), ...furtherIpam6] = configs.filter(isIpv6).map((one) => ipamRequest(one));
   if (furtherIpam.length + furtherIpam6.length > 0) checkSeveral(body);
   const network = await engine.networks.create({
-    ...{ name: body.Name, ipam, furtherIpam, withoutIpv4: body.EnableIPv4 === false },
+    ...{ name: body.Name, ipam, furtherIpam, withoutIpv4: !body.EnableIPv4 },
     ...(isIpv6Wanted(body, configs) && { ipam6, furtherIpam6 }),
     ...(isOurs(body.Driver) && body.Driver !== "" && { driver: body.Driver }),
     internal: body.Internal,
@@ -95,6 +103,42 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
   });
   engine.events.emit("network", "create", network.id, { name: network.name, type: network.driver });
   call.json(201, { Id: network.id, Warning: "" });
+}
+
+/** The driver's options that mean a family, where the request itself says nothing of it. */
+const FAMILIES = {
+  EnableIPv4: "com.docker.network.enable_ipv4",
+  EnableIPv6: "com.docker.network.enable_ipv6",
+} as const;
+
+/**
+ * A request with what the daemon's settings add to it, and its families worked out.
+ * @param knowsIpv4 whether its client's version has a choice of IPv4
+ * @throws EngineError `invalid_argument` in Docker's words
+ */
+function withDefaults(
+  body: z.output<typeof createSchema>,
+  { defaults, knowsIpv4 }: { defaults: DefaultNetworkOptions; knowsIpv4: boolean },
+): CreateBody {
+  const added = body.ConfigFrom ? {} : (defaults[body.Driver || "bridge"] ?? {});
+  const options = { ...added, ...body.Options };
+  const family = (name: keyof typeof FAMILIES, asked: boolean | null | undefined, usual: boolean) => {
+    const label = FAMILIES[name];
+    const option = options[label];
+    if (asked == null) return option === undefined ? usual : readFlag(label, option);
+    delete options[label];
+    return asked;
+  };
+  const EnableIPv4 = family("EnableIPv4", knowsIpv4 ? body.EnableIPv4 : undefined, true);
+  const EnableIPv6 = family("EnableIPv6", body.EnableIPv6, false);
+  return { ...body, EnableIPv4, EnableIPv6, Options: options };
+}
+
+function readFlag(label: string, text: string): boolean {
+  const value = parseFlag(text);
+  if (value === undefined)
+    throw new EngineError("invalid_argument", `driver-opt ${JSON.stringify(label)} is not a valid bool`);
+  return value;
 }
 
 function isIpv6({ Subnet, IPRange, Gateway }: IpamConfig): boolean {
