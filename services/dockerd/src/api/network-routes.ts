@@ -8,7 +8,7 @@ import { connectContainer, disconnectContainer } from "../networks/connect-conta
 import { createNetwork } from "../networks/create-network.ts";
 import { listNetworks } from "../networks/list-networks.ts";
 import { pruneNetworks, removeNetwork } from "../networks/remove-networks.ts";
-import { showNetwork } from "../networks/show-network.ts";
+import { showMembers, showNetwork, showStatus } from "../networks/show-network.ts";
 
 /** Operations on networks. */
 export function networkRoutes(engine: Engine): Route[] {
@@ -28,7 +28,11 @@ export function networkRoutes(engine: Engine): Route[] {
         const scope = call.query.get("scope") ?? "";
         if (scope !== "" && scope !== network.scope)
           throw new EngineError("not_found", `network ${call.param("id")} not found`);
-        call.json(200, showNetwork(engine, network));
+        call.json(200, {
+          ...showNetwork(network),
+          Containers: showMembers(engine, network),
+          ...(call.atLeast("1.52") && { Status: showStatus(engine, network) }),
+        });
       },
     },
     { method: "POST", path: "/networks/create", handler: (call) => createNetwork(engine, call) },
@@ -52,7 +56,12 @@ export function networkRoutes(engine: Engine): Route[] {
       handler: async (call) => {
         const { Container, EndpointConfig } = await call.body(connectSchema);
         const container = engine.containers.find(Container);
-        await connectContainer(engine, container, find(call).name, EndpointConfig ?? undefined);
+        // Engines of before didn't heed it.
+        const endpoint = EndpointConfig && {
+          ...EndpointConfig,
+          ...(!call.atLeast("1.54") && { MacAddress: "" }),
+        };
+        await connectContainer(engine, container, find(call).name, endpoint ?? undefined);
         call.empty(200);
       },
     },

@@ -2,6 +2,7 @@ import type { Engine } from "../engine.ts";
 import type { Route } from "../http/server.ts";
 import { archiveRoutes } from "./archive-routes.ts";
 import { containerRoutes } from "./container-routes.ts";
+import { debugRoutes } from "./debug-routes.ts";
 import { execRoutes } from "./exec-routes.ts";
 import { imageRoutes } from "./image-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
@@ -27,6 +28,7 @@ export function allRoutes(engine: Engine): Route[] {
     ...networkRoutes(engine),
     ...volumeRoutes(engine),
     ...swarmRoutes(),
+    ...debugRoutes(engine),
     ...unsupportedRoutes(),
   ];
 }

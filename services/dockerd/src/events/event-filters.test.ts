@@ -34,7 +34,10 @@ test("eventMatches() goes by type, action, actor and labels", () => {
   expect(names).toEqual(["me/x:1", "me/x"]);
 });
 
-test("showEvent() keeps all digits of the time", () => {
-  expect(showEvent(event)).toEndWith('"timeNano":1700000000123456789}');
-  expect(JSON.parse(showEvent(event))).toMatchObject({ status: "exec_create: ls", from: "busybox" });
+test("showEvent() keeps all digits of the time, and has old fields for who reads them", () => {
+  const line = showEvent(event, { oldFields: true });
+  expect(line).toEndWith('"timeNano":1700000000123456789}\n');
+  expect(JSON.parse(line)).toMatchObject({ status: "exec_create: ls", from: "busybox" });
+  const names = ["Type", "Action", "Actor", "scope", "time", "timeNano"];
+  expect(Object.keys(JSON.parse(showEvent(event, { oldFields: false })))).toEqual(names);
 });

@@ -1,5 +1,6 @@
 import { familiarName, tryParseReference } from "@longshore/reference";
 import type { Filters } from "../http/filters.ts";
+import { jsonInteger } from "../http/json-integer.ts";
 import type { EngineEvent } from "./engine-events.ts";
 
 /** What an actor's id or name begins with. */
@@ -47,11 +48,13 @@ function withoutTag(name: string): string {
   return reference ? familiarName(reference) : name;
 }
 
-/** An event as a line of JSON, with the old fields `status`, `id` and `from` that clients still read. */
-export function showEvent({ Type, Action, Actor, scope, time, timeNano }: EngineEvent): string {
+/** An event as a line of JSON; with the old fields `status`, `id` and `from` for clients that read them. */
+export function showEvent(
+  { Type, Action, Actor, scope, time, timeNano }: EngineEvent,
+  { oldFields }: { oldFields: boolean },
+): string {
   const old = Type === "container" || Type === "image" ? { status: Action, id: Actor.ID } : {};
   const from = Type === "container" && Actor.Attributes.image ? { from: Actor.Attributes.image } : {};
-  const shown = { ...old, ...from, Type, Action, Actor, scope, time, timeNano: 0 };
-  // More digits than a number of JavaScript's holds.
-  return JSON.stringify(shown).replace(/"timeNano":0}$/, `"timeNano":${timeNano}}`);
+  const shown = { ...(oldFields && { ...old, ...from }), Type, Action, Actor, scope, time };
+  return `${JSON.stringify({ ...shown, timeNano: jsonInteger(timeNano) })}\n`;
 }

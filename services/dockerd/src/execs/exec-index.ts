@@ -17,6 +17,10 @@ export class ExecIndex {
     exec.container.execs.add(exec.id);
   }
 
+  get count(): number {
+    return this.byId.size;
+  }
+
   get(id: string): Exec | undefined {
     return this.byId.get(id);
   }

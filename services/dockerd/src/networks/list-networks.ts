@@ -6,7 +6,7 @@ import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import { ENGINE_LABEL, isMeant } from "../state/fleet.ts";
 import { PREDEFINED } from "./network-mode.ts";
-import { showNetwork } from "./show-network.ts";
+import { showMembers, showNetwork } from "./show-network.ts";
 
 const NETWORK_FILTERS = ["dangling", "driver", "engine", "id", "label", "name", "scope", "type"];
 
@@ -28,8 +28,8 @@ export async function listNetworks(engine: Engine, call: ApiCall): Promise<objec
     filters.matchLabels(network.labels);
   // Who is on each was told to clients of before API 1.28.
   const show = (network: NetworkFacts) => ({
-    ...showNetwork(engine, network),
-    ...(call.atLeast("1.28") && { Containers: {} }),
+    ...showNetwork(network),
+    ...(!call.atLeast("1.28") && { Containers: showMembers(engine, network) }),
   });
   const own = engine.networks.list().filter(fits);
   const engines = filters.get("engine");

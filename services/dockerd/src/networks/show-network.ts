@@ -2,10 +2,11 @@ import type { NetworkFacts } from "@longshore/network";
 import type { Container } from "../containers/container.ts";
 import { hasProcess } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
+import { jsonInteger } from "../http/json-integer.ts";
 import { plainEndpointId } from "./show-endpoints.ts";
 
-/** A network as `GET /networks/{id}` shows it. */
-export function showNetwork(engine: Engine, network: NetworkFacts) {
+/** Who is on a network. */
+export function showMembers(engine: Engine, network: NetworkFacts): object {
   const containers = Object.entries(network.containers).map(([id, endpoint]) => [
     id,
     {
@@ -24,6 +25,26 @@ export function showNetwork(engine: Engine, network: NetworkFacts) {
       ...{ MacAddress: "", IPv4Address: "", IPv6Address: "" },
     },
   ]);
+  return Object.fromEntries([...containers, ...plain]);
+}
+
+/** How many of a network's addresses are in use, and how many are left. */
+export function showStatus({ networks }: Engine, { id }: NetworkFacts): object {
+  const counts = [...networks.addressCounts(id)].map(([subnet, { inUse, available }]) => [
+    subnet,
+    { IPsInUse: jsonInteger(saturated(inUse)), DynamicIPsAvailable: jsonInteger(saturated(available)) },
+  ]);
+  return { IPAM: counts.length > 0 ? { Subnets: Object.fromEntries(counts) } : {} };
+}
+
+/** As a number of 64 bits. */
+function saturated(count: bigint): bigint {
+  const most = 2n ** 64n - 1n;
+  return count > most ? most : count;
+}
+
+/** A network as lists show it. */
+export function showNetwork(network: NetworkFacts) {
   return {
     Name: network.name,
     Id: network.id,
@@ -47,7 +68,6 @@ export function showNetwork(engine: Engine, network: NetworkFacts) {
     Ingress: false,
     ConfigFrom: { Network: network.configFrom },
     ConfigOnly: network.configOnly,
-    Containers: Object.fromEntries([...containers, ...plain]),
     Options: network.options,
     Labels: network.labels,
   };

@@ -5,7 +5,7 @@ import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import { listImages } from "../images/list-images.ts";
-import { volumeUsage } from "../volumes/list-volumes.ts";
+import { type UsedVolume, volumeUsage } from "../volumes/list-volumes.ts";
 
 const TYPES = ["container", "image", "volume", "build-cache"] as const;
 
@@ -18,24 +18,98 @@ export async function diskUsage(engine: Engine, call: ApiCall): Promise<object> 
   }
   const wants = (type: (typeof TYPES)[number]) => asked.length === 0 || asked.includes(type);
   const [images, containers, layers, volumes] = await Promise.all([
-    wants("image") ? listImages(engine, Filters.none, call, { usage: true }) : null,
-    wants("container")
-      ? listContainers(engine, {
-          ...{ all: true, limit: undefined, filters: Filters.none, size: true },
-          ...{ manifests: false, asked: call },
-        })
-      : null,
+    wants("image")
+      ? (listImages(engine, Filters.none, call, { usage: true }) as Promise<SizedImage[]>)
+      : undefined,
+    wants("container") ? sizedContainers(engine, call) : undefined,
     wants("image") ? layersSize(engine) : 0,
-    wants("volume") ? volumeUsage(engine) : null,
+    wants("volume") ? volumeUsage(engine) : undefined,
   ]);
-  return {
-    LayersSize: layers,
-    Images: images,
-    Containers: containers,
-    Volumes: volumes,
-    BuildCache: wants("build-cache") ? [] : null,
+  const isOfNow = call.atLeast("1.52");
+  const old = {
+    ...(layers > 0 && { LayersSize: layers }),
+    ...{ Images: images, Containers: containers, Volumes: volumes },
+    ...(wants("build-cache") && { BuildCache: [] }),
     ...(!call.atLeast("1.44") && { BuilderSize: 0 }),
   };
+  return {
+    // Who asks for details knows where they are now.
+    ...(!(isOfNow && call.flag("verbose")) && old),
+    ...(isOfNow && {
+      ImageUsage: images && imageTotals(images, layers),
+      ContainerUsage: containers && containerTotals(containers),
+      VolumeUsage: volumes && volumeTotals(volumes),
+      ...(wants("build-cache") && { BuildCacheUsage: {} }),
+    }),
+  };
+}
+
+interface SizedImage {
+  Size: number;
+  SharedSize: number;
+  Containers: number;
+}
+
+interface SizedContainer {
+  State: string;
+  SizeRw?: number;
+}
+
+/** Of things of one kind. What is zero, or no thing at all, is left out. */
+interface Totals<T> {
+  ActiveCount: number;
+  TotalCount: number;
+  TotalSize: number;
+  /** Bytes that would be free without those that aren't active. */
+  Reclaimable: number;
+  Items: readonly T[];
+}
+
+function withoutZeros<T>({ Items, ...numbers }: Totals<T>): Partial<Totals<T>> {
+  const counted = Object.entries(numbers).filter(([, value]) => value !== 0);
+  return { ...Object.fromEntries(counted), ...(Items.length > 0 && { Items }) };
+}
+
+const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
+
+function imageTotals(images: readonly SizedImage[], layers: number) {
+  const unused = images.filter(({ Containers }) => Containers === 0);
+  return withoutZeros({
+    ActiveCount: images.length - unused.length,
+    TotalCount: images.length,
+    TotalSize: layers,
+    Reclaimable: sum(unused.map(({ Size, SharedSize }) => Size - SharedSize)),
+    Items: images,
+  });
+}
+
+function containerTotals(containers: readonly SizedContainer[]) {
+  const sizes = (some: readonly SizedContainer[]) => sum(some.map(({ SizeRw = 0 }) => SizeRw));
+  const unused = containers.filter(({ State }) => !["running", "paused", "restarting"].includes(State));
+  return withoutZeros({
+    ActiveCount: containers.length - unused.length,
+    TotalCount: containers.length,
+    TotalSize: sizes(containers),
+    Reclaimable: sizes(unused),
+    Items: containers,
+  });
+}
+
+function volumeTotals(volumes: readonly UsedVolume[]) {
+  const sizes = (some: readonly UsedVolume[]) => sum(some.map(({ UsageData }) => UsageData.Size));
+  const unused = volumes.filter(({ UsageData }) => UsageData.RefCount === 0);
+  return withoutZeros({
+    ActiveCount: volumes.length - unused.length,
+    TotalCount: volumes.length,
+    TotalSize: sizes(volumes),
+    Reclaimable: sizes(unused),
+    Items: volumes,
+  });
+}
+
+function sizedContainers(engine: Engine, call: ApiCall): Promise<SizedContainer[]> {
+  const all = { all: true, limit: undefined, filters: Filters.none, size: true };
+  return listContainers(engine, { ...all, manifests: false, asked: call }) as Promise<SizedContainer[]>;
 }
 
 /** Bytes of all layers that images are made of, each counted once. */

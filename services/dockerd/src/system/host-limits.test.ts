@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { tempDir } from "@longshore/testkit";
-import { hostLimits, limitWarnings } from "./host-limits.ts";
+import { deviceLimitWarnings, hostLimits, limitWarnings } from "./host-limits.ts";
 
 function put(root: string, file: string, text = ""): void {
   fs.mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
@@ -42,4 +42,24 @@ test("hostLimits() of version 2 goes by the controllers, and by a group's file f
   put(dir.path, "system.slice/memory.swap.max");
   put(dir.path, "cgroup.controllers", "cpu cpuset memory pids\n");
   expect(limitWarnings(hostLimits(dir.path))).toEqual([]);
+});
+
+test("deviceLimitWarnings() tells of files of version 1 that are missing, and of version 2 without its controller", () => {
+  using dir = tempDir();
+  for (const file of ["read_bps", "write_bps", "read_iops"])
+    put(dir.path, `blkio/blkio.throttle.${file}_device`);
+  expect(deviceLimitWarnings(dir.path)).toEqual(["WARNING: No blkio throttle.write_iops_device support"]);
+  put(dir.path, "cgroup.controllers", "cpu io memory\n");
+  expect(deviceLimitWarnings(dir.path)).toEqual([]);
+  put(dir.path, "cgroup.controllers", "cpu memory\n");
+  expect(deviceLimitWarnings(dir.path)).toEqual(
+    [
+      "io.weight",
+      "io.weight (per device)",
+      "io.max (rbps)",
+      "io.max (wbps)",
+      "io.max (riops)",
+      "io.max (wiops)",
+    ].map((what) => `WARNING: No ${what} support`),
+  );
 });

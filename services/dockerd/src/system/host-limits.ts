@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import { readOr } from "./host-facts.ts";
 
 /** What the host's control groups can limit, with the names of `GET /info`. */
 export interface HostLimits {
@@ -13,6 +14,14 @@ export interface HostLimits {
   PidsLimit: boolean;
   CgroupVersion: "1" | "2";
 }
+
+/** Files of version 1 that limit devices, each with what Docker calls them when they are missing. */
+const DEVICE_LIMITS = {
+  "throttle.read_bps_device": "io.max (rbps)",
+  "throttle.write_bps_device": "io.max (wbps)",
+  "throttle.read_iops_device": "io.max (riops)",
+  "throttle.write_iops_device": "io.max (wiops)",
+} as const;
 
 /** Files of version 1, in the root of their hierarchies. */
 const FILES = {
@@ -73,4 +82,17 @@ export function limitWarnings(limits: HostLimits): string[] {
     const isMissing = !limits[limit] && !(limit === "OomKillDisable" && limits.CgroupVersion === "2");
     return isMissing ? [`WARNING: ${words}`] : [];
   });
+}
+
+/** The same of what limits devices. */
+export function deviceLimitWarnings(root = "/sys/fs/cgroup"): string[] {
+  const controllers = readOr(path.join(root, "cgroup.controllers"), "");
+  if (controllers !== "") {
+    if (controllers.trim().split(" ").includes("io")) return [];
+    const names = ["io.weight", "io.weight (per device)", ...Object.values(DEVICE_LIMITS)];
+    return names.map((name) => `WARNING: No ${name} support`);
+  }
+  return Object.keys(DEVICE_LIMITS).flatMap((file) =>
+    fs.existsSync(path.join(root, "blkio", `blkio.${file}`)) ? [] : [`WARNING: No blkio ${file} support`],
+  );
 }

@@ -2,19 +2,23 @@ import fs from "node:fs";
 import os from "node:os";
 import { VERSION } from "@longshore/cli";
 import { DRIVER_NAMES } from "@longshore/log-drivers";
-import { STOCK_RUNTIME } from "../config/runtimes.ts";
+import { RUNC_SHIM, STOCK_RUNTIME } from "../config/runtimes.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
+import { defaultRuntimeVersion, initVersion, runtimeStatus } from "./components.ts";
 import { kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
-import { hostLimits, limitWarnings } from "./host-limits.ts";
+import { deviceLimitWarnings, hostLimits, limitWarnings } from "./host-limits.ts";
 import { openWarnings } from "./open-warnings.ts";
 
 /** What the daemon and its host are, as `GET /info`. */
 export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object> {
-  const [images, containerd] = await Promise.all([
+  const [images, containerd, runc, init, runtimes] = await Promise.all([
     engine.images.list(),
     engine.containerd.version.version({}),
+    defaultRuntimeVersion(engine),
+    initVersion(engine),
+    showRuntimes(engine, { status: call.atLeast("1.44") }),
   ]);
   const count = (status: string) =>
     engine.containers.list().filter(({ record }) => record.state.status === status).length;
@@ -28,8 +32,13 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
   const warnings = [
     ...openWarnings(flags),
     ...limitWarnings(limits),
+    ...deviceLimitWarnings(),
+    ...(flags.defaults.seccompName === "builtin"
+      ? []
+      : ["WARNING: daemon is not using the default seccomp profile"]),
     ...(forwards ? [] : ["WARNING: IPv4 forwarding is disabled"]),
   ];
+  const commit = (ID: string) => ({ ID, ...(!call.atLeast("1.49") && { Expected: ID }) });
   return {
     ID: engine.id,
     Containers: total,
@@ -47,8 +56,10 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     },
     ...limits,
     IPv4Forwarding: forwards,
-    BridgeNfIptables: isOn("/proc/sys/net/bridge/bridge-nf-call-iptables"),
-    BridgeNfIp6tables: isOn("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+    ...(!call.atLeast("1.50") && {
+      BridgeNfIptables: isOn("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+      BridgeNfIp6tables: isOn("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+    }),
     Debug: flags.debug,
     NFd: fs.readdirSync("/proc/self/fd").length,
     NGoroutines: 0,
@@ -63,9 +74,11 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     Architecture: os.machine(),
     IndexServerAddress: "https://index.docker.io/v1/",
     RegistryConfig: {
-      AllowNondistributableArtifactsCIDRs: null,
-      AllowNondistributableArtifactsHostnames: null,
-      InsecureRegistryCIDRs: [...flags.insecureRegistries.filter(isNetwork), "127.0.0.0/8"],
+      ...(!call.atLeast("1.47") && {
+        AllowNondistributableArtifactsCIDRs: null,
+        AllowNondistributableArtifactsHostnames: null,
+      }),
+      InsecureRegistryCIDRs: [...flags.insecureRegistries.filter(isNetwork), "127.0.0.0/8", "::1/128"],
       IndexConfigs: indexConfigs(flags),
       Mirrors: flags.registryMirrors,
     },
@@ -80,7 +93,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     Labels: flags.labels,
     ExperimentalBuild: false,
     ServerVersion: VERSION,
-    Runtimes: { [STOCK_RUNTIME]: { path: "runc" }, ...Object.fromEntries(flags.runtimes) },
+    Runtimes: runtimes,
     DefaultRuntime: flags.defaultRuntime,
     Swarm: {
       NodeID: "",
@@ -92,13 +105,10 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     },
     LiveRestoreEnabled: flags.liveRestore,
     Isolation: "",
-    InitBinary: "",
-    ContainerdCommit: {
-      ID: containerd.revision || containerd.version,
-      ...(!call.atLeast("1.48") && { Expected: containerd.revision || containerd.version }),
-    },
-    RuncCommit: { ID: "", Expected: "" },
-    InitCommit: { ID: "", Expected: "" },
+    InitBinary: flags.initPath ?? "docker-init",
+    ContainerdCommit: commit(containerd.revision || containerd.version),
+    RuncCommit: commit(runc?.commit ?? "N/A"),
+    InitCommit: commit(init?.commit ?? "N/A"),
     ...(call.atLeast("1.25")
       ? {
           SecurityOptions: [
@@ -119,10 +129,38 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     ...(flags.addressPools.length > 0 && {
       DefaultAddressPools: flags.addressPools.map(({ base, size }) => ({ Base: base, Size: size })),
     }),
+    ...(call.atLeast("1.46") && {
+      Containerd: {
+        Address: flags.containerdSocket,
+        // There are no managed plugins in the other.
+        Namespaces: { Containers: flags.containerdNamespace, Plugins: "plugins.moby" },
+      },
+    }),
+    ...(call.atLeast("1.49") && { FirewallBackend: firewallBackend(engine) }),
     // No devices by CDI.
     CDISpecDirs: [],
     Warnings: warnings.length > 0 ? warnings : null,
   };
+}
+
+/** @param status whether what each says of itself is told as well */
+async function showRuntimes(engine: Engine, { status }: { status: boolean }): Promise<object> {
+  const all = [
+    ...[STOCK_RUNTIME, RUNC_SHIM].map((name) => [name, { path: "runc" }] as const),
+    ...engine.flags.runtimes,
+  ];
+  const shown = all.map(async ([name, runtime]) => [
+    name,
+    { ...runtime, ...(status && { status: await runtimeStatus(engine, name) }) },
+  ]);
+  return Object.fromEntries(await Promise.all(shown));
+}
+
+function firewallBackend({ networks }: Engine): object {
+  const { isWithFirewalld, reloadedAt } = networks.firewall();
+  if (!isWithFirewalld) return { Driver: "nftables" };
+  const reloaded = reloadedAt && [["ReloadedAt", `${reloadedAt.toISOString().slice(0, 19)}Z`]];
+  return { Driver: "nftables+firewalld", ...(reloaded && { Info: reloaded }) };
 }
 
 const isOn = (file: string) => readOr(file, "0").trim() === "1";

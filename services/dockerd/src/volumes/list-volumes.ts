@@ -68,8 +68,13 @@ export function showVolume(
   };
 }
 
+/** A volume, and what of it is used. */
+export interface UsedVolume {
+  UsageData: { RefCount: number; Size: number };
+}
+
 /** Volumes, with what they take up and how many containers have them; not those of options, whose files may be anywhere. */
-export async function volumeUsage(engine: Engine): Promise<object[]> {
+export async function volumeUsage(engine: Engine): Promise<UsedVolume[]> {
   return Promise.all(
     engine.volumes
       .list()
