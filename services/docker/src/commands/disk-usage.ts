@@ -1,5 +1,6 @@
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
+import { isOlder } from "../engine/client.ts";
 import type { ContainerSummary, ImageSummary } from "../engine/types.ts";
 import { type Column, formatList } from "../format/list.ts";
 import { humanSize } from "../format/units.ts";
@@ -9,20 +10,44 @@ import { containerColumns } from "./ps.ts";
 
 const TABLE = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
 
-interface DiskUsage {
-  LayersSize: number;
-  Images: ImageSummary[] | null;
-  Containers: ContainerSummary[] | null;
-  Volumes: { Name: string; UsageData?: { Size: number; RefCount: number } | null }[] | null;
-  BuildCache: { Size: number; InUse: boolean; Shared: boolean }[] | null;
+interface Volume {
+  Name: string;
+  UsageData?: { Size: number; RefCount: number } | null;
 }
 
-interface Row {
+interface BuildCache {
+  Size: number;
+  InUse: boolean;
+  Shared: boolean;
+}
+
+/** Answers before API 1.52. */
+export interface OldDiskUsage {
+  LayersSize?: number;
+  Images?: ImageSummary[] | null;
+  Containers?: ContainerSummary[] | null;
+  Volumes?: Volume[] | null;
+  BuildCache?: BuildCache[] | null;
+}
+
+/** Of things of one kind; what is left out is zero, or none. */
+interface Usage<T> {
+  ActiveCount?: number;
+  TotalCount?: number;
+  TotalSize?: number;
+  Reclaimable?: number;
+  Items?: T[] | null;
+}
+
+export interface DiskUsage {
+  ImageUsage?: Usage<ImageSummary>;
+  ContainerUsage?: Usage<ContainerSummary>;
+  VolumeUsage?: Usage<Volume>;
+  BuildCacheUsage?: Usage<BuildCache>;
+}
+
+interface Row extends Usage<unknown> {
   type: string;
-  total: number;
-  active: number;
-  size: number;
-  reclaimable: number;
   /** Whether the part that could go is shown as a share of the whole. */
   share: boolean;
 }
@@ -41,9 +66,15 @@ export const diskUsage: Command = {
     },
   ],
   async run({ client, flags }) {
-    const usage = await client.json<DiskUsage>({ path: "/system/df" });
-    if (flags.bool("verbose")) {
-      if (flags.has("format")) throw new CliError("the verbose and the format options conflict");
+    const verbose = flags.bool("verbose");
+    if (verbose && flags.has("format")) throw new CliError("the verbose and the format options conflict");
+    const isOld = isOlder(await client.version(), "1.52");
+    const answer = await client.json<DiskUsage & OldDiskUsage>({
+      path: "/system/df",
+      query: { verbose: verbose && !isOld ? 1 : undefined },
+    });
+    const usage = isOld ? usageOf(answer) : answer;
+    if (verbose) {
       writeAll(1, details(usage));
       return 0;
     }
@@ -68,8 +99,6 @@ const CONTAINERS =
   "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
 const VOLUMES = "table {{.Name}}\t{{.Links}}\t{{.Size}}";
 
-type Volume = NonNullable<DiskUsage["Volumes"]>[number];
-
 const VOLUME_COLUMNS: Readonly<Record<string, Column<Volume>>> = {
   Name: { header: "VOLUME NAME", value: ({ Name }) => Name },
   Links: { header: "LINKS", value: ({ UsageData }) => String(UsageData?.RefCount ?? "N/A") },
@@ -77,18 +106,17 @@ const VOLUME_COLUMNS: Readonly<Record<string, Column<Volume>>> = {
 };
 
 /** Each thing for itself. */
-function details({ Images, Containers, Volumes, BuildCache }: DiskUsage): string {
+function details({ ImageUsage, ContainerUsage, VolumeUsage, BuildCacheUsage }: DiskUsage): string {
   const now = Date.now();
-  const images = (Images ?? []).flatMap((image) => imageRows(image, { digests: false }));
-  const cache = (BuildCache ?? []).reduce((sum, { Size }) => sum + Size, 0);
+  const images = (ImageUsage?.Items ?? []).flatMap((image) => imageRows(image, { digests: false }));
   return [
     "Images space usage:\n",
     table(images, imageColumns(true, now), IMAGES),
     "Containers space usage:\n",
-    table(Containers ?? [], containerColumns(true, now), CONTAINERS),
+    table(ContainerUsage?.Items ?? [], containerColumns(true, now), CONTAINERS),
     "Local Volumes space usage:\n",
-    table(Volumes ?? [], VOLUME_COLUMNS, VOLUMES),
-    `Build cache usage: ${humanSize(cache)}\n`,
+    table(VolumeUsage?.Items ?? [], VOLUME_COLUMNS, VOLUMES),
+    `Build cache usage: ${humanSize(BuildCacheUsage?.TotalSize ?? 0)}\n`,
   ].join("\n");
 }
 
@@ -102,64 +130,68 @@ function table<T>(items: readonly T[], columns: Readonly<Record<string, Column<T
   });
 }
 
-function rows({ LayersSize, Images, Containers, Volumes, BuildCache }: DiskUsage): Row[] {
-  const images = Images ?? [];
-  const containers = Containers ?? [];
-  const volumes = Volumes ?? [];
-  const cache = BuildCache ?? [];
-  const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
-  const used = images.filter(({ Containers: count }) => count > 0);
-  const usedBytes = sum(used.map(({ Size, SharedSize }) => (SharedSize === -1 ? Size : Size - SharedSize)));
-  const live = containers.filter(({ State }) => ["running", "paused", "restarting"].includes(State));
-  const sizesRw = (list: readonly ContainerSummary[]) => sum(list.map(({ SizeRw = 0 }) => SizeRw));
-  const volumeSizes = (list: typeof volumes) => sum(list.map(({ UsageData }) => UsageData?.Size ?? 0));
-  const inUse = volumes.filter(({ UsageData }) => (UsageData?.RefCount ?? 0) > 0);
+function rows({ ImageUsage, ContainerUsage, VolumeUsage, BuildCacheUsage }: DiskUsage): Row[] {
   return [
-    {
-      type: "Images",
-      total: images.length,
-      active: used.length,
-      size: LayersSize,
-      reclaimable: Math.max(0, LayersSize - usedBytes),
-      share: true,
-    },
-    {
-      type: "Containers",
-      total: containers.length,
-      active: live.length,
-      size: sizesRw(containers),
-      reclaimable: sizesRw(containers) - sizesRw(live),
-      share: true,
-    },
-    {
-      type: "Local Volumes",
-      total: volumes.length,
-      active: inUse.length,
-      size: volumeSizes(volumes),
-      reclaimable: volumeSizes(volumes) - volumeSizes(inUse),
-      share: true,
-    },
-    {
-      type: "Build Cache",
-      total: cache.length,
-      active: cache.filter(({ InUse }) => InUse).length,
-      size: sum(cache.map(({ Size }) => Size)),
-      reclaimable: sum(cache.filter(({ InUse, Shared }) => !InUse && !Shared).map(({ Size }) => Size)),
-      share: false,
-    },
+    { type: "Images", share: true, ...ImageUsage },
+    { type: "Containers", share: true, ...ContainerUsage },
+    { type: "Local Volumes", share: true, ...VolumeUsage },
+    { type: "Build Cache", share: false, ...BuildCacheUsage },
   ];
+}
+
+const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
+
+/** What an older engine tells, added up. */
+export function usageOf({
+  LayersSize = 0,
+  Images,
+  Containers,
+  Volumes,
+  BuildCache,
+}: OldDiskUsage): DiskUsage {
+  const images = Images ?? [];
+  const usedImages = images.filter(({ Containers: count }) => count > 0);
+  const unusedImages = images.filter(({ Containers: count }) => count === 0);
+  const containers = Containers ?? [];
+  const stopped = containers.filter(({ State }) => !["running", "paused", "restarting"].includes(State));
+  const writable = (list: readonly ContainerSummary[]) => sum(list.map(({ SizeRw = 0 }) => SizeRw));
+  const volumes = Volumes ?? [];
+  const unusedVolumes = volumes.filter(({ UsageData }) => !UsageData?.RefCount);
+  const inVolumes = (list: readonly Volume[]) =>
+    sum(list.map(({ UsageData }) => Math.max(0, UsageData?.Size ?? 0)));
+  const own = (BuildCache ?? []).filter(({ Shared }) => !Shared);
+  return {
+    ImageUsage: {
+      ...{ ActiveCount: usedImages.length, TotalCount: images.length, TotalSize: LayersSize, Items: images },
+      Reclaimable: sum(unusedImages.map(({ Size, SharedSize }) => Size - Math.max(0, SharedSize))),
+    },
+    ContainerUsage: {
+      ...{ ActiveCount: containers.length - stopped.length, TotalCount: containers.length },
+      ...{ TotalSize: writable(containers), Reclaimable: writable(stopped), Items: containers },
+    },
+    VolumeUsage: {
+      ...{ ActiveCount: volumes.length - unusedVolumes.length, TotalCount: volumes.length },
+      ...{ TotalSize: inVolumes(volumes), Reclaimable: inVolumes(unusedVolumes), Items: volumes },
+    },
+    BuildCacheUsage: {
+      ActiveCount: (BuildCache ?? []).filter(({ InUse }) => InUse).length,
+      TotalCount: (BuildCache ?? []).length,
+      TotalSize: sum(own.map(({ Size }) => Size)),
+      Reclaimable: sum(own.filter(({ InUse }) => !InUse).map(({ Size }) => Size)),
+    },
+  };
 }
 
 const COLUMNS: Readonly<Record<string, Column<Row>>> = {
   Type: { header: "TYPE", value: ({ type }) => type },
-  TotalCount: { header: "TOTAL", value: ({ total }) => String(total) },
-  Active: { header: "ACTIVE", value: ({ active }) => String(active) },
-  Size: { header: "SIZE", value: ({ size }) => humanSize(size) },
+  TotalCount: { header: "TOTAL", value: ({ TotalCount = 0 }) => String(TotalCount) },
+  Active: { header: "ACTIVE", value: ({ ActiveCount = 0 }) => String(ActiveCount) },
+  Size: { header: "SIZE", value: ({ TotalSize = 0 }) => humanSize(TotalSize) },
   Reclaimable: {
     header: "RECLAIMABLE",
-    value: ({ size, reclaimable, share }) =>
-      share && size > 0
-        ? `${humanSize(reclaimable)} (${Math.trunc((reclaimable * 100) / size)}%)`
-        : humanSize(reclaimable),
+    value: ({ TotalSize = 0, Reclaimable = 0, share }) =>
+      share && TotalSize > 0
+        ? `${humanSize(Reclaimable)} (${Math.trunc((Reclaimable * 100) / TotalSize)}%)`
+        : humanSize(Reclaimable),
   },
 };

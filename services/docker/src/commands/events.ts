@@ -57,9 +57,9 @@ export function showEvent(line: string, format: string): string {
   // It has more digits than a number keeps.
   const nanoseconds = /"timeNano":(\d+)/.exec(line)?.[1] ?? "";
   if (format !== "") {
-    const { Type, Action, Actor, scope, time, status, id, from } = event;
-    const fields = { Type, Action, Actor, Scope: scope, Time: time, Status: status, ID: id, From: from };
-    return renderTemplate(format, { ...fields, TimeNano: nanoseconds });
+    const { Type, Action, Actor, scope, time } = event;
+    const fields = { Type, Action, Actor, Scope: scope, Time: time, TimeNano: nanoseconds };
+    return renderTemplate(format, { ...fields, ...oldFields(event) });
   }
   const attributes = Object.entries(event.Actor.Attributes ?? {})
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -67,6 +67,13 @@ export function showEvent(line: string, format: string): string {
   const about = attributes.length > 0 ? ` (${attributes.join(", ")})` : "";
   const when = nanoseconds === "" ? "" : `${localTime(BigInt(nanoseconds))} `;
   return `${when}${event.Type} ${event.Action} ${event.Actor.ID}${about}`;
+}
+
+/** What engines of before API 1.52 tell a second time. */
+function oldFields({ Type, Action, Actor, status, id, from }: EventLine): object {
+  if (Type !== "container" && Type !== "image") return { Status: status, ID: id, From: from };
+  const image = Type === "container" ? Actor.Attributes?.image : undefined;
+  return { Status: status ?? Action, ID: id ?? Actor.ID, From: from ?? image };
 }
 
 /** RFC 3339 in local time, with nine digits of the second. */

@@ -117,6 +117,7 @@ const info: GoFields = {
   FirewallBackend: pointer("system.FirewallInfo", { Driver: "string", Info: { slice: strings } }),
   CDISpecDirs: strings,
   DiscoveredDevices: { slice: struct("system.DeviceInfo", { Source: "string", ID: "string" }) },
+  NRI: pointer("system.NRIInfo", { Info: { slice: strings } }),
   Containerd: pointer("system.ContainerdInfo", {
     Address: "string",
     Namespaces: struct("system.ContainerdNamespaces", { Containers: "string", Plugins: "string" }),

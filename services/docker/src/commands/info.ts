@@ -19,7 +19,7 @@ interface Info {
   LoggingDriver: string;
   CgroupDriver: string;
   CgroupVersion?: string;
-  Plugins?: { Volume?: string[] | null; Network?: string[] | null; Log?: string[] | null } | null;
+  Plugins?: Partial<Record<"Volume" | "Network" | "Authorization" | "Log", string[] | null>> | null;
   Swarm?: { LocalNodeState?: string } | null;
   Runtimes?: Record<string, unknown> | null;
   DefaultRuntime?: string;
@@ -49,6 +49,12 @@ interface Info {
   ExperimentalBuild: boolean;
   RegistryConfig?: { InsecureRegistryCIDRs?: string[] | null; Mirrors?: string[] | null } | null;
   LiveRestoreEnabled: boolean;
+  ProductLicense?: string;
+  DefaultAddressPools?: { Base: string; Size: number }[] | null;
+  FirewallBackend?: { Driver: string; Info?: [string, string][] | null } | null;
+  CDISpecDirs?: string[] | null;
+  DiscoveredDevices?: { Source: string; ID: string }[] | null;
+  NRI?: { Info?: [string, string][] | null } | null;
   Warnings?: string[] | null;
 }
 
@@ -123,6 +129,8 @@ function serverText(info: Info): string {
   const optional = (label: string, value: string | undefined) => (value ? [` ${label}: ${value}`] : []);
   const listed = (label: string, values: readonly string[] | null | undefined) =>
     values?.length ? [` ${label}:`, ...values.map((value) => `  ${value}`)] : [];
+  const pairs = (some: readonly [string, string][] | null | undefined) =>
+    (some ?? []).map(([name, value]) => `  ${name}: ${value}`);
   return [
     ` Containers: ${info.Containers}`,
     `  Running: ${info.ContainersRunning}`,
@@ -131,14 +139,20 @@ function serverText(info: Info): string {
     ` Images: ${info.Images}`,
     ` Server Version: ${info.ServerVersion}`,
     ` Storage Driver: ${info.Driver}`,
-    ...(info.DriverStatus ?? []).map(([name, value]) => `  ${name}: ${value}`),
+    ...pairs(info.DriverStatus),
     ...optional("Logging Driver", info.LoggingDriver),
     ...optional("Cgroup Driver", info.CgroupDriver),
     ...optional("Cgroup Version", info.CgroupVersion),
     " Plugins:",
     `  Volume: ${list(info.Plugins?.Volume)}`,
     `  Network: ${list(info.Plugins?.Network)}`,
+    ...(info.Plugins?.Authorization?.length ? [`  Authorization: ${list(info.Plugins.Authorization)}`] : []),
     ...(info.Plugins?.Log?.length ? [`  Log: ${list(info.Plugins.Log)}`] : []),
+    ...listed("CDI spec directories", info.CDISpecDirs),
+    ...listed(
+      "Discovered Devices",
+      info.DiscoveredDevices?.map(({ Source, ID }) => `${Source}: ${ID}`),
+    ),
     ` Swarm: ${info.Swarm?.LocalNodeState || "inactive"}`,
     ...(info.Runtimes ? [` Runtimes: ${Object.keys(info.Runtimes).sort().join(" ")}`] : []),
     ...optional("Default Runtime", info.DefaultRuntime),
@@ -175,6 +189,17 @@ function serverText(info: Info): string {
     ...listed("Insecure Registries", info.RegistryConfig?.InsecureRegistryCIDRs),
     ...listed("Registry Mirrors", info.RegistryConfig?.Mirrors),
     ` Live Restore Enabled: ${info.LiveRestoreEnabled}`,
+    ...optional("Product License", info.ProductLicense),
+    ...(info.DefaultAddressPools?.length
+      ? [
+          " Default Address Pools:",
+          ...info.DefaultAddressPools.map(({ Base, Size }) => `   Base: ${Base}, Size: ${Size}`),
+        ]
+      : []),
+    ...(info.FirewallBackend
+      ? [` Firewall Backend: ${info.FirewallBackend.Driver}`, ...pairs(info.FirewallBackend.Info)]
+      : []),
+    ...(info.NRI ? [" NRI:", ...pairs(info.NRI.Info)] : []),
     "",
   ].join("\n");
 }

@@ -46,6 +46,9 @@ test("showEvent() keeps all digits of the time, sorts attributes and takes templ
   expect(showEvent(line, "{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.TimeNano}}")).toBe(
     "container die x 1700000000123456789",
   );
+  expect(showEvent(line, "{{.Status}} {{.ID}}")).toBe("die abc");
+  const old = line.replace(/^{/, '{"status":"told","id":"def",');
+  expect(showEvent(old, "{{.Status}} {{.ID}}")).toBe("told def");
   expect(showEvent(line, "json")).toBe(line);
 });
 
