@@ -293,6 +293,15 @@ describe.each(clis)("images by $name", (cli) => {
       const df = await docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}");
       expect(df).toContain("Images 2 1\nContainers 1 0");
       expect(await docker("system", "df", "-v")).toContain("sized");
+      // The same of answers of before API 1.52 and since.
+      if (cli.ours) {
+        const at = (DOCKER_API_VERSION: string, ...args: string[]) =>
+          world()
+            .docker(cli)
+            .run(["system", "df", ...args], { env: { DOCKER_API_VERSION } });
+        for (const args of [[], ["-v"]])
+          expect((await at("1.55", ...args)).stdout).toBe((await at("1.51", ...args)).stdout);
+      }
       const id = await docker("commit", "sized");
       expect(await docker("images", "-q", "--no-trunc", "-f", "dangling=true")).toBe(id);
       const pruned = await docker("image", "prune", "-f");

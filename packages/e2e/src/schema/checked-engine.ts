@@ -92,14 +92,18 @@ export class CheckedEngine {
         if (mediaType !== "application/json") note(`is of type ${mediaType}`);
         checked.json = JSON.parse(bytes.toString());
         break;
-      case "lines":
-        if (mediaType !== "application/json") note(`is of type ${mediaType}`);
+      case "lines": {
+        const { namedSince } = answer;
+        const isNamed = namedSince !== undefined && !isOlder(this.#versions.request, namedSince);
+        if (mediaType !== (isNamed ? "application/jsonl" : "application/json"))
+          note(`is of type ${mediaType}`);
         checked.json = bytes
           .toString()
           .split(/\r?\n/)
           .filter(Boolean)
           .map((line) => JSON.parse(line) as unknown);
         break;
+      }
     }
     const shape = answer.kind === "lines" ? ({ kind: "list", of: answer.of } as const) : answer.of;
     for (const problem of problemsOf(checked.json, shape, this.#versions)) note(problem);

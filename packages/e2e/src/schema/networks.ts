@@ -1,13 +1,12 @@
 import { field, goList, goMap, list, map, nullable, object, optional, words } from "./shape.ts";
 
-export const network = object({
+const facts = {
   Name: "string",
   Id: "id",
   Created: "time",
   Scope: words("local", "swarm", "global"),
   Driver: "string",
-  // Of 1.48; an engine may be ahead of its version.
-  EnableIPv4: field("boolean", { optional: true, engineSince: "1.44" }),
+  EnableIPv4: field("boolean", { engineSince: "1.48" }),
   EnableIPv6: "boolean",
   IPAM: object({
     Driver: "string",
@@ -26,17 +25,31 @@ export const network = object({
   Ingress: "boolean",
   ConfigFrom: object({ Network: "string" }),
   ConfigOnly: "boolean",
-  Containers: map(
-    object({
-      Name: "string",
-      EndpointID: "id",
-      MacAddress: "string",
-      IPv4Address: "string",
-      IPv6Address: "string",
-    }),
-  ),
   Options: nullable(map("string")),
   Labels: nullable(map("string")),
+} as const;
+
+const members = map(
+  object({
+    Name: "string",
+    EndpointID: "id",
+    MacAddress: "string",
+    IPv4Address: "string",
+    IPv6Address: "string",
+  }),
+);
+const counts = object({ IPsInUse: "integer", DynamicIPsAvailable: "integer" });
+
+export const network = object({
+  ...facts,
+  Containers: members,
+  Status: field(object({ IPAM: object({ Subnets: optional(map(counts)) }) }), { since: "1.52" }),
+});
+
+/** In lists newer engines tell of members only to clients of before 1.28. */
+export const networkSummary = object({
+  ...facts,
+  Containers: field(members, { engineBefore: "1.52" }),
 });
 
 export const madeNetwork = object({ Id: "id", Warning: "string" });

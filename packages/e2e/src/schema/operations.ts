@@ -9,8 +9,8 @@ import * as system from "./system.ts";
 export type Answer =
   | { readonly kind: "nothing" }
   | { readonly kind: "json"; readonly of: Shape }
-  /** JSON objects one after the other. */
-  | { readonly kind: "lines"; readonly of: Shape }
+  /** JSON objects one after the other; of `application/jsonl` from a version of requests on, where there is one. */
+  | { readonly kind: "lines"; readonly of: Shape; readonly namedSince?: string }
   /** A refusal whose text may be all there is. */
   | { readonly kind: "text" }
   /** A connection that has become a websocket, whose messages hold bytes: as texts for clients before 1.28. */
@@ -95,7 +95,7 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
   "POST /grpc": answers({ 101: nothing }, 501),
   "POST /build/prune": answers({ 200: json(images.prunedBuildCache) }),
 
-  "GET /networks": answers({ 200: json(list(networks.network)) }),
+  "GET /networks": answers({ 200: json(list(networks.networkSummary)) }),
   "GET /networks/{id}": answers({ 200: json(networks.network) }, 404),
   "DELETE /networks/{id}": answers({ 204: nothing }, 403, 404),
   "POST /networks/create": answers({ 201: json(networks.madeNetwork) }, 403, 404, 409),
@@ -114,7 +114,7 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
   "GET /version": answers({ 200: json(system.version) }),
   "GET /info": answers({ 200: json(system.info) }),
   "POST /auth": answers({ 200: json(system.auth), 204: nothing }, 401),
-  "GET /events": answers({ 200: lines(system.event) }),
+  "GET /events": answers({ 200: { kind: "lines", of: system.event, namedSince: "1.52" } }),
   "GET /system/df": answers({ 200: json(system.diskUsage) }),
 
   // What is there without a swarm.

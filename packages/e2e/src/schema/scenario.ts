@@ -276,6 +276,7 @@ async function containers(engine: CheckedEngine, scene: Scene): Promise<void> {
   await engine.call("GET /images/{name}/history", { name: "schema/committed" });
   await engine.call("GET /images/json");
   await engine.call("GET /system/df");
+  await engine.call("GET /system/df", { query: { verbose: "1" } });
   await engine.call("DELETE /images/{name}", { name: "schema/committed" });
 
   await engine.call("POST /containers/{id}/restart", of(full, 204, { t: "5" }));

@@ -1,7 +1,19 @@
 import { containerSummary } from "./containers.ts";
 import { imageSummary } from "./images.ts";
 import { volume } from "./networks.ts";
-import { field, goList, list, map, nullable, object, optional, pair, type Shape, words } from "./shape.ts";
+import {
+  type Field,
+  field,
+  goList,
+  list,
+  map,
+  nullable,
+  object,
+  optional,
+  pair,
+  type Shape,
+  words,
+} from "./shape.ts";
 
 export const version = object({
   Platform: object({ Name: "string" }),
@@ -64,8 +76,8 @@ export const info = object({
   Architecture: "string",
   IndexServerAddress: "string",
   RegistryConfig: object({
-    AllowNondistributableArtifactsCIDRs: field(goList("string"), { before: "1.49" }),
-    AllowNondistributableArtifactsHostnames: field(goList("string"), { before: "1.49" }),
+    AllowNondistributableArtifactsCIDRs: field(goList("string"), { before: "1.47" }),
+    AllowNondistributableArtifactsHostnames: field(goList("string"), { before: "1.47" }),
     InsecureRegistryCIDRs: list("string"),
     IndexConfigs: map(
       object({ Name: "string", Mirrors: list("string"), Secure: "boolean", Official: "boolean" }),
@@ -91,7 +103,7 @@ export const info = object({
       runtimeArgs: optional(list("string")),
       runtimeType: optional("string"),
       options: optional(map("anything")),
-      status: field(map("string"), { optional: true, engineSince: "1.44" }),
+      status: field(map("string"), { optional: true, since: "1.44" }),
     }),
   ),
   DefaultRuntime: "string",
@@ -115,6 +127,17 @@ export const info = object({
   DefaultAddressPools: optional(list(object({ Base: "string", Size: "integer" }))),
   Warnings: goList("string"),
   CDISpecDirs: field(goList("string"), { engineSince: "1.44" }),
+  Containerd: field(
+    object({ Address: "string", Namespaces: object({ Containers: "string", Plugins: "string" }) }),
+    { since: "1.46" },
+  ),
+  FirewallBackend: field(object({ Driver: "string", Info: optional(list(pair("string", "string"))) }), {
+    since: "1.49",
+  }),
+  DiscoveredDevices: field(list(object({ Source: "string", ID: "string" })), {
+    ...{ optional: true, since: "1.50" },
+  }),
+  NRI: field(object({ Info: optional(list(pair("string", "string"))) }), { optional: true, since: "1.53" }),
 });
 
 const buildCache = object({
@@ -130,13 +153,33 @@ const buildCache = object({
   UsageCount: "integer",
 });
 
+/** Of things of one kind; what is zero is left out. */
+const usage = (of: Shape): Field =>
+  field(
+    object({
+      ActiveCount: optional("integer"),
+      TotalCount: optional("integer"),
+      TotalSize: optional("integer"),
+      Reclaimable: optional("integer"),
+      Items: optional(list(of)),
+    }),
+    { since: "1.52" },
+  );
+
+/** Who asks newer engines for details, or for one type, doesn't get all of the lists. */
+const listOfBefore = (of: Shape): Field => field(goList(of), { engineBefore: "1.52" });
+
 export const diskUsage = object({
-  LayersSize: "integer",
-  Images: goList(imageSummary),
-  Containers: goList(containerSummary),
-  Volumes: goList(volume),
-  BuildCache: goList(buildCache),
+  LayersSize: field("integer", { engineBefore: "1.52" }),
+  Images: listOfBefore(imageSummary),
+  Containers: listOfBefore(containerSummary),
+  Volumes: listOfBefore(volume),
+  BuildCache: listOfBefore(buildCache),
   BuilderSize: field("integer", { engineBefore: "1.42", before: "1.44" }),
+  ImageUsage: usage(imageSummary),
+  ContainerUsage: usage(containerSummary),
+  VolumeUsage: usage(volume),
+  BuildCacheUsage: usage(buildCache),
 });
 
 export const event = object({
