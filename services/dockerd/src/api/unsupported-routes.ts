@@ -54,7 +54,7 @@ export function unsupportedRoutes(): Route[] {
     method: "POST",
     path: "/build/cancel",
     handler(call) {
-      if (!call.query.get("id")) throw new EngineError("internal", "build ID not provided");
+      if (!call.query.get("id")) throw new EngineError("invalid_argument", "build ID not provided");
       call.empty(200); // no build is going on
     },
   };

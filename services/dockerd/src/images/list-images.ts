@@ -67,9 +67,10 @@ export async function listImages(
       return isOwn && fits(createdNano(image), repoNames(named), labels);
     });
   const users = sharedSize || usage ? layerUsers(all) : undefined;
+  const engineName = engines.length > 0 ? os.hostname() : undefined;
   const shown = await Promise.all(
     chosen.map(async (named) => ({
-      ...(await summary(engine, named, call, engines.length > 0 ? os.hostname() : undefined)),
+      ...(await summary(engine, named, { call, usage, engineName })),
       ...(users && { SharedSize: await sharedBytes(engine, named.image, users) }),
       ...((usage || call.atLeast("1.51")) && { Containers: containersOf(engine, named.image) }),
       ...(manifests && { Manifests: await manifestSummariesOf(engine, named, identity) }),
@@ -94,8 +95,15 @@ function withNames(named: NamedImage, filters: Filters): NamedImage {
   return { ...named, names };
 }
 
-/** @param engineName where it is, when engines were asked for */
-async function summary(engine: Engine, named: NamedImage, call: ApiCall, engineName: string | undefined) {
+interface SummaryOptions {
+  call: ApiCall;
+  /** Whether it is about room on the disk: clients of all versions are told of the descriptor then. */
+  usage: boolean;
+  /** Where it is, when engines were asked for. */
+  engineName: string | undefined;
+}
+
+async function summary(engine: Engine, named: NamedImage, { call, usage, engineName }: SummaryOptions) {
   const {
     image,
     targets: [target],
@@ -117,7 +125,7 @@ async function summary(engine: Engine, named: NamedImage, call: ApiCall, engineN
         ? (image.config.config?.Labels ?? null)
         : { ...image.config.config?.Labels, [ENGINE_LABEL]: engineName },
     Containers: -1,
-    ...(target && call.atLeast("1.48") && { Descriptor: descriptorJson(target) }),
+    ...(target && (usage || call.atLeast("1.48")) && { Descriptor: descriptorJson(target) }),
   };
 }
 

@@ -2,6 +2,7 @@ import { EngineError, errorCode } from "@longshore/errors";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import { listContainers } from "../containers/list-containers.ts";
 import type { Engine } from "../engine.ts";
+import type { Asked } from "../http/api-version.ts";
 import type { ApiCall } from "../http/call.ts";
 import { Filters } from "../http/filters.ts";
 import { listImages } from "../images/list-images.ts";
@@ -21,7 +22,7 @@ export async function diskUsage(engine: Engine, call: ApiCall): Promise<object> 
     wants("image")
       ? (listImages(engine, Filters.none, call, { usage: true }) as Promise<SizedImage[]>)
       : undefined,
-    wants("container") ? sizedContainers(engine, call) : undefined,
+    wants("container") ? sizedContainers(engine) : undefined,
     wants("image") ? layersSize(engine) : 0,
     wants("volume") ? volumeUsage(engine) : undefined,
   ]);
@@ -107,9 +108,12 @@ function volumeTotals(volumes: readonly UsedVolume[]) {
   });
 }
 
-function sizedContainers(engine: Engine, call: ApiCall): Promise<SizedContainer[]> {
+/** Clients of all versions are shown the same of a container here. */
+const EVERYONE: Asked = { atLeast: () => true };
+
+function sizedContainers(engine: Engine): Promise<SizedContainer[]> {
   const all = { all: true, limit: undefined, filters: Filters.none, size: true };
-  return listContainers(engine, { ...all, manifests: false, asked: call }) as Promise<SizedContainer[]>;
+  return listContainers(engine, { ...all, manifests: false, asked: EVERYONE }) as Promise<SizedContainer[]>;
 }
 
 /** Bytes of all layers that images are made of, each counted once. */
