@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import crypto from "node:crypto";
 import os from "node:os";
-import { hasReference, REFERENCE_API_VERSION, reference } from "./reference.ts";
+import { hasReference, newestReference, REFERENCE_API_VERSION, reference } from "./reference.ts";
 import { CheckedEngine } from "./schema/checked-engine.ts";
 import { OPERATIONS } from "./schema/operations.ts";
 import { callEverything, newerThan } from "./schema/scenario.ts";
-import { field, goList, map, object, optional, problemsOf } from "./schema/shape.ts";
+import { field, goList, isOlder, map, object, optional, problemsOf } from "./schema/shape.ts";
 import { useWorld, type WorldOptions } from "./world.ts";
 
 test("problemsOf() finds what is missing, unknown, of another type, or of another version", () => {
@@ -62,15 +62,24 @@ function freeSubnet(): string {
   }
 }
 
+const NEWEST = "1.55";
+const VERSIONS = ["1.24", "1.41", "1.44", "1.46", "1.48", "1.50", "1.52", NEWEST];
+/** With those that bring less. */
+const MORE_VERSIONS = [...VERSIONS, "1.43", "1.45", "1.47", "1.49", "1.51", "1.53", "1.54"];
+
 interface Compared {
   options: WorldOptions;
   /** Of the API, that it serves. */
   newest: string;
   versions: string[];
   builds: boolean;
+  ownStore: boolean;
 }
 
-function answersOf({ options, newest, versions, builds }: Compared): void {
+/** The builder of version 29 breaks off at the first image that a client of before 1.30 has it make. */
+const BUILDS_SINCE = "1.30";
+
+function answersOf({ options, newest, versions, builds, ownStore }: Compared): void {
   const world = useWorld(options);
   test.each(versions)("of version %s", async (request) => {
     const { engine, busybox: image, registry } = world();
@@ -81,7 +90,9 @@ function answersOf({ options, newest, versions, builds }: Compared): void {
       registry,
       index: `127.0.0.1:${index.port}`,
       subnet: freeSubnet(),
-      builds,
+      builds:
+        builds && newest === NEWEST && isOlder(request, BUILDS_SINCE) ? ("breaks off" as const) : builds,
+      ownStore,
       ...versions,
     };
     try {
@@ -98,13 +109,28 @@ function answersOf({ options, newest, versions, builds }: Compared): void {
 }
 
 describe("answers of our engine are as the API's schema has them", () => {
-  answersOf({ options: {}, newest: "1.55", versions: ["1.24", "1.41", "1.44", "1.55"], builds: false });
+  answersOf({ options: {}, newest: NEWEST, versions: VERSIONS, builds: false, ownStore: false });
 });
 
 describe.skipIf(!hasReference("the schema against the real dockerd"))(
   "the schema is that of the real dockerd",
   () => {
     const newest = REFERENCE_API_VERSION;
-    answersOf({ options: reference, newest, versions: ["1.24", newest], builds: true });
+    answersOf({ options: reference, newest, versions: ["1.24", newest], builds: true, ownStore: true });
+  },
+);
+
+describe.each(["overlay2", "containerd"] as const)(
+  "the schema is that of the newest dockerd, images in %s",
+  (store) => {
+    const options = newestReference(`the schema against the newest dockerd, images in ${store}`, store);
+    if (options)
+      answersOf({
+        options,
+        newest: NEWEST,
+        versions: MORE_VERSIONS,
+        builds: true,
+        ownStore: store === "overlay2",
+      });
   },
 );

@@ -13,7 +13,7 @@ export {
 } from "./local-image.ts";
 export { type GivenNats, parseNatsUrl } from "./nats.ts";
 export { type SuitePaths, suitePaths } from "./paths.ts";
-export { realContainerd, realContainerdRelease, realDockerd } from "./peers.ts";
+export { type RealStore, realContainerd, realContainerdRelease, realDockerd } from "./peers.ts";
 export { processIdentity, sameProcess } from "./process-identity.ts";
 export { AlreadyRunning, leftBehind, stopLeftBehind } from "./record.ts";
 export {

@@ -9,9 +9,12 @@ import type { Component } from "./suite.ts";
  * The distribution's containerd in place of ours, in the suite's own directories; undefined when it isn't installed.
  *
  * @param shimDir where it shall find its shim and runtime first; the system's when left out
+ * @param file another one than the distribution's
  */
-export function realContainerd(shimDir?: string): Component | undefined {
-  const file = findExecutable("containerd");
+export function realContainerd(
+  shimDir?: string,
+  file: string | undefined = findExecutable("containerd"),
+): Component | undefined {
   if (!file) return undefined;
   return {
     path: file,
@@ -44,13 +47,24 @@ function emptyConfig(dir: string): string {
   return file;
 }
 
+/** How a real dockerd keeps images and layers: by its own `overlay2` driver, or in containerd. */
+export type RealStore = "overlay2" | "containerd";
+
+const STORE_FLAGS: Record<RealStore, string[]> = {
+  overlay2: ["--storage-driver", "overlay2"],
+  containerd: ["--feature", "containerd-snapshotter=true"],
+};
+
 /**
  * The distribution's dockerd in place of ours, on the suite's containerd; undefined when it isn't installed. It pulls by itself, so it
  * needs no registry-client, and its bridge must exist before it starts.
+ *
+ * @param file another one than the distribution's
  */
-export function realDockerd(): Component | undefined {
-  // Not findExecutable's first hit: that may be ours, on a PATH that a user of ours has set.
-  const file = ["/usr/sbin/dockerd", "/usr/bin/dockerd"].find((name) => fs.existsSync(name));
+export function realDockerd(
+  file: string | undefined = installedDockerd(),
+  store: RealStore = "overlay2",
+): Component | undefined {
   if (!file) return undefined;
   return {
     path: file,
@@ -61,10 +75,16 @@ export function realDockerd(): Component | undefined {
       ...["--exec-root", paths.dockerdExecRoot],
       ...["--containerd", paths.containerdSocket],
       ...["--pidfile", path.join(paths.run, "dockerd.pid")],
-      ...["--storage-driver", "overlay2", "--live-restore"],
+      ...STORE_FLAGS[store],
+      "--live-restore",
       ...["--userland-proxy=false", "--iptables=false", "--ip6tables=false"],
       ...(bridge ? ["--bridge", bridge.name] : []),
       ...cgroupFlags(cgroupParent),
     ],
   };
+}
+
+/** Not findExecutable's first hit: that may be ours, on a PATH that a user of ours has set. */
+function installedDockerd(): string | undefined {
+  return ["/usr/sbin/dockerd", "/usr/bin/dockerd"].find((name) => fs.existsSync(name));
 }

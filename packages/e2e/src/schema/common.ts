@@ -1,4 +1,4 @@
-import { goList, goMap, keySet, nullable, object, optional, type Shape } from "./shape.ts";
+import { field, goList, goMap, keySet, list, map, nullable, object, optional, type Shape } from "./shape.ts";
 
 /** What every refusal has for a body. */
 export const refusal = object({ message: "string" });
@@ -37,11 +37,30 @@ export const config: Shape = object({
   Entrypoint: goList("string"),
   NetworkDisabled: optional("boolean"),
   MacAddress: optional("string"),
-  OnBuild: goList("string"),
+  OnBuild: field(goList("string"), { engineBefore: "1.52" }),
   Labels: goMap("string"),
   StopSignal: optional("string"),
   StopTimeout: optional("integer"),
   Shell: optional(goList("string")),
+});
+
+export const platform: Shape = object({
+  architecture: "string",
+  os: "string",
+  variant: optional("string"),
+  "os.version": optional("string"),
+  "os.features": optional(list("string")),
+});
+
+/** What names a manifest or an index. */
+export const descriptor: Shape = object({
+  mediaType: "string",
+  digest: "digest",
+  size: "integer",
+  urls: optional(list("string")),
+  annotations: optional(map("string")),
+  platform: optional(platform),
+  artifactType: optional("string"),
 });
 
 /** Of where a root file system's data lies: the driver's own. */

@@ -193,8 +193,8 @@ const imageManifest = object({
   platform: object({ architecture: "string", os: "string", variant: optional("string") }),
 });
 
-/** A fact about the default bridge from when there was no other network. */
-const untilRemoved = (of: Shape) => field(of, { before: "1.52" });
+/** A fact about the default bridge from when there was no other network: newer engines may leave it out for older clients too. */
+const untilRemoved = (of: Shape) => field(of, { before: "1.52", engineBefore: "1.52" });
 
 export const container = object({
   Id: "id",
@@ -229,16 +229,19 @@ export const container = object({
   AppArmorProfile: "string",
   ExecIDs: goList("id"),
   HostConfig: hostConfig,
-  GraphDriver: field(graphDriver, { before: "1.52" }),
-  Storage: field(object({ RootFS: object({ Snapshot: object({ Name: "string" }) }) }), { since: "1.52" }),
+  // The one where images are in a store of dockerd's own, the other where they are in containerd.
+  GraphDriver: field(graphDriver, { optionalSince: "1.52" }),
+  Storage: field(object({ RootFS: object({ Snapshot: object({ Name: "string" }) }) }), {
+    optional: true,
+    since: "1.52",
+  }),
   SizeRw: optional("integer"),
   SizeRootFs: optional("integer"),
   Mounts: list(mountPoint),
   Config: extended(config, {
     MacAddress: field("string", { optional: true, before: "1.52" }),
-    OnBuild: field(goList("string"), { optionalSince: "1.52" }),
   }),
-  ImageManifestDescriptor: field(imageManifest, { since: "1.48" }),
+  ImageManifestDescriptor: field(imageManifest, { optional: true, since: "1.48" }),
   NetworkSettings: object({
     Bridge: untilRemoved("string"),
     SandboxID: "string",
@@ -261,8 +264,9 @@ export const container = object({
   }),
 });
 
-/** A container where it is about room on the disk. */
-export const containerSummary = object({
+const healthSummary = object({ Status: healthStatus, FailingStreak: "integer" });
+
+const containerSummary = object({
   Id: "id",
   Names: list("string"),
   Image: "string",
@@ -286,13 +290,22 @@ export const containerSummary = object({
     NetworkMode: optional("string"),
     Annotations: field(map("string"), { optional: true, since: "1.46" }),
   }),
-  Health: field(object({ Status: healthStatus, FailingStreak: "integer" }), { since: "1.52" }),
+  Health: field(healthSummary, { since: "1.52" }),
   NetworkSettings: object({ Networks: map(endpoint) }),
   Mounts: list(mountPoint),
 });
 
 export const listedContainer = extended(containerSummary, {
-  ImageManifestDescriptor: field(imageManifest, { since: "1.48" }),
+  ImageManifestDescriptor: field(imageManifest, { optional: true, since: "1.48" }),
+});
+
+/** A container where it is about room on the disk: what is new in it is there for clients of all versions. */
+export const measuredContainer = extended(containerSummary, {
+  HostConfig: object({
+    NetworkMode: optional("string"),
+    Annotations: field(map("string"), { optional: true, engineSince: "1.46" }),
+  }),
+  Health: field(healthSummary, { engineSince: "1.52" }),
 });
 
 export const created = object({ Id: "id", Warnings: goList("string") });

@@ -1,11 +1,11 @@
-import { config, graphDriver, health } from "./common.ts";
+import { config, descriptor, graphDriver, health, platform } from "./common.ts";
 import {
+  extended,
   field,
   goList,
   goMap,
   keySet,
   list,
-  map,
   nullable,
   object,
   optional,
@@ -13,25 +13,12 @@ import {
   words,
 } from "./shape.ts";
 
-const platform: Shape = object({
-  architecture: "string",
-  os: "string",
-  variant: optional("string"),
-  "os.version": optional("string"),
-  "os.features": optional(list("string")),
+/** Where an image comes from: of images in containerd only. */
+const identity: Shape = object({
+  Signature: optional(list("anything")),
+  Pull: optional(list(object({ Repository: optional("string") }))),
+  Build: optional(list(object({ Ref: optional("string"), CreatedAt: "time" }))),
 });
-
-const descriptor: Shape = object({
-  mediaType: "string",
-  digest: "digest",
-  size: "integer",
-  urls: optional(list("string")),
-  annotations: optional(map("string")),
-  platform: optional(platform),
-  artifactType: optional("string"),
-});
-
-const identity: Shape = object({ Pull: optional(list(object({ Repository: "string" }))) });
 
 const manifestSummary: Shape = object({
   ID: "digest",
@@ -90,7 +77,8 @@ export const image = object({
   Comment: field("string", { optionalSince: "1.52" }),
   Created: field("time", { optionalSince: "1.44" }),
   Container: field("string", { before: "1.45" }),
-  ContainerConfig: field(config, { before: "1.45" }),
+  // Newer engines know none any more.
+  ContainerConfig: field(nullable(config), { before: "1.45" }),
   DockerVersion: field("string", { optionalSince: "1.52" }),
   Author: field("string", { optionalSince: "1.52" }),
   Config: nullable(imageConfig),
@@ -101,15 +89,15 @@ export const image = object({
   Size: "integer",
   VirtualSize: field("integer", { before: "1.44" }),
   // Nothing is said of it where containerd has the layers.
-  GraphDriver: field(graphDriver, { before: "1.52" }),
+  GraphDriver: field(graphDriver, { optionalSince: "1.52" }),
   RootFS: object({ Type: "string", Layers: optional(list("digest")) }),
   Metadata: object({ LastTagTime: "time" }),
-  Descriptor: field(descriptor, { since: "1.48" }),
+  Descriptor: field(descriptor, { optional: true, since: "1.48" }),
   Manifests: manifests("1.48"),
   Identity: field(identity, { optional: true, since: "1.53" }),
 });
 
-export const imageSummary = object({
+const imageSummary = object({
   Id: "digest",
   ParentId: "string",
   RepoTags: goList("string"),
@@ -120,8 +108,14 @@ export const imageSummary = object({
   VirtualSize: field("integer", { before: "1.44" }),
   Labels: goMap("string"),
   Containers: "integer",
-  Descriptor: field(descriptor, { since: "1.48" }),
-  Manifests: manifests("1.47"),
+  Descriptor: field(descriptor, { optional: true, since: "1.48" }),
+});
+
+export const listedImage = extended(imageSummary, { Manifests: manifests("1.47") });
+
+/** An image where it is about room on the disk: clients of all versions are shown its descriptor. */
+export const measuredImage = extended(imageSummary, {
+  Descriptor: field(descriptor, { optional: true, engineSince: "1.48" }),
 });
 
 export const history = list(
@@ -186,13 +180,7 @@ export const attestations = list(
 );
 
 export const distribution = object({
-  Descriptor: object({
-    mediaType: "string",
-    digest: "digest",
-    size: "integer",
-    urls: optional(list("string")),
-    platform: optional(platform),
-  }),
+  Descriptor: descriptor,
   // A manifest that isn't of several platforms may name none.
   Platforms: goList(platform),
 });

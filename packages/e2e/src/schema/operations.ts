@@ -71,7 +71,7 @@ export const OPERATIONS: Readonly<Record<string, Answers>> = {
   "POST /exec/{id}/resize": answers({ 200: nothing }, 404, 409),
   "GET /exec/{id}/json": answers({ 200: json(containers.execConfig) }, 404),
 
-  "GET /images/json": answers({ 200: json(list(images.imageSummary)) }),
+  "GET /images/json": answers({ 200: json(list(images.listedImage)) }),
   "POST /images/create": answers({ 200: lines(images.progress) }, 404),
   "GET /images/{name}/json": answers({ 200: json(images.image) }, 404),
   "GET /images/{name}/history": answers({ 200: json(images.history) }, 404),

@@ -13,8 +13,10 @@ export interface Scene extends Versions {
   subnet: string;
   /** `host:port` of a registry's index that finds something for any word. */
   index: string;
-  /** Whether it has a builder. */
-  builds: boolean;
+  /** Whether it has a builder; what it breaks off has ended without an answer. */
+  builds: boolean | "breaks off";
+  /** Whether images lie in a store of dockerd's own, as before containerd had them. */
+  ownStore: boolean;
 }
 
 /** Operations that clients of before some version don't have. */
@@ -71,16 +73,18 @@ async function images(engine: CheckedEngine, scene: Scene): Promise<void> {
   });
   await engine.call("GET /images/json");
   await engine.call("GET /images/json", { query: { all: "1", filters: '{"dangling":["false"]}' } });
-  await engine.call("GET /images/json", { query: { manifests: "1", identity: "1" } });
   await engine.call("GET /images/json", { query: { filters: '{"nonsense":["x"]}' }, status: 400 });
   await engine.call("GET /images/{name}/json", { name: image });
-  await engine.call("GET /images/{name}/json", { name: image, query: { manifests: "1" } });
   await engine.call("GET /images/{name}/json", { name: "no-such", status: 404 });
+  for (const query of [{ manifests: "1" }, { manifests: "1", identity: "1" }])
+    await engine.call("GET /images/json", { query });
+  await engine.call("GET /images/{name}/json", { name: image, query: { manifests: "1" } });
   await engine.call("GET /images/{name}/history", { name: image });
   const attestations = "GET /images/{name}/attestations";
   if (!newerThan(scene.request).includes(attestations)) {
-    await engine.call(attestations, { name: image, query: { statement: "1" } });
-    await engine.call(attestations, { name: "no-such", status: 404 });
+    const query = { statement: "1" };
+    await engine.call(attestations, { name: image, query, status: scene.ownStore ? 501 : 200 });
+    await engine.call(attestations, { name: "no-such", status: scene.ownStore ? 501 : 404 });
   }
   const distribution = "GET /distribution/{name}/json";
   if (!newerThan(scene.request).includes(distribution)) await engine.call(distribution, { name: image });
@@ -103,13 +107,16 @@ async function images(engine: CheckedEngine, scene: Scene): Promise<void> {
   await engine.call("DELETE /images/{name}", { name: `${mine}:2` });
 }
 
-async function build(engine: CheckedEngine, { image, builds }: Scene): Promise<void> {
+async function build(engine: CheckedEngine, { image, builds, engine: newest }: Scene): Promise<void> {
   const context = tarBlocks({ name: "Dockerfile", content: `FROM ${image}\nLABEL a=b\n` });
   const body = new Uint8Array(Buffer.concat([context, Buffer.alloc(1024)]));
-  await engine.call("POST /build", { query: { t: "schema/built" }, body, status: builds ? 200 : 501 });
-  if (builds) await engine.call("DELETE /images/{name}", { name: "schema/built" });
+  const request = { query: { t: "schema/built" }, body, status: builds ? 200 : 501 };
+  const built = engine.call("POST /build", request);
+  if (builds === "breaks off") await built.catch(() => engine.called.add("POST /build"));
+  else await built;
+  if (builds === true) await engine.call("DELETE /images/{name}", { name: "schema/built" });
   await engine.call("POST /build/cancel", { query: { id: "no-such" } });
-  await engine.call("POST /build/cancel", { status: 500 });
+  await engine.call("POST /build/cancel", { status: isOlder(newest, "1.45") ? 500 : 400 });
   await engine.call("POST /session", { status: 400 });
   await engine.call("POST /grpc", { status: 500 });
 }
@@ -275,8 +282,7 @@ async function containers(engine: CheckedEngine, scene: Scene): Promise<void> {
   await engine.call("GET /images/{name}/json", { name: "schema/committed" });
   await engine.call("GET /images/{name}/history", { name: "schema/committed" });
   await engine.call("GET /images/json");
-  await engine.call("GET /system/df");
-  await engine.call("GET /system/df", { query: { verbose: "1" } });
+  await diskUsage(engine, scene);
   await engine.call("DELETE /images/{name}", { name: "schema/committed" });
 
   await engine.call("POST /containers/{id}/restart", of(full, 204, { t: "5" }));
@@ -288,6 +294,15 @@ async function containers(engine: CheckedEngine, scene: Scene): Promise<void> {
   await engine.call("DELETE /containers/{id}", of(full, 204, { v: "1" }));
   await engine.call("DELETE /containers/{id}", of(full, 404));
   await engine.call("DELETE /networks/{id}", { name: "schema-net", status: 204 });
+}
+
+async function diskUsage(engine: CheckedEngine, { request }: Scene): Promise<void> {
+  const operation = "GET /system/df";
+  await engine.call(operation);
+  await engine.call(operation, { query: { verbose: "1" } });
+  for (const type of ["container", "image", "volume", "build-cache"])
+    await engine.call(operation, { query: { type } });
+  await engine.call(operation, { query: { type: "nonsense" }, status: isOlder(request, "1.42") ? 200 : 400 });
 }
 
 /** A container as all operations that show it do. */

@@ -1,19 +1,7 @@
-import { containerSummary } from "./containers.ts";
-import { imageSummary } from "./images.ts";
+import { measuredContainer } from "./containers.ts";
+import { measuredImage } from "./images.ts";
 import { volume } from "./networks.ts";
-import {
-  type Field,
-  field,
-  goList,
-  list,
-  map,
-  nullable,
-  object,
-  optional,
-  pair,
-  type Shape,
-  words,
-} from "./shape.ts";
+import { field, goList, list, map, nullable, object, optional, pair, type Shape, words } from "./shape.ts";
 
 export const version = object({
   Platform: object({ Name: "string" }),
@@ -122,7 +110,8 @@ export const info = object({
   RuncCommit: commit,
   InitCommit: commit,
   SecurityOptions: list("string"),
-  ExecutionDriver: field("string", { before: "1.25" }),
+  // Newer engines may leave it out for older clients too.
+  ExecutionDriver: field("string", { before: "1.25", engineBefore: "1.52" }),
   ProductLicense: optional("string"),
   DefaultAddressPools: optional(list(object({ Base: "string", Size: "integer" }))),
   Warnings: goList("string"),
@@ -153,31 +142,30 @@ const buildCache = object({
   UsageCount: "integer",
 });
 
-/** Of things of one kind; what is zero is left out. */
-const usage = (of: Shape): Field =>
+/** Of one kind of things: how many there are and what room they take, without what is zero. */
+const usage = (of: Shape) =>
   field(
     object({
       ActiveCount: optional("integer"),
+      Items: optional(list(of)),
+      Reclaimable: optional("integer"),
       TotalCount: optional("integer"),
       TotalSize: optional("integer"),
-      Reclaimable: optional("integer"),
-      Items: optional(list(of)),
     }),
-    { since: "1.52" },
+    { optional: true, since: "1.52" },
   );
-
-/** Who asks newer engines for details, or for one type, doesn't get all of the lists. */
-const listOfBefore = (of: Shape): Field => field(goList(of), { engineBefore: "1.52" });
+/** Left out where other types are asked for, and where the answer is verbose. */
+const unlessTyped = (of: Shape) => field(of, { optionalSince: "1.42" });
 
 export const diskUsage = object({
-  LayersSize: field("integer", { engineBefore: "1.52" }),
-  Images: listOfBefore(imageSummary),
-  Containers: listOfBefore(containerSummary),
-  Volumes: listOfBefore(volume),
-  BuildCache: listOfBefore(buildCache),
+  LayersSize: unlessTyped("integer"),
+  Images: unlessTyped(goList(measuredImage)),
+  Containers: unlessTyped(goList(measuredContainer)),
+  Volumes: unlessTyped(goList(volume)),
+  BuildCache: unlessTyped(goList(buildCache)),
   BuilderSize: field("integer", { engineBefore: "1.42", before: "1.44" }),
-  ImageUsage: usage(imageSummary),
-  ContainerUsage: usage(containerSummary),
+  ImageUsage: usage(measuredImage),
+  ContainerUsage: usage(measuredContainer),
   VolumeUsage: usage(volume),
   BuildCacheUsage: usage(buildCache),
 });
@@ -194,5 +182,8 @@ export const event = object({
   timeNano: "integer",
 });
 
-export const auth: Shape = object({ Status: "string", IdentityToken: "string" });
+export const auth: Shape = object({
+  Status: "string",
+  IdentityToken: field("string", { engineBefore: "1.52" }),
+});
 export const plugins = list("anything");
