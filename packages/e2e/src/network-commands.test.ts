@@ -264,7 +264,9 @@ describe.each(clis)("docker network by $name", (cli) => {
     const shown = JSON.parse(await docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", "both"));
     const id = (await docker("inspect", "-f", "{{.Id}}", "both")).slice(0, 12);
     expect(Object.keys(shown).sort()).toEqual(["ep", "ep2"]);
-    expect(shown.ep).toMatchObject({ IPAddress: "10.65.0.77", Aliases: ["web", id] });
+    expect(shown.ep).toMatchObject({ IPAddress: "10.65.0.77" });
+    // Older clients see its own names here, too.
+    expect(shown.ep.Aliases.filter((alias: string) => alias !== id)).toEqual(["web"]);
     await refused("already exists in network ep", "connect", "ep", "both");
     const linked = await docker(
       ...["run", "--rm", "--network", "ep", "--link", "both:friend", busybox, "ping", "-c", "1", "friend"],
