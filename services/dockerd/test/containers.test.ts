@@ -347,6 +347,20 @@ describe("a container that runs", () => {
       409,
       `Cannot update container ${id}: Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set`,
     ]);
+    // Limits of memory and swap are one or the other's to follow.
+    const swap = async () => {
+      const { Memory, MemorySwap } = (await inspect(id)).HostConfig;
+      return [Memory >> 20, MemorySwap >> 20];
+    };
+    const unlimited = await update({ Memory: 64 << 20 });
+    expect([unlimited.status, unlimited.json.message]).toEqual([
+      409,
+      `Cannot update container ${id}: Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time`,
+    ]);
+    expect((await update({ Memory: 64 << 20, MemorySwap: 128 << 20 })).status).toBe(200);
+    expect((await update({ Memory: 128 << 20 })).status).toBe(200);
+    expect(await swap()).toEqual([128, 128]);
+    expect((await update({ Memory: 129 << 20 })).status).toBe(409);
     const warned = (await update({ KernelMemory: 1 << 30 })).json.Warnings;
     expect(warned).toEqual([]);
   });

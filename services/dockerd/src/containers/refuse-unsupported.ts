@@ -35,7 +35,12 @@ export function refuseUnsupported(request: CreateRequest): void {
 
 /** The same for the body of an update. */
 export function refuseUnsupportedUpdate(resources: Resources): void {
-  refuseQos(resources);
+  if (resources.IOMaximumBandwidth !== 0 || resources.IOMaximumIOps !== 0) {
+    throw new EngineError(
+      "invalid_argument",
+      "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
+    );
+  }
   refuse("update", { ...RESOURCES, ...UPDATE }, resources);
 }
 

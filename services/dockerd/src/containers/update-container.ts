@@ -72,12 +72,16 @@ export function updateContainer(
     );
     const changes = Object.fromEntries(given.map((field) => [field, resources[field]]));
     if (resources.PidsLimit !== null) changes.PidsLimit = Math.max(resources.PidsLimit, 0);
-    // A new memory limit moves a swap limit that was only derived from the old one.
-    const derived = hostConfig.Memory > 0 && hostConfig.MemorySwap === hostConfig.Memory * 2;
-    const base = derived && "Memory" in changes ? { ...hostConfig, MemorySwap: 0 } : hostConfig;
     for (const [one, other, told] of EXCLUSIVE) {
       if (resources[one] > 0 && hostConfig[other] > 0)
         throw cannotUpdate(container, `Conflicting options: ${told} has already been set`);
+    }
+    // Docker doesn't tell a limit of swap that follows from that of memory from one that was asked for.
+    if (resources.Memory > hostConfig.MemorySwap && resources.Memory > 0 && resources.MemorySwap === 0) {
+      throw cannotUpdate(
+        container,
+        "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+      );
     }
     if (hostConfig.AutoRemove && restarts(restartPolicy))
       throw cannotUpdate(
@@ -85,8 +89,8 @@ export function updateContainer(
         "Restart policy cannot be updated because AutoRemove is enabled for the container",
       );
     const updated = {
-      ...base,
-      ...checkResources({ ...base, ...changes }),
+      ...hostConfig,
+      ...checkResources({ ...hostConfig, ...changes }),
       ...(restartPolicy.Name !== "" && { RestartPolicy: restartPolicy }),
     };
     if (Object.keys(changes).length > 0 && hasProcess(state.status)) {
