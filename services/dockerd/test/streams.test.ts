@@ -167,6 +167,40 @@ test("checkpoints are refused in Docker's words", async () => {
 });
 
 describe("logs", () => {
+  test("as JSON, by parameter or by what is accepted, from version 1.54 on", async () => {
+    const { api, image } = world;
+    const LogConfig = { Type: "json-file", Config: { labels: "who" } };
+    const id = await api.run(image, ["sh", "-c", "echo one; sleep 0.1; printf 'a\"b' >&2"], {
+      Labels: { who: "me" },
+      HostConfig: { NetworkMode: "none", LogConfig },
+    });
+    await wait(id);
+    const read = async (query: string, { version = "1.54", accept = "*/*" } = {}) => {
+      const target = `http://docker/v${version}/containers/${id}/logs?stdout=1&stderr=1${query}`;
+      const answer = await fetch(target, { unix: api.socketPath, headers: { accept } });
+      const text = (await answer.text()).replaceAll(/"Timestamp":"[-:.TZ0-9]{20,}"/g, '"Timestamp":"T"');
+      return [answer.status, answer.headers.get("content-type"), text];
+    };
+    const lines = [
+      '{"Line":"one\\n","Source":"stdout","Timestamp":"T"}\n',
+      '{"Line":"a\\"b","Source":"stderr","Timestamp":"T"}\n',
+    ];
+    expect(await read("&format=json")).toEqual([200, "application/jsonl", lines.join("")]);
+    expect(await read("&format=json&timestamps=1&tail=1", { accept: "text/html" })).toEqual([
+      ...[200, "application/x-ndjson", lines[1] ?? ""],
+    ]);
+    const accept = "application/json-seq";
+    const sequence = lines.map((line) => `\x1e${line}`).join("");
+    expect(await read("", { accept })).toEqual([200, accept, sequence]);
+    expect((await read("&details=1&format=json"))[2]).toContain('"Attrs":[{"Key":"who","Value":"me"}]');
+    expect(await read("&format=xml")).toEqual([
+      ...[400, "application/json", '{"message":"unsupported log format"}\n'],
+    ]);
+    const [status, type] = await read("&format=json", { version: "1.53", accept });
+    expect([status, type]).toEqual([200, "application/vnd.docker.multiplexed-stream"]);
+    await remove(id);
+  });
+
   test("since, until, tail and timestamps go together", async () => {
     const { api, image } = world;
     const id = await api.run(image, ["sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done"]);

@@ -11,6 +11,7 @@ import { parseTime } from "../http/time.ts";
 import { acceptWebsocket, websocketStreams } from "../http/websocket.ts";
 import { droppedLines, readablePath } from "../logs/container-log.ts";
 import { FrameWriter } from "../logs/frame-writer.ts";
+import { jsonLogType, showJsonEntry } from "../logs/json-log.ts";
 import { fullPrecision, type LogEntry, showDetails } from "../logs/log-entry.ts";
 import { readLog } from "../logs/read-log.ts";
 import { attach } from "../streams/attach.ts";
@@ -147,6 +148,7 @@ async function sendLogs(engine: Engine, call: ApiCall): Promise<void> {
   if (!stdout && !stderr) {
     throw new EngineError("invalid_argument", "Bad parameters: you must choose at least one stream");
   }
+  const json = jsonLogType(call);
   const container = engine.containers.find(call.param("id"));
   const { config } = container.record;
   if (isLeaving(container.record.state.status)) {
@@ -164,13 +166,13 @@ async function sendLogs(engine: Engine, call: ApiCall): Promise<void> {
   };
   const dropped = droppedLines(engine, container.id);
   const output = call.stream(
-    streamType(call, config.Tty),
+    json ?? streamType(call, config.Tty),
     dropped > 0 ? { [DROPPED_HEADER]: String(dropped) } : {},
   );
   const client = { input: call.request, output };
   const shown = {
     ...{ terminal: config.Tty, stdout, stderr },
-    ...{ timestamps: call.flag("timestamps"), details: call.flag("details") },
+    ...{ timestamps: call.flag("timestamps"), details: call.flag("details"), json },
   };
   await writeLog(client, readLog(log, options), shown);
   if (!call.signal.aborted) output.end();
@@ -198,21 +200,26 @@ interface ShownLog {
   stderr: boolean;
   timestamps?: boolean;
   details?: boolean;
+  /** The media type of an answer in JSON. */
+  json?: string | undefined;
 }
 
 async function writeLog(
   { output }: Hijacked,
   entries: AsyncIterable<LogEntry[]>,
-  { terminal, stdout, stderr, timestamps = false, details = false }: ShownLog,
+  { terminal, stdout, stderr, timestamps = false, details = false, json }: ShownLog,
 ): Promise<void> {
-  const writer = new FrameWriter(output, { framed: !terminal });
+  const writer = new FrameWriter(output, { framed: !terminal && json === undefined });
+  const show = (entry: LogEntry): string => {
+    if (json !== undefined) return showJsonEntry(entry, { type: json, details });
+    const text = details ? `${showDetails(entry)} ${entry.text}` : entry.text;
+    return timestamps ? `${fullPrecision(entry.time)} ${text}` : text;
+  };
   for await (const some of entries) {
     for (const entry of some) {
-      const { stream, text, time } = entry;
+      const { stream } = entry;
       if (stream === "stdout" ? !stdout : !stderr) continue;
-      const detailed = details ? `${showDetails(entry)} ${text}` : text;
-      const shown = timestamps ? `${fullPrecision(time)} ${detailed}` : detailed;
-      const full = writer.write(stream === "stdout" ? STDOUT : STDERR, shown);
+      const full = writer.write(stream === "stdout" ? STDOUT : STDERR, show(entry));
       if (full) await full;
     }
     await writer.flush();
