@@ -55,10 +55,8 @@ function usageV1({ cpu, memory, blkio, pids }: v1.Metrics): CgroupUsage {
       throttled_time: cpu?.throttling?.throttledTime ?? 0n,
     },
     memory: {
-      usage: usage?.usage ?? 0n,
-      max_usage: usage?.max ?? 0n,
+      ...withoutZeros({ usage: usage?.usage, max_usage: usage?.max, failcnt: usage?.failcnt }),
       stats: names(stats, []),
-      failcnt: usage?.failcnt ?? 0n,
       limit: usage?.limit ?? 0n,
     },
     blkio_stats: {
@@ -99,9 +97,8 @@ function usageV2({ cpu, memory, io, pids, memoryEvents }: v2.Metrics): CgroupUsa
       throttled_time: (cpu?.throttledUsec ?? 0n) * 1000n,
     },
     memory: {
-      usage,
+      ...withoutZeros({ usage, failcnt: memoryEvents?.oom }),
       stats: names(stats, ["swapUsage", "swapLimit", "maxUsage", "swapMaxUsage"]),
-      failcnt: memoryEvents?.oom ?? 0n,
       limit: usageLimit,
     },
     blkio_stats: {
@@ -116,6 +113,11 @@ function usageV2({ cpu, memory, io, pids, memoryEvents }: v2.Metrics): CgroupUsa
     },
     pids_stats: pidsOf(pids),
   };
+}
+
+/** As Docker leaves out of a memory's numbers those that are zero. */
+function withoutZeros(numbers: Record<string, bigint | undefined>): Fields {
+  return Object.fromEntries(Object.entries(numbers).filter(([, value]) => (value ?? 0n) !== 0n));
 }
 
 /** Without a limit Docker tells none, or the largest number. */

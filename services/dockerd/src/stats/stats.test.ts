@@ -47,6 +47,7 @@ test("readMetrics() has v1's statistics under the kernel's names", () => {
   const usage = readMetrics({ typeUrl, value: Buffer.from(v1.Metrics.encode(metrics).finish()) });
   expect(usage.cpu_usage).toMatchObject({ total_usage: 11n, percpu_usage: [5n, 6n] });
   expect(usage.memory).toMatchObject({ usage: 5n, limit: 7n });
+  for (const zero of ["max_usage", "failcnt"]) expect(usage.memory).not.toHaveProperty(zero);
   expect(usage.memory.stats).toMatchObject({
     total_inactive_file: 3n,
     pgpgin: 4n,
