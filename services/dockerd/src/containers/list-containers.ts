@@ -16,6 +16,7 @@ import { containerSize } from "./container-size.ts";
 import { isRunning } from "./container-status.ts";
 import { describeStatus } from "./describe-status.ts";
 import { showManifest } from "./inspect-container.ts";
+import { within } from "./kill-container.ts";
 import { listPorts } from "./port-bindings.ts";
 
 export const LIST_FILTERS = [
@@ -95,18 +96,35 @@ export async function listContainers(
   });
   const linked = namesByLinks(engine);
   const listed = chosen.slice(0, limit !== undefined && limit > 0 ? limit : undefined);
-  const imageOf = imageNames(engine);
+  const images = await imagesOf(engine, listed);
   return Promise.all(
     listed.map(async (one) => ({
       ...summary(engine, one, {
         linked: linked.get(one.record.id) ?? [],
-        image: await imageOf(one),
+        image: images.get(one) ?? one.record.config.Image,
         asked,
       }),
       ...(manifests && showManifest(one.record, asked)),
       ...(size && (await containerSize(engine, one.record))),
     })),
   );
+}
+
+/** How long a list waits for containerd, which knows what a name of an image means by now. */
+const NAMES_MS = 1000;
+
+/** What to call containers' images, as far as it is found out in time. */
+async function imagesOf(engine: Engine, listed: readonly Candidate[]): Promise<Map<Candidate, string>> {
+  const imageOf = imageNames(engine);
+  const names = new Map<Candidate, string>();
+  const all = listed.map(async (one) => {
+    names.set(one, await imageOf(one));
+  });
+  await within(
+    Promise.all(all).then(() => {}),
+    NAMES_MS,
+  );
+  return names;
 }
 
 /** What to call containers' images: as their users did, or by its id where that name is another image's by now, or none's. */
