@@ -1,5 +1,6 @@
 export { hostsFile } from "./hosts-file.ts";
 export { openNetworks } from "./networks.ts";
+export { removeLeftovers } from "./remove-leftovers.ts";
 export {
   containerResolvConf,
   type DnsSettings,

@@ -70,7 +70,7 @@ export const BRIDGES_SET = "bridges";
 export const GUARDED_LINKS_SET = "guarded_links";
 export const GUARDED_LINKS6_SET = "guarded_links6";
 const FOREIGN_BRIDGES_SET = "foreign_bridges";
-const FURTHER_BRIDGES_SET = "further_bridges";
+export const FURTHER_BRIDGES_SET = "further_bridges";
 
 /** What is told apart by address family: `NFPROTO_IPV4` or `NFPROTO_IPV6`, and where addresses lie in the header. */
 const FAMILIES = {

@@ -69,3 +69,49 @@ test("--uninstall takes away what is kept in the kernel, when nothing runs; the 
   await api.call("DELETE", "/containers/runs?force=1");
   await api.call("DELETE", "/networks/blue");
 });
+
+test("--uninstall without the data root takes away what the kernel tells of, unless a daemon is there still", async () => {
+  const { engine, api, image } = world;
+  const { suite, bridge } = engine;
+  const network = await api.call("POST", "/networks/create", { Name: "lost" });
+  const link = `br-${network.json.Id.slice(0, 12)}`;
+  const id = await api.run(image, ["sleep", "1000"], { HostConfig: { NetworkMode: "lost" } });
+  const [, ...args] = fs
+    .readFileSync(`/proc/${suite.pid("dockerd")}/cmdline`, "utf8")
+    .split("\0")
+    .filter(Boolean);
+  const at = args.indexOf("--data-root");
+  expect(at).toBeGreaterThan(-1);
+  const root = args[at + 1] ?? "";
+  const elsewhere = args.with(at + 1, `${root}-gone`);
+  const uninstall = () => run([path.join(binDir, "dockerd"), ...elsewhere, "--uninstall"]);
+  expect(await uninstall()).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("is gone, but a daemon still serves"),
+  });
+  const pid = suite.pid("dockerd");
+  await suite.kill("dockerd", "SIGTERM");
+  await eventually(() => !fs.existsSync(`/proc/${pid}`), { timeoutMs: 30_000 });
+  expect(await uninstall()).toMatchObject({ status: 1, stderr: expect.stringContaining("are running") });
+  await suite.start("dockerd");
+  await api.call("DELETE", `/containers/${id}?force=1`);
+  const again = suite.pid("dockerd");
+  await suite.kill("dockerd", "SIGTERM");
+  await eventually(() => !fs.existsSync(`/proc/${again}`), { timeoutMs: 30_000 });
+
+  const links = () => fs.readdirSync("/sys/class/net");
+  expect(links()).toContain(link);
+  const { status, stderr, stdout } = await uninstall();
+  expect({ status, said: `${stderr}${stdout}` }).toMatchObject({
+    ...{ status: 0, said: expect.stringContaining("the data root is gone") },
+  });
+  expect(links()).not.toContain(bridge.name);
+  expect(links()).not.toContain(link);
+  const tables = spawnSync("nft", ["list", "tables"], { encoding: "utf8" }).stdout ?? "";
+  expect(tables).not.toContain(bridge.name);
+  expect(fs.existsSync(`/sys/fs/cgroup${engine.cgroupParent}`)).toBe(false);
+  expect(fs.existsSync(`${root}-gone`)).toBe(false);
+
+  await suite.start("dockerd");
+  await api.call("DELETE", "/networks/lost");
+});

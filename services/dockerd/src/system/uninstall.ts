@@ -1,10 +1,12 @@
 import fs from "node:fs";
+import net from "node:net";
 import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
-import { openNetworks } from "@longshore/network";
+import { openNetworks, removeLeftovers } from "@longshore/network";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount2 } from "@longshore/syscalls";
 import { defaultCgroupParent, scopeOf } from "../config/cgroup-driver.ts";
+import { parseHost } from "../config/hosts.ts";
 import type { Settings } from "../config/settings.ts";
 import { openState } from "../state/open-state.ts";
 import { engineId } from "./engine-id.ts";
@@ -12,15 +14,17 @@ import { lockRoot } from "./root-lock.ts";
 
 /**
  * Take away what the daemon of these settings keeps in the kernel beyond its end: network namespaces, bridges, tables of nftables, its rules
- * in a real Docker's chain, mounts and empty cgroups. Containers and images stay on disk, and the next start makes all of it anew.
+ * in a real Docker's chain, mounts and empty cgroups. Containers and images stay on disk, and the next start makes all of it anew. Where the
+ * data root is gone, what can be found without it goes.
  *
  * @throws EngineError `failed_precondition` while the daemon runs, or a container does
  */
 export async function uninstall(settings: Settings, log: Logger, signal: AbortSignal): Promise<void> {
-  const { dataRoot, execRoot, bridge, bip, ipv6, defaultBridge } = settings;
-  if (!fs.existsSync(dataRoot)) return;
+  const { dataRoot, execRoot, bridge } = settings;
   await using resources = new AsyncDisposableStack();
-  resources.use(lockRoot(dataRoot));
+  const hasRecords = fs.existsSync(dataRoot);
+  if (hasRecords) resources.use(lockRoot(dataRoot));
+  else await refuseServing(settings);
   const running = processesOf(settings);
   if (running.length > 0) {
     const pids = running.join(", ");
@@ -30,6 +34,43 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
     );
   }
   fs.mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+  if (hasRecords) await uninstallNetworks(settings, log, signal);
+  else {
+    log.warn(
+      { dataRoot },
+      "the data root is gone: interfaces below macvlan and ipvlan networks, and cgroups outside of the daemon's own, can't be told from others'",
+    );
+    removeLeftovers({ stateDir: execRoot, bridge, log });
+  }
+  for (const at of mountsBelow(execRoot)) umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW);
+  for (const directory of groupDirs(settings)) removeEmpty(directory);
+}
+
+/** Without its lock, a daemon is known by its sockets. @throws EngineError `failed_precondition` */
+async function refuseServing({ hosts, dataRoot }: Settings): Promise<void> {
+  for (const host of hosts) {
+    const parsed = parseHost(host, { tls: false });
+    if (parsed.kind === "unix" && (await isServed(parsed.path)))
+      throw new EngineError(
+        "failed_precondition",
+        `${dataRoot} is gone, but a daemon still serves ${parsed.path}: end it first`,
+      );
+  }
+}
+
+function isServed(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(socketPath, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+async function uninstallNetworks(settings: Settings, log: Logger, signal: AbortSignal): Promise<void> {
+  const { dataRoot, execRoot, bridge, bip, ipv6, defaultBridge } = settings;
+  await using resources = new AsyncDisposableStack();
   const { store } = await openState(settings, engineId(dataRoot), log, signal);
   resources.use(store);
   const options = {
@@ -38,8 +79,6 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
     ...(ipv6 !== undefined && { ipv6 }),
   };
   await (await openNetworks(options)).uninstall();
-  for (const at of mountsBelow(execRoot)) umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW);
-  for (const directory of groupDirs(settings)) removeEmpty(directory);
 }
 
 /** The directories of containers' cgroups in all hierarchies, each after those below it. */
