@@ -125,7 +125,7 @@ test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", a
     DefaultRuntime: "fresh",
     LoggingDriver: "json-file",
   });
-  expect(Object.keys(info.Runtimes)).toEqual(["runc", "fresh"]);
+  expect(Object.keys(info.Runtimes)).toEqual(["runc", "io.containerd.runc.v2", "fresh"]);
   expect(info.RegistryConfig).toMatchObject({
     Mirrors: [`http://${mirror.host}`],
     IndexConfigs: { "r.example:5000": { Secure: false } },
