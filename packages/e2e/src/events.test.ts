@@ -26,7 +26,7 @@ let client: NatsConnection;
 beforeAll(async () => {
   const { natsUrl, paths } = world().engine.suite;
   const token = fs.readFileSync(paths.natsTokenFile, "utf8").trim();
-  client = await connect({ servers: natsUrl, token, reconnectTimeWait: 100 });
+  client = await connect({ servers: natsUrl, token, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
   const subscription = client.subscribe("longshore.events.>");
   void (async () => {
     for await (const message of subscription)
