@@ -42,6 +42,7 @@ import { ImageNames } from "./state/image-names.ts";
 import { openState } from "./state/open-state.ts";
 import { engineId } from "./system/engine-id.ts";
 import { writePidFile } from "./system/pid-file.ts";
+import { PruneGuard } from "./system/prune-guard.ts";
 import { lockRoot } from "./system/root-lock.ts";
 import { openUserNamespaces } from "./userns/user-namespaces.ts";
 import { removeStages } from "./volumes/start-mounts.ts";
@@ -120,6 +121,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     containers,
     execs: new ExecIndex(),
     exits: new Set(),
+    prunes: new PruneGuard(),
     images,
     unpacker,
     pulls: new PullService({ containerd, registry, images, unpacker }),

@@ -16,6 +16,7 @@ import type { RegistryService } from "./images/registry-service.ts";
 import type { Unpacker } from "./images/unpack.ts";
 import type { EngineMetrics } from "./metrics/engine-metrics.ts";
 import type { Fleet } from "./state/fleet.ts";
+import type { PruneGuard } from "./system/prune-guard.ts";
 import type { UserNamespaces } from "./userns/user-namespaces.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
@@ -35,6 +36,7 @@ export interface Engine {
   execs: ExecIndex;
   /** Exits that are being taken in: their containers' tasks, and with `--rm` all of them, are being taken apart. */
   exits: Set<Promise<void>>;
+  prunes: PruneGuard;
   images: ImageStore;
   unpacker: Unpacker;
   pulls: PullService;

@@ -339,6 +339,24 @@ test("images: tags come and go, and the last one takes the image with it", async
   await api.call("DELETE", `/containers/${id}`);
 });
 
+test("images: they are pruned by one client at a time", async () => {
+  const refusals = async () => {
+    const prune = () => world.api.call("POST", `/images/prune?filters={"label":["no-such"]}`);
+    const answers = await Promise.all(Array.from({ length: 8 }, prune));
+    expect(answers.map(({ status }) => status)).toContain(200);
+    return answers.filter(({ status }) => status !== 200);
+  };
+  let refused: Awaited<ReturnType<typeof refusals>> = [];
+  await eventually(async () => {
+    refused = await refusals();
+    return refused.length > 0;
+  });
+  expect([refused[0]?.status, refused[0]?.json.message]).toEqual([
+    409,
+    "a prune operation is already running",
+  ]);
+});
+
 test("images: labels that others have given a name in containerd stay when it moves", async () => {
   const { api, engine, image } = world;
   const name = "docker.io/library/moved:1";

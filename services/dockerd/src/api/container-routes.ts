@@ -249,7 +249,7 @@ export function containerRoutes(engine: Engine): Route[] {
       since: "1.25",
       handler: async (call) => {
         const filters = Filters.parse(call.query.get("filters"), PRUNE_CONTAINERS_FILTERS);
-        call.json(200, await pruneContainers(engine, filters));
+        call.json(200, await engine.prunes.run("containers", () => pruneContainers(engine, filters)));
       },
     },
   ];

@@ -65,8 +65,10 @@ export function imageRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/images/prune",
       since: "1.25",
-      handler: async (call) =>
-        call.json(200, await pruneImages(engine, Filters.parse(call.query.get("filters"), PRUNE_FILTERS))),
+      handler: async (call) => {
+        const filters = Filters.parse(call.query.get("filters"), PRUNE_FILTERS);
+        call.json(200, await engine.prunes.run("images", () => pruneImages(engine, filters)));
+      },
     },
     { method: "POST", path: "/commit", handler: (call) => commit(engine, call) },
     { method: "POST", path: "/images/create", handler: (call) => createImage(engine, call) },

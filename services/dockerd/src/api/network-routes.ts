@@ -40,7 +40,7 @@ export function networkRoutes(engine: Engine): Route[] {
       method: "POST",
       path: "/networks/prune",
       since: "1.25",
-      handler: (call) => pruneNetworks(engine, call),
+      handler: (call) => engine.prunes.run("networks", () => pruneNetworks(engine, call)),
     },
     {
       method: "DELETE",

@@ -72,5 +72,5 @@ async function prune(engine: Engine, call: ApiCall): Promise<void> {
   await engine.store.check();
   // Clients of before there was a choice mean all.
   const all = isAllAsked(filters) || !call.atLeast("1.42");
-  call.json(200, await pruneVolumes(engine, filters, { all }));
+  call.json(200, await engine.prunes.run("volumes", () => pruneVolumes(engine, filters, { all })));
 }
