@@ -1,10 +1,8 @@
 import type { Descriptor } from "@longshore/api/containerd/types/descriptor";
-import { tryParseReference } from "@longshore/reference";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { Engine } from "../engine.ts";
 import { type ManifestEntry, manifestsOf } from "./manifests.ts";
-
-const SOURCE_LABEL = "containerd.io/distribution.source.";
+import { originsOf } from "./origins.ts";
 
 /** `Manifests` of an image: what its name stands for, whether it is here or not. */
 export async function manifestSummaries(
@@ -49,16 +47,8 @@ async function unpackedBytes(engine: Engine, chainIds: readonly string[]): Promi
 }
 
 /** Where an image comes from, of what is known for sure: the repositories that it was pulled from or pushed to. */
-export async function identityOf(engine: Engine, { digest }: Descriptor): Promise<object | undefined> {
-  const { info } = await engine.containerd.content.info({ digest });
-  const repositories = new Set<string>();
-  for (const [key, value] of Object.entries(info?.labels ?? {})) {
-    if (!key.startsWith(SOURCE_LABEL)) continue;
-    for (const name of value.split(",")) {
-      const reference = tryParseReference(`${key.slice(SOURCE_LABEL.length)}/${name}`);
-      if (reference) repositories.add(`${reference.domain}/${reference.path}`);
-    }
-  }
+export async function identityOf(engine: Engine, target: Descriptor): Promise<object | undefined> {
+  const repositories = await originsOf(engine, target);
   if (repositories.size === 0) return undefined;
   return { Pull: [...repositories].map((Repository) => ({ Repository })) };
 }

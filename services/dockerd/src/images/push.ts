@@ -20,6 +20,7 @@ import { wholeTarget } from "./archive/save-images.ts";
 import type { Image } from "./image.ts";
 import { chosenOf, DANGLING_PREFIX, runsHere } from "./image-store.ts";
 import { descriptorJson } from "./manifests.ts";
+import { addOrigin } from "./origins.ts";
 import { platformImage } from "./platform-image.ts";
 import { registryFailure } from "./pull.ts";
 import { type ProgressLine, progressBar, shortDigest } from "./pull-progress.ts";
@@ -82,6 +83,7 @@ async function pushOne(
       if (event?.$case === "progress") for (const line of lines.of(event.value)) progress(line);
       if (event?.$case !== "done" || !event.value.target) continue;
       const { digest, size } = event.value.target;
+      await addOrigin(engine, event.value.target, reference);
       const tag = reference.tag ?? "latest";
       if (!platform && digest !== held.target.digest) {
         progress({ progressDetail: {}, aux: pushedInstead(held.target, event.value.target) });
