@@ -3,7 +3,6 @@ import {
   type Hosts,
   type RegistryDefinition,
 } from "@longshore/api/longshore/registry/v1/registry";
-import { EngineError } from "@longshore/errors";
 import type { ClientOf } from "@longshore/rpc";
 import type { Settings } from "../config/settings.ts";
 
@@ -35,17 +34,14 @@ export function registryHosts({ insecureRegistries, registryMirrors, proxies, tr
   };
 }
 
-/**
- * Credentials of the `X-Registry-Auth` header: base64url of JSON.
- * @throws EngineError `invalid_argument`
- */
+/** Credentials of the `X-Registry-Auth` header, base64url of JSON; what is none counts as nobody's, as with Docker. */
 export function credentialsOf(header: string | string[] | undefined): Credentials | undefined {
   if (typeof header !== "string" || header === "") return undefined;
   let value: Record<string, unknown>;
   try {
     value = JSON.parse(Buffer.from(header, "base64url").toString()) as Record<string, unknown>;
   } catch {
-    throw new EngineError("invalid_argument", "invalid X-Registry-Auth header: not base64url of JSON");
+    return undefined;
   }
   const text = (key: string) => (typeof value?.[key] === "string" ? value[key] : "");
   const credentials = Credentials.fromPartial({
