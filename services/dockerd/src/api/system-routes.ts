@@ -9,9 +9,11 @@ import { defaultRuntimeVersion, initVersion, type ProgramVersion } from "../syst
 import { diskUsage } from "../system/disk-usage.ts";
 import { kernelVersion } from "../system/host-facts.ts";
 import { daemonInfo } from "../system/info.ts";
+import { SharedWork } from "../system/shared-work.ts";
 
 /** Operations on the engine itself. */
 export function systemRoutes(engine: Engine): Route[] {
+  const usages = new SharedWork<object>();
   const ping = (call: ApiCall) =>
     call.text(200, "OK", {
       "Builder-Version": "1",
@@ -30,7 +32,11 @@ export function systemRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/system/df",
-      handler: async (call) => call.json(200, await diskUsage(engine, call)),
+      handler: async (call) => {
+        // It is much to find out: who asks meanwhile gets the same.
+        const key = `${call.version}?${call.query}`;
+        call.json(200, await usages.run(key, () => diskUsage(engine, call)));
+      },
     },
     { method: "GET", path: "/events", handler: (call) => sendEvents(engine, call) },
   ];
