@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import path from "node:path";
 import { busyboxImage, findStaticBusybox } from "@longshore/suite";
-import { pushImage } from "@longshore/testkit";
+import { output, pushImage, tempDir } from "@longshore/testkit";
 import { api } from "./engine-api.ts";
 import { useWorld } from "./world.ts";
 
@@ -34,6 +35,59 @@ const gone = [`Deleted: ${id}`, "Deleted: a layer"];
 
 afterEach(async () => {
   await run("rmi", "-f", id);
+});
+
+test("events of images name their labels, and tell of saves, of names that were given, and of commits", async () => {
+  const since = Date.now() / 1000;
+  using dir = tempDir();
+  const file = path.join(dir.path, "root.tar");
+  await output(["tar", "-cf", file, "-C", "/etc", "hostname"]);
+  const made = (await run("import", "-c", "LABEL who=me", file, "told:1")).stdout.trim();
+  await run("tag", made, "told:2");
+  await run("save", "-o", file, "told:1", "told:2");
+  const container = (await run("create", "told:1", "x")).stdout.trim();
+  await run("commit", container, "told-of:1");
+  await run("rm", container);
+  await run("rmi", "told-of:1", "told:1", "told:2");
+  await run("load", "-q", "-i", file);
+  await run("rmi", "told:1", "told:2");
+  const query = new URLSearchParams({
+    since: String(since),
+    until: String(Date.now() / 1000),
+    filters: JSON.stringify({ type: ["image"], label: ["who=me"] }),
+  });
+  const { body } = await api(world(), "GET", `/v1.55/events?${query}`);
+  const events = body
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const untag = ["untag", "untag", "delete"];
+  expect(events.map(({ Action }) => Action)).toEqual([
+    ...["tag", "import", "tag", "save", "create", "tag", "untag", "delete", ...untag, "load", ...untag],
+  ]);
+  expect(events[0].Actor).toEqual({ ID: made, Attributes: { who: "me", name: "told:1" } });
+  expect(events[3].Actor).toEqual({ ID: made, Attributes: { who: "me", name: made } });
+});
+
+test("events of a pull and a push are of the name with its tag", async () => {
+  const since = Date.now() / 1000;
+  await pull(`${one}:1`);
+  await run("push", `${one}:1`);
+  const query = new URLSearchParams({
+    since: String(since),
+    until: String(Date.now() / 1000),
+    filters: JSON.stringify({ event: ["pull", "push"] }),
+  });
+  const { body } = await api(world(), "GET", `/v1.55/events?${query}`);
+  const events = body
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const Actor = { ID: `${one}:1`, Attributes: { name: one } };
+  expect(events).toMatchObject([
+    { Action: "pull", Actor },
+    { Action: "push", Actor },
+  ]);
 });
 
 /** All of this is as Docker 20.10 has it. */

@@ -391,14 +391,17 @@ test("images: labels that others have given a name in containerd stay when it mo
 test("images: one that a container runs of keeps its data when its last name is taken by force", async () => {
   const { api, image } = world;
   const id = await api.run(image, ["sleep", "1000"]);
-  const { Id } = (await api.call("GET", `/images/${encodeURIComponent(image)}/json`)).json;
+  const { Id, RepoDigests } = (await api.call("GET", `/images/${encodeURIComponent(image)}/json`)).json;
   const forced = await api.call("DELETE", `/images/${Id}?force=1`);
   expect([forced.status, forced.json.message]).toEqual([
     409,
     expect.stringMatching(/\(cannot be forced\) - image is being used by running container/),
   ]);
   expect((await api.call("DELETE", `/images/${image}`)).json.message).toContain("(must force) - container");
-  expect((await api.call("DELETE", `/images/${image}?force=1`)).json).toEqual([{ Untagged: image }]);
+  expect((await api.call("DELETE", `/images/${image}?force=1`)).json).toEqual([
+    { Untagged: image },
+    { Untagged: RepoDigests[0] },
+  ]);
   const { RepoTags } = (await api.call("GET", `/images/${Id}/json`)).json;
   expect(RepoTags).toEqual([]);
   const [repo, tag] = image.split(/:(?=[^:]*$)/);

@@ -23,7 +23,7 @@ import { importImage } from "../images/import-image.ts";
 import { imageHistory, inspectImage } from "../images/inspect-image.ts";
 import { IMAGE_FILTERS, listImages } from "../images/list-images.ts";
 import { PRUNE_FILTERS, pruneImages } from "../images/prune-images.ts";
-import { pullAllTags } from "../images/pull-all.ts";
+import { pullAllTags, pullOne } from "../images/pull-all.ts";
 import type { ProgressLine } from "../images/pull-progress.ts";
 import { pushImages } from "../images/push.ts";
 import { credentialsOf } from "../images/registry-service.ts";
@@ -167,8 +167,7 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
     const options = { platform, credentials, signal: call.signal, progress: send };
     // A name alone means all that is there by it, as Docker has it.
     if (isWhole) await pullAllTags(engine, { ...options, repository: reference });
-    else await engine.pulls.pull({ ...options, reference });
-    engine.events.emit("image", "pull", `${from}:${tag || "latest"}`, { name: from });
+    else await pullOne(engine, { ...options, reference });
   });
 }
 

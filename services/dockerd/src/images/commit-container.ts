@@ -15,6 +15,7 @@ import { BlobWriter } from "./blob-writer.ts";
 import { composeImage, LAYER_TYPES } from "./compose-image.ts";
 import { keepNameless, moveName } from "./give-name.ts";
 import { applyChanges, type RunConfig } from "./image-changes.ts";
+import { emitImageEvent } from "./image-events.ts";
 import { initKey } from "./init-layer.ts";
 
 export interface CommitOptions {
@@ -100,9 +101,12 @@ export async function commitContainer(
     const made = await engine.images.read(target.digest);
     await engine.unpacker.unpack(made, { lease });
     await engine.unpacker.protect(made);
-    if (reference) await moveName(engine.images, canonicalString(reference), target, made);
-    else await keepNameless(engine.images, made);
+    emitImageEvent(engine, made, "create");
     const shown = reference ? familiarString(reference) : "";
+    if (reference) {
+      await moveName(engine.images, canonicalString(reference), target, made);
+      emitImageEvent(engine, made, "tag", { name: shown });
+    } else await keepNameless(engine.images, made);
     emitContainerEvent(engine, container, "commit", { comment, imageID: made.id, imageRef: shown });
     return made.id;
   });

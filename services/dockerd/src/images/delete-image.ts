@@ -12,6 +12,7 @@ import { isRunning } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { giveNoName } from "./give-name.ts";
 import type { NamedImage } from "./image.ts";
+import { emitImageEvent } from "./image-events.ts";
 import { DANGLING_PREFIX } from "./image-store.ts";
 import { findNamed, shortImageId } from "./inspect-image.ts";
 import { originOf, originsOf } from "./origins.ts";
@@ -61,7 +62,7 @@ export async function deleteImage(
   }
   const removed = await untag(engine, named, names);
   engine.unpacker.forget();
-  engine.events.emit("image", "delete", image.id, { name: image.id });
+  emitImageEvent(engine, image, "delete");
   const kept = await layersInUse(engine, image.id);
   const layers = image.chainIds.filter((id) => !kept.has(id)).toReversed();
   return [...removed, { Deleted: image.id }, ...layers.map((id) => ({ Deleted: id }))];
@@ -120,7 +121,7 @@ async function untag(
     if (isKnownStill.some((one) => isOf(one, reference))) continue;
     removed.push(...digests(reference).filter((one) => !removed.includes(one)));
   }
-  for (const name of removed) engine.events.emit("image", "untag", image.id, { name });
+  for (const name of removed) emitImageEvent(engine, image, "untag", { name });
   return removed.map((name) => ({ Untagged: name }));
 }
 

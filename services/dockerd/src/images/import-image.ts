@@ -1,13 +1,14 @@
 import { decompressStream, peekCompression } from "@longshore/archive";
 import { EngineError } from "@longshore/errors";
 import type { Platform } from "@longshore/oci";
-import { canonicalString, type Reference } from "@longshore/reference";
+import { canonicalString, familiarString, type Reference } from "@longshore/reference";
 import { withLease } from "../containerd/leases.ts";
 import type { Engine } from "../engine.ts";
 import { BlobWriter } from "./blob-writer.ts";
 import { composeImage, LAYER_TYPES } from "./compose-image.ts";
 import { keepNameless, moveName } from "./give-name.ts";
 import { applyChanges } from "./image-changes.ts";
+import { emitImageEvent } from "./image-events.ts";
 
 export interface ImportOptions {
   /** Where the file system comes from, for the image's history: `-` or an address. */
@@ -59,9 +60,11 @@ export async function importImage(
     const read = await engine.images.read(target.digest);
     await engine.unpacker.unpack(read, { lease });
     await engine.unpacker.protect(read);
-    if (reference) await moveName(engine.images, canonicalString(reference), target, read);
-    else await keepNameless(engine.images, read);
-    engine.events.emit("image", "import", read.id, { name: read.id });
+    if (reference) {
+      await moveName(engine.images, canonicalString(reference), target, read);
+      emitImageEvent(engine, read, "tag", { name: familiarString(reference) });
+    } else await keepNameless(engine.images, read);
+    emitImageEvent(engine, read, "import");
     return read.id;
   });
 }

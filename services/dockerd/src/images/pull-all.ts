@@ -1,9 +1,17 @@
 import type { Credentials } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
 import type { Platform } from "@longshore/oci";
-import { canonicalString, familiarName, type Reference, withDefaultTag, withTag } from "@longshore/reference";
+import {
+  canonicalString,
+  familiarName,
+  familiarString,
+  type Reference,
+  withDefaultTag,
+  withTag,
+} from "@longshore/reference";
 import type { Engine } from "../engine.ts";
-import { registryFailure } from "./pull.ts";
+import { emitImageEvent } from "./image-events.ts";
+import { type PullOptions, registryFailure } from "./pull.ts";
 import type { ProgressLine } from "./pull-progress.ts";
 
 export interface PullAllOptions {
@@ -14,6 +22,16 @@ export interface PullAllOptions {
   credentials: Credentials | undefined;
   signal: AbortSignal;
   progress: (line: ProgressLine) => void;
+}
+
+/** Pull an image, and tell of it. @throws EngineError as `PullService.pull` */
+export async function pullOne(engine: Engine, options: PullOptions): Promise<void> {
+  const image = await engine.pulls.pull(options);
+  const { reference } = options;
+  emitImageEvent(engine, image, "pull", {
+    actor: familiarString(reference),
+    name: familiarName(reference),
+  });
 }
 
 /**
@@ -32,6 +50,6 @@ export async function pullAllTags(
   });
   if (tags.length === 0) throw new EngineError("not_found", `${familiarName(repository)} has no tags`);
   for (const tag of tags) {
-    await engine.pulls.pull({ reference: withTag(repository, tag), platform, credentials, signal, progress });
+    await pullOne(engine, { reference: withTag(repository, tag), platform, credentials, signal, progress });
   }
 }

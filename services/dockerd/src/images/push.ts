@@ -18,6 +18,7 @@ import {
 import type { Engine } from "../engine.ts";
 import { wholeTarget } from "./archive/save-images.ts";
 import type { Image } from "./image.ts";
+import { emitImageEvent } from "./image-events.ts";
 import { chosenOf, DANGLING_PREFIX, runsHere } from "./image-store.ts";
 import { descriptorJson } from "./manifests.ts";
 import { addOrigin } from "./origins.ts";
@@ -95,7 +96,8 @@ async function pushOne(
     if (signal.aborted) throw signal.reason;
     throw registryFailure(error);
   }
-  engine.events.emit("image", "push", familiarName(reference), { name: familiarName(reference) });
+  const [actor, shown] = [familiarString(reference), familiarName(reference)];
+  emitImageEvent(engine, image, "push", { actor, name: shown });
 }
 
 /** What goes to the registry for a name, and the image of which progress is told. */

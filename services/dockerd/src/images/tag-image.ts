@@ -9,6 +9,7 @@ import {
 } from "@longshore/reference";
 import type { Engine } from "../engine.ts";
 import { moveName } from "./give-name.ts";
+import { emitImageEvent } from "./image-events.ts";
 import { findNamed } from "./inspect-image.ts";
 
 /**
@@ -32,5 +33,5 @@ export async function tagImage(engine: Engine, source: string, repo: string, tag
   const record = await engine.images.get(names[0] ?? "");
   if (!record?.target) throw new EngineError("not_found", `No such image: ${source}`);
   await moveName(engine.images, canonicalString(reference), record.target, image);
-  engine.events.emit("image", "tag", image.id, { name: familiarString(reference) });
+  emitImageEvent(engine, image, "tag", { name: familiarString(reference) });
 }

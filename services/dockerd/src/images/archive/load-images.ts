@@ -5,6 +5,7 @@ import type { Engine } from "../../engine.ts";
 import { BlobWriter } from "../blob-writer.ts";
 import { keepNameless, moveName } from "../give-name.ts";
 import type { Image } from "../image.ts";
+import { emitImageEvent } from "../image-events.ts";
 import { type ProgressLine, progressBar, shortDigest } from "../pull-progress.ts";
 import type { LayerState } from "../unpack.ts";
 import { readArchive } from "./archive-contents.ts";
@@ -78,11 +79,11 @@ async function name(
         stream: `The image ${shown} already exists, renaming the old one with ID ${old.id} to empty string\n`,
       });
     }
-    engine.events.emit("image", "load", image.id, { name: shown });
     progress({ stream: `Loaded image: ${shown}\n` });
   }
-  if (references.length > 0) return;
-  await keepNameless(engine.images, image);
-  engine.events.emit("image", "load", image.id, { name: image.id });
-  progress({ stream: `Loaded image ID: ${image.id}\n` });
+  if (references.length === 0) {
+    await keepNameless(engine.images, image);
+    progress({ stream: `Loaded image ID: ${image.id}\n` });
+  }
+  emitImageEvent(engine, image, "load");
 }

@@ -13,6 +13,7 @@ import type { Engine } from "../../engine.ts";
 import { collectNowAndThen } from "../collect.ts";
 import type { Image, NamedImage } from "../image.ts";
 import { manifestSchema } from "../image-config.ts";
+import { emitImageEvent } from "../image-events.ts";
 import { DANGLING_PREFIX, noSuchImage, runsHere } from "../image-store.ts";
 import { findNamed } from "../inspect-image.ts";
 import { besides, imageOf, manifestsOf } from "../manifests.ts";
@@ -170,6 +171,7 @@ async function* writeArchive(
     if (sent !== Number(size)) throw new EngineError("data_loss", `blob ${digest} has changed its size`);
     yield contentPadding(sent);
   }
+  for (const { image } of images) emitImageEvent(engine, image, "save");
   yield document("index.json", ociIndex(images));
   yield document("manifest.json", dockerManifest(images));
   yield document("oci-layout", { imageLayoutVersion: "1.0.0" });
