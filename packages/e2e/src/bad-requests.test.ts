@@ -307,6 +307,18 @@ const BAD: readonly Bad[] = [
     says: /syntax error in pattern/,
     old: 500,
   },
+  { request: "GET /images/search?term=x&limit=x", status: 400, says: /strconv.Atoi: parsing "x"/, old: 500 },
+  {
+    request: `GET /distribution/${"a".repeat(64)}/json`,
+    status: 500,
+    says: /^no manifest found for full image ID$/,
+  },
+  { request: "POST /images/create?fromImage=x&tag=a:b", status: 400, says: /^invalid tag format$/ },
+  {
+    request: "POST /images/create?fromSrc=http://127.0.0.1:1/x",
+    status: 500,
+    says: /^Get "?http:\/\/127.0.0.1:1\/x"?: dial tcp 127.0.0.1:1: connect: connection refused$/,
+  },
   {
     request: 'GET /images/search?term=x&filters={"stars":["x"]}',
     status: 400,

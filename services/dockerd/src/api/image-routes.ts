@@ -2,6 +2,7 @@ import { EngineError } from "@longshore/errors";
 import { hostPlatform, type Platform } from "@longshore/oci";
 import {
   familiarName,
+  isDigest,
   parseReference,
   type Reference,
   withDefaultTag,
@@ -20,6 +21,7 @@ import { commitContainer } from "../images/commit-container.ts";
 import { deleteImage } from "../images/delete-image.ts";
 import { deletePlatforms } from "../images/delete-platforms.ts";
 import { importImage } from "../images/import-image.ts";
+import { openAddress } from "../images/import-source.ts";
 import { imageHistory, inspectImage } from "../images/inspect-image.ts";
 import { IMAGE_FILTERS, listImages } from "../images/list-images.ts";
 import { PRUNE_FILTERS, pruneImages } from "../images/prune-images.ts";
@@ -54,10 +56,7 @@ export function imageRoutes(engine: Engine): Route[] {
       method: "GET",
       path: "/images/get",
       handler: async (call) => {
-        const names = call.query.getAll("names");
-        if (names.length === 0)
-          throw new EngineError("invalid_argument", "no images were named: names is empty");
-        await save(engine, call, names);
+        await save(engine, call, call.query.getAll("names"));
       },
     },
     { method: "POST", path: "/images/load", handler: (call) => load(engine, call) },
@@ -160,7 +159,7 @@ async function createImage(engine: Engine, call: ApiCall): Promise<void> {
   const named = parseReference(from);
   if (familiarName(named) === "scratch")
     throw new EngineError("permission_denied", "'scratch' is a reserved name");
-  const reference = tag === "" ? named : tag.includes(":") ? withDigest(named, tag) : withTag(named, tag);
+  const reference = tag === "" ? named : isDigest(tag) ? withDigest(named, tag) : withTag(named, tag);
   const isWhole = reference.tag === undefined && reference.digest === undefined;
   const credentials = credentialsOf(call.request.headers["x-registry-auth"]);
   await withProgress(call, async (send) => {
@@ -237,7 +236,10 @@ async function importFrom(
   const reference = optionalReference(call.query.get("repo") ?? "", call.query.get("tag") ?? "");
   const changes = call.query.getAll("changes");
   await withProgress(call, async (send) => {
-    const id = await importImage(engine, await importSource(call, origin), {
+    const { url, stream } =
+      origin === "-" ? { stream: call.request } : await openAddress(origin, call.signal);
+    if (url) send({ status: `Downloading from ${url}` });
+    const id = await importImage(engine, stream, {
       origin,
       reference,
       message: call.query.get("message") ?? "",
@@ -247,28 +249,6 @@ async function importFrom(
     });
     send({ status: id });
   });
-}
-
-async function importSource(call: ApiCall, origin: string): Promise<AsyncIterable<Buffer>> {
-  if (origin === "-") return call.request;
-  const url = URL.parse(origin.includes("://") ? origin : `http://${origin}`);
-  if (!url || !["http:", "https:"].includes(url.protocol)) {
-    throw new EngineError("invalid_argument", `invalid fromSrc: ${origin}`);
-  }
-  const answer = await fetch(url, { signal: call.signal }).catch((error: unknown) => {
-    throw new EngineError("invalid_argument", `error getting ${origin}: ${String(error)}`, { cause: error });
-  });
-  if (!answer.ok || !answer.body) {
-    throw new EngineError(
-      "invalid_argument",
-      `error getting ${origin}: ${answer.status} ${answer.statusText}`,
-    );
-  }
-  return buffers(answer.body);
-}
-
-async function* buffers(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  for await (const { buffer, byteOffset, length } of stream) yield Buffer.from(buffer, byteOffset, length);
 }
 
 const commitConfigSchema = containerConfigSchema.nullable();

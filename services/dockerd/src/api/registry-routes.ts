@@ -1,6 +1,6 @@
 import { Credentials } from "@longshore/api/longshore/registry/v1/registry";
 import { EngineError } from "@longshore/errors";
-import { canonicalString, parseReference, withDefaultTag } from "@longshore/reference";
+import { canonicalString, isImageId, parseReference, withDefaultTag } from "@longshore/reference";
 import { z } from "zod";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
@@ -24,7 +24,7 @@ export function registryRoutes(engine: Engine): Route[] {
 async function search(engine: Engine, call: ApiCall): Promise<void> {
   const term = call.query.get("term") ?? "";
   if (term === "") throw new EngineError("invalid_argument", "search term is empty");
-  const limit = call.integer("limit") ?? 0;
+  const limit = searchLimit(call);
   if (limit < 0 || limit > LIMIT_MAX) {
     throw new EngineError("invalid_argument", `limit ${limit} is outside the range of [1, ${LIMIT_MAX}]`);
   }
@@ -63,6 +63,15 @@ async function search(engine: Engine, call: ApiCall): Promise<void> {
   );
 }
 
+function searchLimit(call: ApiCall): number {
+  try {
+    return call.integer("limit") ?? 0;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new EngineError("invalid_argument", `invalid limit specified: ${why}`, { cause });
+  }
+}
+
 const authSchema = z.object({
   username: z.string().default(""),
   password: z.string().default(""),
@@ -90,7 +99,9 @@ function domainOf(address: string): string {
 async function distribution(engine: Engine, call: ApiCall): Promise<void> {
   const rest = call.param("*");
   if (!rest.endsWith("/json")) throw new EngineError("not_found", "page not found");
-  const reference = withDefaultTag(parseReference(rest.slice(0, -"/json".length)));
+  const name = rest.slice(0, -"/json".length);
+  if (isImageId(name)) throw new EngineError("internal", "no manifest found for full image ID");
+  const reference = withDefaultTag(parseReference(name));
   const request = {
     reference: canonicalString(reference),
     credentials: credentialsOf(call.request.headers["x-registry-auth"]),

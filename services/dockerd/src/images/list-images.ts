@@ -45,7 +45,7 @@ export async function listImages(
   // Of several all hold.
   const before = await createdOf(engine, filters.get("before"));
   const since = await createdOf(engine, filters.get("since"));
-  const untils = filters.get("until").map(parseTime);
+  const untils = filters.get("until").map(parseUntil);
   const all = await engine.images.list();
   const fits = (created: bigint, { tags, digests }: RepoNames, labels: Record<string, string>) =>
     // An image that has a digest only is one that dangles, and one that doesn't.
@@ -82,6 +82,15 @@ export async function listImages(
       filters.match("reference", (pattern) => RepoTags.some((tag) => matchesReference(tag, pattern))),
   );
   return [...shown, ...theirs].sort((a, b) => b.Created - a.Created);
+}
+
+function parseUntil(text: string): bigint {
+  try {
+    return parseTime(text);
+  } catch (cause) {
+    const why = `failed to parse value as time or duration: ${JSON.stringify(text)}`;
+    throw new EngineError("invalid_argument", `invalid value for 'until' filter: ${why}`, { cause });
+  }
 }
 
 /** Of an image that is looked for by its names, only those that are meant. */
