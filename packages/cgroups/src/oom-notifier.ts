@@ -26,6 +26,13 @@ export interface MemoryGroup {
   unified: boolean;
 }
 
+/** What the kernel knows a notifier by. */
+export interface NotifierDescriptors {
+  readonly fd: number;
+  /** v1: the open file that the eventfd is registered for. */
+  readonly control: number | undefined;
+}
+
 /**
  * A descriptor that becomes readable when a group's memory runs out, a process in it is killed for that, or the group is removed: an
  * eventfd in v1, inotify on `memory.events` and `cgroup.events` in v2. Reads of it don't block.
@@ -33,12 +40,20 @@ export interface MemoryGroup {
 export class OomNotifier implements Disposable {
   readonly fd: number;
   readonly #group: MemoryGroup;
-  #control = -1;
+  #control: number | undefined;
   #closed = false;
 
-  /** @throws EngineError `unimplemented` for a group whose files aren't all there */
-  constructor(group: MemoryGroup) {
+  /**
+   * @param open one that is there already
+   * @throws EngineError `unimplemented` for a group whose files aren't all there
+   */
+  constructor(group: MemoryGroup, open?: NotifierDescriptors) {
     this.#group = group;
+    this.#control = open?.control;
+    if (open) {
+      this.fd = open.fd;
+      return;
+    }
     this.fd = group.unified
       ? check(syscall(NR.inotify_init1, IN_CLOEXEC | IN_NONBLOCK), "inotify_init1")
       : check(syscall(NR.eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd2");
@@ -55,7 +70,11 @@ export class OomNotifier implements Disposable {
     if (this.#closed) return;
     this.#closed = true;
     close(this.fd);
-    if (this.#control >= 0) close(this.#control);
+    if (this.#control !== undefined) close(this.#control);
+  }
+
+  get descriptors(): NotifierDescriptors {
+    return { fd: this.fd, control: this.#control };
   }
 
   /** How many processes were killed so far: in v1 those of the group itself, in v2 those below it too. */

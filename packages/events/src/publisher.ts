@@ -84,6 +84,11 @@ export class EventPublisher {
     return this.#waiting.length === 0 && !this.#running && (this.#queue?.isEmpty ?? true);
   }
 
+  /** Whether it is idle, has hung up, and waits for nothing. */
+  get isAtRest(): boolean {
+    return this.isIdle && !this.#link && !this.#retry;
+  }
+
   /** Hand an event over. Never fails and never waits. */
   publish(event: OutgoingEvent): void {
     if (this.#away) {

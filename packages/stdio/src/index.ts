@@ -8,7 +8,13 @@ export {
   STDOUT,
   StdioFrameDecoder,
 } from "./frame.ts";
-export { type JsonFileEvents, JsonFileWriter, type LogStream, MAX_LINE_BYTES } from "./json-file.ts";
+export {
+  type JsonFileEvents,
+  JsonFileWriter,
+  type LogStream,
+  MAX_LINE_BYTES,
+  type Unfinished,
+} from "./json-file.ts";
 export { rotatedFile, withNames } from "./rotated-files.ts";
 export {
   formatStdioUri,

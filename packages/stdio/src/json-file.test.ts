@@ -164,3 +164,18 @@ test("JsonFileWriter tells a failing disk once and goes on", () => {
   writer.close();
   expect(errors.length).toBe(1);
 });
+
+test("JsonFileWriter goes on where another stopped, in the middle of a line", () => {
+  const { file, writer } = open("unfinished");
+  writer.write("stdout", Buffer.from("whole\nbegun \u00e4"));
+  writer.write("stderr", Buffer.from("other"));
+  const { unfinished } = writer;
+  expect(entries(file)).toHaveLength(1);
+  const next = new JsonFileWriter({ path: file }, { onError: fail }, JSON.parse(JSON.stringify(unfinished)));
+  next.write("stdout", Buffer.from(" ended\n"));
+  next.close();
+  expect(logs(file)).toEqual(["whole\n", "begun \u00e4 ended\n", "other"]);
+  const long = open("unfinished-long").writer;
+  long.write("stdout", Buffer.alloc(MAX_LINE_BYTES + 1, 97));
+  expect(long.unfinished).toBeUndefined();
+});

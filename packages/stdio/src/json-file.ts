@@ -65,6 +65,9 @@ export interface JsonFileEvents {
   onRotated?: () => void;
 }
 
+/** The beginnings of lines whose ends have not come yet, in base64. */
+export type Unfinished = Partial<Record<LogStream, string>>;
+
 /**
  * Writes container output in the format of Docker's json-file driver, one entry a line, and rotates as it does: before
  * an entry that finds the file at its limit. Entries are in the file when `write` returns. A failing disk loses entries, and
@@ -86,15 +89,27 @@ export class JsonFileWriter {
   #failing = false;
 
   /** Opens the file for appending, with mode 0640 if it is new. */
-  constructor(log: JsonFileLog, events: JsonFileEvents) {
+  constructor(log: JsonFileLog, events: JsonFileEvents, unfinished: Unfinished = {}) {
     this.#log = log;
     this.#events = events;
     this.#attributes = log.attributes ? `"attrs":${attributesJson(log.attributes)},` : "";
     this.#entryBytes = ENTRY_BYTES + Buffer.byteLength(this.#attributes);
     this.#fd = openLog(log.path);
     this.#size = cutTorn(this.#fd, stat(log.path).size, this.#entryBytes);
+    for (const [stream, bytes] of Object.entries(unfinished))
+      keep(this.#carries[stream as LogStream], Buffer.from(bytes, "base64"));
     // Left by one that was killed.
     if (log.compress && uncompressed(log.path, log.maxFiles ?? 1)) events.onRotated?.();
+  }
+
+  /** What another writer of the same log needs to go on; undefined in the middle of a line that was cut. */
+  get unfinished(): Unfinished | undefined {
+    const { stdout, stderr } = this.#carries;
+    if (stdout.since || stderr.since) return undefined;
+    return {
+      ...(stdout.bytes && { stdout: stdout.bytes.toString("base64", 0, stdout.length) }),
+      ...(stderr.bytes && { stderr: stderr.bytes.toString("base64", 0, stderr.length) }),
+    };
   }
 
   /** Add output. What follows the last newline waits for its line's end. */

@@ -61,10 +61,12 @@ const HAND_CALLS = {
   move_mount: NR.move_mount,
   newfstatat: NR.newfstatat,
   open_tree: NR.open_tree,
+  nanosleep: NR.nanosleep,
   openat: NR.openat,
   openat2: NR.openat2,
   personality: NR.personality,
   pivot_root: NR.pivot_root,
+  poll: NR.poll,
   prctl: NR.prctl,
   prlimit64: NR.prlimit64,
   read: NR.read,
@@ -90,6 +92,7 @@ const HAND_CALLS = {
   umount2: NR.umount2,
   unlinkat: NR.unlinkat,
   unshare: NR.unshare,
+  waitid: NR.waitid,
   write: NR.write,
 } as const;
 
@@ -551,11 +554,24 @@ export function programFile(table: CallTable): number {
   return fd;
 }
 
-/** An empty table for a {@link programFile}. `bytes`: room for its strings. */
-export function programTable(maxCalls: number, bytes: number): CallTable {
+/** An empty table for a {@link programFile}. `bytes`: room for its strings; `name`: what `ps` calls it. */
+export function programTable(maxCalls: number, bytes: number, name = "runc:[2:INIT]"): CallTable {
   const table = new CallTable({ maxCalls, bytes, entriesAddress: TABLE_ADDRESS });
-  table.add("prctl", [PR_SET_NAME, table.arena.string("runc:[2:INIT]")], { skipOnError: 0 });
+  table.add("prctl", [PR_SET_NAME, table.arena.string(name)], { skipOnError: 0 });
   return table;
+}
+
+/**
+ * Become a {@link programFile}: this process goes on as that, with its number, its children and whatever is not close-on-exec. `argv` is
+ * what `ps` shows.
+ *
+ * @throws Errno when it can't: nothing has changed then
+ */
+export function becomeProgram(fd: number, argv: readonly string[]): never {
+  const arena = scratch();
+  const empty = arena.string("");
+  check(syscall(NR.execveat, fd, empty, arena.vector(argv), arena.vector([]), AT_EMPTY_PATH), "execveat");
+  throw new Error("execveat returned");
 }
 
 /** Queue what lets the child become a {@link programFile}; `argv` is what `ps` shows. */

@@ -6,6 +6,7 @@ export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
 export {
   type Argument,
+  becomeProgram,
   CallError,
   type CallOptions,
   CallTable,
@@ -24,6 +25,7 @@ export * from "./mount.ts";
 export { notifySupervisor } from "./notify.ts";
 export * as NR from "./numbers.ts";
 export * from "./process.ts";
+export { blockSignals, signalFd, unblockSignals } from "./signal-mask.ts";
 export { type Poll, poll, type Ready, SignalPipe } from "./signal-pipe.ts";
 export * from "./sockets.ts";
 export * from "./terminal.ts";

@@ -61,6 +61,11 @@ export class FrameDecoder {
     this.#sink = sink;
   }
 
+  /** Whether all that came were whole frames. */
+  get isBetweenFrames(): boolean {
+    return this.#headerBytes === 0 && this.#body === undefined && this.#skip === 0;
+  }
+
   push(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length) {

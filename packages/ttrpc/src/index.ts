@@ -8,4 +8,10 @@ export {
 export type { MethodDefinition, ServiceDefinition } from "./definition.ts";
 export { encodeFrame, type Frame, FrameDecoder, FrameFlag, FrameType, MAX_BODY_BYTES } from "./frame.ts";
 export { fromRpcStatus, toRpcStatus } from "./rpc-status.ts";
-export { serveTtrpc, type TtrpcContext, type TtrpcHandlers, type TtrpcServer } from "./server.ts";
+export {
+  type SuspendedServer,
+  serveTtrpc,
+  type TtrpcContext,
+  type TtrpcHandlers,
+  type TtrpcServer,
+} from "./server.ts";

@@ -30,8 +30,32 @@ export interface TtrpcServer {
    * listening socket that the parent process made and that stays the parent's to remove.
    */
   listen(on: string | { fd: number }): void;
+  /**
+   * What another program needs to go on with this in the same process: undefined while a message is under way, or a call that isn't one of
+   * `lasting`. Nothing is closed by it.
+   */
+  suspend(lasting: readonly string[]): SuspendedServer | undefined;
+  /** Go on with what another program left in this process. Its calls are made again. */
+  resume(suspended: SuspendedServer): void;
   /** Stop listening, remove the socket file if it was made here, end all connections. */
   close(): void;
+}
+
+/** A server that is to go on in another program; descriptors are of the process. Plain data. */
+export interface SuspendedServer {
+  readonly listener: number;
+  readonly sessions: readonly SuspendedSession[];
+}
+
+export interface SuspendedSession {
+  readonly fd: number;
+  /** Requests without their answer; bodies in base64. */
+  readonly calls: readonly { readonly streamId: number; readonly body: string }[];
+}
+
+export interface TtrpcServerOptions {
+  /** Somebody has sent something. */
+  onActivity?: () => void;
 }
 
 type AnyHandler = (request: unknown, context: TtrpcContext) => unknown;
@@ -41,11 +65,30 @@ interface Route {
 }
 
 /** A ttrpc server for generated services. */
-export function serveTtrpc(): TtrpcServer {
+export function serveTtrpc({ onActivity }: TtrpcServerOptions = {}): TtrpcServer {
   const routes = new Map<string, Route>();
   const sessions = new Set<Session>();
-  let listener: { stop(closeActiveConnections?: boolean): void } | undefined;
+  let listener: { stop(closeActiveConnections?: boolean): void; readonly fd: number } | undefined;
   let path: string | undefined;
+  const socketHandler: Bun.SocketHandler<Session, "buffer"> = {
+    binaryType: "buffer",
+    open(socket) {
+      // One that is resumed has it already.
+      socket.data ??= new Session(routes);
+      socket.data.attach(socket);
+      sessions.add(socket.data);
+    },
+    data(socket, chunk) {
+      onActivity?.();
+      socket.data.received(chunk);
+    },
+    drain: (socket) => socket.data.drained(),
+    close(socket) {
+      sessions.delete(socket.data);
+      socket.data.ended();
+    },
+    error: (socket) => socket.data?.ended(),
+  };
   return {
     add(service, handlers) {
       for (const [key, method] of Object.entries(service.methods)) {
@@ -56,27 +99,27 @@ export function serveTtrpc(): TtrpcServer {
     listen(on) {
       if (typeof on === "string") remove(on);
       const where = typeof on === "string" ? { unix: on } : on;
-      listener = Bun.listen<Session>({
-        // Bun takes a listening fd too, which its types don't say.
-        ...(where as { unix: string }),
-        socket: {
-          binaryType: "buffer",
-          open(socket) {
-            socket.data = new Session(socket, routes);
-            sessions.add(socket.data);
-          },
-          data: (socket, chunk) => socket.data.received(chunk),
-          drain: (socket) => socket.data.drained(),
-          close(socket) {
-            sessions.delete(socket.data);
-            socket.data.ended();
-          },
-          error: (socket) => socket.data?.ended(),
-        },
-      });
+      // Bun takes a listening fd too, and has one, which its types don't say.
+      const options = { ...(where as { unix: string }), socket: socketHandler };
+      listener = Bun.listen<Session>(options) as unknown as NonNullable<typeof listener>;
       if (typeof on !== "string") return;
       path = on;
       nodeFs().chmodSync(on, 0o600);
+    },
+    suspend(lasting) {
+      const suspended = [...sessions].map((session) => session.suspend(lasting));
+      if (!listener || suspended.includes(undefined)) return undefined;
+      return { listener: listener.fd, sessions: suspended as SuspendedSession[] };
+    },
+    resume({ listener: fd, sessions: suspended }) {
+      this.listen({ fd });
+      for (const { fd, calls } of suspended) {
+        const session = new Session(routes);
+        const options = { fd, data: session, socket: socketHandler };
+        void Bun.connect<Session>(options as unknown as Bun.UnixSocketOptions<Session>).then(() => {
+          for (const { streamId, body } of calls) session.again(streamId, Buffer.from(body, "base64"));
+        });
+      }
     },
     close() {
       listener?.stop(true);
@@ -101,10 +144,16 @@ function remove(path: string): void {
   }
 }
 
-/** An AbortController that is made when somebody asks for its signal: most handlers don't. */
-class LazyAbort {
+/** A call that has no answer yet. Its AbortController is made when somebody asks for its signal: most handlers don't. */
+class RunningCall {
+  readonly frame: Frame;
+  request: Request | undefined;
   #controller: AbortController | undefined;
   #reason: EngineError | undefined;
+
+  constructor(frame: Frame) {
+    this.frame = frame;
+  }
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
@@ -121,8 +170,9 @@ class LazyAbort {
 /** One client's connection: its frames in, the answers out in whatever order the handlers end. */
 class Session {
   readonly #routes: ReadonlyMap<string, Route>;
-  readonly #writer: SocketWriter;
-  readonly #running = new Set<LazyAbort>();
+  #socket: Bun.Socket<Session> | undefined;
+  #writer: SocketWriter | undefined;
+  readonly #running = new Set<RunningCall>();
   readonly #decoder = new FrameDecoder({
     frame: (frame) => void this.#handle(frame),
     oversized: (streamId, type, bytes) => {
@@ -130,9 +180,32 @@ class Session {
     },
   });
 
-  constructor(socket: Bun.Socket<Session>, routes: ReadonlyMap<string, Route>) {
-    this.#writer = new SocketWriter(socket);
+  constructor(routes: ReadonlyMap<string, Route>) {
     this.#routes = routes;
+  }
+
+  attach(socket: Bun.Socket<Session>): void {
+    this.#socket = socket;
+    this.#writer = new SocketWriter(socket);
+  }
+
+  suspend(lasting: readonly string[]): SuspendedSession | undefined {
+    if (!this.#socket || !this.#writer?.isEmpty || !this.#decoder.isBetweenFrames) return undefined;
+    const calls = [...this.#running];
+    const last = ({ request }: RunningCall) => request !== undefined && lasting.includes(request.method);
+    if (!calls.every(last)) return undefined;
+    return {
+      fd: (this.#socket as unknown as { fd: number }).fd,
+      calls: calls.map(({ frame }) => ({
+        streamId: frame.streamId,
+        body: frame.body.toString("base64"),
+      })),
+    };
+  }
+
+  /** A request that came before, to another program. */
+  again(streamId: number, body: Buffer): void {
+    void this.#handle({ streamId, type: FrameType.request, flags: 0, body });
   }
 
   received(chunk: Uint8Array): void {
@@ -140,7 +213,7 @@ class Session {
   }
 
   drained(): void {
-    this.#writer.drained();
+    this.#writer?.drained();
   }
 
   ended(): void {
@@ -148,41 +221,45 @@ class Session {
     this.#running.clear();
   }
 
-  async #handle({ streamId, type, flags, body }: Frame): Promise<void> {
+  async #handle(frame: Frame): Promise<void> {
+    const { streamId, type, flags, body } = frame;
     // Data belongs to streams, and none was accepted.
     if (type !== FrameType.request) return;
     let response: Response;
+    const call = new RunningCall(frame);
+    this.#running.add(call);
     try {
       if (streamId % 2 === 0) throw new EngineError("invalid_argument", "stream ids of a client are odd");
       if (flags & FrameFlag.remoteOpen) {
         throw new EngineError("unimplemented", "only unary calls are served");
       }
-      response = { status: undefined, payload: await this.#call(decodeRequest(body)) };
+      call.request = decodeRequest(body);
+      response = { status: undefined, payload: await this.#call(call.request, call) };
     } catch (error) {
       response = failed(error);
+    } finally {
+      this.#running.delete(call);
     }
     this.#respond(streamId, response);
   }
 
-  async #call(request: Request): Promise<Buffer> {
+  async #call(request: Request, call: RunningCall): Promise<Buffer> {
     const route = this.#routes.get(`${request.service}/${request.method}`);
     if (!route) {
       throw new EngineError("unimplemented", `service ${request.service}, method ${request.method}`);
     }
-    const abort = new LazyAbort();
     const timeoutMs = request.timeoutNano > 0n ? Number(request.timeoutNano) / 1e6 : undefined;
     const timer =
       timeoutMs === undefined
         ? undefined
         : setTimeout(
-            () => abort.abort(new EngineError("deadline_exceeded", "the deadline passed")),
+            () => call.abort(new EngineError("deadline_exceeded", "the deadline passed")),
             timeoutMs,
           );
-    this.#running.add(abort);
     try {
       const response = await route.handler(route.method.requestType.decode(request.payload), {
         get signal() {
-          return abort.signal;
+          return call.signal;
         },
         deadline: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
         metadata: (key) => request.metadata.find((pair) => pair.key === key)?.value,
@@ -191,7 +268,6 @@ class Session {
       return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     } finally {
       clearTimeout(timer);
-      this.#running.delete(abort);
     }
   }
 
@@ -202,7 +278,7 @@ class Session {
     } catch (error) {
       frame = encodeFrame(streamId, FrameType.response, Response.encode(failed(error)).finish());
     }
-    this.#writer.write(frame);
+    this.#writer?.write(frame);
   }
 }
 

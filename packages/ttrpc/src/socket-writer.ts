@@ -12,6 +12,11 @@ export class SocketWriter {
     this.#socket = socket;
   }
 
+  /** Whether the socket has taken everything. */
+  get isEmpty(): boolean {
+    return this.#queue.length === 0;
+  }
+
   write(data: Uint8Array): void {
     if (this.#queue.length > 0) {
       this.#queue.push(data);

@@ -8,7 +8,7 @@ import type { Flags } from "./flags.ts";
 import { groupOf, isServed } from "./group.ts";
 import { endWithoutRuntime } from "./orphans.ts";
 import { unmountAll } from "./rootfs.ts";
-import { Runc } from "./runc.ts";
+import { findRunc, Runc } from "./runc.ts";
 
 const SIGKILL = 9;
 /** What is told when nobody saw the exit: as if killed. */
@@ -26,7 +26,7 @@ export async function deleteLost(flags: Flags): Promise<number> {
   if (fs.existsSync(directory)) {
     try {
       const { binary = "", systemdCgroup = false } = kept ?? {};
-      const runc = new Runc({ binary, root, systemdCgroup, bundle });
+      const runc = new Runc({ binary: findRunc(binary), root, systemdCgroup, bundle });
       await runc.run("OCI runtime delete failed", ["delete", "--force", flags.id]);
     } catch (error) {
       console.error(

@@ -27,6 +27,11 @@ export function addVariables(more: Readonly<Record<string, string>>): void {
   added = more;
 }
 
+/** As an object of plain data. */
+export function environmentToKeep(): Record<string, string> {
+  return Object.fromEntries(variables());
+}
+
 /** For the programs that the shim starts; made anew for each, for they are few. */
 export function runtimeEnvironment(): Record<string, string> {
   const passed = [...variables()].filter(

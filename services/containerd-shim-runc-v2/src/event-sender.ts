@@ -74,6 +74,13 @@ export class EventSender {
     }
   }
 
+  /** Whether everything is told and nobody is connected. */
+  get isAtRest(): boolean {
+    const sends =
+      this.#turn !== undefined || this.#forwarding !== undefined || this.#connection !== undefined;
+    return !sends && this.#queue.length === 0 && (this.#publisher?.isAtRest ?? true);
+  }
+
   /** An exit will be told in a moment. */
   expectExit(): void {
     this.#publisher?.expect();

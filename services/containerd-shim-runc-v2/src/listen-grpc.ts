@@ -10,8 +10,10 @@ export const listenGrpc: Listen = async (definitions, handlers, { socket }) => {
     server.add(definition, handlers as unknown as Parameters<typeof server.add<TaskDefinition>>[1]);
   }
   await server.listen(socket);
-  return async () => {
-    removeIfThere(socket);
-    await server.close();
+  return {
+    async close() {
+      removeIfThere(socket);
+      await server.close();
+    },
   };
 };

@@ -32,5 +32,8 @@ export const logCompressor = () => load("log-compressor") as typeof import("./en
 /** The runtime option `shim_cgroup`. */
 export const shimCgroup = () => load("shim-cgroup") as typeof import("./entries/shim-cgroup.ts");
 
+/** What a shim that has nothing to do for long does. */
+export const sleeping = () => load("sleep") as typeof import("./entries/sleep.ts");
+
 /** `start` that starts another process as the long-lived one. Loading it does it. */
 export const startOnly = () => load("start");

@@ -5,7 +5,7 @@
 const VALUED = new Set(["namespace", "id", "address", "publish-binary", "bundle", "socket"]);
 
 /** Actions that have a file of their own; the file of `start` knows what to say of others. */
-const ENTRIES = new Set(["delete", "compress-log", "serve-grpc", "standby"]);
+const ENTRIES = new Set(["delete", "compress-log", "serve-grpc", "standby", "wake"]);
 
 /** The first word that is no flag and no flag's value. */
 function actionOf(argv: readonly string[]): string | undefined {

@@ -1,12 +1,21 @@
 import { EngineError } from "@longshore/errors";
-import type { ProcessIo } from "./io/process-io.ts";
+import type { ProcessIo, StdioRequest, SuspendedIo } from "./io/process-io.ts";
 import { nextStatus, type ProcessMove, type ProcessStatus } from "./process-status.ts";
-import type { ProcessEnd } from "./reaper.ts";
+import { onEnd, type ProcessEnd } from "./reaper.ts";
 
 /** How long an exit waits to be told for output that a leftover process still holds open. */
 const LEFTOVER_MS = 200;
 /** How long a delete waits for output that was not delivered yet. */
 const DELIVERY_MS = 2000;
+
+/** A process whose shim goes on in another program. Plain data. */
+export interface SuspendedProcess {
+  readonly execId: string;
+  readonly pid: number;
+  readonly status: "running" | "paused";
+  readonly stdio: StdioRequest;
+  readonly io: SuspendedIo;
+}
 
 /** One process of a container: its state, its stdio, its end. */
 export class ManagedProcess {
@@ -54,6 +63,22 @@ export class ManagedProcess {
   /** Settles when the process has ended. */
   get ended(): Promise<ProcessEnd> {
     return this.#ended.promise;
+  }
+
+  /** What another program needs to go on with this; undefined while something is under way, and before and after it runs. */
+  get suspended(): SuspendedProcess | undefined {
+    const { execId, pid, status } = this;
+    if ((status !== "running" && status !== "paused") || this.#held || this.end) return undefined;
+    const io = this.io.suspended;
+    return io && { execId, pid, status, stdio: this.io.request, io };
+  }
+
+  /** Go on where an earlier program was. */
+  resume({ pid, status }: SuspendedProcess): void {
+    this.pid = pid;
+    this.status = status;
+    this.io.begin();
+    onEnd(pid, (end) => this.exited(end));
   }
 
   move(to: ProcessMove): void {

@@ -1,6 +1,11 @@
-import { type MemoryGroup, OomNotifier } from "@longshore/cgroups/oom";
+import { type MemoryGroup, type NotifierDescriptors, OomNotifier } from "@longshore/cgroups/oom";
 import { F_DUPFD_CLOEXEC, fcntl } from "@longshore/syscalls";
 import { unwatch, type Watched, watch } from "./io/readiness.ts";
+
+export interface SuspendedWatch {
+  readonly group: MemoryGroup;
+  readonly open: NotifierDescriptors;
+}
 
 /** Before the next try, should the copy have been closed for nothing. */
 const PAUSE_MS = 1000;
@@ -10,6 +15,7 @@ const PAUSE_MS = 1000;
  * before, and what is found otherwise, is told as well, and nothing twice.
  */
 export class OomWatch implements Watched {
+  readonly #group: MemoryGroup;
   readonly #notifier: OomNotifier;
   readonly #unified: boolean;
   readonly #onOom: () => void;
@@ -17,15 +23,31 @@ export class OomWatch implements Watched {
   #poll: { terminate(): void } | undefined;
   #closed = false;
 
-  /** @param told how many kills were told already */
-  constructor(group: MemoryGroup, told: number, onOom: () => void) {
-    this.#notifier = new OomNotifier(group);
+  /**
+   * @param told how many kills were told already
+   * @param open the notifier's descriptors where an earlier program had them
+   */
+  constructor(
+    group: MemoryGroup,
+    { told, onOom, open }: { told: number; onOom: () => void; open?: NotifierDescriptors },
+  ) {
+    this.#group = group;
+    this.#notifier = new OomNotifier(group, open);
     this.#unified = group.unified;
     this.#told = told;
     this.#onOom = onOom;
     this.look();
     if (group.unified) watch(this.#notifier.fd, this);
     else void this.#waitForEvent();
+  }
+
+  /** What another program needs to go on with this; undefined when it is closed. */
+  get suspended(): SuspendedWatch | undefined {
+    return this.#closed ? undefined : { group: this.#group, open: this.#notifier.descriptors };
+  }
+
+  get told(): number {
+    return this.#told;
   }
 
   /** Tell of kills that nobody told of. */

@@ -1,6 +1,12 @@
 import { exists } from "@longshore/syscalls";
 import { locateCgroup, oomKills } from "./cgroup.ts";
-import { OomWatch } from "./oom-watch.ts";
+import { OomWatch, type SuspendedWatch } from "./oom-watch.ts";
+
+export interface SuspendedOom {
+  readonly membership: string;
+  readonly told: number;
+  readonly watch: SuspendedWatch | undefined;
+}
 
 /** A container that has ended by then is spared the watch: what it left in its counter is told with its exit. */
 const WATCH_AFTER_MS = 100;
@@ -42,6 +48,22 @@ export class OomTeller {
     this.#tell();
   }
 
+  /** What another program needs to go on with this. */
+  get suspended(): SuspendedOom {
+    return {
+      membership: this.#membership,
+      told: this.#watch?.told ?? this.#told,
+      watch: this.#watch?.suspended,
+    };
+  }
+
+  /** Go on where an earlier program was: nothing is told twice. */
+  resume({ membership, told, watch }: SuspendedOom): void {
+    this.#membership = membership;
+    this.#told = told;
+    if (watch) this.#watch = new OomWatch(watch.group, { told, onOom: this.#tell, open: watch.open });
+  }
+
   close(): void {
     clearTimeout(this.#timer);
     this.#watch?.close();
@@ -51,7 +73,7 @@ export class OomTeller {
     try {
       const group = memoryGroup(this.#membership);
       if (!group) return;
-      this.#watch = new OomWatch(group, this.#told, this.#tell);
+      this.#watch = new OomWatch(group, { told: this.#told, onOom: this.#tell });
     } catch (error) {
       this.#onTrouble(error);
     }

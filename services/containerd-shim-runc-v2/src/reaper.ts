@@ -24,6 +24,11 @@ export function installReaper(): void {
   process.on("SIGCHLD", reap);
 }
 
+/** Whether nothing runs but containers' processes. */
+export function onlyContainersRun(): boolean {
+  return runtimes === 0 && bunChildren.size === 0;
+}
+
 /** Call `listener` once when the process ends, which may have been before this call, if it was within `whileRunning`. */
 export function onEnd(pid: number, listener: Listener): void {
   const end = early.get(pid);
@@ -55,7 +60,8 @@ export async function spawned(child: Bun.Subprocess): Promise<number> {
   }
 }
 
-function reap(): void {
+/** Take away whoever has ended. */
+export function reap(): void {
   // Those that are waited for first, past any that Bun has yet to reap.
   for (const pid of listeners.keys()) {
     if (waitId(P_PID, pid, WEXITED | WNOHANG | WNOWAIT) === pid) take(pid);

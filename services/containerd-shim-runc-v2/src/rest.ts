@@ -7,6 +7,8 @@ const SETTLED_MS = 150;
 
 let stirred = false;
 let waiting = false;
+let sleepiness: { quietMs: number; sleep: () => void } | undefined;
+let bedtime: Timer | undefined;
 
 /**
  * Something happened. Once nothing has for a second, what it took is given back, for nothing may happen for days. May be called as often
@@ -16,7 +18,14 @@ export function stir(): void {
   stirred = true;
   if (waiting) return;
   waiting = true;
+  clearTimeout(bedtime);
   setTimeout(look, QUIET_MS);
+}
+
+/** Have `sleep` called whenever nothing has happened for so long; should it return, once more after as long again. */
+export function sleepWhenQuiet(quietMs: number, sleep: () => void): void {
+  sleepiness = { quietMs, sleep };
+  stir();
 }
 
 function look(): void {
@@ -33,6 +42,16 @@ function look(): void {
 
 function settle(): void {
   waiting = false;
-  if (stirred) stir();
-  else dropZeroPages();
+  if (stirred) {
+    stir();
+    return;
+  }
+  dropZeroPages();
+  if (sleepiness) bedtime = setTimeout(goToSleep, sleepiness.quietMs);
+}
+
+function goToSleep(): void {
+  if (!sleepiness) return;
+  sleepiness.sleep();
+  bedtime = setTimeout(goToSleep, sleepiness.quietMs);
 }

@@ -18,12 +18,8 @@ import { parseMount } from "./mount-options.ts";
  */
 const OWNERS_OPTION = "X-longshore.userns=";
 
-/**
- * Mount a container's root in the host's namespace. What was mounted is undone when one of the mounts fails.
- *
- * @returns undoes it
- */
-export function mountRootfs(mounts: readonly Mount[], rootfs: string): () => void {
+/** Mount a container's root in the host's namespace. What was mounted is undone when one of the mounts fails. */
+export function mountRootfs(mounts: readonly Mount[], rootfs: string): void {
   let done = 0;
   try {
     for (const m of mounts) {
@@ -36,7 +32,6 @@ export function mountRootfs(mounts: readonly Mount[], rootfs: string): () => voi
     if (error instanceof EngineError) throw error;
     throw new EngineError("unknown", `failed to mount rootfs component: ${why}`, { cause: error });
   }
-  return () => unmountAll(rootfs);
 }
 
 function mountOne(m: Mount, target: string): void {

@@ -5,7 +5,7 @@ import { dirname, removeIfThere } from "./paths.ts";
 import { spawned } from "./reaper.ts";
 
 export interface RuncOptions {
-  /** A name on PATH, or a path; empty: ours, beside this executable, or else `runc` on PATH. */
+  /** A path. */
   binary: string;
   /** Where the runtime keeps its state, the namespace included. */
   root: string;
@@ -21,15 +21,10 @@ export class Runc {
   readonly #binary: string;
   readonly #bundle: string;
 
-  /** @throws EngineError `not_found` when there is no such runtime */
   constructor({ binary, root, systemdCgroup, bundle }: RuncOptions) {
-    this.#binary = findRunc(binary);
+    this.#binary = binary;
     this.#bundle = bundle;
     this.#globals = ["--root", root, ...(systemdCgroup ? ["--systemd-cgroup"] : [])];
-  }
-
-  get binary(): string {
-    return this.#binary;
   }
 
   /**

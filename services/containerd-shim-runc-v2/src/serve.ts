@@ -1,14 +1,17 @@
 import { TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
-import { PR_SET_CHILD_SUBREAPER, prctl, readText, writeControl } from "@longshore/syscalls";
-import { serveTtrpc, type TtrpcHandlers } from "@longshore/ttrpc";
-import { variables } from "./environment.ts";
+import { PR_SET_CHILD_SUBREAPER, prctl, readText, unblockSignals, writeControl } from "@longshore/syscalls";
+import { type SuspendedServer, serveTtrpc, type TtrpcHandlers } from "@longshore/ttrpc";
+import { environmentToKeep, variables } from "./environment.ts";
 import { EventSender } from "./event-sender.ts";
 import type { Flags } from "./flags.ts";
-import { clientsServed } from "./io/attach-server.ts";
+import { clientsServed, hasClients } from "./io/attach-server.ts";
+import { sleeping } from "./load.ts";
 import { configureLog, log } from "./log.ts";
 import { dirname, removeIfThere } from "./paths.ts";
-import { installReaper } from "./reaper.ts";
+import { installReaper, onlyContainersRun, reap } from "./reaper.ts";
+import { sleepWhenQuiet, stir } from "./rest.ts";
 import { taskService } from "./service.ts";
+import { QUIET_MS, quietAfter, SIGNALS, type SleepState } from "./sleep-state.ts";
 
 /** The listening socket that `start` passes on to another process. */
 const LISTENER_FD = 3;
@@ -24,26 +27,39 @@ const DEFINITIONS = [
 /**
  * Serve the task service at a socket.
  * @param listener descriptor of the listening socket, where `start` made one
- * @returns stops listening, removes the socket, lets the last answer out
  */
 export type Listen = (
   definitions: readonly TaskDefinition[],
   handlers: TtrpcHandlers<TaskDefinition>,
-  on: { socket: string; listener: number },
-) => Promise<() => Promise<void>>;
+  on: { socket: string; listener: number; suspended?: SuspendedServer | undefined },
+) => Promise<Listening>;
 
-/**
- * The long-lived process: serves the task until containerd says that it may end.
- * @param listener descriptor of the listening socket at `flags.socket`
- */
+export interface Listening {
+  /** Stop listening, remove the socket, let the last answer out. */
+  close(): Promise<void>;
+  /** What another program needs to go on with it; undefined while something is under way. */
+  suspend?(): SuspendedServer | undefined;
+}
+
+export interface ServeOptions {
+  listen?: Listen;
+  /** Descriptor of the listening socket at `flags.socket`. */
+  listener?: number;
+  /** What there was when this process fell asleep. */
+  slept?: SleepState;
+}
+
+/** The long-lived process: serves the task until containerd says that it may end. */
 export async function serve(
   flags: Flags,
-  { listen = listenTtrpc, listener = LISTENER_FD }: { listen?: Listen; listener?: number } = {},
+  { listen = listenTtrpc, listener = LISTENER_FD, slept }: ServeOptions = {},
 ): Promise<number> {
   const bundle = process.cwd();
   configureLog({ file: `${bundle}/log`, debug: flags.debug });
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
-  adjustOomScore();
+  if (!slept) {
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    adjustOomScore();
+  }
   surviveBugs();
   installReaper();
   const given = variables();
@@ -55,7 +71,7 @@ export async function serve(
     queueFile: given.get("LONGSHORE_EVENT_QUEUE") || `${bundle}/events.queue`,
   });
   const ended = Promise.withResolvers<void>();
-  const { handlers, killAll } = taskService({
+  const { handlers, killAll, suspend, resume } = taskService({
     namespace: flags.namespace,
     socketDirectory: dirname(flags.socket),
     events,
@@ -77,25 +93,60 @@ export async function serve(
     ended.resolve();
   };
   for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => void stop(name));
-  const close = await listen(DEFINITIONS, handlers, { socket: flags.socket, listener });
+  if (slept) resume(slept.tasks);
+  const on = { socket: flags.socket, listener, suspended: slept?.server };
+  const listening = await listen(DEFINITIONS, handlers, on);
+  if (slept) {
+    unblockSignals(Object.values(SIGNALS));
+    reap();
+  }
+  const wanted = quietMs(given, slept);
+  if (wanted > 0 && listening.suspend) {
+    sleepWhenQuiet(wanted, () => {
+      if (stopping || !onlyContainersRun() || hasClients() || !events.isAtRest) return;
+      const [server, tasks] = [listening.suspend?.(), suspend()];
+      if (server && tasks) fallAsleep({ flags, server, tasks, quietMs: wanted });
+    });
+  }
   await ended.promise;
-  await close();
+  await listening.close();
   await events.close(FAREWELL_MS);
   await clientsServed();
   return 0;
 }
 
 /** Serve over ttrpc, as containerd expects unless it says otherwise. */
-const listenTtrpc: Listen = async (definitions, handlers, { socket, listener }) => {
-  const server = serveTtrpc();
+const listenTtrpc: Listen = async (definitions, handlers, { socket, listener, suspended }) => {
+  const server = serveTtrpc({ onActivity: stir });
   for (const definition of definitions) server.add(definition, handlers);
-  server.listen({ fd: listener });
-  return async () => {
-    removeIfThere(socket);
-    await Bun.sleep(10);
-    server.close();
+  if (suspended) server.resume(suspended);
+  else server.listen({ fd: listener });
+  return {
+    async close() {
+      removeIfThere(socket);
+      await Bun.sleep(10);
+      server.close();
+    },
+    suspend: () => server.suspend(["Wait"]),
   };
 };
+
+/** How long nothing must happen before this process sleeps; 0: it never does. */
+function quietMs(given: Map<string, string>, slept: SleepState | undefined): number {
+  const asked = Number(given.get("LONGSHORE_SHIM_SLEEP_MS") ?? QUIET_MS);
+  return slept ? quietAfter(slept, asked, Date.now()) : asked;
+}
+
+/** Returns when something has happened just now, or it can't be done; it is tried again. */
+function fallAsleep(state: Pick<SleepState, "flags" | "server" | "tasks" | "quietMs">): void {
+  const commandLine = readText("/proc/self/cmdline").replace(/\0+$/, "").split("\0");
+  try {
+    const { sleep } = sleeping();
+    sleep({ ...state, commandLine, environment: environmentToKeep(), since: Date.now() });
+  } catch (error) {
+    log().warn({ err: error }, "can't sleep");
+  }
+}
 
 /** A bug in one call or one stream must not take the container's parent with it. */
 function surviveBugs(): void {

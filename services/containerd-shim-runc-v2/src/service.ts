@@ -8,7 +8,7 @@ import { containerCgroup, pidsOf } from "./cgroup.ts";
 import { stats } from "./load.ts";
 import type { ManagedProcess } from "./managed-process.ts";
 import type { ProcessStatus } from "./process-status.ts";
-import { Task, type TaskSurroundings } from "./task.ts";
+import { type SuspendedTask, Task, type TaskSurroundings } from "./task.ts";
 
 const STATUS: Record<ProcessStatus, Status> = {
   created: Status.CREATED,
@@ -31,6 +31,10 @@ export interface TaskService {
   handlers: TtrpcHandlers<TaskDefinition>;
   /** Kill what runs; settles when its end is recorded. */
   killAll(): Promise<void>;
+  /** What another program needs to go on with the tasks; undefined when there are none, and while something is under way. */
+  suspend(): SuspendedTask[] | undefined;
+  /** Go on with them. */
+  resume(suspended: readonly SuspendedTask[]): void;
 }
 
 /** containerd's task service, versions 2 and 3 alike. */
@@ -51,6 +55,12 @@ export function taskService(options: ServiceOptions): TaskService {
       await running.kill("", SIGKILL, true);
       await running.init.ended;
     }
+  };
+
+  const suspend = () => {
+    if (creating.size > 0 || tasks.size === 0) return undefined;
+    const suspended = [...tasks.values()].map((running) => running.suspended);
+    return suspended.includes(undefined) ? undefined : (suspended as SuspendedTask[]);
   };
 
   const handlers: TtrpcHandlers<TaskDefinition> = {
@@ -143,7 +153,10 @@ export function taskService(options: ServiceOptions): TaskService {
       return {};
     },
   };
-  return { handlers, killAll };
+  const resume = (suspended: readonly SuspendedTask[]) => {
+    for (const one of suspended) tasks.set(one.id, Task.resume(one, options));
+  };
+  return { handlers, killAll, suspend, resume };
 }
 
 function stateOf(task: Task, process: ManagedProcess): StateResponse {

@@ -6,16 +6,16 @@ import { kill, mkdirAll, readText, writeFile } from "@longshore/syscalls";
 import { membershipOf } from "./cgroup.ts";
 import type { EventSender } from "./event-sender.ts";
 import { forgetExit, recordExit } from "./exit-record.ts";
-import { ProcessIo, type StdioRequest } from "./io/process-io.ts";
+import { ProcessIo, type StdioRequest, type SuspendedIo } from "./io/process-io.ts";
 import { shimCgroup } from "./load.ts";
 import { log } from "./log.ts";
-import { ManagedProcess } from "./managed-process.ts";
-import { OomTeller } from "./oom.ts";
+import { ManagedProcess, type SuspendedProcess } from "./managed-process.ts";
+import { OomTeller, type SuspendedOom } from "./oom.ts";
 import { runcOptions } from "./options.ts";
 import { removeIfThere } from "./paths.ts";
 import { onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
-import { mountRootfs } from "./rootfs.ts";
-import { Runc } from "./runc.ts";
+import { mountRootfs, unmountAll } from "./rootfs.ts";
+import { findRunc, Runc } from "./runc.ts";
 
 export interface TaskSurroundings {
   namespace: string;
@@ -23,6 +23,22 @@ export interface TaskSurroundings {
   socketDirectory: string;
   events: EventSender;
 }
+
+/** A task whose shim goes on in another program. Plain data. */
+export interface SuspendedTask {
+  readonly id: string;
+  readonly bundle: string;
+  readonly runtime: { readonly binary: string; readonly root: string; readonly systemdCgroup: boolean };
+  readonly ioUid: number;
+  readonly ioGid: number;
+  /** Whether its root was mounted here. */
+  readonly isMounted: boolean;
+  readonly oom: SuspendedOom;
+  /** The init process, and running execs. */
+  readonly processes: readonly SuspendedProcess[];
+}
+
+type OwnerOptions = Pick<Options, "ioUid" | "ioGid">;
 
 const SIGKILL = 9;
 const DEFAULT_ROOT = "/run/containerd/runc";
@@ -33,9 +49,10 @@ export class Task {
   readonly bundle: string;
   readonly init: ManagedProcess;
   readonly #surroundings: TaskSurroundings;
+  readonly #runtime: SuspendedTask["runtime"];
   readonly #runc: Runc;
-  readonly #options: Options;
-  readonly #unmount: () => void;
+  readonly #options: OwnerOptions;
+  readonly #isMounted: boolean;
   readonly #execs = new Map<string, ManagedProcess>();
   readonly #oom = new OomTeller(
     () => this.#surroundings.events.send("/tasks/oom", { containerId: this.id }),
@@ -60,33 +77,76 @@ export class Task {
     }
     const root = `${options.root || DEFAULT_ROOT}/${surroundings.namespace}`;
     const { binaryName: binary, systemdCgroup } = options;
-    const runc = new Runc({ binary, root, systemdCgroup, bundle });
+    const runtime = { binary: findRunc(binary), root, systemdCgroup };
     // For `delete`, should this process be lost.
-    writeFile(`${bundle}/options.json`, JSON.stringify({ binary: runc.binary, root, systemdCgroup }));
-    const rootfs = `${bundle}/rootfs`;
-    if (request.rootfs.length > 0) mkdirAll(rootfs, 0o711);
-    const unmount = request.rootfs.length > 0 ? mountRootfs(request.rootfs, rootfs) : () => {};
+    writeFile(`${bundle}/options.json`, JSON.stringify(runtime));
+    const isMounted = request.rootfs.length > 0;
+    if (isMounted) {
+      mkdirAll(rootfsOf(bundle), 0o711);
+      mountRootfs(request.rootfs, rootfsOf(bundle));
+    }
     try {
-      const task = new Task(request, { surroundings, runc, options, unmount });
-      await task.#create();
+      const task = new Task(request, { surroundings, runtime, options, isMounted });
+      await task.#create(options);
       return task;
     } catch (error) {
-      unmount();
+      if (isMounted) unmountAll(rootfsOf(bundle));
       throw error;
     }
   }
 
+  /** Go on with a task where an earlier program in this process was. */
+  static resume(suspended: SuspendedTask, surroundings: TaskSurroundings): Task {
+    const { id, bundle, runtime, isMounted, oom } = suspended;
+    const [init, ...execs] = suspended.processes;
+    if (!init) throw new Error("a task without a process");
+    const options = { ioUid: suspended.ioUid, ioGid: suspended.ioGid };
+    const task = new Task({ id, bundle, ...init.stdio }, { surroundings, runtime, options, isMounted, init });
+    task.init.resume(init);
+    for (const exec of execs) {
+      const process = task.#process(exec.execId, exec.stdio, { io: exec.io });
+      task.#execs.set(exec.execId, process);
+      process.resume(exec);
+    }
+    task.#oom.resume(oom);
+    return task;
+  }
+
   private constructor(
-    request: CreateTaskRequest,
-    parts: { surroundings: TaskSurroundings; runc: Runc; options: Options; unmount: () => void },
+    { id, bundle, ...stdio }: StdioRequest & { id: string; bundle: string },
+    parts: {
+      surroundings: TaskSurroundings;
+      runtime: SuspendedTask["runtime"];
+      options: OwnerOptions;
+      isMounted: boolean;
+      init?: SuspendedProcess;
+    },
   ) {
-    this.id = request.id;
-    this.bundle = request.bundle;
+    this.id = id;
+    this.bundle = bundle;
     this.#surroundings = parts.surroundings;
-    this.#runc = parts.runc;
+    this.#runtime = parts.runtime;
+    this.#runc = new Runc({ ...parts.runtime, bundle });
     this.#options = parts.options;
-    this.#unmount = parts.unmount;
-    this.init = this.#process("", request);
+    this.#isMounted = parts.isMounted;
+    this.init = this.#process("", stdio, { io: parts.init?.io });
+  }
+
+  /** What another program needs to go on with this; undefined while something is under way. */
+  get suspended(): SuspendedTask | undefined {
+    const processes = [this.init, ...this.#execs.values()].map((process) => process.suspended);
+    if (processes.includes(undefined)) return undefined;
+    const { ioUid, ioGid } = this.#options;
+    return {
+      id: this.id,
+      bundle: this.bundle,
+      runtime: this.#runtime,
+      ioUid,
+      ioGid,
+      isMounted: this.#isMounted,
+      oom: this.#oom.suspended,
+      processes: processes as SuspendedProcess[],
+    };
   }
 
   /** Whether the init process has not ended. */
@@ -138,7 +198,7 @@ export class Task {
       throw new EngineError("failed_precondition", `cannot exec in a ${this.init.status} state`);
     }
     if (!spec) throw new EngineError("invalid_argument", "exec without a process specification");
-    this.#execs.set(execId, this.#process(execId, request, spec.value));
+    this.#execs.set(execId, this.#process(execId, request, { spec: spec.value }));
     this.#surroundings.events.send("/tasks/exec-added", { containerId: this.id, execId });
   }
 
@@ -206,7 +266,7 @@ export class Task {
     process.move("delete");
     await process.dispose();
     for (const exec of this.#execs.values()) await exec.dispose();
-    this.#unmount();
+    if (this.#isMounted) unmountAll(rootfsOf(this.bundle));
     const { status: exitStatus = 0, at: exitedAt } = process.end ?? {};
     this.#surroundings.events.send("/tasks/delete", {
       containerId: this.id,
@@ -228,7 +288,11 @@ export class Task {
     }
   }
 
-  #process(execId: string, request: StdioRequest, spec?: Uint8Array): ManagedProcess {
+  #process(
+    execId: string,
+    request: StdioRequest,
+    { spec, io: suspended }: { spec?: Uint8Array; io?: SuspendedIo | undefined },
+  ): ManagedProcess {
     const { terminal, stdin, stdout, stderr } = request;
     const io = new ProcessIo(
       { terminal, stdin, stdout, stderr },
@@ -241,6 +305,7 @@ export class Task {
         namespace: this.#surroundings.namespace,
         onTrouble: (what, error) => log().warn({ id: this.id, execId, err: error }, what),
       },
+      suspended,
     );
     return new ManagedProcess(execId, io, {
       ...(spec && { spec }),
@@ -249,9 +314,8 @@ export class Task {
     });
   }
 
-  async #create(): Promise<void> {
+  async #create({ noPivotRoot, noNewKeyring }: Options): Promise<void> {
     const pidFile = `${this.bundle}/init.pid`;
-    const { noPivotRoot, noNewKeyring } = this.#options;
     const { init } = this;
     const args = [
       ...["create", "--bundle", this.bundle, "--pid-file", pidFile],
@@ -338,6 +402,10 @@ export class Task {
       exitedAt: at,
     });
   }
+}
+
+function rootfsOf(bundle: string): string {
+  return `${bundle}/rootfs`;
 }
 
 function readPid(file: string): number {

@@ -75,6 +75,11 @@ test("parseConfig() takes the settings of plugins, and refuses those that it has
   expect(parseConfig(overlay("sync_remove = false")).unknownKeys).toEqual([]);
   const scheduler = '[plugins."io.containerd.gc.v1.scheduler"]\nschedule_delay = "5 apples"';
   expect(() => parseConfig(scheduler)).toThrow('invalid duration "5 apples"');
+  const sleep = (value: string) =>
+    parseConfig(`version = 2\n[plugins."io.containerd.runtime.v2.task"]\nshim_sleep = ${value}\n`).config
+      .shimSleepMs;
+  expect(['""', '"0s"', '"1m30s"'].map(sleep)).toEqual([undefined, 0, 90_000]);
+  expect(() => sleep('"soon"')).toThrow("shim_sleep");
 });
 
 describe("imports", () => {

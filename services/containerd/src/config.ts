@@ -50,6 +50,8 @@ export interface Config {
   optPath: string | undefined;
   /** Whether a shim of ours stands by for the next container. */
   standbyShim: boolean;
+  /** How long nothing must have happened before a shim of ours sleeps; 0: it never does. Left to the shim where it isn't given. */
+  shimSleepMs: number | undefined;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
 }
@@ -75,6 +77,7 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
   layerLimits: DEFAULT_SIZE_LIMITS,
   optPath: undefined,
   standbyShim: true,
+  shimSleepMs: undefined,
   natsUrl: undefined,
   natsTokenFile: undefined,
 };
@@ -127,6 +130,9 @@ function readConfig(document: Document): { config: Config; unknownKeys: string[]
     layerLimits: readLayerLimits(reader),
     optPath: reader.take(`plugins/${OPT_PLUGIN}/path`, string) || undefined,
     standbyShim: reader.take(`plugins/${RUNTIME_PLUGIN}/standby_shim`, boolean) ?? true,
+    shimSleepMs: reader.take(`plugins/${RUNTIME_PLUGIN}/shim_sleep`, (value, key) =>
+      value === "" ? undefined : durationMs(value, key),
+    ),
     natsUrl: reader.take(`plugins/${NATS_PLUGIN}/url`, string) || undefined,
     natsTokenFile: reader.take(`plugins/${NATS_PLUGIN}/token_file`, string) || undefined,
   };
@@ -214,6 +220,7 @@ export function printConfig(config: Config): string {
     `    path = ${JSON.stringify(config.optPath ?? "")}`,
     "",
     `  [plugins.${JSON.stringify(RUNTIME_PLUGIN)}]`,
+    `    shim_sleep = "${config.shimSleepMs === undefined ? "" : `${config.shimSleepMs}ms`}"`,
     `    standby_shim = ${config.standbyShim}`,
     "",
     `  [plugins.${JSON.stringify(NATS_PLUGIN)}]`,

@@ -37,6 +37,7 @@ export function runtimePlugins(
     debug: config.logLevel === "debug" || config.logLevel === "trace",
     natsUrl: config.natsUrl,
     natsTokenFile: config.natsTokenFile,
+    shimSleepMs: config.shimSleepMs,
     outbox,
   };
   return [

@@ -24,6 +24,12 @@ const JOINED_BYTES = 16_384;
 /** Clients that still have to get what a process has left; they keep this one alive. */
 const behind = new Set<AttachClient>();
 let caughtUp: (() => void) | undefined;
+let connected = 0;
+
+/** Whether anybody is attached to any process. */
+export function hasClients(): boolean {
+  return connected > 0;
+}
 
 /** Resolves when all clients have what is theirs, or take nothing any more. */
 export function clientsServed(): Promise<void> {
@@ -45,24 +51,31 @@ export interface AttachOptions {
 }
 
 type Socket = Bun.Socket<AttachClient>;
+/** Its types don't say that it has a descriptor, and can be made from one. */
+type Listener = { stop(close?: boolean): void; readonly fd: number };
 
 /** Lets any number of clients see a process's output, from when they connect, and write to its stdin. */
 export class AttachServer {
   readonly #options: AttachOptions;
   readonly #clients = new Set<AttachClient>();
-  readonly #listener: { stop(close?: boolean): void };
+  readonly #listener: Listener;
   #closed = false;
 
-  constructor(options: AttachOptions) {
+  /** @param listener descriptor of the socket at `options.socketPath`, if it listens already */
+  constructor(options: AttachOptions, listener?: number) {
     this.#options = options;
-    mkdirAll(dirname(options.socketPath), 0o700);
-    remove(options.socketPath);
+    if (listener === undefined) {
+      mkdirAll(dirname(options.socketPath), 0o700);
+      remove(options.socketPath);
+    }
+    const where = listener === undefined ? { unix: options.socketPath } : { fd: listener };
     this.#listener = Bun.listen<AttachClient>({
-      unix: options.socketPath,
+      ...(where as { unix: string }),
       socket: {
         binaryType: "buffer",
         open: (socket) => {
           socket.data = new AttachClient(socket, options);
+          connected++;
           this.#clients.add(socket.data);
         },
         data: (socket, chunk) => socket.data.received(chunk),
@@ -70,8 +83,13 @@ export class AttachServer {
         close: (socket) => this.#gone(socket.data),
         error: (socket) => this.#gone(socket.data),
       },
-    });
+    }) as unknown as Listener;
     chmod(options.socketPath, 0o600);
+  }
+
+  /** What another program needs to go on with this: the listening socket; undefined while somebody is attached, or it has ended. */
+  get suspended(): number | undefined {
+    return this.#clients.size === 0 && !this.#closed ? this.#listener.fd : undefined;
   }
 
   /** One of the process's streams; both must end for the connections to. */
@@ -111,6 +129,8 @@ export class AttachServer {
 
   #gone(client: AttachClient | undefined): void {
     if (!client) return;
+    if (!client.isGone) connected--;
+    client.isGone = true;
     this.#clients.delete(client);
     client.closed();
     this.#options.onRoom();
@@ -124,6 +144,7 @@ class AttachClient {
   readonly #decoder: StdioFrameDecoder;
   #spool: Spool | undefined;
   #stall: Timer | undefined;
+  isGone = false;
   #ending = false;
   #inputPaused = false;
 

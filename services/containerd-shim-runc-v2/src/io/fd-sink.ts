@@ -22,6 +22,12 @@ export class FdSink implements Sink, Watched {
     this.#onEnd = onEnd;
   }
 
+  /** What another program needs to go on with this: its descriptor, or "closed"; undefined while something waits. */
+  get suspended(): number | "closed" | undefined {
+    if (this.#closed) return "closed";
+    return this.#rest.length === 0 && !this.#ending ? this.#fd : undefined;
+  }
+
   /** False: some of it waits, and the writer should too until `onReady`. Bytes that nobody can read are dropped. */
   write(bytes: Uint8Array): boolean {
     if (this.#closed || this.#ending) return true;

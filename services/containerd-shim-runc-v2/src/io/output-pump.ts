@@ -34,6 +34,12 @@ export class OutputPump implements Watched {
     return this.#ended.promise;
   }
 
+  /** What another program needs to go on with this; undefined while there is something to do, or nothing any more. */
+  get suspended(): number | undefined {
+    const rests = !this.isEnded && !this.#blocked && !this.#isBusy && !this.#again && !this.#poll;
+    return rests ? this.#fd : undefined;
+  }
+
   addSink(sink: Sink): void {
     this.#sinks.push(sink);
   }

@@ -8,6 +8,7 @@ import {
   parseStdioUri,
   STDERR,
   STDOUT,
+  type Unfinished,
 } from "@longshore/stdio";
 import {
   close,
@@ -64,6 +65,16 @@ export interface ProcessIoOptions {
   onTrouble: (what: string, error: unknown) => void;
 }
 
+/** The stdio of a process that goes on in another program: descriptors of this process, and what they don't say. Plain data. */
+export interface SuspendedIo {
+  readonly stdin: number | "closed" | undefined;
+  /** Of a terminal there is one, its master. */
+  readonly outputs: readonly number[];
+  /** The socket for clients. */
+  readonly attach: number | undefined;
+  readonly unfinished: Unfinished;
+}
+
 /** What runc is to give the process as descriptors 0, 1 and 2. */
 export type ChildStdio = [stdin: number | "ignore", stdout: number | "ignore", stderr: number | "ignore"];
 
@@ -74,6 +85,7 @@ export type ChildStdio = [stdin: number | "ignore", stdout: number | "ignore", s
 export class ProcessIo {
   readonly request: StdioRequest;
   readonly #options: ProcessIoOptions;
+  readonly #suspended: SuspendedIo | undefined;
   readonly #childFds: number[] = [];
   readonly #pumps: OutputPump[] = [];
   readonly #logs: JsonFileWriter[] = [];
@@ -87,11 +99,15 @@ export class ProcessIo {
   #done = Promise.resolve();
   child: ChildStdio = ["ignore", "ignore", "ignore"];
 
-  constructor(request: StdioRequest, options: ProcessIoOptions) {
+  /** @param suspended where an earlier program began with it; `begin` is called all the same */
+  constructor(request: StdioRequest, options: ProcessIoOptions, suspended?: SuspendedIo) {
     this.request = request;
     this.#options = options;
+    this.#suspended = suspended;
     try {
-      if (request.terminal) {
+      if (suspended) {
+        this.#resumePipes(suspended);
+      } else if (request.terminal) {
         this.#console = new ConsoleSocket(options.socketDirectory);
         if (isBinary(request.stdout)) this.#logger(parseLoggingUri(request.stdout));
         const program = isStdioUri(request.stdout) ? parseStdioUri(request.stdout).logger : undefined;
@@ -123,9 +139,30 @@ export class ProcessIo {
   /** runc has started the process (or made it, ready to start): take the terminal, begin to copy. */
   begin(): void {
     for (const fd of this.#childFds.splice(0)) close(fd);
-    if (this.#console) this.#takeTerminal(this.#console);
+    if (this.#console) this.#takeTerminal(this.#console.receive());
+    else if (this.#suspended && this.request.terminal) this.#takeTerminal(this.#suspended.outputs[0] ?? -1);
     for (const pump of this.#pumps) pump.start();
     this.#done = this.#end();
+  }
+
+  /**
+   * What another program needs to go on with this: undefined while there is something to do, and where others than ours take part: logging
+   * programs, FIFOs.
+   */
+  get suspended(): SuspendedIo | undefined {
+    const { stdin, stdout, stderr } = this.request;
+    if (![stdin, stdout, stderr].every((target) => target === "" || isStdioUri(target))) return undefined;
+    if (this.#loggers.size > 0) return undefined;
+    const outputs = this.#pumps.map((pump) => pump.suspended);
+    const input = this.#stdin?.suspended;
+    const attach = this.#attach?.suspended;
+    const unfinished = this.#logs.length === 0 ? {} : this.#logs[0]?.unfinished;
+    const isBusy =
+      outputs.includes(undefined) ||
+      (this.#stdin && input === undefined) ||
+      (this.#attach && attach === undefined);
+    if (isBusy || !unfinished) return undefined;
+    return { stdin: input, outputs: outputs as number[], attach, unfinished };
   }
 
   /** All output is with its readers and in its log. */
@@ -187,6 +224,18 @@ export class ProcessIo {
     if (stderr !== "") this.child[2] = this.#openOutput(stderr, "stderr");
   }
 
+  #resumePipes({ stdin, outputs }: SuspendedIo): void {
+    if (this.request.terminal) return;
+    if (typeof stdin === "number") this.#openStdin(stdin);
+    const targets = [this.request.stdout, this.request.stderr];
+    const streams = (["stdout", "stderr"] as const).filter((_, index) => targets[index] !== "");
+    for (const [index, stream] of streams.entries()) {
+      const pump = new OutputPump(outputs[index] ?? -1);
+      this.#pumps.push(pump);
+      this.#addSinks(pump, targets[stream === "stdout" ? 0 : 1] ?? "", stream);
+    }
+  }
+
   /** [for the child, for us] by direction: the first end is the child's to read. */
   #pipe(): [read: number, write: number] {
     const ends = pipe(O_CLOEXEC);
@@ -232,16 +281,14 @@ export class ProcessIo {
   #openLog(log: JsonFileLog): JsonFileWriter {
     const onError = (error: unknown) => this.#options.onTrouble(`log ${log.path}`, error);
     let compressor: LogCompressor | undefined;
-    const writer = new JsonFileWriter(log, {
-      onError,
-      onRotated: () => {
-        if (!compressor) {
-          const { LogCompressor } = logCompressor();
-          compressor = new LogCompressor(log, { onError, spawned });
-        }
-        compressor.wake();
-      },
-    });
+    const onRotated = () => {
+      if (!compressor) {
+        const { LogCompressor } = logCompressor();
+        compressor = new LogCompressor(log, { onError, spawned });
+      }
+      compressor.wake();
+    };
+    const writer = new JsonFileWriter(log, { onError, onRotated }, this.#suspended?.unfinished);
     this.#logs.push(writer);
     return writer;
   }
@@ -319,16 +366,17 @@ export class ProcessIo {
     if (!uri) return;
     const { socketPath, log } = parseStdioUri(uri);
     const wantsInput = isStdioUri(stdin);
-    this.#attach = new AttachServer({
+    const options = {
       socketPath,
       spoolDirectory: log ? dirname(log.path) : this.#options.bundle,
-      onInput: wantsInput ? (bytes) => this.#stdin?.write(bytes) ?? true : undefined,
+      onInput: wantsInput ? (bytes: Uint8Array) => this.#stdin?.write(bytes) ?? true : undefined,
       // A terminal has no end of file to send; its line discipline makes one of ^D.
       onInputEnd: () => wantsInput && !terminal && this.#closeStdin(),
       onRoom: () => {
         for (const pump of this.#pumps) pump.resume();
       },
-    });
+    };
+    this.#attach = new AttachServer(options, this.#suspended?.attach);
     const [first, second] = this.#pumps;
     if (!terminal) {
       if (isStdioUri(stdout)) first?.addSink(this.#attach.sink(STDOUT));
@@ -337,9 +385,8 @@ export class ProcessIo {
     }
   }
 
-  #takeTerminal(socket: ConsoleSocket): void {
+  #takeTerminal(master: number): void {
     const { stdin, stdout } = this.request;
-    const master = socket.receive();
     this.#console = undefined;
     this.#master = master;
     // Its number may soon be another's: nothing may write to it, or resize it, any more.

@@ -20,6 +20,8 @@ export interface ShimSurroundings {
   debug: boolean;
   natsUrl: string | undefined;
   natsTokenFile: string | undefined;
+  /** How long nothing must happen before it sleeps; it has a word of its own where there is none. */
+  shimSleepMs: number | undefined;
   /** Where its events wait while NATS is away. */
   outbox: ShimOutbox;
 }
@@ -202,6 +204,7 @@ function sharedEnvironment({
   ttrpcAddress,
   natsUrl,
   natsTokenFile,
+  shimSleepMs,
 }: ShimSurroundings): Record<string, string | undefined> {
   return {
     ...process.env,
@@ -212,6 +215,7 @@ function sharedEnvironment({
     GRPC_ADDRESS: address,
     ...(natsUrl && { LONGSHORE_NATS_URL: natsUrl }),
     ...(natsTokenFile && { LONGSHORE_NATS_TOKEN_FILE: natsTokenFile }),
+    ...(shimSleepMs !== undefined && { LONGSHORE_SHIM_SLEEP_MS: String(shimSleepMs) }),
   };
 }
 
