@@ -96,6 +96,17 @@ test("a pulled index: its descriptor, its manifests, which of them are here, and
   expect(listed.json[0].Manifests[1].ImageData).not.toHaveProperty("Identity");
 });
 
+test("save of no names is an archive of no images", async () => {
+  const { status, bytes } = await call("/images/get");
+  using dir = tempDir();
+  const file = path.join(dir.path, "none.tar");
+  fs.writeFileSync(file, bytes);
+  expect([status, JSON.parse(await output(["tar", "-xOf", file, "index.json"])).manifests]).toEqual([
+    200,
+    [],
+  ]);
+});
+
 test("Containers is how many containers an image has since 1.51, and which they are in its manifests", async () => {
   await load();
   const { stdout } = await world().docker().run(["create", LOCAL]);

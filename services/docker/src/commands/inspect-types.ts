@@ -279,6 +279,7 @@ export const INSPECT_TYPES = {
       Metadata: { struct: { LastTagTime: "time" } },
       Descriptor: descriptor,
       Manifests: { slice: "any" },
+      Identity: "any",
     },
   },
   network: {
