@@ -102,10 +102,11 @@ export async function serve(
   }
   const wanted = quietMs(given, slept);
   if (wanted > 0 && listening.suspend) {
+    let canSleep = true;
     sleepWhenQuiet(wanted, () => {
-      if (stopping || !onlyContainersRun() || hasClients() || !events.isAtRest) return;
+      if (!canSleep || stopping || !onlyContainersRun() || hasClients() || !events.isAtRest) return;
       const [server, tasks] = [listening.suspend?.(), suspend()];
-      if (server && tasks) fallAsleep({ flags, server, tasks, quietMs: wanted });
+      if (server && tasks) canSleep = fallAsleep({ flags, server, tasks, quietMs: wanted });
     });
   }
   await ended.promise;
@@ -137,14 +138,16 @@ function quietMs(given: Map<string, string>, slept: SleepState | undefined): num
   return slept ? quietAfter(slept, asked, Date.now()) : asked;
 }
 
-/** Returns when something has happened just now, or it can't be done; it is tried again. */
-function fallAsleep(state: Pick<SleepState, "flags" | "server" | "tasks" | "quietMs">): void {
+/** Returns when something has happened just now, or it can't be done: then false. */
+function fallAsleep(state: Pick<SleepState, "flags" | "server" | "tasks" | "quietMs">): boolean {
   const commandLine = readText("/proc/self/cmdline").replace(/\0+$/, "").split("\0");
   try {
     const { sleep } = sleeping();
     sleep({ ...state, commandLine, environment: environmentToKeep(), since: Date.now() });
+    return true;
   } catch (error) {
     log().warn({ err: error }, "can't sleep");
+    return false;
   }
 }
 

@@ -64,6 +64,8 @@ export class Harness implements AsyncDisposable {
 export interface ContainerOptions {
   args: string[];
   runc?: string | undefined;
+  /** The binary under test when left out. */
+  shim?: string;
   terminal?: boolean;
   env?: Record<string, string>;
   /** The runtime option. */
@@ -159,6 +161,12 @@ export class TestContainer {
     if (this.options.connect !== false) await this.connect();
   }
 
+  /** For `delete`, another's may be gone. */
+  get #shim(): string {
+    const { shim = shimBinary } = this.options;
+    return fs.existsSync(shim) ? shim : shimBinary;
+  }
+
   get environment(): Record<string, string> {
     return {
       PATH: PATH,
@@ -179,7 +187,7 @@ export class TestContainer {
       "-publish-binary",
       "/bin/true",
     ];
-    return [shimBinary, ...common, "-id", this.id, ...action];
+    return [this.#shim, ...common, "-id", this.id, ...action];
   }
 
   async startShim(

@@ -9,6 +9,7 @@ import {
   isAlive,
   logEntries,
   peerRunc,
+  shimBinary,
   type TestContainer,
   until,
 } from "./harness.ts";
@@ -166,6 +167,20 @@ describe.skipIf(!canRun)("a shim with nothing to do sleeps", () => {
     await until(() => harness.topics(container).includes("/tasks/exit"), "the exit event");
     expect((await container.wait()).exitStatus).toBe(137);
     await container.delete();
+  }, 60_000);
+
+  test.concurrent("what it was started from may be gone", async () => {
+    await using harness = new Harness();
+    const binary = path.join(harness.dir, "containerd-shim-runc-v2");
+    fs.copyFileSync(shimBinary, binary);
+    const { container } = await begin(harness, { args: ["sleep", "1000"], shim: binary });
+    await asleep(container);
+    fs.rmSync(binary);
+    const { status } = await container.task.state({ id: container.id, execId: "" });
+    expect(status).toBe(2);
+    await asleep(container);
+    await container.kill(9);
+    expect((await container.finish()).exitStatus).toBe(137);
   }, 60_000);
 
   test.concurrent("a kill for want of memory is told though it sleeps", async () => {

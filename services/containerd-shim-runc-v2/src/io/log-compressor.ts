@@ -43,7 +43,9 @@ export class LogCompressor {
 
   async #compress(): Promise<void> {
     const { path, maxFiles = 1 } = this.#log;
-    const child = Bun.spawn([process.execPath, "compress-log", path, String(maxFiles)], {
+    // The file may have been replaced while this process slept.
+    const executable = process.execPath.replace(/ \(deleted\)$/, "");
+    const child = Bun.spawn([executable, "compress-log", path, String(maxFiles)], {
       argv0: process.argv0,
       cwd: "/",
       env: runtimeEnvironment(),
