@@ -123,6 +123,11 @@ test("events: the form that is asked for, and old fields for clients of before",
   for (const line of recent.text.trim().split("\n")) expect(Object.keys(JSON.parse(line))).toEqual(names);
   expect((await ask("1.55", "application/x-ndjson")).type).toBe("application/x-ndjson");
   expect((await ask("1.55", "application/json, */*")).type).toBe("application/jsonl");
+  const wrong = await api.call("GET", "/events?until=never");
+  expect([wrong.status, wrong.json.message]).toEqual([
+    400,
+    `invalid value for 'until': invalid time: "never"`,
+  ]);
   const sequence = await ask("1.55", "application/json-seq, application/x-ndjson;q=0.5");
   expect(sequence.type).toBe("application/json-seq");
   expect(sequence.text).toBe(recent.text.replace(/^(?=.)/gm, "\x1e"));
@@ -182,6 +187,13 @@ test("networks: lists without members, how many addresses are in use, IPv6 alone
     const network = await get("/networks/six");
     expect([network.EnableIPv4, network.EnableIPv6]).toEqual([enabled, true]);
     await api.call("DELETE", "/networks/six");
+  }
+  for (const [Name, status, message] of [
+    ["", 400, "invalid name: name is empty"],
+    ["bridge", 403, "operation is not permitted on predefined bridge network "],
+  ] as const) {
+    const { status: got, json } = await create("1.55", { Name });
+    expect([got, json.message]).toEqual([status, message]);
   }
   const wrong = { Name: "six", Options: { "com.docker.network.enable_ipv6": "yes" } };
   expect((await create("1.55", wrong)).json.message).toBe(

@@ -1,4 +1,4 @@
-import { EngineError } from "@longshore/errors";
+import { EngineError, toEngineError } from "@longshore/errors";
 import { TIMER_MAX_MS, within } from "../containers/kill-container.ts";
 import type { Engine } from "../engine.ts";
 import { acceptedType } from "../http/accept.ts";
@@ -26,8 +26,8 @@ export async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
   const filters = Filters.parse(call.query.get("filters"), EVENT_FILTERS);
   const since = call.query.get("since");
   const until = call.query.get("until");
-  const sinceNano = since ? parseTime(since) : undefined;
-  const untilNano = until ? parseTime(until) : undefined;
+  const sinceNano = since ? parseBound("since", since) : undefined;
+  const untilNano = until ? parseBound("until", until) : undefined;
   if (sinceNano !== undefined && untilNano !== undefined && untilNano < sinceNano) {
     throw new EngineError(
       "invalid_argument",
@@ -75,6 +75,16 @@ export async function sendEvents(engine: Engine, call: ApiCall): Promise<void> {
     output.end();
   } finally {
     stop();
+  }
+}
+
+/** @throws EngineError `invalid_argument` that says which of the two is wrong */
+function parseBound(name: "since" | "until", text: string): bigint {
+  try {
+    return parseTime(text);
+  } catch (cause) {
+    const { code, message } = toEngineError(cause);
+    throw new EngineError(code, `invalid value for '${name}': ${message}`, { cause });
   }
 }
 

@@ -64,11 +64,12 @@ export async function createNetwork(engine: Engine, call: ApiCall): Promise<void
     defaults: engine.flags.networkOptions,
     knowsIpv4: call.atLeast("1.48"),
   });
-  if (body.Name === "") throw new EngineError("invalid_argument", "network name cannot be empty");
+  if (body.Name === "") throw new EngineError("invalid_argument", "invalid name: name is empty");
   if ([...PREDEFINED, "default"].includes(body.Name)) {
     throw new EngineError(
       "permission_denied",
-      `operation is not permitted on predefined ${body.Name} network`,
+      // With the blank at its end that Docker's words have.
+      `operation is not permitted on predefined ${body.Name} network `,
     );
   }
   checkDrivers(body);
