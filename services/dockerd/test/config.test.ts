@@ -22,6 +22,12 @@ let world: TestEngine;
 const write = (config: object) => fs.writeFileSync(file, JSON.stringify(config));
 const dockerd = (...args: string[]) => run([path.join(binDir, "dockerd"), ...args]);
 
+const MTU = "com.docker.network.driver.mtu";
+const OF_NETWORKS = {
+  "default-network-opts": { bridge: { [MTU]: "1400", "com.docker.network.enable_ipv6": "true" } },
+  "min-api-version": "1.30",
+};
+
 beforeAll(async () => {
   dir = tempDir();
   file = path.join(dir.path, "daemon.json");
@@ -51,6 +57,7 @@ beforeAll(async () => {
     labels: ["a=1"],
     "log-driver": "json-file",
     "log-opts": { "max-size": "1m" },
+    ...OF_NETWORKS,
   });
   world = await openEngine({ components: { dockerd: { extraArgs: ["--config-file", file] } } });
 });
@@ -97,6 +104,28 @@ test("what the file says holds: labels, a runtime with arguments, log options", 
   await api.call("DELETE", `/containers/${id}?force=1`);
 });
 
+test("networks have the options of their driver that the file says, unless they say otherwise; older versions are refused", async () => {
+  const { api } = world;
+  const optionsOf = async (body: object) => {
+    const made = await api.call("POST", "/networks/create", { Name: "with-options", ...body });
+    expect(made.status).toBe(201);
+    const { Options, EnableIPv6 } = (await api.call("GET", "/networks/with-options")).json;
+    await api.call("DELETE", "/networks/with-options");
+    return { Options, EnableIPv6 };
+  };
+  const ipv6 = "com.docker.network.enable_ipv6";
+  expect(await optionsOf({})).toEqual({ Options: { [MTU]: "1400", [ipv6]: "true" }, EnableIPv6: true });
+  const own = { Options: { [MTU]: "1300" }, EnableIPv6: false };
+  expect(await optionsOf(own)).toEqual(own);
+  expect(await optionsOf({ Driver: "macvlan" })).toEqual({ Options: {}, EnableIPv6: false });
+  expect((await api.call("GET", "/version")).json.MinAPIVersion).toBe("1.30");
+  const refused = await api.call("GET", "/v1.29/info");
+  expect([refused.status, refused.json.message]).toEqual([
+    400,
+    "client version 1.29 is too old. Minimum supported API version is 1.30, please upgrade your client to a newer version",
+  ]);
+});
+
 test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", async () => {
   const { api, image, engine } = world;
   const since = Date.now() / 1000;
@@ -107,6 +136,7 @@ test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", a
   const pid = engine.suite.pid("dockerd") ?? 0;
   const running = await api.run(image, ["sleep", "1000"]);
   write({
+    ...OF_NETWORKS,
     ...proxied,
     debug: true,
     labels: ["b=2"],
