@@ -196,11 +196,11 @@ describe.each(clis)("docker network by $name", (cli) => {
     const filters = encodeURIComponent('{"name":["ls-two"]}');
     const counts = ["1.27", "1.28"].map(async (version) => {
       const { body } = await api(world(), "GET", `/v${version}/networks?filters=${filters}`);
-      return (JSON.parse(body) as { Containers: object }[]).map(
-        ({ Containers }) => Object.keys(Containers).length,
+      return (JSON.parse(body) as { Containers?: object }[]).map(
+        ({ Containers }) => Containers && Object.keys(Containers).length,
       );
     });
-    expect(await Promise.all(counts)).toEqual([[1], [0]]);
+    expect(await Promise.all(counts)).toEqual([[1], [undefined]]);
     await network("disconnect", "ls-two", "user");
     expect(await network("prune", "-f", "--filter", "until=1h")).toBe("");
     expect(await network("prune", "-f", "--filter", "label!=keep")).toContain("ls-two");
