@@ -132,7 +132,7 @@ async function runAll({ flags, busybox, binDir, dir, results, signal }: Run): Pr
       if (!wanted(MEMORY)) return;
       for (const stack of byEngine(stacks)) await removeContainers(stack);
       process.stderr.write(`${MEMORY} …\n`);
-      results.push(...(await measureMemory(stacks, flags.short ? 2 : 5)));
+      results.push(...(await measureMemory(stacks, 5)));
       for (const stack of byEngine(stacks)) await removeContainers(stack);
       results.push(...(await measureEngines(stacks)));
     });

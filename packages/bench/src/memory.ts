@@ -10,6 +10,8 @@ import { byEngine, type Stack } from "./stacks.ts";
 /** Until an engine is at rest: daemons of ours tidy up 20 s after the last call. */
 const SETTLE_MS = 25_000;
 const SHIM_LIMIT_MB = 3;
+/** Until a shim has given back what it took to start its container, and before it sleeps. */
+const AWAKE_MS = 5000;
 
 /** What only this process has of its memory, in MB (10^6 bytes): private clean and dirty. */
 export function privateMegabytes(pid: number): number {
@@ -84,19 +86,17 @@ export async function measureMemory(
       started.push((await timed([docker, "run", "-d", image, "sleep", "100000"], { env })).stdout);
     ids.set(contender, started);
   }
-  await delay(SETTLE_MS);
-  // Pages of a file that is not yet written back count as dirty.
-  execFileSync("sync");
-
-  const shims: BenchmarkResult = {
-    ...{ name: "private memory, idle shim", unit: "MB", limit: SHIM_LIMIT_MB },
-    summaries: new Map(
-      measured.map(({ contender }) => [
-        contender,
-        attempt(() => (ids.get(contender) ?? []).map((id) => privateMegabytes(shimPid(id)))),
-      ]),
-    ),
+  const ofShims = async (name: string, restMs: number): Promise<BenchmarkResult> => {
+    await delay(restMs);
+    // Pages of a file that is not yet written back count as dirty.
+    execFileSync("sync");
+    const read = (contender: Contender) => () =>
+      (ids.get(contender) ?? []).map((id) => privateMegabytes(shimPid(id)));
+    const summaries = measured.map(({ contender }) => [contender, attempt(read(contender))] as const);
+    return { name, unit: "MB", limit: SHIM_LIMIT_MB, summaries: new Map(summaries) };
   };
+  const awake = await ofShims("private memory, shim, 5 s after a start", AWAKE_MS);
+  const idle = await ofShims("private memory, idle shim", SETTLE_MS);
   const daemons = DAEMONS.map((daemon): BenchmarkResult => {
     const running = measured.filter(({ suite }) => suite.pid(daemon) !== undefined);
     return {
@@ -106,7 +106,27 @@ export async function measureMemory(
       ),
     };
   });
-  return [shims, ...daemons].filter(({ summaries }) => summaries.size > 0);
+  // Last: it wakes them all.
+  const exec = await execAtRest(measured, ids);
+  return [awake, idle, exec, ...daemons].filter(({ summaries }) => summaries.size > 0);
+}
+
+/** A command in each of the containers, of which nobody has wanted anything for long. */
+async function execAtRest(
+  stacks: readonly Stack[],
+  ids: ReadonlyMap<Contender, readonly string[]>,
+): Promise<BenchmarkResult> {
+  const summaries = new Map<Contender, Summary | Error>();
+  for (const { contender, docker, env } of stacks) {
+    const times: number[] = [];
+    for (const id of ids.get(contender) ?? [])
+      times.push((await timed([docker, "exec", id, "true"], { env })).ms);
+    summaries.set(
+      contender,
+      attempt(() => times),
+    );
+  }
+  return { name: "docker exec, container at rest", unit: "ms", summaries };
 }
 
 function ofDaemon(suite: Suite, daemon: ComponentName): number {
