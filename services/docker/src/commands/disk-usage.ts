@@ -3,7 +3,8 @@ import type { Command } from "../command.ts";
 import { isOlder } from "../engine/client.ts";
 import type { ContainerSummary, ImageSummary } from "../engine/types.ts";
 import { type Column, formatList } from "../format/list.ts";
-import { humanSize } from "../format/units.ts";
+import { shortId } from "../format/text.ts";
+import { humanDuration, humanSize } from "../format/units.ts";
 import { writeAll } from "../io/output.ts";
 import { imageColumns, imageRows } from "./images.ts";
 import { containerColumns } from "./ps.ts";
@@ -16,9 +17,14 @@ interface Volume {
 }
 
 interface BuildCache {
+  ID: string;
+  Type: string;
   Size: number;
   InUse: boolean;
   Shared: boolean;
+  CreatedAt: string;
+  LastUsedAt?: string | null;
+  UsageCount: number;
 }
 
 /** Answers before API 1.52. */
@@ -75,7 +81,7 @@ export const diskUsage: Command = {
     });
     const usage = isOld ? usageOf(answer) : answer;
     if (verbose) {
-      writeAll(1, details(usage));
+      writeAll(1, details(usage, Date.now()));
       return 0;
     }
     const format = flags.string("format") || "table";
@@ -105,18 +111,38 @@ const VOLUME_COLUMNS: Readonly<Record<string, Column<Volume>>> = {
   Size: { header: "SIZE", value: ({ UsageData }) => (UsageData ? humanSize(UsageData.Size) : "N/A") },
 };
 
-/** Each thing for itself. */
-function details({ ImageUsage, ContainerUsage, VolumeUsage, BuildCacheUsage }: DiskUsage): string {
-  const now = Date.now();
+const BUILD_CACHE =
+  "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}";
+
+function buildCacheColumns(now: number): Readonly<Record<string, Column<BuildCache>>> {
+  const since = (time: string) => `${humanDuration(now - Date.parse(time))} ago`;
+  return {
+    ID: { header: "CACHE ID", value: ({ ID, InUse }) => shortId(ID) + (InUse ? "*" : "") },
+    CacheType: { header: "CACHE TYPE", value: ({ Type }) => Type },
+    Size: { header: "SIZE", value: ({ Size }) => humanSize(Size, 3) },
+    CreatedSince: { header: "CREATED", value: ({ CreatedAt }) => since(CreatedAt) },
+    LastUsedSince: { header: "LAST USED", value: ({ LastUsedAt }) => (LastUsedAt ? since(LastUsedAt) : "") },
+    UsageCount: { header: "USAGE", value: ({ UsageCount }) => String(UsageCount) },
+    Shared: { header: "SHARED", value: ({ Shared }) => String(Shared) },
+  };
+}
+
+/** Each thing for itself: of a container only what it has written. */
+export function details(
+  { ImageUsage, ContainerUsage, VolumeUsage, BuildCacheUsage }: DiskUsage,
+  now: number,
+): string {
   const images = (ImageUsage?.Items ?? []).flatMap((image) => imageRows(image, { digests: false }));
+  const containers = (ContainerUsage?.Items ?? []).map((one) => ({ ...one, SizeRootFs: 0 }));
   return [
     "Images space usage:\n",
     table(images, imageColumns(true, now), IMAGES),
     "Containers space usage:\n",
-    table(ContainerUsage?.Items ?? [], containerColumns(true, now), CONTAINERS),
+    table(containers, containerColumns(true, now), CONTAINERS),
     "Local Volumes space usage:\n",
     table(VolumeUsage?.Items ?? [], VOLUME_COLUMNS, VOLUMES),
     `Build cache usage: ${humanSize(BuildCacheUsage?.TotalSize ?? 0)}\n`,
+    table(BuildCacheUsage?.Items ?? [], buildCacheColumns(now), BUILD_CACHE),
   ].join("\n");
 }
 
@@ -178,15 +204,13 @@ export function usageOf({
       TotalCount: (BuildCache ?? []).length,
       TotalSize: sum(own.map(({ Size }) => Size)),
       Reclaimable: sum(own.filter(({ InUse }) => !InUse).map(({ Size }) => Size)),
+      Items: BuildCache ?? [],
     },
   };
 }
 
 const COLUMNS: Readonly<Record<string, Column<Row>>> = {
-  Type: { header: "TYPE", value: ({ type }) => type },
-  TotalCount: { header: "TOTAL", value: ({ TotalCount = 0 }) => String(TotalCount) },
   Active: { header: "ACTIVE", value: ({ ActiveCount = 0 }) => String(ActiveCount) },
-  Size: { header: "SIZE", value: ({ TotalSize = 0 }) => humanSize(TotalSize) },
   Reclaimable: {
     header: "RECLAIMABLE",
     value: ({ TotalSize = 0, Reclaimable = 0, share }) =>
@@ -194,4 +218,7 @@ const COLUMNS: Readonly<Record<string, Column<Row>>> = {
         ? `${humanSize(Reclaimable)} (${Math.trunc((Reclaimable * 100) / TotalSize)}%)`
         : humanSize(Reclaimable),
   },
+  Size: { header: "SIZE", value: ({ TotalSize = 0 }) => humanSize(TotalSize) },
+  TotalCount: { header: "TOTAL", value: ({ TotalCount = 0 }) => String(TotalCount) },
+  Type: { header: "TYPE", value: ({ type }) => type },
 };

@@ -82,6 +82,17 @@ describe("docker ps", () => {
   });
 
   test.each([
+    [{ Status: "Up 5 seconds", Health: { Status: "none" } }, "none"],
+    [{ Status: "Up 5 seconds (healthy)", Health: { Status: "healthy" } }, "healthy"],
+    [{ Status: "Up 5 seconds (health: starting)" }, "starting"],
+    [{ Status: "Up 5 seconds (unhealthy)" }, "unhealthy"],
+    [{ Status: "Up 5 seconds (Paused)" }, ""],
+  ])("HealthStatus of %j is %j", (more, health) => {
+    const { HealthStatus } = containerColumns(true, NOW);
+    expect(HealthStatus?.value({ ...container, ...more })).toBe(health);
+  });
+
+  test.each([
     [[], ""],
     [[{ PrivatePort: 80, Type: "tcp" }], "80/tcp"],
     [[{ IP: "0.0.0.0", PublicPort: 8080, PrivatePort: 80, Type: "tcp" }], "0.0.0.0:8080->80/tcp"],

@@ -79,6 +79,7 @@ export function containerColumns(
   return {
     Command: { header: "COMMAND", value: (c) => goQuote(trunc ? ellipsis(c.Command, 20) : c.Command) },
     CreatedAt: { header: "CREATED AT", value: (c) => goTime(c.Created) },
+    HealthStatus: { header: "HEALTH STATUS", value: healthOf },
     ID: { header: "CONTAINER ID", value: (c) => (trunc ? shortId(c.Id) : c.Id) },
     Image: { header: "IMAGE", value: (c) => imageOf(c, trunc) },
     Labels: {
@@ -126,6 +127,11 @@ function imageOf({ Image, ImageID }: ContainerSummary, trunc: boolean): string {
   // A digest is left out; so is nothing else.
   if (reference.digest === undefined) return familiarString(reference);
   return familiarName(reference) + (reference.tag === undefined ? "" : `:${reference.tag}`);
+}
+
+/** Engines before API 1.52 tell of health in words alone: `Up 5 seconds (health: starting)`. */
+function healthOf({ Health, Status }: ContainerSummary): string {
+  return Health?.Status || (/\((?:health: )?(healthy|unhealthy|starting)\)$/.exec(Status)?.[1] ?? "");
 }
 
 function sizeOf({ SizeRw = 0, SizeRootFs = 0 }: ContainerSummary): string {

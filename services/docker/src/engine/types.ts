@@ -11,6 +11,7 @@ export interface ContainerSummary {
   Labels: Record<string, string> | null;
   State: string;
   Status: string;
+  Health?: { Status: string };
   SizeRw?: number;
   SizeRootFs?: number;
   Mounts?: { Name?: string; Source?: string; Driver?: string }[] | null;
