@@ -37,6 +37,7 @@ const hosts: readonly Row[] = [
   [{ Isolation: "x" }, /invalid isolation/i, 500],
   [{ OomScoreAdj: 1001 }, /range for oom score adj is \[-1000, 1000\]/],
   [{ ShmSize: -1 }, /SHM size can not be less than 0/],
+  [{ RestartPolicy: { Name: "", MaximumRetryCount: 3 } }, /maximum retry count can.*be used with/, 201],
   [{ NanoCpus: 1e9, CpuQuota: 1e5 }, /Nano CPUs and CPU Quota cannot both be set/],
 ];
 

@@ -134,7 +134,10 @@ describe("create, by the version of the client", () => {
     const id = await sleeper({ HostConfig: { NetworkMode: "three" } });
     const start = () => call("POST", `/containers/${id}/start`);
     const failed = await start();
-    expect([failed.status, failed.json.message]).toEqual([404, "network three not found"]);
+    expect([failed.status, failed.json.message]).toEqual([
+      404,
+      "failed to set up container networking: network three not found",
+    ]);
     await call("POST", "/networks/create", { Name: "three" });
     expect((await start()).status).toBe(204);
     const { NetworkSettings, Config } = await inspect(id);

@@ -15,6 +15,7 @@ test("checkRestartPolicy() knows Docker's policies and what a retry count goes w
   checkRestartPolicy(policy("on-failure", 3));
   expect(() => checkRestartPolicy(policy("sometimes"))).toThrow("unknown policy 'sometimes'");
   expect(() => checkRestartPolicy(policy("always", 3))).toThrow("can only be used with 'on-failure'");
+  expect(() => checkRestartPolicy(policy("", 3))).toThrow("can only be used with 'on-failure'");
   expect(() => checkRestartPolicy(policy("no", -1))).toThrow("and cannot be negative");
   expect(() => checkRestartPolicy(policy("on-failure", -1))).toThrow("cannot be negative");
 });

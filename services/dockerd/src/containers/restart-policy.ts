@@ -8,11 +8,11 @@ const LONGEST_DELAY_MS = 60_000;
 /** A process that has run this long was well: the next restart comes soon again. */
 const LONG_RUN_MS = 10_000;
 
-const NAMES = ["no", "always", "on-failure", "unless-stopped"];
+/** No name means `no`. */
+const NAMES = ["", "no", "always", "on-failure", "unless-stopped"];
 
 /** @throws EngineError `invalid_argument` in Docker's words */
 export function checkRestartPolicy({ Name, MaximumRetryCount }: RestartPolicy): void {
-  if (Name === "") return;
   if (!NAMES.includes(Name)) {
     throw invalid(
       `invalid restart policy: unknown policy '${Name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { EngineError } from "@longshore/errors";
+import { EngineError, toEngineError } from "@longshore/errors";
 import type { Attachment, SandboxRequest } from "@longshore/network";
 import type { Container, ContainerRecord } from "../containers/container.ts";
 import { hasProcess } from "../containers/container-status.ts";
@@ -58,10 +58,17 @@ export async function joinNetwork(
     ...sandboxRequest(engine, record, plan.sandboxId),
     ...(userNamespace !== undefined && { userNamespace }),
   };
-  const sandbox = await engine.metrics.timeNetwork("allocate", () => engine.networks.createSandbox(request));
+  const sandbox = await engine.metrics
+    .timeNetwork("allocate", () => engine.networks.createSandbox(request))
+    .catch(failToSetUp);
   writeEtcFiles(engine, record, { ...sandbox, hosts: sandbox.hosts + links });
   for (const endpoint of sandbox.endpoints) tellNetworkEvent(engine, "connect", endpoint, record.id);
   return { endpoints: [...sandbox.endpoints], ports: [...sandbox.ports] };
+}
+
+function failToSetUp(error: unknown): never {
+  const { code, message } = toEngineError(error);
+  throw new EngineError(code, `failed to set up container networking: ${message}`, { cause: error });
 }
 
 const NO_NETWORK: Pick<ContainerRecord, "endpoints" | "ports"> = { endpoints: [], ports: [] };
