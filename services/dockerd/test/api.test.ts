@@ -245,6 +245,29 @@ test("stop, pause and kill answer by the container's state", async () => {
   expect((await api.call("DELETE", `/containers/${id}`)).status).toBe(204);
 });
 
+test("events: a stop tells of its signals, as a kill and a removal by force do", async () => {
+  const { api, image } = world;
+  const since = (Date.now() / 1000).toFixed(3);
+  const id = await api.run(image, ["sleep", "1000"], { HostConfig: { NetworkMode: "none" } });
+  for (const what of ["restart?t=0", "kill?signal=HUP", "stop?t=0", "start"])
+    expect((await api.call("POST", `/containers/${id}/${what}`)).status).toBe(204);
+  expect((await api.call("DELETE", `/containers/${id}?force=1`)).status).toBe(204);
+  const until = (Date.now() / 1000 + 0.001).toFixed(3);
+  const query = `since=${since}&until=${until}&filters={"container":["${id}"],"type":["container"]}`;
+  const { text } = await api.call("GET", `/events?${query}`);
+  const told = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { Action: string; Actor: { Attributes: { signal?: string } } })
+    .map(({ Action, Actor }) => Action + (Actor.Attributes.signal ?? ""));
+  // sleep, as the first process, hears of no signal but the last.
+  const stopped = ["kill15", "kill9", "die", "stop"];
+  expect(told).toEqual([
+    ...["create", "start", ...stopped, "start", "restart", "kill1", ...stopped],
+    ...["start", "kill9", "die", "destroy"],
+  ]);
+});
+
 test("events: what happened, by filter, as it comes", async () => {
   const { api, image } = world;
   const since = Date.now() / 1000;

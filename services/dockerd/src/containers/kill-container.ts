@@ -20,15 +20,15 @@ export async function killContainer(engine: Engine, container: Container, signal
   const signal = parseSignal(signalName || "SIGKILL");
   const { status } = container.record.state;
   if (!isRunning(status)) throw new EngineError("conflict", `container ${container.id} is not running`);
-  if (signal === SIGKILL) await killAndWait(engine, container);
-  else if (asksForEnd(container, signal)) {
-    if (!(await requestStop(engine, container))) await sendSignal(engine, container, signal);
-  } else {
-    requireRunning(container.id, container.record.state.status);
-    await sendSignal(engine, container, signal);
-  }
-  if (signal !== SIGKILL && container.record.state.status === "paused" && wakes(container, signal))
+  if (signal === SIGKILL) return killAndWait(engine, container);
+  if (!asksForEnd(container, signal)) requireRunning(container.id, container.record.state.status);
+  else if (await requestStop(engine, container)) return tellKill(engine, container, signal);
+  await sendSignal(engine, container, signal);
+  if (container.record.state.status === "paused" && wakes(container, signal))
     await thawKilled(engine, container);
+}
+
+function tellKill(engine: Engine, container: Container, signal: number): void {
   emitContainerEvent(engine, container, "kill", { signal: String(signal) });
 }
 
@@ -46,7 +46,7 @@ function asksForEnd({ record }: Container, signal: number): boolean {
 
 /** SIGKILL, and wait until the exit is taken in. */
 export async function killAndWait(engine: Engine, container: Container): Promise<void> {
-  if (await requestStop(engine, container)) return;
+  if (await requestStop(engine, container)) return tellKill(engine, container, SIGKILL);
   const exited = waitForExit(container);
   await sendSignal(engine, container, SIGKILL);
   if (await within(exited, KILL_TIMEOUT_MS)) return;
@@ -56,7 +56,7 @@ export async function killAndWait(engine: Engine, container: Container): Promise
   );
 }
 
-/** Send a signal to the init process; one that has just ended is fine. */
+/** Send a signal to the init process, and tell of it; one that has just ended is fine. */
 export async function sendSignal(engine: Engine, container: Container, signal: number): Promise<void> {
   try {
     await engine.containerd.tasks.kill({ containerId: container.id, execId: "", signal, all: false });
@@ -64,6 +64,7 @@ export async function sendSignal(engine: Engine, container: Container, signal: n
   } catch (error) {
     if (errorCode(error) !== "not_found") throw error; // it has just ended
   }
+  tellKill(engine, container, signal);
 }
 
 /** Resolves when the running container has ended; at once when it has already. */

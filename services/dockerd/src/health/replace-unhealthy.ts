@@ -1,6 +1,5 @@
 import type { Container } from "../containers/container.ts";
 import type { ContainerConfig, HostConfig } from "../containers/container-config.ts";
-import { emitContainerEvent } from "../containers/container-events.ts";
 import { sendSignal, waitForExit, within } from "../containers/kill-container.ts";
 import { restarts, restartsAfter } from "../containers/restart-policy.ts";
 import { parseSignal } from "../containers/signals.ts";
@@ -27,12 +26,7 @@ export async function replaceUnhealthy(engine: Engine, container: Container): Pr
   const exited = waitForExit(container);
   const signal = parseSignal(config.StopSignal || "SIGTERM");
   const seconds = config.StopTimeout ?? engine.flags.stopTimeoutSeconds;
-  await send(engine, container, signal);
-  if (!(await within(exited, seconds < 0 ? undefined : seconds * 1000)))
-    await send(engine, container, SIGKILL);
-}
-
-async function send(engine: Engine, container: Container, signal: number): Promise<void> {
   await sendSignal(engine, container, signal);
-  emitContainerEvent(engine, container, "kill", { signal: String(signal) });
+  if (!(await within(exited, seconds < 0 ? undefined : seconds * 1000)))
+    await sendSignal(engine, container, SIGKILL);
 }
