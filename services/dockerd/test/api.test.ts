@@ -249,6 +249,8 @@ test("events: a stop tells of its signals, as a kill and a removal by force do",
   const { api, image } = world;
   const since = (Date.now() / 1000).toFixed(3);
   const id = await api.run(image, ["sleep", "1000"], { HostConfig: { NetworkMode: "none" } });
+  const exec = await api.call("POST", `/containers/${id}/exec`, { Cmd: ["true"] });
+  expect(exec.status).toBe(201);
   for (const what of ["restart?t=0", "kill?signal=HUP", "stop?t=0", "start"])
     expect((await api.call("POST", `/containers/${id}/${what}`)).status).toBe(204);
   expect((await api.call("DELETE", `/containers/${id}?force=1`)).status).toBe(204);
@@ -263,7 +265,8 @@ test("events: a stop tells of its signals, as a kill and a removal by force do",
   // sleep, as the first process, hears of no signal but the last.
   const stopped = ["kill15", "kill9", "die", "stop"];
   expect(told).toEqual([
-    ...["create", "start", ...stopped, "start", "restart", "kill1", ...stopped],
+    ...["create", "start", "exec_create: true "],
+    ...[...stopped, "start", "restart", "kill1", ...stopped],
     ...["start", "kill9", "die", "destroy"],
   ]);
 });

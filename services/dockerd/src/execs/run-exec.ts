@@ -36,7 +36,7 @@ export function createExec(
   requireUnpaused(container, shown);
   const exec = new Exec(newId(), container, config);
   engine.execs.add(exec);
-  tellExec(engine, exec, `exec_create: ${config.Cmd.join(" ")}`);
+  tellCommand(engine, exec, "exec_create");
   return exec;
 }
 
@@ -79,7 +79,7 @@ export async function startExec(
   const { tasks } = engine.containerd;
   checkStartable(exec);
   exec.status = "running";
-  tellExec(engine, exec, `exec_start: ${exec.config.Cmd.join(" ")}`);
+  tellCommand(engine, exec, "exec_start");
 
   await using undo = new AsyncDisposableStack();
   const stdio = undo.use(execStdio(engine, exec));
@@ -113,6 +113,12 @@ export async function handleExecExit(engine: Engine, exec: Exec, exitCode: numbe
       engine.log.warn({ id: exec.id, err: error }, "deleting the exec process");
   }
   await exec.stdio?.[Symbol.asyncDispose]();
+}
+
+/** An exec's event with its command: the program, a space, and the arguments, whether there are any or not. */
+export function tellCommand(engine: Engine, exec: Exec, what: "exec_create" | "exec_start"): void {
+  const [program, ...args] = exec.config.Cmd;
+  tellExec(engine, exec, `${what}: ${program} ${args.join(" ")}`);
 }
 
 /** Of probes only who listens just now hears: they would drive all else from the history. */

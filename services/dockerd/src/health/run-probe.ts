@@ -8,7 +8,7 @@ import { within } from "../containers/kill-container.ts";
 import { type Engine, ioDir } from "../engine.ts";
 import { Exec } from "../execs/exec.ts";
 import { execConfigSchema } from "../execs/exec-config.ts";
-import { startExec, tellExec } from "../execs/run-exec.ts";
+import { startExec, tellCommand } from "../execs/run-exec.ts";
 import type { ProbeResult } from "./health.ts";
 import type { HealthPlan } from "./healthcheck.ts";
 
@@ -32,7 +32,7 @@ export async function runProbe(
   const config = execConfigSchema.parse({ Cmd: plan.command, AttachStdout: true, AttachStderr: true });
   const exec = new Exec(id, container, config, true);
   engine.execs.add(exec);
-  tellExec(engine, exec, `exec_create: ${plan.command.join(" ")}`);
+  tellCommand(engine, exec, "exec_create");
   const output = new ProbeOutput();
   try {
     const work = startExec(engine, exec, undefined, async (stdio) => output.read(await stdio.connect()));
