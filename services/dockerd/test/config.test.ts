@@ -249,7 +249,7 @@ describe("transfers", () => {
     const { json: info } = await world.api.call("GET", "/info");
     expect(info.HttpProxy).toBe(proxied.proxies["http-proxy"].replace("user:secret", "xxxxx:xxxxx"));
     expect(info.NoProxy).toBe("elsewhere.example");
-    expect(info.RegistryConfig.InsecureRegistryCIDRs).toEqual(["10.9.0.0/16", "127.0.0.0/8", "::1/128"]);
+    expect(info.RegistryConfig.InsecureRegistryCIDRs).toEqual(["10.9.0.0/16", "::1/128", "127.0.0.0/8"]);
     expect(Object.keys(info.RegistryConfig.IndexConfigs)).toEqual(["docker.io", "registry.invalid:5000"]);
     expect((await pull("test/many")).text).toContain("Downloaded newer image");
     expect(seen.blobs).toBe(5);

@@ -38,7 +38,7 @@ export const LIST_FILTERS = [
   "volume",
 ] as const;
 
-const HEALTH = ["starting", "healthy", "unhealthy", "none"];
+const HEALTH = ["none", "starting", "healthy", "unhealthy"];
 const STATUSES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 const PORT_MAX = 65_535;
@@ -62,8 +62,8 @@ export async function listContainers(
   engine: Engine,
   { all, limit, filters, size = false, manifests = true, asked }: ListOptions,
 ): Promise<object[]> {
-  filters.checkValues("status", STATUSES);
-  filters.checkValues("health", HEALTH);
+  filters.checkValues("status", STATUSES, "state");
+  filters.checkValues("health", HEALTH, "health");
   filters.checkValues("is-task", [...TRUE, ...FALSE]);
   const ranges = (["expose", "publish"] as const).flatMap((key) =>
     filters.get(key).map((text) => ({ key, ...parsePorts(key, text) })),

@@ -21,6 +21,15 @@ test("Filters.parse() refuses unknown keys and what is no filter", () => {
   expect(() => Filters.parse('{"status":{"exited":1}}', ["status"])).toThrow("invalid filter");
 });
 
+test("checkValues() says which values there are", () => {
+  const filters = Filters.parse('{"health":["none","ill"],"kind":["x"]}', ["health", "kind"]);
+  filters.checkValues("kind", ["x", "y"]);
+  expect(() => filters.checkValues("kind", ["y"])).toThrow(/^invalid filter 'kind=x'$/);
+  expect(() => filters.checkValues("health", ["none", "healthy"], "health")).toThrow(
+    /^invalid filter 'health=ill': invalid value for health \(ill\): must be one of none, healthy$/,
+  );
+});
+
 test("matchLabels() wants every label, by key or by key and value", () => {
   const filters = Filters.parse('{"label":["a","b=2"]}', ["label"]);
   expect(filters.matchLabels({ a: "1", b: "2" })).toBe(true);

@@ -62,13 +62,15 @@ export class Filters {
     return !this.get("label!").some((unwanted) => hasLabel(labels, unwanted));
   }
 
-  /** @throws EngineError `invalid_argument` for a value that isn't one of these */
-  checkValues(key: string, allowed: readonly string[]): void {
-    for (const value of this.get(key)) {
-      if (!allowed.includes(value)) {
-        throw new EngineError("invalid_argument", `invalid filter '${key}=${value}'`);
-      }
-    }
+  /**
+   * @param what the values are of, to say so
+   * @throws EngineError `invalid_argument`, in Docker's words, for a value that isn't one of these
+   */
+  checkValues(key: string, allowed: readonly string[], what?: string): void {
+    const wrong = this.get(key).find((value) => !allowed.includes(value));
+    if (wrong === undefined) return;
+    const why = what && `: invalid value for ${what} (${wrong}): must be one of ${allowed.join(", ")}`;
+    throw new EngineError("invalid_argument", `invalid filter '${key}=${wrong}'${why ?? ""}`);
   }
 
   /**

@@ -78,7 +78,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
         AllowNondistributableArtifactsCIDRs: null,
         AllowNondistributableArtifactsHostnames: null,
       }),
-      InsecureRegistryCIDRs: [...flags.insecureRegistries.filter(isNetwork), "127.0.0.0/8", "::1/128"],
+      InsecureRegistryCIDRs: [...flags.insecureRegistries.filter(isNetwork), "::1/128", "127.0.0.0/8"],
       IndexConfigs: indexConfigs(flags),
       Mirrors: flags.registryMirrors,
     },
