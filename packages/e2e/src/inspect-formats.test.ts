@@ -48,6 +48,12 @@ const EXPRESSIONS: Record<string, readonly string[]> = {
     ...['index .NetworkSettings.Networks "nope"'],
     ...[".NetworkSettings.Ports", ".NetworkSettings.SecondaryIPAddresses", "json .NetworkSettings.Ports"],
     ...[
+      ".NetworkSettings.IPAddress",
+      ".NetworkSettings.Gateway",
+      ".NetworkSettings.MacAddress",
+      ".GraphDriver.Name",
+    ],
+    ...[
       "range $k, $v := .NetworkSettings.Networks}}{{$k}}:{{$v.IPAddress}} {{$v.Links}} {{$v.IPAMConfig}}{{end",
     ],
     ...["range .Mounts}}{{.Type}}:{{.Name}}:{{.Driver}}:{{.Destination}};{{end"],

@@ -16,6 +16,9 @@ const PATHS: Record<Kind, (name: string) => string> = {
   volume: (name) => `/volumes/${encodeURIComponent(name)}`,
 };
 
+/** The last versions that have everything that a user may ask for: newer ones have no `.NetworkSettings.IPAddress`. */
+const NEWEST: Partial<Record<Kind, string>> = { container: "1.51" };
+
 const FORMAT: Flag = {
   name: "format",
   short: "f",
@@ -165,7 +168,9 @@ async function inspectOne(
   for (const kind of kinds) {
     try {
       const query = { ...asked, size: size && kind === "container" ? 1 : undefined };
-      return { kind, object: await client.json<unknown>({ path: PATHS[kind](name), query }) };
+      const { [kind]: atMost } = NEWEST;
+      const request = { path: PATHS[kind](name), query, ...(atMost && { atMost }) };
+      return { kind, object: await client.json<unknown>(request) };
     } catch (error) {
       const next = error instanceof EngineRefusal && (error.status === 404 || error.status === 501);
       if (!next || kinds.length === 1) throw error;

@@ -23,6 +23,8 @@ export interface EngineRequest {
   method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Without the version: `/containers/json`. */
   path: string;
+  /** The newest version of the API whose answer is wanted. */
+  atMost?: string;
   /** A list is sent as several parameters of that name. */
   query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   headers?: Readonly<Record<string, string>>;
@@ -85,7 +87,9 @@ export class EngineClient {
     request: EngineRequest,
     extra: Readonly<Record<string, string>>,
   ): Promise<{ answer: HttpAnswer; connection: Connection }> {
-    const version = await this.version();
+    const agreed = await this.version();
+    const { atMost = agreed } = request;
+    const version = isOlder(atMost, agreed) ? atMost : agreed;
     const exchanged = await this.#raw({ ...request, path: `/v${version}${request.path}` }, extra);
     const { answer } = exchanged;
     if (answer.status >= 400)
