@@ -93,9 +93,12 @@ function processes(isOurs: (about: { exe: string; cwd: string; commandLine: stri
   return fs.readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
     try {
-      const exe = fs.readlinkSync(`/proc/${pid}/exe`);
       const cwd = fs.readlinkSync(`/proc/${pid}/cwd`);
-      const commandLine = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+      const words = read(`/proc/${pid}/cmdline`);
+      const commandLine = words.replaceAll("\0", " ").trim();
+      const file = fs.readlinkSync(`/proc/${pid}/exe`);
+      // A shim that sleeps.
+      const exe = file.startsWith("/memfd:") ? (words.split("\0")[0] ?? "") : file;
       return isOurs({ exe, cwd, commandLine }) ? [`process ${pid} ${commandLine}`] : [];
     } catch {
       return []; // ended, or a kernel thread

@@ -3,7 +3,9 @@ import fs from "node:fs";
 
 function executable(pid: number): string | undefined {
   try {
-    return fs.readlinkSync(`/proc/${pid}/exe`);
+    const file = fs.readlinkSync(`/proc/${pid}/exe`);
+    // A shim that sleeps.
+    return file.startsWith("/memfd:") ? read(`/proc/${pid}/cmdline`).split("\0")[0] : file;
   } catch {
     return undefined; // a kernel thread, or gone
   }

@@ -60,10 +60,11 @@ function removeSocket(bundle: string): void {
 /** Whether the number still belongs to a shim of this bundle. */
 function isOurs(pid: number, bundle: string): boolean {
   try {
-    return (
-      fs.readlinkSync(`/proc/${pid}/cwd`) === fs.realpathSync(bundle) &&
-      fs.readlinkSync(`/proc/${pid}/exe`) === process.execPath
-    );
+    if (fs.readlinkSync(`/proc/${pid}/cwd`) !== fs.realpathSync(bundle)) return false;
+    const executable = fs.readlinkSync(`/proc/${pid}/exe`);
+    const [shown = ""] = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    const sleeps = executable.startsWith("/memfd:") && path.basename(shown) === path.basename(process.argv0);
+    return sleeps || executable === process.execPath;
   } catch {
     return false;
   }

@@ -170,6 +170,15 @@ describe.skipIf(!canRun)("a shim with nothing to do sleeps", () => {
     await container.delete();
   }, 60_000);
 
+  test.concurrent("`delete` ends one that is given up", async () => {
+    await using harness = new Harness();
+    const { container } = await begin(harness, { args: ["sleep", "1000"] });
+    const { shimPid } = container;
+    await asleep(container);
+    await container.destroy();
+    await until(() => !isAlive(shimPid), "the shim's end");
+  }, 60_000);
+
   test.concurrent("what it was started from may be gone", async () => {
     await using harness = new Harness();
     const binary = path.join(harness.dir, "containerd-shim-runc-v2");
