@@ -37,8 +37,13 @@ export class OomWatch implements Watched {
     this.#told = told;
     this.#onOom = onOom;
     this.look();
-    if (group.unified) watch(this.#notifier.fd, this);
-    else void this.#waitForEvent();
+    if (group.unified) {
+      watch(this.#notifier.fd, this);
+      // What came before that raised no signal.
+      this.onReady();
+    } else {
+      void this.#waitForEvent();
+    }
   }
 
   /** What another program needs to go on with this; undefined when it is closed. */
