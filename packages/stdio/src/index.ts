@@ -13,7 +13,7 @@ export {
   JsonFileWriter,
   type LogStream,
   MAX_LINE_BYTES,
-  type Unfinished,
+  type SuspendedLog,
 } from "./json-file.ts";
 export { rotatedFile, withNames } from "./rotated-files.ts";
 export {

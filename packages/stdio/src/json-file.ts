@@ -1,4 +1,5 @@
 import {
+  AT_EMPTY_PATH,
   addressOf,
   check,
   close,
@@ -65,8 +66,13 @@ export interface JsonFileEvents {
   onRotated?: () => void;
 }
 
-/** The beginnings of lines whose ends have not come yet, in base64. */
-export type Unfinished = Partial<Record<LogStream, string>>;
+/** A log that goes on in another program of the same process. Plain data. */
+export interface SuspendedLog {
+  /** The open file. */
+  readonly fd: number;
+  /** The beginnings of lines whose ends have not come yet, in base64. */
+  readonly unfinished: Partial<Record<LogStream, string>>;
+}
 
 /**
  * Writes container output in the format of Docker's json-file driver, one entry a line, and rotates as it does: before
@@ -88,28 +94,34 @@ export class JsonFileWriter {
   #size: number;
   #failing = false;
 
-  /** Opens the file for appending, with mode 0640 if it is new. */
-  constructor(log: JsonFileLog, events: JsonFileEvents, unfinished: Unfinished = {}) {
+  /**
+   * Opens the file for appending, with mode 0640 if it is new.
+   *
+   * @param suspended where an earlier program had it open: it may no longer be where it was
+   */
+  constructor(log: JsonFileLog, events: JsonFileEvents, suspended?: SuspendedLog) {
     this.#log = log;
     this.#events = events;
     this.#attributes = log.attributes ? `"attrs":${attributesJson(log.attributes)},` : "";
     this.#entryBytes = ENTRY_BYTES + Buffer.byteLength(this.#attributes);
-    this.#fd = openLog(log.path);
-    this.#size = cutTorn(this.#fd, stat(log.path).size, this.#entryBytes);
-    for (const [stream, bytes] of Object.entries(unfinished))
+    this.#fd = suspended?.fd ?? openLog(log.path);
+    const { size } = stat("", AT_EMPTY_PATH, this.#fd);
+    this.#size = suspended ? size : cutTorn(this.#fd, size, this.#entryBytes);
+    for (const [stream, bytes] of Object.entries(suspended?.unfinished ?? {}))
       keep(this.#carries[stream as LogStream], Buffer.from(bytes, "base64"));
     // Left by one that was killed.
     if (log.compress && uncompressed(log.path, log.maxFiles ?? 1)) events.onRotated?.();
   }
 
-  /** What another writer of the same log needs to go on; undefined in the middle of a line that was cut. */
-  get unfinished(): Unfinished | undefined {
+  /** What another program needs to go on with this; undefined in the middle of a line that was cut. */
+  get suspended(): SuspendedLog | undefined {
     const { stdout, stderr } = this.#carries;
     if (stdout.since || stderr.since) return undefined;
-    return {
+    const unfinished = {
       ...(stdout.bytes && { stdout: stdout.bytes.toString("base64", 0, stdout.length) }),
       ...(stderr.bytes && { stderr: stderr.bytes.toString("base64", 0, stderr.length) }),
     };
+    return { fd: this.#fd, unfinished };
   }
 
   /** Add output. What follows the last newline waits for its line's end. */

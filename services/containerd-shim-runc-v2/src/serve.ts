@@ -54,7 +54,7 @@ export async function serve(
   flags: Flags,
   { listen = listenTtrpc, listener = LISTENER_FD, slept }: ServeOptions = {},
 ): Promise<number> {
-  const bundle = process.cwd();
+  let bundle = slept?.bundle ?? process.cwd();
   configureLog({ file: `${bundle}/log`, debug: flags.debug });
   if (!slept) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -77,8 +77,9 @@ export async function serve(
     events,
     onLeft(other) {
       // The first one's bundle goes with it, and with that our working directory and log.
-      process.chdir(other);
-      configureLog({ file: `${other}/log`, debug: flags.debug });
+      bundle = other;
+      process.chdir(bundle);
+      configureLog({ file: `${bundle}/log`, debug: flags.debug });
     },
     onShutdown: ended.resolve,
   });
@@ -106,7 +107,7 @@ export async function serve(
     sleepWhenQuiet(wanted, () => {
       if (!canSleep || stopping || !onlyContainersRun() || hasClients() || !events.isAtRest) return;
       const [server, tasks] = [listening.suspend?.(), suspend()];
-      if (server && tasks) canSleep = fallAsleep({ flags, server, tasks, quietMs: wanted });
+      if (server && tasks) canSleep = fallAsleep({ flags, bundle, server, tasks, quietMs: wanted });
     });
   }
   await ended.promise;
@@ -139,7 +140,7 @@ function quietMs(given: Map<string, string>, slept: SleepState | undefined): num
 }
 
 /** Returns when something has happened just now, or it can't be done: then false. */
-function fallAsleep(state: Pick<SleepState, "flags" | "server" | "tasks" | "quietMs">): boolean {
+function fallAsleep(state: Pick<SleepState, "flags" | "bundle" | "server" | "tasks" | "quietMs">): boolean {
   const commandLine = readText("/proc/self/cmdline").replace(/\0+$/, "").split("\0");
   try {
     const { sleep } = sleeping();

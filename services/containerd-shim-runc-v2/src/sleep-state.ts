@@ -5,6 +5,8 @@ import type { SuspendedTask } from "./task.ts";
 /** Everything that a shim is, while it sleeps (`sleep.ts`). Plain data. */
 export interface SleepState {
   flags: Flags;
+  /** The working directory. */
+  bundle: string;
   /** As it was started with, and what it was told later. */
   environment: Record<string, string>;
   /** What `ps` shows. */
@@ -40,7 +42,8 @@ export function descriptorsOf({ server, tasks }: Pick<SleepState, "server" | "ta
     for (const { io } of processes) {
       watched.push(...io.outputs);
       if (io.attach !== undefined) watched.push(io.attach);
-      if (typeof io.stdin === "number" && !io.outputs.includes(io.stdin)) held.push(io.stdin);
+      if (io.log) held.push(io.log.fd);
+      if (io.stdin !== undefined && !io.outputs.includes(io.stdin)) held.push(io.stdin);
     }
   }
   return { watched, held };

@@ -82,13 +82,16 @@ function hasSomething({ readable, ended }: { readable: boolean; ended: boolean }
 
 /** Should there be no room for us just now, it tries again. */
 function waitingProgram(
-  { commandLine, environment }: SleepState,
+  { bundle, commandLine, environment }: SleepState,
   watched: readonly number[],
   { executable, memory }: { executable: number; memory: number },
 ) {
   const argv = [commandLine[0] ?? SLEEPER_NAME, "wake", String(memory), roomFor(commandLine)];
   const env = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  const bytes = [...argv, ...env].reduce((sum, text) => sum + 3 * text.length + 9, 4096 + 8 * watched.length);
+  const bytes = [bundle, ...argv, ...env].reduce(
+    (sum, text) => sum + 3 * text.length + 9,
+    4096 + 8 * watched.length,
+  );
   const table = programTable(8, bytes, SLEEPER_NAME);
   const { arena } = table;
   const set = arena.room(8 * watched.length);
@@ -105,6 +108,9 @@ function waitingProgram(
   const nobody = [ended + SI_PID, FUTEX_CMP_REQUEUE, 0, 0, arena.base + arena.room(4), 0];
   table.add("futex", nobody, { skipOnError: 1 });
   table.add("poll", [arena.base + set, watched.length, 0xffffffff], { skipOnError: 0 });
+  // We don't start in a directory that was removed.
+  table.add("chdir", [arena.string(bundle)], { skipOnError: 0, skipOnOk: 1 });
+  table.add("chdir", [arena.string("/")], { skipOnError: 0 });
   const args = [executable, arena.string(""), arena.vector(argv), arena.vector(env), AT_EMPTY_PATH];
   table.add("execveat", args, { skipOnError: 0 });
   const again = { skipOnError: -2, skipOnOk: -2 };

@@ -163,6 +163,16 @@ describe.skipIf(!canRun)("a shim with nothing to do sleeps", () => {
     await until(() => textOf(file).includes("got it"), "the answer");
     client.close();
     await container.task.resizePty({ id: container.id, execId: "", width: 91, height: 17 });
+    // Input that was closed stays so, over two sleeps too.
+    await container.task.closeIO({ id: container.id, execId: "", stdin: true });
+    for (const word of ["late", "later"]) {
+      await asleep(container);
+      const late = await connectStdio(socketPath, { data() {}, end() {} });
+      await late.write(Buffer.from(`${word}\n`));
+      await Bun.sleep(200);
+      late.close();
+    }
+    expect(textOf(file)).not.toContain("late");
     await asleep(container);
     process.kill(container.shimPid, "SIGTERM");
     await until(() => harness.topics(container).includes("/tasks/exit"), "the exit event");
@@ -188,6 +198,28 @@ describe.skipIf(!canRun)("a shim with nothing to do sleeps", () => {
     fs.rmSync(binary);
     const { status } = await container.task.state({ id: container.id, execId: "" });
     expect(status).toBe(2);
+    await asleep(container);
+    await container.kill(9);
+    expect((await container.finish()).exitStatus).toBe(137);
+  }, 60_000);
+
+  test.concurrent("its socket for clients, its log and its bundle may be gone", async () => {
+    await using harness = new Harness();
+    const { container, file, socketPath } = await begin(harness, {
+      args: ["sh", "-c", "trap 'echo heard' USR1; echo begun; while :; do sleep 0.1; done"],
+    });
+    const { bundle, id } = container;
+    const { pid } = await container.task.state({ id, execId: "" });
+    await asleep(container);
+    fs.rmSync(socketPath);
+    const away = `${bundle}.away`;
+    fs.renameSync(bundle, away);
+    // Not where it was, and not where a new one may be.
+    fs.renameSync(path.join(away, path.basename(file)), path.join(away, "moved.log"));
+    process.kill(pid, "SIGUSR1");
+    await until(() => textOf(path.join(away, "moved.log")) === "begun\nheard\n", "its log");
+    expect((await container.task.state({ id, execId: "" })).status).toBe(2);
+    fs.renameSync(away, bundle);
     await asleep(container);
     await container.kill(9);
     expect((await container.finish()).exitStatus).toBe(137);

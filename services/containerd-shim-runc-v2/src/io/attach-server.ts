@@ -64,11 +64,12 @@ export class AttachServer {
   /** @param listener descriptor of the socket at `options.socketPath`, if it listens already */
   constructor(options: AttachOptions, listener?: number) {
     this.#options = options;
-    if (listener === undefined) {
+    const isNew = listener === undefined;
+    if (isNew) {
       mkdirAll(dirname(options.socketPath), 0o700);
       remove(options.socketPath);
     }
-    const where = listener === undefined ? { unix: options.socketPath } : { fd: listener };
+    const where = isNew ? { unix: options.socketPath } : { fd: listener };
     this.#listener = Bun.listen<AttachClient>({
       ...(where as { unix: string }),
       socket: {
@@ -84,7 +85,7 @@ export class AttachServer {
         error: (socket) => this.#gone(socket.data),
       },
     }) as unknown as Listener;
-    chmod(options.socketPath, 0o600);
+    if (isNew) chmod(options.socketPath, 0o600);
   }
 
   /** What another program needs to go on with this: the listening socket; undefined while somebody is attached, or it has ended. */

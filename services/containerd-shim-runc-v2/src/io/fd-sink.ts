@@ -22,10 +22,14 @@ export class FdSink implements Sink, Watched {
     this.#onEnd = onEnd;
   }
 
-  /** What another program needs to go on with this: its descriptor, or "closed"; undefined while something waits. */
-  get suspended(): number | "closed" | undefined {
-    if (this.#closed) return "closed";
-    return this.#rest.length === 0 && !this.#ending ? this.#fd : undefined;
+  /** Whether nothing waits to be written. */
+  get isEmpty(): boolean {
+    return this.#rest.length === 0;
+  }
+
+  /** Its descriptor, until it is closed. */
+  get fd(): number | undefined {
+    return this.#closed ? undefined : this.#fd;
   }
 
   /** False: some of it waits, and the writer should too until `onReady`. Bytes that nobody can read are dropped. */

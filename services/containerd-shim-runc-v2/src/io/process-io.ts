@@ -8,7 +8,7 @@ import {
   parseStdioUri,
   STDERR,
   STDOUT,
-  type Unfinished,
+  type SuspendedLog,
 } from "@longshore/stdio";
 import {
   close,
@@ -67,12 +67,13 @@ export interface ProcessIoOptions {
 
 /** The stdio of a process that goes on in another program: descriptors of this process, and what they don't say. Plain data. */
 export interface SuspendedIo {
-  readonly stdin: number | "closed" | undefined;
+  /** Undefined where there is none, or none any more. */
+  readonly stdin: number | undefined;
   /** Of a terminal there is one, its master. */
   readonly outputs: readonly number[];
   /** The socket for clients. */
   readonly attach: number | undefined;
-  readonly unfinished: Unfinished;
+  readonly log: SuspendedLog | undefined;
 }
 
 /** What runc is to give the process as descriptors 0, 1 and 2. */
@@ -154,15 +155,16 @@ export class ProcessIo {
     if (![stdin, stdout, stderr].every((target) => target === "" || isStdioUri(target))) return undefined;
     if (this.#loggers.size > 0) return undefined;
     const outputs = this.#pumps.map((pump) => pump.suspended);
-    const input = this.#stdin?.suspended;
     const attach = this.#attach?.suspended;
-    const unfinished = this.#logs.length === 0 ? {} : this.#logs[0]?.unfinished;
+    const [writer] = this.#logs;
+    const log = writer?.suspended;
     const isBusy =
       outputs.includes(undefined) ||
-      (this.#stdin && input === undefined) ||
-      (this.#attach && attach === undefined);
-    if (isBusy || !unfinished) return undefined;
-    return { stdin: input, outputs: outputs as number[], attach, unfinished };
+      this.#stdin?.isEmpty === false ||
+      (this.#attach && attach === undefined) ||
+      (writer && !log);
+    if (isBusy) return undefined;
+    return { stdin: this.#stdin?.fd, outputs: outputs as number[], attach, log };
   }
 
   /** All output is with its readers and in its log. */
@@ -226,7 +228,7 @@ export class ProcessIo {
 
   #resumePipes({ stdin, outputs }: SuspendedIo): void {
     if (this.request.terminal) return;
-    if (typeof stdin === "number") this.#openStdin(stdin);
+    if (stdin !== undefined) this.#openStdin(stdin);
     const targets = [this.request.stdout, this.request.stderr];
     const streams = (["stdout", "stderr"] as const).filter((_, index) => targets[index] !== "");
     for (const [index, stream] of streams.entries()) {
@@ -288,7 +290,7 @@ export class ProcessIo {
       }
       compressor.wake();
     };
-    const writer = new JsonFileWriter(log, { onError, onRotated }, this.#suspended?.unfinished);
+    const writer = new JsonFileWriter(log, { onError, onRotated }, this.#suspended?.log);
     this.#logs.push(writer);
     return writer;
   }
@@ -399,8 +401,9 @@ export class ProcessIo {
     // Without a sink nobody looks, but the process must not block on a full terminal.
     if (stdout !== "") this.#addSinks(pump, stdout, "stdout");
     if (isStdioUri(stdout) && this.#attach) pump.addSink(this.#attach.sink(STDOUT));
+    const wasClosed = this.#suspended && this.#suspended.stdin === undefined;
     // The pump owns the descriptor.
-    if (stdin !== "") this.#openStdin(master, () => {});
+    if (stdin !== "" && !wasClosed) this.#openStdin(master, () => {});
   }
 }
 
