@@ -1,5 +1,12 @@
 import { TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
-import { PR_SET_CHILD_SUBREAPER, prctl, readText, unblockSignals, writeControl } from "@longshore/syscalls";
+import {
+  blockSignals,
+  PR_SET_CHILD_SUBREAPER,
+  prctl,
+  readText,
+  unblockSignals,
+  writeControl,
+} from "@longshore/syscalls";
 import { type SuspendedServer, serveTtrpc, type TtrpcHandlers } from "@longshore/ttrpc";
 import { environmentToKeep, variables } from "./environment.ts";
 import { EventSender } from "./event-sender.ts";
@@ -104,10 +111,20 @@ export async function serve(
   const wanted = quietMs(given, slept);
   if (wanted > 0 && listening.suspend) {
     let canSleep = true;
-    sleepWhenQuiet(wanted, () => {
-      if (!canSleep || stopping || !onlyContainersRun() || hasClients() || !events.isAtRest) return;
+    const state = () => {
+      if (!canSleep || stopping || !onlyContainersRun() || hasClients() || !events.isAtRest) return undefined;
       const [server, tasks] = [listening.suspend?.(), suspend()];
-      if (server && tasks) canSleep = fallAsleep({ flags, bundle, server, tasks, quietMs: wanted });
+      return server && tasks && { flags, bundle, server, tasks, quietMs: wanted };
+    };
+    sleepWhenQuiet(wanted, () => {
+      if (!state()) return;
+      // From here on signals wait until we are awake, whoever that is. Those that came before are heard first.
+      blockSignals(Object.values(SIGNALS));
+      setImmediate(() => {
+        const last = state();
+        if (last) canSleep = fallAsleep(last);
+        unblockSignals(Object.values(SIGNALS));
+      });
     });
   }
   await ended.promise;

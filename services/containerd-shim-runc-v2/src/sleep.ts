@@ -1,6 +1,5 @@
 import {
   becomeProgram,
-  blockSignals,
   close,
   F_SETFD,
   FD_CLOEXEC,
@@ -13,7 +12,6 @@ import {
   programFile,
   programTable,
   signalFd,
-  unblockSignals,
   WEXITED,
   WNOHANG,
   WNOWAIT,
@@ -37,15 +35,13 @@ const FUTEX_CMP_REQUEUE = 4;
 /**
  * Sleep: become a program of a few kilobytes that waits until one of our descriptors has something, or a signal comes, and then becomes
  * this one again (`wake.ts`). It is the same process all the time: parent of the container, listening at the same socket, holding the same pipes.
+ * `SIGNALS` are blocked.
  *
  * @returns when there is something to do right now
  * @throws Errno when it can't be done; all is as before
  */
 export function sleep(state: SleepState): void {
   const { watched, held } = descriptorsOf(state);
-  const waiting = Object.values(SIGNALS);
-  // From here on they come when we are awake, whoever that is.
-  blockSignals(waiting);
   const opened: number[] = [];
   const keep = (fd: number) => {
     opened.push(fd);
@@ -72,7 +68,6 @@ export function sleep(state: SleepState): void {
   } finally {
     for (const fd of [...watched, ...held]) fcntl(fd, F_SETFD, FD_CLOEXEC);
     for (const fd of opened) close(fd);
-    unblockSignals(waiting);
   }
 }
 

@@ -203,6 +203,22 @@ describe.skipIf(!canRun)("a shim with nothing to do sleeps", () => {
     expect((await container.finish()).exitStatus).toBe(137);
   }, 60_000);
 
+  test.concurrent("a signal that comes just when it falls asleep is heard", async () => {
+    await using harness = new Harness();
+    const env = { LONGSHORE_SHIM_SLEEP_MS: "2000" };
+    const { container } = await begin(harness, { args: ["sleep", "1000"], env });
+    const { shimPid, id } = container;
+    await container.task.state({ id, execId: "" });
+    await Bun.sleep(2600);
+    // With both the signal and the time to sleep before its next turn.
+    process.kill(shimPid, "SIGSTOP");
+    await Bun.sleep(2000);
+    process.kill(shimPid, "SIGTERM");
+    process.kill(shimPid, "SIGCONT");
+    await until(() => harness.topics(container).includes("/tasks/exit"), "the exit event");
+    await container.delete();
+  }, 60_000);
+
   test.concurrent("its socket for clients, its log and its bundle may be gone", async () => {
     await using harness = new Harness();
     const { container, file, socketPath } = await begin(harness, {
