@@ -24,6 +24,8 @@ import { QUIET_MS, quietAfter, SIGNALS, type SleepState } from "./sleep-state.ts
 const LISTENER_FD = 3;
 /** How long an end waits for events to be delivered. */
 const FAREWELL_MS = 3000;
+/** After more a timer would be due at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** The task service, and the same under its newer name; the messages are alike. */
 const DEFINITIONS = [
@@ -152,7 +154,7 @@ const listenTtrpc: Listen = async (definitions, handlers, { socket, listener, su
 
 /** How long nothing must happen before this process sleeps; 0: it never does. */
 function quietMs(given: Map<string, string>, slept: SleepState | undefined): number {
-  const asked = Number(given.get("LONGSHORE_SHIM_SLEEP_MS") ?? QUIET_MS);
+  const asked = Math.min(Number(given.get("LONGSHORE_SHIM_SLEEP_MS") ?? QUIET_MS), LONGEST_TIMER_MS);
   return slept ? quietAfter(slept, asked, Date.now()) : asked;
 }
 
