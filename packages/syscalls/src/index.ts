@@ -6,16 +6,12 @@ export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
 export {
   type Argument,
-  becomeProgram,
   CallError,
   type CallOptions,
   CallTable,
-  callProgram,
   Hand,
   HandGone,
   type HandOptions,
-  programFile,
-  programTable,
   Slot,
   type Wording,
 } from "./hand.ts";
@@ -25,6 +21,7 @@ export * from "./mount.ts";
 export { notifySupervisor } from "./notify.ts";
 export * as NR from "./numbers.ts";
 export * from "./process.ts";
+export { becomeProgram, callProgram, programFile, programTable } from "./program-file.ts";
 export { blockSignals, signalFd, unblockSignals } from "./signal-mask.ts";
 export { type Poll, poll, type Ready, SignalPipe } from "./signal-pipe.ts";
 export * from "./sockets.ts";
