@@ -10,7 +10,7 @@ export {
 export { decompressStream, peekCompression, type StreamCompression } from "./decompress-stream.ts";
 export { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
 export { type DiffOptions, diffTrees, diffUpperDirectory, hasRedirects } from "./layer-differ.ts";
-export { packTree } from "./pack-tree.ts";
+export { type PackOptions, packTree } from "./pack-tree.ts";
 export { cleanPath, type FileTimes, type Owners, RootedTree, splitPath, statusOf } from "./rooted-tree.ts";
 export { checkSize, DEFAULT_SIZE_LIMITS, type SizeLimits } from "./size-limits.ts";
 export { type PassingEntry, tarEntries } from "./tar-entries.ts";

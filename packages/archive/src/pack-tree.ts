@@ -16,23 +16,36 @@ const TYPES = new Map<number, EntryType>([
   [S_IFIFO, "fifo"],
 ]);
 
+export interface PackOptions {
+  /**
+   * Whether nothing of what is mounted at a directory is packed: asked for each one where something is, and the first.
+   * @param mount the directory's path in the tree, and a descriptor of it
+   */
+  leaveOut?: (mount: { path: string; fd: number }) => boolean;
+}
+
 /**
  * A file, or a directory with all that is in it, as a tar.
  *
  * @param path where it is in the tree, without links on the way; empty for the root
- * @param name what it is called in the tar, `.` included
+ * @param name what it is called in the tar: `.` for what begins so, and empty for what begins with a slash
  */
-export async function* packTree(tree: RootedTree, path: string, name: string): AsyncGenerator<Buffer> {
-  yield* packEntry(tree, path, name, new Map());
+export async function* packTree(
+  tree: RootedTree,
+  path: string,
+  name: string,
+  { leaveOut = () => false }: PackOptions = {},
+): AsyncGenerator<Buffer> {
+  yield* packEntry(tree, { path, name, above: undefined }, { names: new Map(), leaveOut });
   yield END_BLOCKS;
 }
 
 async function* packEntry(
   tree: RootedTree,
-  path: string,
-  name: string,
-  names: Map<string, string>,
+  { path, name, above }: { path: string; name: string; above: number | undefined },
+  packing: Required<PackOptions> & { names: Map<string, string> },
 ): AsyncGenerator<Buffer> {
+  const { names, leaveOut } = packing;
   const place = placeOf(tree, path);
   const status = place && tree.lstat(place);
   const type = status && TYPES.get(status.mode & S_IFMT);
@@ -64,12 +77,15 @@ async function* packEntry(
   if (fd === undefined) return;
   let inside: string[];
   try {
-    inside = tree.names(fd);
+    const isMount = status.device !== above;
+    inside = isMount && leaveOut({ path, fd }) ? [] : tree.names(fd);
   } finally {
     fs.closeSync(fd);
   }
-  for (const base of inside.sort())
-    yield* packEntry(tree, path === "" ? base : `${path}/${base}`, `${name}/${base}`, names);
+  for (const base of inside.sort()) {
+    const below = path === "" ? base : `${path}/${base}`;
+    yield* packEntry(tree, { path: below, name: `${name}/${base}`, above: status.device }, packing);
+  }
 }
 
 async function* packFile(tree: RootedTree, path: string, entry: TarEntry): AsyncGenerator<Buffer> {

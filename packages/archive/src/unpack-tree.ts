@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "@longshore/syscalls";
 import { decompressStream } from "./decompress-stream.ts";
@@ -19,7 +20,7 @@ export interface UnpackOptions {
  * Unpack a tar, compressed or not, into a directory of a tree, beside what is there. Nothing in it leads out of the tree.
  *
  * @param into path of the directory without links
- * @throws EngineError `invalid_argument` for what is no tar, or doesn't fit to what is there
+ * @throws EngineError `invalid_argument` for what is no tar, names what is above it, or doesn't fit to what is there
  */
 export async function unpackTree(
   tree: RootedTree,
@@ -30,16 +31,20 @@ export async function unpackTree(
   const directories: { path: string; entry: TarEntry }[] = [];
   const { rename = (name: string) => name } = options;
   for await (const { entry, content } of tarEntries(decompressStream(source))) {
+    if (/^\.\.(\/|$)/.test(path.posix.normalize(entry.name))) {
+      const shown = JSON.stringify(Buffer.from(entry.name, "latin1").toString());
+      throw new EngineError("invalid_argument", `invalid entry name ${shown}`);
+    }
     const name = cleanPath(rename(entry.name));
     if (name === "") continue; // the directory itself stays as it is
-    const path = makeParents(tree, into, name);
-    makeRoom(tree, path, entry, options);
+    const file = makeParents(tree, into, name);
+    makeRoom(tree, file, entry, options);
     if (entry.type === "directory") {
-      makeDirectory(tree, path);
-      directories.push({ path, entry });
-    } else if (entry.type === "file") await writeFile(tree, path, { entry, content, options });
-    else if (entry.type === "hardlink") link(tree, { path, into, name: rename(entry.linkName) });
-    else makeSpecial(tree, path, entry, options);
+      makeDirectory(tree, file);
+      directories.push({ path: file, entry });
+    } else if (entry.type === "file") await writeFile(tree, file, { entry, content, options });
+    else if (entry.type === "hardlink") link(tree, { path: file, into, name: rename(entry.linkName) });
+    else makeSpecial(tree, file, entry, options);
   }
   // What was made in them has changed their times, and a mode may forbid more.
   for (const { path, entry } of directories.reverse()) setAttributes(tree, path, entry, options);

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { tempDir } from "@longshore/testkit";
@@ -15,6 +16,12 @@ afterEach(async () => {
   if (ids !== "") await real("rm", "-f", ...ids.split("\n"));
   for (const name of fs.readdirSync(dir.path)) fs.rmSync(local(name), { recursive: true });
 });
+
+/** A tar of one file, as these options of tar(1) make it. */
+function tarOf(name: string, ...options: string[]): string {
+  fs.writeFileSync(local(name), name);
+  return execFileSync("tar", ["c", "-C", dir.path, ...options, name], { encoding: "latin1" });
+}
 
 const FILES = [
   "mkdir -p /data/sub && echo one > /data/one && echo two > /data/sub/two",
@@ -129,6 +136,34 @@ describe.each(clis)("cp by $name", (cli) => {
     await docker("cp", local("big"), `${other}:/theirs`);
     await docker("cp", "-a", local("big"), `${other}:/own`);
     expect(await inside(other, "stat -c %u:%g /theirs /own")).toBe("0:0\n12:34");
+    // Without a user whom the container runs as, it stays whose it was.
+    const tar = { stdin: tarOf("owned", "--owner=56", "--group=78") };
+    expect(
+      (
+        await world()
+          .docker(cli)
+          .run(["cp", "-a", "-", `${id}:/data`], tar)
+      ).status,
+    ).toBe(0);
+    expect(await inside(id, "stat -c %u:%g /data/owned")).toBe("56:78");
+    const above = { stdin: tarOf("owned", "-P", "--transform=s|^|../../|") };
+    const outside = await world()
+      .docker(cli)
+      .run(["cp", "-", `${id}:/data`], above);
+    expect(outside.stderr).toContain('invalid entry name "../../owned"');
+    expect(await inside(id, "test -e /owned || echo none")).toBe("none");
+  });
+
+  test("all of a running container, without what the kernel and the runtime have put there", async () => {
+    const id = await container("running");
+    await real("exec", id, "sh", "-c", "echo x > /dev/shm/x");
+    await docker("cp", `${id}:/`, local("all"));
+    for (const name of ["proc", "sys", "dev"]) expect(fs.readdirSync(local(`all/${name}`))).toEqual([]);
+    const read = (name: string) => fs.readFileSync(local(name), "utf8");
+    expect(read("all/data/one") + read("all/vol/v")).toBe("one\nv\n");
+    await docker("cp", `${id}:/dev/shm/x`, local("x"));
+    expect(read("x")).toBe("x\n");
+    expect((await attempt("cp", `${id}:/proc/1/comm`, local("comm"))).status).toBe(1);
   });
 
   test("nothing leads out of the container, and a read-only root stays as it is", async () => {

@@ -28,6 +28,7 @@ test("placeCopy() has Docker's rules", () => {
 test("renamed() changes the first part only, and lastName() keeps a dot", () => {
   expect(renamed("a/a/b", "a", "x")).toBe("x/a/b");
   expect(renamed("./b", ".", "x")).toBe("x/b");
+  expect(renamed("/b", "", "x")).toBe("x/b");
   expect(lastName("/a/b/")).toBe("b");
   expect(lastName("/a/.")).toBe(".");
 });

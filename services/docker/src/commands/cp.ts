@@ -119,7 +119,7 @@ async function copyOne(
   const { mode } = decodeStat(answer.headers.get(STAT_HEADER));
   if (name === "/") name = ".";
   const place = placeCopy({ isDirectory: isDirectory(mode) }, name, localTarget(to));
-  const top = source === "/" ? "." : lastName(source);
+  const top = source === "/" ? "" : lastName(source);
   using tree = new RootedTree("/");
   const into = tree.resolve(bytesOf(path.resolve(place.directory))).join("/");
   await unpackTree(tree, into, count(answer.body, counted), {

@@ -2,7 +2,7 @@ import { packTree, unpackTree } from "@longshore/archive";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Container, ContainerRecord } from "../containers/container.ts";
 import { emitContainerEvent } from "../containers/container-events.ts";
-import { findPath, showStat } from "../copy/container-path.ts";
+import { findPath, isMadeUp, showStat } from "../copy/container-path.ts";
 import { withRoot } from "../copy/open-root.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
@@ -11,6 +11,8 @@ import { readUserFiles } from "../spec/layered-root.ts";
 import { resolveUser } from "../spec/user.ts";
 
 const STAT_HEADER = "X-Docker-Container-Path-Stat";
+/** What is mounted there is the runtime's: devices, which no ordinary user can make a copy of. */
+const DEVICES = "dev";
 
 /** Files into and out of containers: what `docker cp` does. */
 export function archiveRoutes(engine: Engine): Route[] {
@@ -37,7 +39,11 @@ export function archiveRoutes(engine: Engine): Route[] {
         await withRoot(engine, container, async (tree) => {
           const found = findPath(tree, pathOf(call), call.param("id"));
           emitContainerEvent(engine, container, "archive-path");
-          const tar = packTree(tree, found.path, found.name === "/" ? "." : found.name);
+          // Clients put another name before those of the root's entries, which begin with the slash alone.
+          const name = found.name === "/" ? "" : found.name;
+          const tar = packTree(tree, found.path, name, {
+            leaveOut: ({ path, fd }) => (path === DEVICES && path !== found.path) || isMadeUp(fd),
+          });
           await call.send("application/x-tar", tar, statHeader(showStat(tree, found)));
         });
       },
@@ -87,8 +93,9 @@ function explain(error: unknown, { mounts }: ContainerRecord, path: string): unk
   return new EngineError("invalid_argument", why, { cause: error });
 }
 
-/** Who a container's processes are. */
-function ownerOf({ record }: Container, root: string): { uid: number; gid: number } {
+/** Who a container's processes are, when it says so; undefined: files stay whose they are. */
+function ownerOf({ record }: Container, root: string): { uid: number; gid: number } | undefined {
+  if (record.config.User === "") return undefined;
   const { uid = 0, gid = 0 } = resolveUser(record.config.User, readUserFiles([root]));
   return { uid, gid };
 }

@@ -1,6 +1,6 @@
 import { cleanPath, type FileTimes, type RootedTree, splitPath, statusOf } from "@longshore/archive";
 import { EngineError, isErrno } from "@longshore/errors";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK } from "@longshore/syscalls";
+import { fstatfs, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK } from "@longshore/syscalls";
 
 /** A file of a container that a client has named. Paths are byte strings. */
 export interface FoundPath {
@@ -30,7 +30,10 @@ export function findPath(
   tree: RootedTree,
   text: string,
   container: string,
-  { shown = text, notDirectory = `${text}: not a directory` }: { shown?: string; notDirectory?: string } = {},
+  {
+    shown = text,
+    notDirectory = `lstat ${text}: not a directory`,
+  }: { shown?: string; notDirectory?: string } = {},
 ): FoundPath {
   const bytes = Buffer.from(text).toString("latin1");
   const clean = cleanPath(bytes);
@@ -49,11 +52,28 @@ export function findPath(
     if (isErrno(error, "ENOTDIR", "ELOOP", "ENOENT", "ENAMETOOLONG", "EXDEV")) throw missing();
     throw error;
   }
-  if (!status) throw missing();
+  if (!status || isBelowMadeUp(tree, path)) throw missing();
   if (asDirectory && (status.mode & S_IFMT) !== S_IFDIR) {
     throw new EngineError("invalid_argument", notDirectory);
   }
   return { path, name: bytes.endsWith("/.") || bytes === "." ? "." : base || "/", status };
+}
+
+/** File systems that the kernel makes up as they are read: procfs, sysfs, cgroups, terminals, message queues and so on. */
+const MADE_UP = new Set([
+  0x9fa0, 0x62656572, 0x27e0eb, 0x63677270, 0x1cd1, 0x19800202, 0x64626720, 0x74726163, 0xcafe4a11,
+  0x73636673,
+]);
+
+/** Whether what is at an open descriptor is nothing that somebody has written. */
+export function isMadeUp(fd: number): boolean {
+  return MADE_UP.has(fstatfs(fd).type);
+}
+
+/** Whether the kernel makes up what is at a path, as all in /proc: it has no content until it is read. */
+function isBelowMadeUp(tree: RootedTree, path: string): boolean {
+  const directory = path === "" ? undefined : tree.directory(splitPath(path).parent);
+  return directory !== undefined && isMadeUp(directory);
 }
 
 export function showStat(tree: RootedTree, { path, name, status }: FoundPath): PathStat {
