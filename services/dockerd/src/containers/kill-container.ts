@@ -5,7 +5,7 @@ import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { isRunning, nextStatus, requireRunning } from "./container-status.ts";
-import { parseSignal } from "./signals.ts";
+import { parseSignal, SIGNAL_MAX } from "./signals.ts";
 
 const KILL_TIMEOUT_MS = 10_000;
 const SIGKILL = 9;
@@ -17,6 +17,8 @@ const ENDING = [2, 3, 6, 15];
  * @throws EngineError `conflict` when it isn't running
  */
 export async function killContainer(engine: Engine, container: Container, signalName: string): Promise<void> {
+  if (/^[0-9]+$/.test(signalName) && Number(signalName) > SIGNAL_MAX)
+    throw new EngineError("invalid_argument", `the linux daemon does not support signal ${signalName}`);
   const signal = parseSignal(signalName || "SIGKILL");
   const { status } = container.record.state;
   if (!isRunning(status)) throw new EngineError("conflict", `container ${container.id} is not running`);

@@ -2,7 +2,8 @@ import os from "node:os";
 import { EngineError } from "@longshore/errors";
 
 const REALTIME_MIN = 34;
-const REALTIME_MAX = 64;
+/** The last real-time one. */
+export const SIGNAL_MAX = 64;
 
 /**
  * A signal's number from what users write: `KILL`, `SIGKILL`, `9`, `RTMIN+3`.
@@ -11,15 +12,15 @@ const REALTIME_MAX = 64;
 export function parseSignal(text: string): number {
   if (/^[0-9]+$/.test(text)) {
     const number = Number(text);
-    if (number >= 1 && number <= REALTIME_MAX) return number;
+    if (number >= 1 && number <= SIGNAL_MAX) return number;
     throw invalid(text);
   }
   const name = text.toUpperCase().replace(/^SIG/, "");
   const known = os.constants.signals[`SIG${name}` as NodeJS.Signals];
   if (known !== undefined) return known;
   const [, edge, offset = "0"] = /^RT(MIN(?=\+|$)|MAX(?=-|$))(?:.([0-9]+))?$/.exec(name) ?? [];
-  const number = edge === "MIN" ? REALTIME_MIN + Number(offset) : REALTIME_MAX - Number(offset);
-  if (edge !== undefined && number >= REALTIME_MIN && number <= REALTIME_MAX) return number;
+  const number = edge === "MIN" ? REALTIME_MIN + Number(offset) : SIGNAL_MAX - Number(offset);
+  if (edge !== undefined && number >= REALTIME_MIN && number <= SIGNAL_MAX) return number;
   throw invalid(text);
 }
 

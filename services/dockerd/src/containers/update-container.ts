@@ -3,7 +3,7 @@ import { jsonAny, RESOURCES_TYPE } from "../containerd/any.ts";
 import type { Engine } from "../engine.ts";
 import { withLifted } from "../spec/block-io.ts";
 import { withoutDiscarded } from "../spec/discarded.ts";
-import { checkResources, toLinuxResources } from "../spec/resources.ts";
+import { checkLeastMemory, checkResources, toLinuxResources } from "../spec/resources.ts";
 import { cgroupVersion } from "../system/host-facts.ts";
 import type { Container } from "./container.ts";
 import type { DEVICE_LIMITS, Resources } from "./container-config.ts";
@@ -62,6 +62,7 @@ export function updateContainer(
   return container.lock.run(async () => {
     checkRestartPolicy(restartPolicy);
     refuseUnsupportedUpdate(resources);
+    checkLeastMemory(resources);
     const { warnings } = withoutDiscarded(resources);
     await engine.store.check();
     const { hostConfig, state } = container.record;

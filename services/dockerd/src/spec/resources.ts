@@ -14,7 +14,7 @@ const MEMORY_MIN_BYTES = 6 * 1024 * 1024;
 export function checkResources(resources: Resources): Resources {
   const { Memory, MemorySwap, MemoryReservation, NanoCpus, CpuPeriod, CpuQuota, MemorySwappiness } =
     resources;
-  if (Memory !== 0 && Memory < MEMORY_MIN_BYTES) throw invalid("Minimum memory limit allowed is 6MB");
+  checkLeastMemory(resources);
   if (Memory > 0 && MemorySwap > 0 && MemorySwap < Memory) {
     throw invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
   }
@@ -52,6 +52,11 @@ export function checkResources(resources: Resources): Resources {
   checkCpus(resources);
   checkBlockIo(resources);
   return { ...resources, MemorySwap: Memory > 0 && MemorySwap === 0 ? Memory * 2 : MemorySwap };
+}
+
+/** @throws EngineError `invalid_argument` in Docker's words for less memory than a container can be made with */
+export function checkLeastMemory({ Memory }: Resources): void {
+  if (Memory !== 0 && Memory < MEMORY_MIN_BYTES) throw invalid("Minimum memory limit allowed is 6MB");
 }
 
 /** Limits as the runtime takes them; what isn't set is left out. Memory and swap are bytes, times microseconds. */
