@@ -264,6 +264,8 @@ test("ping by HEAD has no body; what a debugger asks for is told, but no profile
   expect(vars.containers).toBe(1);
   expect(vars.memory.rss).toBeGreaterThan(1 << 20);
   expect(vars.cmdline.join(" ")).toContain("--data-root");
+  // The words that it was started with, without any of the engine's.
+  expect(vars.cmdline.slice(0, 2)).toEqual([expect.stringMatching(/dockerd$/), expect.stringMatching(/^-/)]);
   await api.call("DELETE", `/containers/${id}`);
   for (const path of ["/debug/pprof/", "/debug/pprof/heap", "/v1.48/debug/pprof/profile"]) {
     const { status, json } = await api.call("GET", path);

@@ -26,7 +26,7 @@ export function debugRoutes(engine: Engine): Route[] {
 function variables({ containers, execs, events, startedAt }: Engine): object {
   const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
   return {
-    cmdline: process.argv,
+    cmdline: [process.argv0, ...process.argv.slice(2)],
     memory: { rss, heapTotal, heapUsed, external },
     cpu: process.cpuUsage(),
     uptimeSeconds: Math.trunc((Date.now() - startedAt.getTime()) / 1000),
