@@ -152,9 +152,18 @@ test("exec: frames by who starts it, a console's size by the version, and none w
   const shown = sizes.map((size) => /^(\d+ \d+)\r\n$/.exec(size.toString())?.[1] ?? "none");
   expect(shown).toEqual(["40 90", "none", "30 80", "none"]);
   expect((await api.call("GET", `/containers/${id}/json`)).json.ExecIDs).toBeNull();
-  const stranger = await make({ Cmd: ["true"], User: "nobody-here" });
-  expect(demultiplex(await output(stranger, {})).stdout).toContain("unable to find user nobody-here");
-  expect((await api.call("GET", `/exec/${stranger}/json`)).json.ExitCode).toBe(126);
+  for (const [User, words] of [
+    ["nobody-here", "unable to find user nobody-here: no matching entries in passwd file"],
+    ["0:nobody-here", "unable to find group nobody-here: no matching entries in group file"],
+    ["99999999999", "uids and gids must be in range 0-2147483647"],
+  ]) {
+    const stranger = await api.call("POST", `/containers/${id}/exec`, { Cmd: ["true"], User });
+    expect([stranger.status, stranger.json.message]).toEqual([400, words]);
+  }
+  // What the runtime has no word for is 128, what doesn't come to it 126.
+  const nowhere = await make({ Cmd: ["true"], WorkingDir: "not/absolute" });
+  expect(demultiplex(await output(nowhere, {})).stdout).toContain("OCI runtime exec failed");
+  expect((await api.call("GET", `/exec/${nowhere}/json`)).json.ExitCode).toBe(128);
   const waiting = await make({ Cmd: ["true"] });
   expect((await api.call("GET", `/containers/${id}/json`)).json.ExecIDs).toEqual([waiting]);
   await api.call("POST", `/containers/${id}/pause`);
@@ -226,6 +235,7 @@ test("logs: tail, since, streams, and follow to the end", async () => {
 
 test("stop, pause and kill answer by the container's state", async () => {
   const { api, image } = world;
+  const since = Date.now() / 1000;
   const id = await api.run(image, ["sh", "-c", 'trap "exit 33" TERM; while :; do sleep 0.05; done']);
   expect((await api.call("POST", `/containers/${id}/start`)).status).toBe(304);
   expect((await api.call("POST", `/containers/${id}/pause`)).status).toBe(204);
@@ -242,7 +252,27 @@ test("stop, pause and kill answer by the container's state", async () => {
   });
   expect((await api.call("POST", `/containers/${id}/stop`)).status).toBe(304);
   expect((await api.call("POST", `/containers/${id}/kill`)).status).toBe(409);
-  expect((await api.call("DELETE", `/containers/${id}`)).status).toBe(204);
+  await api.call("POST", `/containers/${id}/start`);
+  expect((await api.call("DELETE", `/containers/${id}?force=1`)).status).toBe(204);
+  // Each signal is told, whatever it was sent for.
+  const query = `since=${since.toFixed(3)}&until=${(Date.now() / 1000 + 0.001).toFixed(3)}`;
+  const filters = JSON.stringify({ container: [id], event: ["kill", "die", "stop"] });
+  const { text } = await api.call("GET", `/events?${query}&filters=${filters}`);
+  const told = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const seen = told.map(({ Action, Actor }) => [
+    Action,
+    Actor.Attributes.signal ?? Actor.Attributes.exitCode,
+  ]);
+  expect(seen).toEqual([
+    ["kill", "15"],
+    ["die", "33"],
+    ["stop", undefined],
+    ["kill", "9"],
+    ["die", "137"],
+  ]);
 });
 
 test("events: a stop tells of its signals, as a kill and a removal by force do", async () => {

@@ -30,7 +30,7 @@ export function execRoutes(engine: Engine): Route[] {
         checkCommand(config);
         if (!call.atLeast(CONSOLE_SIZE_SINCE)) config.ConsoleSize = undefined;
         const container = engine.containers.find(call.param("id"));
-        const exec = createExec(engine, container, config, call.param("id"));
+        const exec = await createExec(engine, container, config, call.param("id"));
         call.json(201, { Id: exec.id });
       },
     },

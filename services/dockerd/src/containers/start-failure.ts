@@ -1,9 +1,9 @@
 import { EngineError, type ErrorCode, toEngineError } from "@longshore/errors";
 
+/** Also of an exec that doesn't come to its runtime. */
 export const CANNOT_INVOKE = 126;
 const NOT_FOUND = 127;
-/** Of a container; an exec has {@link CANNOT_INVOKE}. */
-export const UNKNOWN = 128;
+const UNKNOWN = 128;
 
 /** Errors that runtimes have answered with. */
 const ofRuntime = new WeakSet<EngineError>();

@@ -1,13 +1,13 @@
 import path from "node:path";
 import { EngineError, errorCode } from "@longshore/errors";
-import type { Process } from "@longshore/oci";
+import type { Process, User } from "@longshore/oci";
 import { jsonAny, PROCESS_TYPE } from "../containerd/any.ts";
 import { SNAPSHOTTER } from "../containerd/client.ts";
 import type { Container } from "../containers/container.ts";
 import { announceContainerEvent, emitContainerEvent } from "../containers/container-events.ts";
 import { requireRunning } from "../containers/container-status.ts";
 import { newId } from "../containers/names.ts";
-import { CANNOT_INVOKE, explainStartFailure, UNKNOWN } from "../containers/start-failure.ts";
+import { byRuntime, CANNOT_INVOKE, startFailure } from "../containers/start-failure.ts";
 import { type Engine, ioDir } from "../engine.ts";
 import { runningLinkVariables } from "../links/container-links.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
@@ -24,16 +24,18 @@ import type { ExecConfig } from "./exec-config.ts";
 
 /**
  * @param shown how the client calls the container
- * @throws EngineError `conflict` unless the container runs and isn't paused, `invalid_argument` without a command
+ * @throws EngineError `conflict` unless the container runs and isn't paused, `invalid_argument` without a command or for a user
+ *   that the container doesn't know
  */
-export function createExec(
+export async function createExec(
   engine: Engine,
   container: Container,
   config: ExecConfig,
   shown: string = container.id,
-): Exec {
+): Promise<Exec> {
   checkCommand(config);
   requireUnpaused(container, shown);
+  if (config.User !== "") await userOf(engine, container, config);
   const exec = new Exec(newId(), container, config);
   engine.execs.add(exec);
   tellCommand(engine, exec, "exec_create");
@@ -86,17 +88,19 @@ export async function startExec(
   const ids = { containerId: container.id, execId: exec.id };
   try {
     const spec = await processSpec(engine, exec, consoleSize);
-    await tasks.exec({ ...ids, ...stdio.uris, terminal: exec.config.Tty, spec: jsonAny(PROCESS_TYPE, spec) });
+    await byRuntime(
+      tasks.exec({ ...ids, ...stdio.uris, terminal: exec.config.Tty, spec: jsonAny(PROCESS_TYPE, spec) }),
+    );
     undo.defer(() => tasks.deleteProcess(ids).then(noop, noop));
     await connect(stdio);
     exec.stdio = stdio;
-    const { pid } = await tasks.start(ids);
+    const { pid } = await byRuntime(tasks.start(ids));
     exec.runs(pid);
     stdio.started();
     undo.move();
   } catch (error) {
-    const { exitCode, failure } = explainStartFailure(error);
-    exec.end(exitCode === UNKNOWN ? CANNOT_INVOKE : exitCode);
+    const { exitCode, failure } = startFailure(error, CANNOT_INVOKE);
+    exec.end(exitCode);
     throw new EngineError(failure.code, execFailure(failure.message), { cause: error });
   }
 }
@@ -149,15 +153,8 @@ async function processSpec(
   consoleSize: readonly [number, number] | undefined,
 ): Promise<Process> {
   const { record } = container;
-  const { CapAdd, CapDrop, Privileged, GroupAdd, SecurityOpt } = record.hostConfig;
-  container.rootfs ??= (
-    await engine.containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: container.id })
-  ).mounts;
-  const user = resolveUser(
-    config.User || record.config.User,
-    readUserFiles(layersOf(container.rootfs)),
-    GroupAdd,
-  );
+  const { CapAdd, CapDrop, Privileged, SecurityOpt } = record.hostConfig;
+  const user = await userOf(engine, container, config);
   const capabilities = capabilitiesOf({
     add: CapAdd,
     drop: CapDrop,
@@ -189,6 +186,15 @@ async function processSpec(
     })),
     noNewPrivileges: parseSecurityOptions(SecurityOpt).noNewPrivileges,
   };
+}
+
+/** @throws EngineError `invalid_argument` in Docker's words for who isn't in the container's files */
+async function userOf(engine: Engine, container: Container, { User: own }: ExecConfig): Promise<User> {
+  const { config, hostConfig } = container.record;
+  container.rootfs ??= (
+    await engine.containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: container.id })
+  ).mounts;
+  return resolveUser(own || config.User, readUserFiles(layersOf(container.rootfs)), hostConfig.GroupAdd);
 }
 
 function noop(): void {}
