@@ -182,7 +182,7 @@ test.each([
   ["syslog", { "syslog-format": "rfc1" }, "Invalid syslog format"],
   ["syslog", { "syslog-tls-ca-cert": "/no/such" }, "open /no/such: no such file or directory"],
   ["journald", { "syslog-address": "x" }, "unknown log opt 'syslog-address' for journald log driver"],
-  ["gelf", {}, "logger: no log driver named 'gelf' is registered"],
+  ["gelf", {}, 'error looking up logging plugin gelf: plugin "gelf" not found'],
 ] as [string, Record<string, string>, string][])(
   "checkLogConfig() refuses %s %p",
   (Type, Config, message) => {

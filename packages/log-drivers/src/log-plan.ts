@@ -71,7 +71,8 @@ export function logPlan({ Type, Config }: LogConfig, inputs: PlanInputs): LogPla
 function driverOf(name: string): LogDriver {
   const driver = name === "" ? jsonFile : DRIVERS.get(name);
   if (driver) return driver;
-  throw invalid(`logger: no log driver named '${name}' is registered`);
+  // Docker takes a name that it doesn't know for a plugin's.
+  throw invalid(`error looking up logging plugin ${name}: plugin "${name}" not found`);
 }
 
 function ownOptions(options: Options): Options {

@@ -350,6 +350,8 @@ describe("a container that runs", () => {
       409,
       `Cannot update container ${id}: Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set`,
     ]);
+    const least = await update({ Memory: 4 << 20 });
+    expect([least.status, least.json.message]).toEqual([400, "Minimum memory limit allowed is 6MB"]);
     // Limits of memory and swap are one or the other's to follow.
     const swap = async () => {
       const { Memory, MemorySwap } = (await inspect(id)).HostConfig;
@@ -385,6 +387,11 @@ describe("a container that runs", () => {
     const refused = await call("POST", "/containers/nobody/kill");
     expect(refused.json.message).toBe("cannot kill container: nobody: No such container: nobody");
     expect((await call("POST", "/containers/busy/kill?signal=RTMIN%2B99")).status).toBe(400);
+    const unknown = await call("POST", "/containers/busy/kill?signal=70");
+    expect([unknown.status, unknown.json.message]).toEqual([
+      400,
+      "cannot kill container: busy: the linux daemon does not support signal 70",
+    ]);
   });
 
   test("stop: a signal is of version 1.42, and a time of weeks is no moment", async () => {

@@ -83,13 +83,13 @@ describe("what can't be is refused by name, and nothing is left", () => {
     [{ UTSMode: "container:x" }, "invalid UTS mode: container:x"],
     [{ UsernsMode: "x" }, "invalid user namespace mode: x"],
     [{ CgroupnsMode: "x" }, "invalid cgroup namespace mode: x"],
-    [{ Isolation: "hyperv" }, "invalid isolation 'hyperv' on linux"],
+    [{ Isolation: "hyperv" }, "invalid isolation (hyperv): linux only supports 'default'"],
     [
       { StorageOpt: { size: "1G" } },
       "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
     ],
     [{ SecurityOpt: ["seccomp={"] }, "Decoding seccomp profile failed: "],
-    [{ SecurityOpt: ["no-new-privileges=maybe"] }, 'invalid --security-opt: "no-new-privileges=maybe"'],
+    [{ SecurityOpt: ["no-new-privileges=maybe"] }, 'invalid --security-opt 2: "no-new-privileges=maybe"'],
     [{ VolumeDriver: "nosuch", Binds: ["v:/v"] }, 'plugin "nosuch" not found'],
   ];
   test.each(cases)("%j", async (HostConfig, words) => {
@@ -265,6 +265,36 @@ describe("namespaces of other containers", () => {
     await remove(id);
     expect(await engine.leaks()).toEqual([]);
   });
+});
+
+test("a bind whose source has gone is refused as at the create, and the container stays as it was", async () => {
+  const { api, image, engine } = world;
+  const Source = path.join(engine.dir, "bound");
+  fs.mkdirSync(Source);
+  const Mounts = [{ Type: "bind", Source, Target: "/b" }];
+  const id = await api.create(image, ["true"], { HostConfig: none({ Mounts }) });
+  fs.rmdirSync(Source);
+  const refused = await api.call("POST", `/containers/${id}/start`);
+  expect([refused.status, refused.json.message]).toEqual([
+    400,
+    `invalid mount config for type "bind": bind source path does not exist: ${Source}`,
+  ]);
+  const shown = (await api.call("GET", `/containers/${id}/json`)).json;
+  expect(shown.State).toMatchObject({ Status: "created", ExitCode: 0, Error: "" });
+  expect([shown.LogPath, fs.existsSync(Source)]).toEqual(["", false]);
+  await api.call("DELETE", `/containers/${id}`);
+});
+
+test("on the host's network: a sandbox that can be entered, as long as it runs", async () => {
+  const { api, image } = world;
+  const id = await api.run(image, ["sleep", "1000"], { HostConfig: { NetworkMode: "host" } });
+  const settings = async () => (await api.call("GET", `/containers/${id}/json`)).json.NetworkSettings;
+  const { SandboxID, SandboxKey } = await settings();
+  expect(SandboxID).toMatch(/^[0-9a-f]{64}$/);
+  expect(fs.readlinkSync(SandboxKey)).toBe(fs.readlinkSync("/proc/self/ns/net"));
+  await api.call("POST", `/containers/${id}/kill`);
+  expect(await settings()).toMatchObject({ SandboxID: "", SandboxKey: "" });
+  await api.call("DELETE", `/containers/${id}`);
 });
 
 test("a seccomp profile of the user's own is in force", async () => {

@@ -310,7 +310,7 @@ test("the drivers are listed, and unknown ones and options refused in Docker's w
   const { json: info } = await api.call("GET", "/info");
   expect(info.Plugins.Log).toEqual(["journald", "json-file", "local", "syslog"]);
   for (const [driver, options, message] of [
-    ["gelf", {}, "logger: no log driver named 'gelf' is registered"],
+    ["gelf", {}, 'error looking up logging plugin gelf: plugin "gelf" not found'],
     ["local", { labels: "x" }, "unknown log opt 'labels' for local log driver"],
   ] as const) {
     const body = { Image: image, Cmd: ["true"], ...withLog(driver, options) };

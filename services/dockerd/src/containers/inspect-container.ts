@@ -4,11 +4,11 @@ import type { Asked } from "../http/api-version.ts";
 import { showLinks } from "../links/container-links.ts";
 import { logPath } from "../logs/container-log.ts";
 import { networkName, shownMode } from "../networks/network-mode.ts";
-import { showNetworks } from "../networks/show-endpoints.ts";
+import { plainEndpointId, showNetworks } from "../networks/show-endpoints.ts";
 import { shownPaths, withDefaultUlimits } from "../spec/generate-spec.ts";
 import { showMounts } from "../volumes/mount-point.ts";
 import { type Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
-import { isRunning } from "./container-status.ts";
+import { hasProcess, isRunning } from "./container-status.ts";
 import { showPorts } from "./port-bindings.ts";
 
 /** The whole truth about a container, as `GET /containers/{id}/json`. */
@@ -126,11 +126,20 @@ function showConfig({ config, hostConfig, networks }: ContainerRecord, { atLeast
   };
 }
 
+/** Whether it runs on the host's network, which no sandbox is made for: it is shown by what of it can be entered. */
+function isOnHost({ hostConfig, config, state }: ContainerRecord): boolean {
+  return hostConfig.NetworkMode === "host" && !config.NetworkDisabled && hasProcess(state.status);
+}
+
 function showNetworkSettings(engine: Engine, record: ContainerRecord, { atLeast }: Asked): object {
   const { sandboxId } = record;
   return {
-    SandboxID: sandboxId,
-    SandboxKey: sandboxId === "" ? "" : path.join(engine.flags.execRoot, "netns", sandboxId),
+    ...(isOnHost(record)
+      ? { SandboxID: plainEndpointId(record, "host"), SandboxKey: `/proc/${record.state.pid}/ns/net` }
+      : {
+          SandboxID: sandboxId,
+          SandboxKey: sandboxId === "" ? "" : path.join(engine.flags.execRoot, "netns", sandboxId),
+        }),
     Ports: showPorts(record),
     ...(!atLeast("1.52") && showDefaultBridge(record)),
     Networks: showNetworks(engine, record, { ownNames: !atLeast("1.45") }),

@@ -23,7 +23,10 @@ export function refuseUnsupported(request: CreateRequest): void {
   refuse("HostConfig", HOST, request.HostConfig);
   const { Isolation, StorageOpt } = request.HostConfig;
   if (!["", "default"].includes(Isolation.toLowerCase())) {
-    throw new EngineError("invalid_argument", `invalid isolation '${Isolation}' on linux`);
+    throw new EngineError(
+      "invalid_argument",
+      `invalid isolation (${Isolation}): linux only supports 'default'`,
+    );
   }
   if (Object.keys(StorageOpt).length > 0) {
     throw new EngineError(

@@ -23,7 +23,7 @@ import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
 import { startUsers } from "../userns/start-users.ts";
 import { isRemapped, type UserNamespace } from "../userns/user-namespaces.ts";
-import { startMounts } from "../volumes/start-mounts.ts";
+import { checkSources, startMounts } from "../volumes/start-mounts.ts";
 import { tellMounts, unmountVolumes } from "../volumes/volume-events.ts";
 import type { Container, ContainerRecord } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
@@ -44,7 +44,8 @@ const OUTAGE_RETRY_MS = 50;
  * start are connected before the process runs.
  *
  * @returns false when it runs already
- * @throws EngineError as Docker tells of it; nothing of the task is left then, and a `--rm` container is removed
+ * @throws EngineError as Docker tells of it; nothing of the task is left then, and a `--rm` container is removed. A bind whose source
+ *   isn't there is refused like a wrong request: the container stays as it is
  */
 export function startContainer(engine: Engine, container: Container): Promise<boolean> {
   return container.lock.run(async () => {
@@ -55,6 +56,7 @@ export function startContainer(engine: Engine, container: Container): Promise<bo
     if (isLeaving(status))
       throw new EngineError("conflict", "container is marked for removal and cannot be started");
     await engine.store.check();
+    checkSources(container.record);
     try {
       container.backOff = undefined;
       await launch(engine, container, { restartCount: 0 });

@@ -26,6 +26,13 @@ test("mountsOf() puts the user's mounts in the place of its own", () => {
   expect(at(list, "/run")?.options).toContain("size=1m");
 });
 
+test("mountsOf() takes a tmpfs's options, and refuses what is none by name", () => {
+  const options = at(mounts({ Tmpfs: { "/t": "exec,defaults,mode=700,uid=5" } }), "/t")?.options;
+  expect(options?.slice(-3)).toEqual(["exec", "mode=700", "uid=5"]);
+  expect(() => mounts({ Tmpfs: { "/t": "size=1m,foo=1" } })).toThrow('invalid tmpfs option "foo"');
+  expect(() => mounts({ Tmpfs: { "/t": "size" } })).toThrow('invalid tmpfs option "size"');
+});
+
 test("mountsOf() lets a privileged container write to /sys", () => {
   expect(at(mounts({ Privileged: true }), "/sys")?.options).not.toContain("ro");
 });

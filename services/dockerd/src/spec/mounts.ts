@@ -79,11 +79,25 @@ function shm(host: HostConfig, shared: string | undefined): Mount[] {
   return [mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", `size=${size}`)];
 }
 
+/** @see mount(8), and tmpfs(5) for what has a value */
+const TMPFS_FLAGS = new Set(
+  (
+    "ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime " +
+    "bind rbind private rprivate shared rshared slave rslave unbindable runbindable relatime norelatime strictatime nostrictatime"
+  ).split(" "),
+);
+const TMPFS_VALUES = new Set(["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"]);
+
 function tmpfs(target: string, options: string): Mount {
   if (!path.isAbsolute(target)) {
     throw new EngineError("invalid_argument", `invalid mount path: '${target}' mount path must be absolute`);
   }
-  const given = options === "" ? [] : options.split(",");
+  const given = options.split(",").filter((option) => option !== "" && option !== "defaults");
+  for (const option of given) {
+    const [name = "", value] = option.split("=", 2);
+    if (value === undefined ? !TMPFS_FLAGS.has(name) : !TMPFS_VALUES.has(name))
+      throw new EngineError("invalid_argument", `invalid tmpfs option ${JSON.stringify(name)}`);
+  }
   return mount(clean(target), "tmpfs", "tmpfs", "noexec", "nosuid", "nodev", "rprivate", ...given);
 }
 

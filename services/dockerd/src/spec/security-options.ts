@@ -41,7 +41,7 @@ export function parseSecurityOptions(
         "invalid_argument",
         `HostConfig.SecurityOpt ${key}=… is not supported with this value`,
       );
-    } else throw new EngineError("invalid_argument", `invalid --security-opt: ${JSON.stringify(option)}`);
+    } else throw invalidOption(/[=:]/.test(option) ? 2 : 1, option);
   }
   return parsed;
 }
@@ -49,5 +49,10 @@ export function parseSecurityOptions(
 function switchOf(key: string, value: string): boolean {
   if (["", "1", "t", "T", "true", "TRUE", "True"].includes(value)) return true;
   if (["0", "f", "F", "false", "FALSE", "False"].includes(value)) return false;
-  throw new EngineError("invalid_argument", `invalid --security-opt: ${JSON.stringify(`${key}=${value}`)}`);
+  throw invalidOption(2, `${key}=${value}`);
+}
+
+/** In Docker's words, which number what may be wrong: an option that is nothing without a value, and one with another. */
+function invalidOption(kind: 1 | 2, option: string): EngineError {
+  return new EngineError("invalid_argument", `invalid --security-opt ${kind}: ${JSON.stringify(option)}`);
 }

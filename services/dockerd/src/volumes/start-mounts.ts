@@ -41,9 +41,11 @@ export interface StartMounts extends Disposable {
  */
 export async function startMounts(
   engine: Engine,
-  { id, mounts }: ContainerRecord,
+  record: ContainerRecord,
   shown?: UserNamespace | undefined,
 ): Promise<StartMounts> {
+  checkSources(record);
+  const { id, mounts } = record;
   using undo = new DisposableStack();
   const made: Mount[] = [];
   const directory = path.join(stagesDir(engine), id);
@@ -107,13 +109,18 @@ async function sourceOf(
   }
 }
 
-function makeSource({ source, makeSource: wanted }: MountPoint): void {
-  if (!wanted) {
+/** @throws EngineError `invalid_argument` in Docker's words for a bind whose source has gone and isn't to be made anew */
+export function checkSources({ mounts }: ContainerRecord): void {
+  for (const { type, source, makeSource: isMade } of mounts) {
+    if (type !== "bind" || isMade || fs.existsSync(source)) continue;
     throw new EngineError(
       "invalid_argument",
       `invalid mount config for type "bind": bind source path does not exist: ${source}`,
     );
   }
+}
+
+function makeSource({ source }: MountPoint): void {
   try {
     fs.mkdirSync(source, { recursive: true, mode: 0o755 });
   } catch (error) {
