@@ -145,6 +145,10 @@ test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", a
     "insecure-registries": ["r.example:5000"],
     "registry-mirrors": [`http://${mirror.host}`],
     "log-driver": "none",
+    "live-restore": false,
+    "shutdown-timeout": 7,
+    "default-stop-timeout": 3,
+    "default-shm-size": "1m",
   });
   process.kill(pid, "SIGHUP");
   await eventually(async () => (await events()) === 1, { what: "the reload event" });
@@ -160,6 +164,18 @@ test("SIGHUP: what Docker reloads is reloaded, a broken file changes nothing", a
     Mirrors: [`http://${mirror.host}`],
     IndexConfigs: { "r.example:5000": { Secure: false } },
   });
+  expect(info.LiveRestoreEnabled).toBe(false);
+  const { text: told } = await api.call("GET", `/events?since=${since}&until=${Date.now() / 1000}`);
+  expect(told).toMatch(/"default-shm-size":"1048576","default-stop-timeout":"3"/);
+  expect(told).toMatch(/"live-restore":"false".*"shutdown-timeout":"7"/);
+  const small = await api.run(image, ["sh", "-c", "df -k /dev/shm | tail -1; exec sleep 1000"]);
+  await eventually(async () =>
+    / 1024 /.test((await api.call("GET", `/containers/${small}/logs?stdout=1`)).text),
+  );
+  const begun = performance.now();
+  await api.call("POST", `/containers/${small}/stop`);
+  expect(performance.now() - begun).toBeWithin(2900, 8000);
+  await api.call("DELETE", `/containers/${small}`);
   expect(engine.suite.output("dockerd")).toMatch(/"settings":\["logDriver"[^}]*only after a restart/);
 
   const pulled = await api.call("POST", "/images/create?fromImage=test/mirrored&tag=1");
