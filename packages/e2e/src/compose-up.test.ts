@@ -28,8 +28,6 @@ describe.skipIf(!compose)("docker-compose", () => {
         DOCKER_CONFIG: path.join(world().engine.dir, "client"),
         COMPOSE_PROJECT_NAME: "project",
         COMPOSE_HTTP_TIMEOUT: "90",
-        // It looks for what images no longer have in newer ones, with any engine.
-        COMPOSE_API_VERSION: "1.44",
         ...options.env,
       },
     });

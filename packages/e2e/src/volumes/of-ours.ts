@@ -19,8 +19,8 @@ export function volumesOfOurs({ world, dir }: VolumesScene): void {
 
     test("copy-up follows the image's links within it, and leaves out what it is told to", async () => {
       const run = (...args: string[]) => docker("run", "--rm", "--network", "none", ...args);
-      const volumes = await docker("image", "inspect", "-f", "{{json .ContainerConfig.Volumes}}", FILLED);
-      expect(volumes).toBe('{"/data":{}}'); // where docker-compose looks
+      const volumes = await docker("image", "inspect", "-f", "{{json .Config.Volumes}}", FILLED);
+      expect(volumes).toBe('{"/data":{}}');
       // Through a link of the image, but never out of it.
       expect(await run("-v", "short:/short", FILLED, "cat", "/short/file")).toBe("hello");
       expect(await run("-v", "out:/outside/x", FILLED, "ls", "/outside/x")).toBe("");

@@ -48,8 +48,7 @@ export async function inspectImage(
     RepoDigests: digests,
     ...showHistoric(config, call),
     ...(created !== "" && { Created: created }),
-    // Clients look there for the volumes that a container of the image has.
-    ...(!call.atLeast("1.45") && { Container: "", ContainerConfig: showImageConfig(config.config, call) }),
+    ...(showsContainer(call) && { Container: "", ContainerConfig: showImageConfig(config.config, call) }),
     Config: showImageConfig(config.config, call),
     Architecture: config.architecture,
     ...(config.variant && { Variant: config.variant }),
@@ -64,6 +63,14 @@ export async function inspectImage(
     ...(manifests && { Manifests: await manifestSummaries(engine, target) }),
     ...(identity && { Identity: identity }),
   };
+}
+
+/**
+ * Whether an image's answer has a container's settings: gone since 1.45, but docker-compose 1.x, which asks by the newest version there
+ * is, looks there for the volumes of each container that it makes anew, and fails without.
+ */
+function showsContainer({ atLeast, request }: ApiCall): boolean {
+  return !atLeast("1.45") || /^docker-compose\/1\./.test(request.headers["user-agent"] ?? "");
 }
 
 const ZERO_TIME = "0001-01-01T00:00:00Z";
