@@ -20,7 +20,7 @@ export const IDLE_ENVIRONMENT = {
   // No collector that looks each second whether there is something to do: it is called when there is (`rest.ts`).
   BUN_GC_TIMER_DISABLE: "1",
   // After so many bytes a collection: what is kept lies close together.
-  BUN_JSC_gcMaxHeapSize: "600000",
+  BUN_JSC_gcMaxHeapSize: "2000000",
   // Few sizes of cells, whose blocks are all begun and few of them full.
   BUN_JSC_sizeClassProgression: "2",
   // The allocator's tables for 64 MiB instead of 1 GiB; it takes more where that doesn't do.

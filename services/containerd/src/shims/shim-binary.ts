@@ -47,7 +47,7 @@ const STAY: Readonly<Record<string, string>> = {
   BUN_JSC_thresholdForJITAfterWarmUp: "200000",
   MIMALLOC_PURGE_DELAY: "0",
   BUN_GC_TIMER_DISABLE: "1",
-  BUN_JSC_gcMaxHeapSize: "600000",
+  BUN_JSC_gcMaxHeapSize: "2000000",
   BUN_JSC_sizeClassProgression: "2",
   MIMALLOC_ARENA_RESERVE: "65536",
 };
