@@ -17,7 +17,6 @@ const PAUSE_MS = 1000;
 export class OomWatch implements Watched {
   readonly #group: MemoryGroup;
   readonly #notifier: OomNotifier;
-  readonly #unified: boolean;
   readonly #onOom: () => void;
   #told: number;
   #poll: { terminate(): void } | undefined;
@@ -33,7 +32,6 @@ export class OomWatch implements Watched {
   ) {
     this.#group = group;
     this.#notifier = new OomNotifier(group, open);
-    this.#unified = group.unified;
     this.#told = told;
     this.#onOom = onOom;
     this.look();
@@ -73,7 +71,7 @@ export class OomWatch implements Watched {
     if (this.#closed || !this.#notifier.drain()) return false;
     if (this.#notifier.isGone) {
       this.close();
-    } else if (this.#unified) {
+    } else if (this.#group.unified) {
       this.look();
     } else {
       // v1 tells before the kill, and also when nothing is killed because that was switched off.

@@ -1,4 +1,5 @@
 import {
+  AT_EMPTY_PATH,
   becomeProgram,
   close,
   F_SETFD,
@@ -25,7 +26,6 @@ import {
   type SleepState,
 } from "./sleep-state.ts";
 
-const AT_EMPTY_PATH = 0x1000;
 const POLLIN = 1;
 const RETRY_SECONDS = 1;
 const SIGINFO_BYTES = 128;

@@ -8,7 +8,7 @@ import {
   type Platform,
 } from "@longshore/oci";
 import type { Engine } from "../engine.ts";
-import { type FullDescriptor, readManifest } from "./manifests.ts";
+import { type FullDescriptor, REFERENCE_DIGEST, REFERENCE_TYPE, readManifest } from "./manifests.ts";
 import { platformOf, readBlob } from "./read-image.ts";
 
 const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
@@ -39,8 +39,8 @@ export async function imageAttestations(
   const { manifests = [] } = await readHere(engine, target.digest);
   const attested = manifestFor(manifests, platform ?? hostPlatform());
   const attestation = manifests.find(({ annotations = {} }) => {
-    const isOne = annotations["vnd.docker.reference.type"] === "attestation-manifest";
-    return isOne && annotations["vnd.docker.reference.digest"] === attested.digest;
+    const isOne = annotations[REFERENCE_TYPE] === "attestation-manifest";
+    return isOne && annotations[REFERENCE_DIGEST] === attested.digest;
   });
   if (!attestation) return [];
   const { layers = [] } = await readHere(engine, attestation.digest);

@@ -9,8 +9,9 @@ import { descriptorSchema, manifestSchema } from "./image-config.ts";
 import { parseDocument, platformOf, readBlob, readImage } from "./read-image.ts";
 
 const INDEX_DEPTH_MAX = 3;
-const REFERENCE_TYPE = "vnd.docker.reference.type";
-const REFERENCE_DIGEST = "vnd.docker.reference.digest";
+/** Annotations by which an index says what a manifest tells of another. */
+export const REFERENCE_TYPE = "vnd.docker.reference.type";
+export const REFERENCE_DIGEST = "vnd.docker.reference.digest";
 
 /** A descriptor with all that a document says of it. */
 export const fullDescriptorSchema = descriptorSchema.extend({

@@ -85,26 +85,27 @@ function imageTotals(images: readonly SizedImage[], layers: number) {
 }
 
 function containerTotals(containers: readonly SizedContainer[]) {
-  const sizes = (some: readonly SizedContainer[]) => sum(some.map(({ SizeRw = 0 }) => SizeRw));
-  const unused = containers.filter(({ State }) => !["running", "paused", "restarting"].includes(State));
-  return withoutZeros({
-    ActiveCount: containers.length - unused.length,
-    TotalCount: containers.length,
-    TotalSize: sizes(containers),
-    Reclaimable: sizes(unused),
-    Items: containers,
-  });
+  const isActive = ({ State }: SizedContainer) => ["running", "paused", "restarting"].includes(State);
+  return totals(containers, isActive, ({ SizeRw = 0 }) => SizeRw);
 }
 
 function volumeTotals(volumes: readonly UsedVolume[]) {
-  const sizes = (some: readonly UsedVolume[]) => sum(some.map(({ UsageData }) => UsageData.Size));
-  const unused = volumes.filter(({ UsageData }) => UsageData.RefCount === 0);
+  return totals(
+    volumes,
+    ({ UsageData }) => UsageData.RefCount !== 0,
+    ({ UsageData }) => UsageData.Size,
+  );
+}
+
+/** Of things of which each takes room of its own. */
+function totals<T>(items: readonly T[], isActive: (one: T) => boolean, sizeOf: (one: T) => number) {
+  const unused = items.filter((one) => !isActive(one));
   return withoutZeros({
-    ActiveCount: volumes.length - unused.length,
-    TotalCount: volumes.length,
-    TotalSize: sizes(volumes),
-    Reclaimable: sizes(unused),
-    Items: volumes,
+    ActiveCount: items.length - unused.length,
+    TotalCount: items.length,
+    TotalSize: sum(items.map(sizeOf)),
+    Reclaimable: sum(unused.map(sizeOf)),
+    Items: items,
   });
 }
 
