@@ -20,6 +20,7 @@ import {
   startRegistry,
   tempDir,
 } from "@longshore/testkit";
+import { attackerImage } from "./security/attacker-image.ts";
 
 export const binDir = path.resolve(
   process.env.LONGSHORE_BIN_DIR || path.join(import.meta.dir, "../../../dist/bin"),
@@ -48,12 +49,13 @@ export interface World extends AsyncDisposable {
   /** References of the images, with the registry's host. */
   readonly busybox: string;
   readonly debian: string;
+  readonly attacker: string;
   docker(cli?: DockerCli): Docker;
   /** Put an image into the registry under another name. */
   push(repository: string, tag: string, image: ImageName): Promise<void>;
 }
 
-export type ImageName = "busybox" | "debian";
+export type ImageName = "busybox" | "debian" | "attacker";
 
 export interface WorldOptions extends Partial<Omit<EngineOptions, "cli">> {
   /** Which images to pull before the tests: busybox when left out. */
@@ -71,6 +73,7 @@ export function machineBusybox(): LocalImage {
 const MAKE: Record<ImageName, () => LocalImage | Promise<LocalImage>> = {
   busybox: machineBusybox,
   debian: debianImage,
+  attacker: attackerImage,
 };
 
 async function openRegistry(dir: string): Promise<Registry> {
@@ -131,6 +134,7 @@ export async function openWorld({
     registry: registry.host,
     busybox: reference("busybox"),
     debian: reference("debian"),
+    attacker: reference("attacker"),
     docker: (cli = puller) => engine.docker(cli),
     push: pushImage,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
