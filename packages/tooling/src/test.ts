@@ -1,12 +1,13 @@
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { execute } from "./execute.ts";
 import { parseJunit, summaryLine, type TestCounts } from "./junit.ts";
 import { distDir, repoRoot } from "./paths.ts";
 import { Refusal, runScript } from "./refusal.ts";
 import { progress, setup } from "./setup.ts";
+import { testFiles } from "./test-files.ts";
 
 const KINDS = ["unit", "service", "e2e"] as const;
 type Kind = (typeof KINDS)[number];
@@ -19,61 +20,6 @@ const TEST_TIMEOUT_MS: Record<Kind, number> = { unit: 15_000, service: 60_000, e
 const bin = (name: string) => path.join(repoRoot, "node_modules/.bin", name);
 
 const REAPER = path.join(repoRoot, "packages/tooling/src/reap.ts");
-
-interface Outcome {
-  status: number | null;
-  timedOut: boolean;
-  output: string;
-}
-
-/** Run a command in a process group of its own, so that a hanging test's children end with it. */
-function execute(command: string, args: string[], timeoutMs: number, echo: boolean): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      cwd: repoRoot,
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, FORCE_COLOR: "0" },
-    });
-    const chunks: Buffer[] = [];
-    let timedOut = false;
-    const killGroup = () => {
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // all of it has ended
-      }
-    };
-    const timer = setTimeout(() => {
-      timedOut = true;
-      killGroup();
-    }, timeoutMs);
-    process.once("exit", killGroup);
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (chunk: Buffer) => {
-        chunks.push(chunk);
-        if (echo) process.stdout.write(chunk);
-      });
-    }
-    const end = (status: number | null) => {
-      clearTimeout(timer);
-      process.removeListener("exit", killGroup);
-      resolve({ status, timedOut, output: Buffer.concat(chunks).toString() });
-    };
-    child.once("error", () => end(null));
-    // Not "close": what a test left running may hold the pipes open for ever.
-    child.once("exit", (status) => setImmediate(end, status));
-  });
-}
-
-function testFiles(dir: string): string[] {
-  if (!fs.existsSync(dir)) return [];
-  return fs
-    .readdirSync(dir, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".test.ts") && !name.split("/").includes("node_modules"))
-    .map((name) => path.relative(repoRoot, path.join(dir, name)))
-    .sort();
-}
 
 interface Run {
   kind: Kind;
@@ -152,7 +98,7 @@ async function runTests(
   ];
   const files = run.files.map((file) => `./${file}`);
   const command = [REAPER, bin("bun"), ...args, ...extra, ...files];
-  const outcome = await execute(bin("bun"), command, FILE_TIMEOUT_MS[run.kind], echo);
+  const outcome = await execute(bin("bun"), command, { timeoutMs: FILE_TIMEOUT_MS[run.kind], echo });
   const counts = fs.existsSync(xml) ? parseJunit(fs.readFileSync(xml, "utf8")) : parseJunit("");
   const noneMatched =
     extra.length > 0 && /matched 0 tests|0 tests? matched|No tests? matched/i.test(outcome.output);
@@ -189,7 +135,7 @@ async function staticChecks(report: Report): Promise<void> {
   ];
   for (const [name, [command = "", ...args]] of checks) {
     const began = Date.now();
-    const { status, output } = await execute(command, args, 300_000, false);
+    const { status, output } = await execute(command, args, { timeoutMs: 300_000 });
     report.check(name, status === 0, (Date.now() - began) / 1000, output);
   }
 }

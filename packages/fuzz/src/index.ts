@@ -1,0 +1,1 @@
+export { expectRefused, type FuzzOptions, fuzz, mutated } from "./fuzz.ts";
