@@ -60,7 +60,9 @@ export class ApiCall {
     this.query = query;
     this.signal = this.abort.signal;
     const stream = transport.kind === "response" ? transport.response : transport.socket;
-    stream.once("close", () => this.abort.abort(new EngineError("canceled", "the client went away")));
+    const gone = () => this.abort.abort(new EngineError("canceled", "the client went away"));
+    if (stream.destroyed) gone();
+    else stream.once("close", gone);
     stream.on("error", () => {}); // a broken connection shows as `close`
   }
 

@@ -36,6 +36,8 @@ export async function attach(
     process.once("close", () => resolve("ended"));
     process.on("error", () => resolve("ended"));
     client.output.once("close", () => resolve("gone"));
+    // It may have closed while the process was being connected to; `close` is not emitted again.
+    if (client.output.destroyed) resolve("gone");
     if (options.stdin) pumpInput(client.input, process, options, resolve);
     else client.input.resume(); // so that its end is noticed
   });
