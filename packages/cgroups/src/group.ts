@@ -1,7 +1,9 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import {
+  close,
   isAlive,
-  kill,
+  pidfdOpen,
+  pidfdSendSignal,
   readDirectory,
   readText,
   readTextIfExists,
@@ -71,14 +73,37 @@ export class Group {
     for (let attempt = 0; attempt < 500; attempt++) {
       const pids = this.everybody().filter((pid) => pid > 0 && isAlive(pid));
       if (pids.length === 0) return;
-      for (const pid of pids) {
+      this.#signal(pids, 9, () => this.everybody());
+      sleepMs(attempt < 10 ? 1 : 10);
+    }
+  }
+
+  /** Send a signal to all processes in the group and below, and to no other. */
+  signal(number: number): void {
+    this.#signal(this.processes(), number, () => this.processes());
+  }
+
+  /** A process may end, and its number be another's, between the list and the signal: a second list is read once pidfds are open. */
+  #signal(pids: readonly number[], number: number, members: () => number[]): void {
+    const opened = pids.flatMap((pid) => {
+      try {
+        return [{ pid, fd: pidfdOpen(pid) }];
+      } catch (error) {
+        if (isErrno(error, "ESRCH", "EINVAL")) return []; // ended, or 0: not visible from our pid namespace
+        throw error;
+      }
+    });
+    try {
+      const now = new Set(members());
+      for (const { pid, fd } of opened) {
         try {
-          kill(pid, 9);
+          if (now.has(pid)) pidfdSendSignal(fd, number);
         } catch (error) {
           if (!isErrno(error, "ESRCH")) throw error;
         }
       }
-      sleepMs(attempt < 10 ? 1 : 10);
+    } finally {
+      for (const { fd } of opened) close(fd);
     }
   }
 

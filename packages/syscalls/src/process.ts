@@ -1,6 +1,7 @@
+import { Errno } from "@longshore/errors";
 import { addressOf, check, fixedBuffer, scratch, syscall } from "./call.ts";
-import { EINTR, ESRCH, P_PID, WEXITED, WNOHANG } from "./constants.ts";
-import { readText, readTextIfExists } from "./files.ts";
+import { EINTR, ESRCH, P_PID, WEXITED, WNOHANG, WNOWAIT } from "./constants.ts";
+import { close, readDirectory, readText, readTextIfExists } from "./files.ts";
 import * as NR from "./numbers.ts";
 
 /** unshare(2). Read the notes in the README before using CLONE_NEWPID or CLONE_NEWUSER. */
@@ -66,6 +67,40 @@ export function pidfdSendSignal(pidfd: number, signal: number): void {
   check(syscall(NR.pidfd_send_signal, pidfd, signal, 0, 0), "pidfd_send_signal", String(pidfd));
 }
 
+/**
+ * Signal a process by its pidfd, after a check that is made while the pidfd is open. A pid that the kernel has given to another
+ * process meanwhile fails the check, and one that changes hands after it does not get the signal.
+ *
+ * @param isStill whether the number is that of the process which the caller means
+ * @returns whether the process was there and the same
+ */
+export function signalIf(pid: number, signal: number, isStill: () => boolean): boolean {
+  try {
+    const pidfd = pidfdOpen(pid);
+    try {
+      if (!isStill()) return false;
+      pidfdSendSignal(pidfd, signal);
+      return true;
+    } finally {
+      close(pidfd);
+    }
+  } catch (error) {
+    if (error instanceof Errno && error.code === "ESRCH") return false;
+    throw error;
+  }
+}
+
+/** Whether a process is our child and has not been reaped, so that its number can't belong to another process. */
+export function isOwnChild(pid: number): boolean {
+  try {
+    waitId(P_PID, pid, WEXITED | WNOHANG | WNOWAIT);
+    return true;
+  } catch (error) {
+    if (error instanceof Errno && error.code === "ECHILD") return false;
+    throw error;
+  }
+}
+
 /** Copy a descriptor out of another process. */
 export function pidfdGetfd(pidfd: number, fd: number): number {
   return check(syscall(NR.pidfd_getfd, pidfd, fd, 0), "pidfd_getfd", String(fd));
@@ -87,6 +122,28 @@ export function waitPid(pid: number, options = 0): Exit | undefined {
     if (check(found, "wait4", String(pid)) === 0) return undefined;
     return { pid: found, status: exitStatus(arena.bytes.readInt32LE(at)) };
   }
+}
+
+/**
+ * List the pids of the calling thread's children, those that have ended and are not reaped included.
+ *
+ * @see proc_pid_children(5)
+ */
+export function ownChildren(): number[] {
+  const text = readTextIfExists("/proc/thread-self/children") ?? childrenByParent().join(" ");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+/** As {@link ownChildren}, on a kernel without CONFIG_PROC_CHILDREN. */
+function childrenByParent(): number[] {
+  const own = process.pid;
+  return readDirectory("/proc").flatMap(({ name }) => {
+    if (!/^\d+$/.test(name)) return [];
+    const stat = readTextIfExists(`/proc/${name}/stat`);
+    // The parent is the second field after the name, which ends with the last parenthesis.
+    const parent = stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[1];
+    return Number(parent) === own ? [Number(name)] : [];
+  });
 }
 
 /** A wait status as a shell would report it. */

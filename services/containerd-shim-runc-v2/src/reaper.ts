@@ -1,5 +1,5 @@
 import { now, type Timestamp } from "@longshore/events/publisher";
-import { P_ALL, P_PID, WEXITED, WNOHANG, WNOWAIT, waitId, waitPid } from "@longshore/syscalls";
+import { isOwnChild, P_ALL, P_PID, WEXITED, WNOHANG, WNOWAIT, waitId, waitPid } from "@longshore/syscalls";
 
 /** How a process ended. */
 export interface ProcessEnd {
@@ -27,6 +27,14 @@ export function installReaper(): void {
 /** Whether nothing runs but containers' processes. */
 export function onlyContainersRun(): boolean {
   return runtimes === 0 && bunChildren.size === 0;
+}
+
+/**
+ * Whether a process is a child of ours, also one that has ended within {@link whileStarting}. A number that isn't may belong to
+ * any process of the host.
+ */
+export function isOurs(pid: number): boolean {
+  return early.has(pid) || isOwnChild(pid);
 }
 
 /** Call `listener` once when the process ends, which may have been before this call, if it was within `whileRunning`. */

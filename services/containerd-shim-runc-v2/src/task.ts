@@ -13,7 +13,7 @@ import { ManagedProcess, type SuspendedProcess } from "./managed-process.ts";
 import { OomTeller, type SuspendedOom } from "./oom.ts";
 import { runcOptions } from "./options.ts";
 import { removeIfThere } from "./paths.ts";
-import { onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
+import { isOurs, onEnd, type ProcessEnd, whileStarting } from "./reaper.ts";
 import { mountRootfs, unmountAll } from "./rootfs.ts";
 import { findRunc, Runc } from "./runc.ts";
 
@@ -408,8 +408,18 @@ function rootfsOf(bundle: string): string {
   return `${bundle}/rootfs`;
 }
 
+/**
+ * Read the pid of a process that the runtime has left to us as a subreaper. A number that is not our child's is refused: whatever
+ * the runtime or the container wrote there, no signal goes to a process of the host.
+ */
 function readPid(file: string): number {
   const pid = Number(readText(file));
-  if (Number.isInteger(pid) && pid > 0) return pid;
-  throw new EngineError("internal", `the runtime wrote no pid to ${file}`);
+  if (!Number.isInteger(pid) || pid <= 0) {
+    throw new EngineError("internal", `the runtime wrote no pid to ${file}`);
+  }
+  if (isOurs(pid)) return pid;
+  throw new EngineError(
+    "internal",
+    `the runtime wrote a pid to ${file} that is not a child of the shim: ${pid}`,
+  );
 }

@@ -15,6 +15,7 @@ import {
   O_PATH,
   O_RDONLY,
   openFile,
+  ownChildren,
   pidfdOpen,
   pipe,
   programFile,
@@ -89,7 +90,6 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
     const timeFd = clocks ? openFile(`/proc/${containerPid}/ns/time`, O_RDONLY | O_CLOEXEC) : undefined;
     // setns goes to the mount namespace's root, which is not ours, nor the container's process's, when the engine runs in a chroot.
     const root = openFile(`/proc/${containerPid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    const report = pids ? pipe() : undefined;
     const file = programFile(
       sealedProgram({
         path: hook.path,
@@ -102,7 +102,7 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
         groupFds: [],
         timeFd,
         dropRights: undefined,
-        fork: report && { reportFd: report[1], terminal: false },
+        fork: pids ? { terminal: false } : undefined,
       }),
     );
     using hand = new Hand({ flags: 0 });
@@ -114,15 +114,16 @@ export function runCreateHooks(hooks: readonly Hook[], state: State, containerPi
     hand.call("unshare", [CLONE_FILES]);
     hand.call("dup3", [stdin, 0, 0]);
     hand.call("close_range", [3, 0xffffffff, 4]);
-    for (const fd of [report?.[1], timeFd]) if (fd !== undefined) hand.call("fcntl", [fd, F_SETFD, 0]);
+    if (timeFd !== undefined) hand.call("fcntl", [timeFd, F_SETFD, 0]);
     hand.call("faccessat2", [-100, hand.text(hook.path), 1, 0x200], {
       recover: (error) => {
         throw new EngineError("not_found", `fork/exec ${hook.path}: ${errnoText(error.errno)}`);
       },
     });
     callProgram(hand, file, ["runc", "init"]);
+    const known = pids ? ownChildren() : [];
     hand.runToExec();
     for (const fd of [pidfd, file, timeFd, root]) if (fd !== undefined) close(fd);
-    return report ? childOf(hand.pid, report) : hand.pid;
+    return pids ? childOf(hand.pid, known) : hand.pid;
   });
 }

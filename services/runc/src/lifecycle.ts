@@ -2,11 +2,11 @@ import { leaveRdt } from "@longshore/cgroups";
 import { EngineError, isErrno } from "@longshore/errors";
 import {
   close,
-  kill,
   O_CLOEXEC,
   O_NONBLOCK,
   O_WRONLY,
   openFile,
+  signalIf,
   sleepMs,
   unlink,
   WNOHANG,
@@ -112,10 +112,10 @@ export function killInit(container: Container): void {
   for (let attempt = 0; container.alive && attempt < 1000; attempt++) {
     if (attempt % 100 === 0) {
       if (container.group.frozen) {
-        signal(pid, 9);
+        signalInit(container, 9);
         container.group.freeze(false);
       } else {
-        signal(pid, 9);
+        signalInit(container, 9);
       }
     }
     reap(pid);
@@ -133,18 +133,17 @@ function reap(pid: number): void {
   }
 }
 
-export function signal(pid: number, number: number): void {
+/** @throws EngineError `failed_precondition` when the init process has ended */
+export function signalInit(container: Container, number: number): void {
   try {
-    kill(pid, number);
+    if (signalIf(container.saved.pid, number, () => container.alive)) return;
   } catch (error) {
-    if (isErrno(error, "ESRCH")) {
-      throw new EngineError("failed_precondition", "container not running", { cause: error });
-    }
     if (isErrno(error, "EINVAL")) {
       throw new EngineError("invalid_argument", "unable to signal init: invalid argument", { cause: error });
     }
     throw error;
   }
+  throw new EngineError("failed_precondition", "container not running");
 }
 
 /** Remove a stopped container; with `force` one in any state, also what a killed `create` left. */

@@ -13,6 +13,8 @@ import {
   FSCONFIG_SET_STRING,
   fixedBuffer,
   Hand,
+  ownChildren,
+  PR_SET_DUMPABLE,
   pidfdGetfd,
   pidfdOpen,
   pipe,
@@ -54,12 +56,12 @@ export function makeProcOf(hand: Hand, options: ProcOptions): Slot | number {
  * @returns a descriptor
  */
 export function makeProcInside(pid: number, { pidFd, ownUsers, options, attributes }: ProcOptions): number {
-  const report = pipe();
   const ready = pipe();
   const done = pipe();
   const table = programTable(options.length + 24, 8192);
   const { arena } = table;
-  forkInto(table, { reportFd: report[1], terminal: false });
+  table.add("prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0], { skipOnError: 0 });
+  forkInto(table, { terminal: false });
   const context = table.add("fsopen", [arena.string("proc"), 0]);
   for (const option of options) {
     const [key = "", value] = option.split(/=(.*)/s);
@@ -80,11 +82,12 @@ export function makeProcInside(pid: number, { pidFd, ownUsers, options, attribut
   if (ownUsers) becomeMappedRoot(maker);
   maker.call("unshare", [0x400]); // CLONE_FILES
   maker.call("close_range", [3, 0xffffffff, 4]);
-  for (const fd of [report[1], ready[1], done[0]]) maker.call("fcntl", [fd, F_SETFD, 0]);
+  for (const fd of [ready[1], done[0]]) maker.call("fcntl", [fd, F_SETFD, 0]);
   callProgram(maker, file, ["runc", "proc"]);
+  const known = ownChildren();
   maker.runToExec();
   for (const fd of [file, namespaces, ready[1], done[0]]) close(fd);
-  const child = childOf(maker.pid, report);
+  const child = childOf(maker.pid, known);
   const answer = fixedBuffer(8);
   try {
     if (read(ready[0], answer) !== 8) throw new CallError(22, "fsmount", "proc", undefined);

@@ -2,16 +2,15 @@ import {
   type CallOptions,
   type CallTable,
   CLONE_NEWTIME,
-  close,
   EACCES,
   ENOENT,
   EPERM,
   ESRCH,
   errnoText,
-  fixedBuffer,
   ignoredSignals,
+  ownChildren,
+  PR_SET_DUMPABLE,
   programTable,
-  read,
   type Slot,
   TIOCSCTTY,
   waitPid,
@@ -40,10 +39,10 @@ export interface SealedPlan {
   /** Given when the program has a right too many, which goes as soon as it is no longer needed. */
   dropRights: ((sink: Sink, options: CallOptions) => void) | undefined;
   /**
-   * For a process in a pid namespace that others are in already: only a child of the program is in it. Until then nobody there can
-   * see a process which shares memory and descriptors with us (CVE-2019-5736), nor one that has not lowered its rights.
+   * Set for a process in a pid namespace that other processes are in already: only a child of the program is a member of it.
+   * Until the fork no process there can see one that shares memory or descriptors with the runtime (CVE-2019-5736).
    */
-  fork: { reportFd: number; terminal: boolean } | undefined;
+  fork: { terminal: boolean } | undefined;
 }
 
 export interface Label {
@@ -70,6 +69,8 @@ export function sealedProgram(plan: SealedPlan): CallTable {
   const table = programTable(128, strings + complaints + (filter?.program.length ?? 0) * 2);
   const { arena } = table;
   const sink: Sink = { add: (name, words, options) => table.add(name, words, options), arena };
+  // Nobody without CAP_SYS_PTRACE looks into the process, its child included, before it has become the user's program.
+  table.add("prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0], { skipOnError: 0 });
   resetSignals(sink);
   for (const fd of plan.groupFds) {
     table.add("write", [fd, arena.string("0"), 1], HANDLED);
@@ -81,8 +82,9 @@ export function sealedProgram(plan: SealedPlan): CallTable {
     giveUp(table, "setns: time namespace");
     table.add("close", [plan.timeFd]);
   }
-  if (plan.fork) forkInto(table, plan.fork);
+  // The kernel copies the labels for the next program to a child, which then needs no procfs of the host.
   if (plan.labels) setLabels(table, plan.labels);
+  if (plan.fork) forkInto(table, plan.fork);
   const load = () => {
     if (!filter) return;
     loadFilter(sink, filter.program, filter.flags, HANDLED);
@@ -121,33 +123,45 @@ function giveUp(table: CallTable, words: string): void {
 const CLONE_PARENT_SIGCHLD = 0x8000 + 17;
 
 /**
- * Queue: go on as a child, whose parent is the maker of this process, in the pid namespace that was chosen for children. Its number,
- * or what kept it from being, goes to the maker. The child alone finds 0 in the word that is compared.
+ * Queue: fork into the pid namespace that was chosen for children, and continue in the child. Its parent is the maker of this
+ * process (CLONE_PARENT), which learns its pid by {@link childOf}. There is no descriptor to report it on: the child would have a
+ * copy of that descriptor, and whoever sees the child could write another process's number to it.
  */
-export function forkInto(table: CallTable, { reportFd, terminal }: NonNullable<SealedPlan["fork"]>): void {
+export function forkInto(table: CallTable, { terminal }: NonNullable<SealedPlan["fork"]>): void {
   const { arena } = table;
   const word = arena.base + arena.room(4);
   // Not clone3: containers' usual filters refuse it.
-  const child = table.add("clone", [CLONE_PARENT_SIGCHLD, 0, 0, 0, 0], { skipOnError: 0 });
-  table.add("futex", [child.address, FUTEX_CMP_REQUEUE, 0, 0, word, 0], { skipOnError: 0, skipOnOk: 2 });
-  table.add("write", [reportFd, child.address, 8], { skipOnError: 0 });
+  const child = table.add("clone", [CLONE_PARENT_SIGCHLD, 0, 0, 0, 0], { skipOnError: 1 });
+  // Only the child finds 0 in the word that is compared.
+  table.add("futex", [child.address, FUTEX_CMP_REQUEUE, 0, 0, word, 0], { skipOnError: 1, skipOnOk: 2 });
+  table.add("exit_group", [child]); // the fork has failed: the low byte of minus the errno
   table.add("exit_group", [0]);
-  table.add("close", [reportFd]);
   table.add("setsid", []);
   if (terminal) table.add("ioctl", [0, TIOCSCTTY, 0]);
 }
 
 const FUTEX_CMP_REQUEUE = 4;
 
-/** The number of the child that a program has made, which then ends. */
-export function childOf(parent: number, [readEnd, writeEnd]: [number, number]): number {
-  close(writeEnd);
-  const answer = fixedBuffer(8);
-  const length = read(readEnd, answer);
-  close(readEnd);
-  waitPid(parent);
-  const pid = length === 8 ? Number(answer.readBigInt64LE()) : -ESRCH;
-  if (pid < 0) throw new StartError(`fork: ${errnoText(-pid)}`);
+/** Exit statuses of a program whose fork has failed are 256 minus the errno; no errno is greater. */
+const MAX_ERRNO = 133;
+
+/**
+ * Return the pid of the child that a program has forked by {@link forkInto}, and reap the program.
+ *
+ * The kernel's list of our own children tells the pid, so no process in the container can give a false one. A child that has
+ * ended meanwhile is in the list until it is reaped.
+ *
+ * @param known our children before the program started, which include the program
+ * @throws StartError when the program has made no child
+ */
+export function childOf(parent: number, known: readonly number[]): number {
+  const status = waitPid(parent)?.status ?? 0;
+  if (status !== 0) {
+    const errno = 256 - status;
+    throw new StartError(`fork: ${errno <= MAX_ERRNO ? errnoText(errno) : `status ${status}`}`);
+  }
+  const [pid, ...more] = ownChildren().filter((child) => !known.includes(child));
+  if (pid === undefined || more.length > 0) throw new StartError(`fork: ${errnoText(ESRCH)}`);
   return pid;
 }
 

@@ -9,6 +9,7 @@ import {
   F_SETFD,
   type Hand,
   kill,
+  ownChildren,
   PR_SET_NO_NEW_PRIVS,
   PR_SET_PDEATHSIG,
   pidfdGetfd,
@@ -87,7 +88,6 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
   const listenerInProgram = filter?.listener === true && filterInProgram;
   const scheduleLate = plan.fork && process.scheduler !== undefined;
   const gate = plan.fifoFd === undefined && (listenerInProgram || scheduleLate) ? pipe() : undefined;
-  const report = plan.fork ? pipe() : undefined;
   const procFd = process.apparmorProfile || process.selinuxLabel ? openProc(hand) : undefined;
   const waitFd = plan.fifoFd ?? gate?.[0];
   const program = sealedProgram({
@@ -101,7 +101,7 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
     groupFds: plan.groupFds,
     timeFd,
     dropRights: keepAdmin ? (sink, options) => dropAdmin(sink, process, options) : undefined,
-    fork: report && { reportFd: report[1], terminal: plan.terminal !== undefined },
+    fork: plan.fork ? { terminal: plan.terminal !== undefined } : undefined,
   });
   // Before the descriptors are no longer shared, else the child doesn't have it.
   const file = programFile(program);
@@ -116,7 +116,7 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
   hand.call("close_range", [3 + preserveFds, 0xffffffff, 4], { about: "close-on-exec" });
   // The engine marks whatever it is started with.
   for (let fd = 3; fd < 3 + preserveFds; fd++) hand.call("fcntl", [fd, F_SETFD, 0]);
-  for (const fd of [waitFd, report?.[1], procFd, timeFd, ...plan.groupFds]) {
+  for (const fd of [waitFd, procFd, timeFd, ...plan.groupFds]) {
     if (fd !== undefined) hand.call("fcntl", [fd, F_SETFD, 0]);
   }
   if (noNewPrivileges) hand.call("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
@@ -135,9 +135,10 @@ export function becomeProcess(hand: Hand, plan: ProcessPlan, path: string): numb
   mayExecute(hand, process, path);
   hand.call("prctl", [PR_SET_PDEATHSIG, 0]);
   callProgram(hand, file, ["runc", "init"]);
+  const known = plan.fork ? ownChildren() : [];
   hand.runToExec();
   warnOfAmbient(hand, raised);
-  const pid = report ? childOf(hand.pid, report) : hand.pid;
+  const pid = plan.fork ? childOf(hand.pid, known) : hand.pid;
   try {
     if (scheduleLate && process.scheduler) scheduleProcess(pid, process.scheduler);
     if (listenerInProgram) passListener(pid, plan, findListener(pid));
@@ -174,6 +175,8 @@ function labelsOf({ apparmorProfile, selinuxLabel }: Process): Label[] {
 /** A procfs of our own making, whatever is at the container's /proc (CVE-2025-52881). */
 function openProc(hand: Hand): number {
   const context = hand.call("fsopen", [hand.text("proc"), 1], { about: "proc" });
+  // Nothing but processes is needed of it. Kernels before 5.8 do not know the option.
+  hand.call("fsconfig", [context, 1, hand.text("subset"), hand.text("pid"), 0], { skipOnError: 0 });
   hand.call("fsconfig", [context, 6, 0, 0, 0], { about: "proc" });
   const mount: Slot = hand.call("fsmount", [context, 1, 0], { about: "proc" });
   hand.call("close", [context]);

@@ -1,22 +1,11 @@
-import { EngineError, isErrno } from "@longshore/errors";
-import { kill } from "@longshore/syscalls";
+import { EngineError } from "@longshore/errors";
 import type { Command, Globals } from "../command.ts";
 import type { Parsed } from "../flags.ts";
-import { signal } from "../lifecycle.ts";
+import { signalInit } from "../lifecycle.ts";
 import { parseSignal } from "../signals.ts";
 import { Container } from "../state.ts";
 
 export { runtime } from "../runtime.ts";
-
-function signalEach(pids: readonly number[], number: number): void {
-  for (const pid of pids) {
-    try {
-      kill(pid, number);
-    } catch (error) {
-      if (!isErrno(error, "ESRCH")) throw error;
-    }
-  }
-}
 
 function killCommand(parsed: Parsed, { root }: Globals): number {
   const [id = "", name = "SIGTERM"] = parsed.args;
@@ -29,11 +18,11 @@ function killCommand(parsed: Parsed, { root }: Globals): number {
     // Without a pid namespace of its own the others live on when init is gone.
     const left = status === "stopped" && (all || !saved.ownPidNamespace) ? group.processes() : [];
     if (left.length === 0 && !all) throw new EngineError("failed_precondition", "container not running");
-    signalEach(left, number);
+    if (left.length > 0) group.signal(number);
     return 0;
   }
-  if (all || (number === 9 && !saved.ownPidNamespace)) signalEach(group.processes(), number);
-  else signal(saved.pid, number);
+  if (all || (number === 9 && !saved.ownPidNamespace)) group.signal(number);
+  else signalInit(container, number);
   if (number === 9 && group.frozen) group.freeze(false);
   return 0;
 }
