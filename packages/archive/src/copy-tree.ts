@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { check, NR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, syscall } from "@longshore/syscalls";
-import { type FileTimes, type Place, placeOf, RootedTree, splitPath, statusOf } from "./rooted-tree.ts";
+import { type FileTimes, type Place, RootedTree } from "./rooted-tree.ts";
+import { placeOf, splitPath, statusOf } from "./tree-paths.ts";
 
 /** Share all blocks with another file, where the file system can (btrfs, xfs). */
 const FICLONE = 0x40049409;
@@ -85,11 +86,15 @@ class TreeCopy {
     }
     if (status.links > 1 && this.link(path, to, status)) return;
     if (type === S_IFREG) {
-      if (!(yield* this.file(from, to, status.size))) return;
-    } else if (type === S_IFLNK) this.target.symlink(this.source.readlink(from), to);
-    else this.target.mknod(to, status.mode, status.rdev);
+      if (!(yield* this.file(from, to))) return;
+    } else {
+      const target = type === S_IFLNK ? this.source.readlink(from) : "";
+      if (target === undefined) return;
+      if (type === S_IFLNK) this.target.symlink(target, to);
+      else this.target.mknod(to, type | 0o600, status.rdev);
+      this.attributes(from, to, status);
+    }
     if (status.links > 1) this.linked.set(inodeOf(status), path);
-    this.attributes(from, to, status);
   }
 
   private link(path: string, to: Place, status: FileTimes): boolean {
@@ -101,17 +106,22 @@ class TreeCopy {
     return true;
   }
 
-  private *file(from: Place, to: Place, size: number): Generator<void, boolean> {
-    const input = this.source.openFile(from);
+  /** Content and attributes, all by descriptors: the names may lead to something else by now. */
+  private *file(from: Place, to: Place): Generator<void, boolean> {
+    const { source, target } = this;
+    const input = source.openFile(from);
     if (input === undefined) return false;
     try {
-      const output = this.target.create(to, 0o600);
+      const output = target.create(to, 0o600);
       try {
+        const status = source.statusOf(input);
+        const { size } = status;
         if (size > 0 && syscall(NR.ioctl, output, FICLONE, input) !== 0) {
           yield* copyData(input, output, size);
           // A hole at the end.
           fs.ftruncateSync(output, size);
         }
+        this.setAttributes(output, status, source.xattrs(input));
       } finally {
         fs.closeSync(output);
       }
@@ -122,12 +132,19 @@ class TreeCopy {
   }
 
   private attributes(from: Place, to: Place, status: FileTimes): void {
+    const { source, target } = this;
+    const type = status.mode & S_IFMT;
+    const xattrs = source.withNode(from, type, (fd) => source.xattrsOfNode(fd));
+    target.withNode(to, type, (fd) => this.setAttributes(fd, status, xattrs));
+  }
+
+  private setAttributes(fd: number, status: FileTimes, xattrs: ReadonlyMap<string, string>): void {
     const { target } = this;
     // Changing the owner takes set-user-id and capabilities away, so it comes first.
-    target.chown(to, status.uid, status.gid);
-    if ((status.mode & S_IFMT) !== S_IFLNK) target.chmod(to, status.mode & 0o7777);
-    for (const [name, value] of this.source.xattrsOfName(from)) target.setXattr(to, name, value);
-    target.utimes(to, status.atimeNs, status.mtimeNs);
+    target.chownOf(fd, status.uid, status.gid);
+    if ((status.mode & S_IFMT) !== S_IFLNK) target.chmodOf(fd, status.mode & 0o7777);
+    for (const [name, value] of xattrs) target.setXattrOf(fd, name, value);
+    target.utimesOf(fd, status.atimeNs, status.mtimeNs);
   }
 }
 

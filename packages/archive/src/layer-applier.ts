@@ -1,11 +1,12 @@
 import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
-import { makedev, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "@longshore/syscalls";
+import { makedev, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG } from "@longshore/syscalls";
 import { copyEntry } from "./copy-tree.ts";
 import { isDirectory, isWhiteout, lookUp, OPAQUE_XATTR } from "./layer-lookup.ts";
-import { cleanPath, type Place, RootedTree, splitPath } from "./rooted-tree.ts";
+import { type Place, RootedTree } from "./rooted-tree.ts";
 import type { TarEntry } from "./tar-header.ts";
 import type { TarSink } from "./tar-reader.ts";
+import { cleanPath, splitPath } from "./tree-paths.ts";
 
 const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
@@ -25,6 +26,15 @@ export interface ApplyOptions {
    */
   lowers?: readonly string[] | "later";
 }
+
+const NODE_TYPES = {
+  file: S_IFREG,
+  hardlink: S_IFREG,
+  directory: S_IFDIR,
+  character: S_IFCHR,
+  block: S_IFBLK,
+  fifo: S_IFIFO,
+} as const;
 
 /** A directory's times: set last, since every entry made in it changes them. */
 interface DirectoryTimes {
@@ -194,30 +204,56 @@ export class LayerApplier implements TarSink, Disposable {
 
   /** A directory that is there already is merged with: only its metadata change. */
   private makeDirectory(entry: TarEntry, path: string, place: Place): void {
-    const { tree } = this;
-    let at = place;
-    const there = tree.lstat(place);
-    if (!there || (there.mode & S_IFMT) !== S_IFDIR) {
-      const wasWhiteout = there !== undefined && isWhiteout(there);
-      at = this.replacing(path, place, (to) => {
-        tree.mkdir(to, 0o700);
-        return to;
-      });
-      // It replaces a directory below rather than adding to it.
-      if (wasWhiteout && this.overlay) tree.setXattr(at, OPAQUE_XATTR, "y");
-    }
+    const at = this.madeDirectory(place) ? place : this.directoryInPlace(path, place);
     this.setMetadata(entry, at);
     this.directories.push({ path, atimeNs: entry.atimeNs, mtimeNs: entry.mtimeNs });
   }
 
+  /** @returns false when the name is taken */
+  private madeDirectory(place: Place): boolean {
+    try {
+      this.tree.mkdir(place, 0o700);
+      return true;
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+      return false;
+    }
+  }
+
+  /** Keep the directory that has a name, or replace what has it by one. */
+  private directoryInPlace(path: string, place: Place): Place {
+    const { tree } = this;
+    const there = tree.lstat(place);
+    if (there && isDirectory(there)) return place;
+    const wasWhiteout = there !== undefined && isWhiteout(there);
+    const at = this.replacing(path, place, (to) => {
+      tree.mkdir(to, 0o700);
+      return to;
+    });
+    // It replaces a directory below rather than adding to it.
+    if (wasWhiteout && this.overlay) tree.setXattr(at, OPAQUE_XATTR, "y");
+    return at;
+  }
+
   private setMetadata(entry: TarEntry, place: Place): void {
     const { tree } = this;
-    tree.chown(place, entry.uid, entry.gid);
-    if (entry.type !== "symlink") tree.chmod(place, entry.mode);
-    for (const [name, value] of entry.xattrs) {
-      this.setXattr(name, () => tree.setXattr(place, name, value));
+    if (entry.type === "symlink") {
+      // None of these calls follows it.
+      tree.chown(place, entry.uid, entry.gid);
+      for (const [name, value] of entry.xattrs) {
+        this.setXattr(name, () => tree.setXattr(place, name, value));
+      }
+      tree.utimes(place, entry.atimeNs, entry.mtimeNs);
+      return;
     }
-    if (entry.type !== "directory") tree.utimes(place, entry.atimeNs, entry.mtimeNs);
+    tree.withNode(place, NODE_TYPES[entry.type], (fd) => {
+      tree.chownOf(fd, entry.uid, entry.gid);
+      tree.chmodOf(fd, entry.mode);
+      for (const [name, value] of entry.xattrs) {
+        this.setXattr(name, () => tree.setXattrOf(fd, name, value));
+      }
+      if (entry.type !== "directory") tree.utimesOf(fd, entry.atimeNs, entry.mtimeNs);
+    });
   }
 
   /** What the file system, or the kind of file, can't hold is left out, as containerd does; also what would steer overlayfs. */
@@ -318,16 +354,21 @@ export class LayerApplier implements TarSink, Disposable {
     if (dirfd === undefined) throw new Error(`${parent} is not there`);
     const place = { dirfd, base };
     this.tree.mkdir(place, 0o755);
-    this.tree.chmod(place, 0o755);
+    this.tree.withNode(place, S_IFDIR, (made) => this.likeBelow(path, made));
+  }
+
+  /** Give a directory that the layer leaves out the attributes that it has below. */
+  private likeBelow(path: string, made: number): void {
+    this.tree.chmodOf(made, 0o755);
     for (const lower of this.lowers) {
       const fd = lower.openDirectory(path);
       if (fd === undefined) continue;
       try {
         const { uid, gid, mode } = lower.fstat(fd);
-        this.tree.chown(place, uid, gid);
-        this.tree.chmod(place, mode & 0o7777);
+        this.tree.chownOf(made, uid, gid);
+        this.tree.chmodOf(made, mode & 0o7777);
         for (const [name, value] of lower.xattrs(fd)) {
-          this.setXattr(name, () => this.tree.setXattr(place, name, value));
+          this.setXattr(name, () => this.tree.setXattrOf(made, name, value));
         }
         const { atimeNs, mtimeNs } = fs.fstatSync(fd, { bigint: true });
         this.directories.push({ path, atimeNs, mtimeNs });

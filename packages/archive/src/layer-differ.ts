@@ -139,7 +139,7 @@ function isSame(below: RootedTree, a: FileTimes, above: RootedTree, b: FileTimes
 }
 
 function hasSameContent(below: RootedTree, above: RootedTree, path: string): boolean {
-  const fds = [below, above].map((tree) => tree.openFile(placeOf(tree, path)));
+  const fds = [below, above].map((tree) => tree.openFile(placeOf(tree, path), { waitForLease: true }));
   try {
     const [a, b] = fds;
     if (a === undefined || b === undefined) return false;
@@ -192,7 +192,9 @@ class LayerWriter {
       yield* this.file(path, entry);
       return;
     }
-    if (type === "symlink") entry.linkName = linkTarget(this.tree, path);
+    const target = type === "symlink" ? linkTarget(this.tree, path) : "";
+    if (target === undefined) return; // something else has the name by now
+    entry.linkName = target;
     yield headerBlocks(entry);
   }
 
@@ -211,20 +213,22 @@ class LayerWriter {
 
   /** Exactly as many bytes as the header says, whatever happens to the file meanwhile. */
   private *file(path: string, entry: TarEntry): Generator<Buffer> {
-    const fd = this.tree.openFile(placeOf(this.tree, path));
+    const fd = this.tree.openFile(placeOf(this.tree, path), { waitForLease: true });
     if (fd === undefined) return;
     try {
       const xattrs = new Map([...this.tree.xattrs(fd)].filter(([name]) => name === CAPABILITY_XATTR));
-      yield headerBlocks({ ...entry, xattrs });
-      const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(entry.size, 1)));
-      for (let left = entry.size; left > 0; ) {
+      // Of the file that is read: the name may have got another one since.
+      const { mode, uid, gid, size } = this.tree.statusOf(fd);
+      yield headerBlocks({ ...entry, mode: mode & 0o7777, uid, gid, size, xattrs });
+      const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(size, 1)));
+      for (let left = size; left > 0; ) {
         const n = fs.readSync(fd, buffer, 0, Math.min(left, buffer.length), null);
         const bytes =
           n === 0 ? buffer.fill(0).subarray(0, Math.min(left, buffer.length)) : buffer.subarray(0, n);
         yield bytes;
         left -= bytes.length;
       }
-      yield contentPadding(entry.size);
+      yield contentPadding(size);
     } finally {
       fs.closeSync(fd);
     }
@@ -278,7 +282,7 @@ function statusIn(tree: RootedTree, path: string): FileTimes | undefined {
   return place.dirfd === -1 ? undefined : tree.lstat(place);
 }
 
-function linkTarget(tree: RootedTree, path: string): string {
+function linkTarget(tree: RootedTree, path: string): string | undefined {
   return tree.readlink(placeOf(tree, path));
 }
 

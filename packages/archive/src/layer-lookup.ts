@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { S_IFCHR, S_IFDIR, S_IFMT } from "@longshore/syscalls";
-import { type FileTimes, type RootedTree, statusOf } from "./rooted-tree.ts";
+import type { FileTimes, RootedTree } from "./rooted-tree.ts";
+import { statusOf } from "./tree-paths.ts";
 
 /** Marks a directory of an overlayfs layer that hides what the layers below have under its name. */
 export const OPAQUE_XATTR = "trusted.overlay.opaque";

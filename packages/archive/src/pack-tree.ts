@@ -1,10 +1,15 @@
 import fs from "node:fs";
+import { isErrno } from "@longshore/errors";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
-import { placeOf, type RootedTree } from "./rooted-tree.ts";
+import type { RootedTree } from "./rooted-tree.ts";
 import type { EntryType, TarEntry } from "./tar-header.ts";
 import { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
+import { placeOf } from "./tree-paths.ts";
 
 const PIECE_BYTES = 1 << 20;
+/** Longer than the kernel's `fs.lease-break-time` of 45 s. */
+const LEASE_TIMEOUT_MS = 60_000;
+const LEASE_POLL_MS = 50;
 const NO_XATTRS: ReadonlyMap<string, string> = new Map();
 
 const TYPES = new Map<number, EntryType>([
@@ -53,10 +58,12 @@ async function* packEntry(
   const inode = `${status.device} ${status.inode}`;
   const first = type === "directory" || status.links < 2 ? undefined : names.get(inode);
   if (first === undefined && status.links > 1) names.set(inode, name);
+  const target = type === "symlink" ? tree.readlink(place) : "";
+  if (target === undefined) return; // something else has the name by now
   const entry: TarEntry = {
     name: type === "directory" ? `${name}/` : name,
     type: first === undefined ? type : "hardlink",
-    linkName: first ?? (type === "symlink" ? tree.readlink(place) : ""),
+    linkName: first ?? target,
     mode: status.mode & 0o7777,
     uid: status.uid,
     gid: status.gid,
@@ -89,14 +96,14 @@ async function* packEntry(
 }
 
 async function* packFile(tree: RootedTree, path: string, entry: TarEntry): AsyncGenerator<Buffer> {
-  const place = placeOf(tree, path);
-  const fd = place && tree.openFile(place);
+  const fd = await openLeased(tree, path);
   if (fd === undefined) return;
   try {
-    const { size } = fs.fstatSync(fd);
+    // Of the file that is read: the name may have got another one since.
+    const { mode, uid, gid, size } = tree.statusOf(fd);
     const capability = tree.xattrs(fd).get("security.capability");
     const xattrs = capability === undefined ? NO_XATTRS : new Map([["security.capability", capability]]);
-    yield headerBlocks({ ...entry, size, xattrs });
+    yield headerBlocks({ ...entry, mode: mode & 0o7777, uid, gid, size, xattrs });
     for (let left = size; left > 0; ) {
       const piece = Buffer.allocUnsafe(Math.min(left, PIECE_BYTES));
       const n = await read(fd, piece);
@@ -109,6 +116,20 @@ async function* packFile(tree: RootedTree, path: string, entry: TarEntry): Async
     yield contentPadding(size);
   } finally {
     fs.closeSync(fd);
+  }
+}
+
+/** Open a regular file; when a process holds a lease on it, wait until the kernel ends that, without blocking the thread. */
+async function openLeased(tree: RootedTree, path: string): Promise<number | undefined> {
+  const deadline = performance.now() + LEASE_TIMEOUT_MS;
+  for (;;) {
+    const place = placeOf(tree, path);
+    try {
+      return place && tree.openFile(place);
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN") || performance.now() > deadline) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LEASE_POLL_MS));
   }
 }
 

@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { Errno } from "@longshore/errors";
+import { Errno, isErrno } from "@longshore/errors";
 import {
   Arena,
   AT_EMPTY_PATH,
@@ -16,6 +16,7 @@ import {
   O_DIRECTORY,
   O_EXCL,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_PATH,
   O_RDONLY,
   O_WRONLY,
@@ -28,8 +29,13 @@ import {
   syscall,
 } from "@longshore/syscalls";
 
+const EPERM = -1;
 const ENOENT = -2;
 const EAGAIN = -11;
+const ENOTDIR = -20;
+const EINVAL = -22;
+const ENOSYS = -38;
+const ELOOP = -40;
 const EOPNOTSUPP = -95;
 
 /** As many directories are kept open; the entries of a tar mostly share a few. */
@@ -39,7 +45,19 @@ const MAX_OPEN_DIRECTORIES = 128;
 const MAX_SYMLINKS = 40;
 
 const XATTR_BYTES = 65536;
-const NO_XATTRS = new Map<string, string>();
+const READ_BYTES = 65536;
+
+/** Memory for the arguments of one call, shared by all trees: each method is synchronous and keeps nothing in it. */
+let sharedArena: Arena | undefined;
+let sharedXattrBuffer: Buffer | undefined;
+
+function xattrBuffer(): Buffer {
+  sharedXattrBuffer ??= fixedBuffer(XATTR_BYTES);
+  return sharedXattrBuffer;
+}
+
+/** Whether fchmodat2 is missing: before Linux 6.6, or refused by a seccomp filter that does not list it. */
+let lacksFchmodat2 = false;
 
 /** lstat's answer with the times of the last reading and the last change of content, in nanoseconds. */
 export interface FileTimes extends FileStatus {
@@ -62,13 +80,14 @@ export interface Owners {
 }
 
 /**
- * A directory tree that nothing done through it leaves: each path is resolved by the kernel with the directory as its root
- * (openat2, RESOLVE_IN_ROOT), and operations work on one name in a directory opened that way. Paths are byte strings (latin1), relative,
- * without `.`, `..` and empty components, as `cleanPath` makes them. Everything is synchronous.
+ * A directory tree that nothing done through it leaves, also while a hostile process writes in it. The kernel resolves each
+ * path with the directory as its root (openat2, RESOLVE_IN_ROOT), and operations work on one name in a directory opened that
+ * way without following it, or on a descriptor whose file type was checked ({@link RootedTree.withNode}). No call blocks on a
+ * FIFO, a device or a lease. Paths are byte strings (latin1), relative, without `.`, `..` and empty components, as
+ * `cleanPath` makes them. Everything is synchronous.
  */
 export class RootedTree implements Disposable {
-  private readonly arena = new Arena(65536);
-  private readonly xattrValue = fixedBuffer(XATTR_BYTES);
+  private readonly arena: Arena;
   private readonly directories = new Map<string, number>();
   readonly rootFd: number;
   private readonly owners: Owners | undefined;
@@ -78,6 +97,8 @@ export class RootedTree implements Disposable {
    * @param owners undefined: ids are the kernel's
    */
   constructor(root: string, owners?: Owners) {
+    sharedArena ??= new Arena(65536);
+    this.arena = sharedArena;
     this.owners = owners;
     this.rootFd = fs.openSync(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }
@@ -125,7 +146,7 @@ export class RootedTree implements Disposable {
       path === ""
         ? this.open({ dirfd: this.rootFd, base: "." }, O_RDONLY | O_DIRECTORY, 0)
         : this.openInRoot(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd === ENOENT || fd === -20 ? undefined : check(fd, "openat2", path);
+    return fd === ENOENT || fd === ENOTDIR ? undefined : check(fd, "openat2", path);
   }
 
   /** Open whatever is at a path, only to point at it; the caller closes it. A link is followed within the root. @returns undefined when it is not there */
@@ -142,52 +163,112 @@ export class RootedTree implements Disposable {
     const result = syscall(NR.newfstatat, dirfd, this.bytes(base), arena.base + at, AT_SYMLINK_NOFOLLOW);
     if (result === ENOENT) return undefined;
     check(result, "lstat", base);
+    return this.statusAt(at);
+  }
+
+  /** The status of an open descriptor, also of one opened with O_PATH, with the ids that {@link lstat} shows. */
+  statusOf(fd: number): FileTimes {
+    return this.statusAt(this.fstatInto(fd));
+  }
+
+  /** The status of an open descriptor with the kernel's ids. */
+  fstat(fd: number): FileStatus {
+    return parseStat(this.arena.bytes, this.fstatInto(fd));
+  }
+
+  /** @returns the offset in the arena */
+  private fstatInto(fd: number): number {
+    const { arena } = this;
+    arena.reset();
+    const at = arena.room(144);
+    check(syscall(NR.newfstatat, fd, this.bytes(""), arena.base + at, AT_EMPTY_PATH), "fstat");
+    return at;
+  }
+
+  private statusAt(at: number): FileTimes {
+    const { bytes } = this.arena;
     const time = (offset: number) =>
-      arena.bytes.readBigInt64LE(at + offset) * 1_000_000_000n + arena.bytes.readBigInt64LE(at + offset + 8);
-    const status = parseStat(arena.bytes, at);
+      bytes.readBigInt64LE(at + offset) * 1_000_000_000n + bytes.readBigInt64LE(at + offset + 8);
+    const status = parseStat(bytes, at);
     const { owners } = this;
     const ids = owners && { uid: owners.inside("uid", status.uid), gid: owners.inside("gid", status.gid) };
     return { ...status, ...ids, atimeNs: time(72), mtimeNs: time(88) };
   }
 
-  fstat(fd: number): FileStatus {
-    const { arena } = this;
-    arena.reset();
-    const at = arena.room(144);
-    check(syscall(NR.newfstatat, fd, this.bytes(""), arena.base + at, AT_EMPTY_PATH), "fstat");
-    return parseStat(arena.bytes, at);
-  }
-
-  readlink({ dirfd, base }: Place): string {
+  /** Where a link leads to; undefined when it is not there, or no link any more. */
+  readlink({ dirfd, base }: Place): string | undefined {
     const { arena } = this;
     arena.reset();
     const at = arena.room(4096);
-    const n = check(syscall(NR.readlinkat, dirfd, this.bytes(base), arena.base + at, 4096), "readlink", base);
-    return arena.bytes.toString("latin1", at, at + n);
+    const n = syscall(NR.readlinkat, dirfd, this.bytes(base), arena.base + at, 4096);
+    if (n === ENOENT || n === EINVAL) return undefined;
+    return arena.bytes.toString("latin1", at, at + check(n, "readlink", base));
   }
 
-  /** Open what should be a regular file for reading; undefined when it is not, or not any more. The caller closes it. */
-  openFile(place: Place): number | undefined {
+  /**
+   * Open a regular file for reading; the caller closes it. It never blocks: a FIFO or a device is not opened at all.
+   *
+   * @param waitForLease block until a process with a write lease on the file gives it up, at most 45 s by default
+   * @returns undefined when there is no such file, or something else has its name
+   * @throws Errno `EAGAIN` when a process holds a write lease on it
+   */
+  openFile(place: Place, { waitForLease = false } = {}): number | undefined {
     // Looked at before it is opened: opening a device, which it could have become, can do things.
     const path = this.open(place, O_PATH | O_NOFOLLOW, 0);
     if (path < 0) return undefined;
     try {
       if ((this.fstat(path).mode & S_IFMT) !== S_IFREG) return undefined;
-      const fd = this.call(NR.openat, AT_FDCWD, `/proc/self/fd/${path}`, O_RDONLY | O_CLOEXEC);
+      const flags = O_RDONLY | O_CLOEXEC | (waitForLease ? 0 : O_NONBLOCK);
+      const fd = this.call(NR.openat, AT_FDCWD, `/proc/self/fd/${path}`, flags);
+      if (fd === EAGAIN) throw new Errno("EAGAIN", 11, "open", place.base);
       return fd < 0 ? undefined : fd;
     } finally {
       syscall(NR.close, path);
     }
   }
 
-  /** The extended attributes of a regular file; none for anything else. */
-  xattrsOf(place: Place): Map<string, string> {
+  /**
+   * The content of a regular file.
+   * @returns undefined when there is no such file, it is larger than the limit, or something else has its name
+   */
+  readFile(place: Place, limitBytes: number): Buffer | undefined {
     const fd = this.openFile(place);
-    if (fd === undefined) return new Map();
+    if (fd === undefined) return undefined;
     try {
-      return this.xattrs(fd);
+      return readLimited(fd, limitBytes);
     } finally {
       syscall(NR.close, fd);
+    }
+  }
+
+  /**
+   * Work with one file, whatever happens to its name meanwhile: the descriptor (O_PATH) stays on the file whose type was
+   * checked, and `chownOf`, `chmodOf`, `utimesOf`, `setXattrOf` and `xattrsOfNode` act on that file only.
+   *
+   * @param type S_IF*
+   * @throws Errno `ESTALE` when something of another type has the name by now
+   */
+  withNode<T>(place: Place, type: number, work: (fd: number) => T): T {
+    const only = type === S_IFDIR ? O_DIRECTORY : 0;
+    const fd = this.open(place, O_PATH | O_NOFOLLOW | only, 0);
+    if (fd === ENOTDIR || fd === ELOOP) throw new Errno("ESTALE", 116, "open", place.base);
+    check(fd, "open", place.base);
+    try {
+      if (!only && (this.fstat(fd).mode & S_IFMT) !== type)
+        throw new Errno("ESTALE", 116, "open", place.base);
+      return work(fd);
+    } finally {
+      syscall(NR.close, fd);
+    }
+  }
+
+  /** The extended attributes of a regular file; none for anything else. */
+  xattrsOf(place: Place): Map<string, string> {
+    try {
+      return this.withNode(place, S_IFREG, (fd) => this.xattrsOfNode(fd));
+    } catch (error) {
+      if (!isErrno(error, "ESTALE", "ENOENT")) throw error;
+      return new Map();
     }
   }
 
@@ -199,7 +280,7 @@ export class RootedTree implements Disposable {
   /** It belongs to the user's root. */
   mkdir({ dirfd, base }: Place, mode: number): void {
     check(this.call(NR.mkdirat, dirfd, base, mode), "mkdir", base);
-    if (this.owners) this.chown({ dirfd, base }, 0, 0);
+    if (this.owners) this.withNode({ dirfd, base }, S_IFDIR, (fd) => this.chownOf(fd, 0, 0));
   }
 
   mknod({ dirfd, base }: Place, mode: number, device: number): void {
@@ -219,14 +300,30 @@ export class RootedTree implements Disposable {
     check(syscall(NR.linkat, from.dirfd, source, to.dirfd, this.bytes(to.base), 0), "link", to.base);
   }
 
+  /** Change the owner of the name itself, never of what a link leads to. */
   chown({ dirfd, base }: Place, uid: number, gid: number): void {
     const ids = this.outside(uid, gid);
     check(this.call(NR.fchownat, dirfd, base, ids.uid, ids.gid, AT_SYMLINK_NOFOLLOW), "lchown", base);
   }
 
-  /** Not for symlinks: the kernel would follow them. */
-  chmod({ dirfd, base }: Place, mode: number): void {
-    check(this.call(NR.fchmodat, dirfd, base, mode), "chmod", base);
+  /** Change the owner of an open file, also of one opened with O_PATH. */
+  chownOf(fd: number, uid: number, gid: number): void {
+    const ids = this.outside(uid, gid);
+    check(this.call(NR.fchownat, fd, "", ids.uid, ids.gid, AT_EMPTY_PATH), "fchownat");
+  }
+
+  /** Change the mode of an open file that is no link, also of one opened with O_PATH. */
+  chmodOf(fd: number, mode: number): void {
+    if (!lacksFchmodat2) {
+      const result = this.call(NR.fchmodat2, fd, "", mode, AT_EMPTY_PATH);
+      if (result !== ENOSYS && result !== EPERM) {
+        check(result, "fchmodat2");
+        return;
+      }
+      lacksFchmodat2 = result === ENOSYS;
+    }
+    // fchmod refuses O_PATH; the link in /proc leads to the open file itself.
+    check(this.call(NR.fchmodat, AT_FDCWD, `/proc/self/fd/${fd}`, mode), "chmod");
   }
 
   utimes({ dirfd, base }: Place, atimeNs: bigint, mtimeNs: bigint): void {
@@ -235,7 +332,14 @@ export class RootedTree implements Disposable {
     check(syscall(NR.utimensat, dirfd, this.bytes(base), times, AT_SYMLINK_NOFOLLOW), "utimensat", base);
   }
 
-  /** Times of an open file. */
+  /** Set the times of an open file, also of one opened with O_PATH. */
+  utimesOf(fd: number, atimeNs: bigint, mtimeNs: bigint): void {
+    this.arena.reset();
+    const times = this.times(atimeNs, mtimeNs);
+    check(syscall(NR.utimensat, fd, this.bytes(""), times, AT_EMPTY_PATH), "utimensat");
+  }
+
+  /** Times of an open file, not one of O_PATH. */
   futimes(fd: number, atimeNs: bigint, mtimeNs: bigint): void {
     this.arena.reset();
     check(syscall(NR.utimensat, fd, 0, this.times(atimeNs, mtimeNs), 0), "futimens");
@@ -267,7 +371,7 @@ export class RootedTree implements Disposable {
 
   /** The extended attributes of an open file, not one of O_PATH. */
   xattrs(fd: number): Map<string, string> {
-    const buffer = this.xattrValue;
+    const buffer = xattrBuffer();
     const length = syscall(NR.flistxattr, fd, addressOf(buffer), buffer.length);
     if (length === EOPNOTSUPP) return new Map();
     const names = buffer
@@ -283,21 +387,18 @@ export class RootedTree implements Disposable {
     );
   }
 
-  /** The extended attributes of the name itself, whatever it is. */
-  xattrsOfName({ dirfd, base }: Place): Map<string, string> {
-    const { arena, xattrValue: buffer } = this;
-    arena.reset();
-    const path = this.bytes(`/proc/self/fd/${dirfd}/${base}`);
-    const length = syscall(NR.llistxattr, path, addressOf(buffer), buffer.length);
-    if (length === EOPNOTSUPP || length === 0) return NO_XATTRS;
-    const names = buffer
-      .toString("latin1", 0, check(length, "llistxattr", base))
-      .split("\0")
-      .slice(0, -1);
+  /** The extended attributes of an open file, also of one opened with O_PATH. */
+  xattrsOfNode(fd: number): Map<string, string> {
+    const buffer = xattrBuffer();
+    this.arena.reset();
+    const path = this.bytes(`/proc/self/fd/${fd}`);
+    const length = syscall(NR.listxattr, path, addressOf(buffer), buffer.length);
+    if (length === EOPNOTSUPP || length === 0) return new Map();
+    const names = buffer.toString("latin1", 0, check(length, "listxattr")).split("\0").slice(0, -1);
     return new Map(
       names.map((name) => {
-        const n = syscall(NR.lgetxattr, path, this.bytes(name), addressOf(buffer), buffer.length);
-        return [name, buffer.toString("latin1", 0, check(n, "lgetxattr", name))];
+        const n = syscall(NR.getxattr, path, this.bytes(name), addressOf(buffer), buffer.length);
+        return [name, buffer.toString("latin1", 0, check(n, "getxattr", name))];
       }),
     );
   }
@@ -366,6 +467,10 @@ export class RootedTree implements Disposable {
       }
       if (++links > MAX_SYMLINKS) throw new Errno("ELOOP", 40, "open", path);
       const target = this.readlink({ dirfd, base: part });
+      if (target === undefined) {
+        done.push(part);
+        continue;
+      }
       if (target.startsWith("/")) done.length = 0;
       left.unshift(...target.split("/").filter((name) => name !== ""));
     }
@@ -403,8 +508,9 @@ export class RootedTree implements Disposable {
   private writeXattr(nr: number, path: number, name: string, value: string): void {
     const key = this.bytes(name);
     if (value.length > XATTR_BYTES) throw new Errno("E2BIG", 7, "setxattr", name);
-    this.xattrValue.write(value, 0, "latin1");
-    check(syscall(nr, path, key, addressOf(this.xattrValue), value.length, 0), "setxattr", name);
+    const buffer = xattrBuffer();
+    buffer.write(value, 0, "latin1");
+    check(syscall(nr, path, key, addressOf(buffer), value.length, 0), "setxattr", name);
   }
 
   private times(atimeNs: bigint, mtimeNs: bigint): number {
@@ -429,36 +535,17 @@ export class RootedTree implements Disposable {
   }
 }
 
-/**
- * A path of an archive made relative and harmless to read: `/a//b/./c/../d` → `a/b/d`; what would go above the root stays in it.
- */
-export function cleanPath(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
+/** All that is left in an open file; undefined when that is more than the limit. */
+function readLimited(fd: number, limitBytes: number): Buffer | undefined {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for (;;) {
+    // One byte more than allowed shows that there is more.
+    const piece = Buffer.allocUnsafe(Math.min(limitBytes + 1 - length, READ_BYTES));
+    const n = fs.readSync(fd, piece, 0, piece.length, null);
+    if (n === 0) return Buffer.concat(pieces, length);
+    length += n;
+    if (length > limitBytes) return undefined;
+    pieces.push(piece.subarray(0, n));
   }
-  return parts.join("/");
-}
-
-/** The directory and the last component of a clean path. */
-export function splitPath(path: string): { parent: string; base: string } {
-  const slash = path.lastIndexOf("/");
-  return slash === -1
-    ? { parent: "", base: path }
-    : { parent: path.slice(0, slash), base: path.slice(slash + 1) };
-}
-
-/** Where a path without links is in a tree; the empty one is its root. @returns undefined when its directory is not there */
-export function placeOf(tree: RootedTree, path: string): Place | undefined {
-  if (path === "") return { dirfd: tree.rootFd, base: "." };
-  const { parent, base } = splitPath(path);
-  const dirfd = tree.directory(parent);
-  return dirfd === undefined ? undefined : { dirfd, base };
-}
-
-/** lstat of a path without links; undefined when it is not there. */
-export function statusOf(tree: RootedTree, path: string): FileTimes | undefined {
-  const place = placeOf(tree, path);
-  return place && tree.lstat(place);
 }

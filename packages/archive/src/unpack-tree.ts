@@ -1,11 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "@longshore/syscalls";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
 import { decompressStream } from "./decompress-stream.ts";
-import { cleanPath, placeOf, type RootedTree, splitPath, statusOf } from "./rooted-tree.ts";
+import type { RootedTree } from "./rooted-tree.ts";
 import { tarEntries } from "./tar-entries.ts";
 import type { TarEntry } from "./tar-header.ts";
+import { cleanPath, placeOf, splitPath, statusOf } from "./tree-paths.ts";
 
 export interface UnpackOptions {
   /** A directory takes no file's place, nor a file a directory's. */
@@ -123,17 +124,27 @@ function makeSpecial(tree: RootedTree, path: string, entry: TarEntry, options: U
   else {
     const kind = SPECIAL[entry.type as keyof typeof SPECIAL];
     const device = ((entry.major & 0xfff) << 8) | (entry.minor & 0xff) | ((entry.minor & 0xfff00) << 12);
-    tree.mknod(place, kind | (entry.mode & 0o7777), device);
+    tree.mknod(place, kind | 0o600, device);
   }
   setAttributes(tree, path, entry, options);
 }
 
+const TYPES = {
+  file: S_IFREG,
+  hardlink: S_IFREG,
+  directory: S_IFDIR,
+  symlink: S_IFLNK,
+  ...SPECIAL,
+} as const;
+
+/** By a descriptor: a process of the container may have put something else in the place of the name. */
 function setAttributes(tree: RootedTree, path: string, entry: TarEntry, { owner }: UnpackOptions): void {
-  const place = need(tree, path);
   const { uid, gid } = owner ?? entry;
-  tree.chown(place, uid, gid);
-  if (entry.type !== "symlink") tree.chmod(place, entry.mode & 0o7777);
-  tree.utimes(place, entry.atimeNs || entry.mtimeNs, entry.mtimeNs);
+  tree.withNode(need(tree, path), TYPES[entry.type], (fd) => {
+    tree.chownOf(fd, uid, gid);
+    if (entry.type !== "symlink") tree.chmodOf(fd, entry.mode & 0o7777);
+    tree.utimesOf(fd, entry.atimeNs || entry.mtimeNs, entry.mtimeNs);
+  });
 }
 
 function need(tree: RootedTree, path: string): { dirfd: number; base: string } {

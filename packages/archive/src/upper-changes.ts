@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { isDirectory, isOpaque, isWhiteout, lookUp } from "./layer-lookup.ts";
-import { RootedTree, statusOf } from "./rooted-tree.ts";
+import { RootedTree } from "./rooted-tree.ts";
+import { statusOf } from "./tree-paths.ts";
 
 export interface PathChange {
   /** Relative, a byte string (latin1). */
