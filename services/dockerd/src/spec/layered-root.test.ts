@@ -1,8 +1,10 @@
 import { afterAll, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { layersOf, readLayeredFile } from "./layered-root.ts";
+import { lsetxattr, makedev, mknod, S_IFCHR, S_IFIFO } from "@longshore/syscalls";
+import { layersOf, readLayeredFile, readUserFiles } from "./layered-root.ts";
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "layers-"));
 afterAll(() => fs.rmSync(root, { recursive: true }));
@@ -46,4 +48,52 @@ test("readLayeredFile() goes through no layer's link in the place of a directory
   fs.mkdirSync(evil);
   fs.symlinkSync(path.join(lower, "etc"), path.join(evil, "etc"));
   expect(readLayeredFile([upper, evil], "/etc/passwd")).toBeUndefined();
+});
+
+test("readLayeredFile() opens no FIFO and no device, reads no file without end, and follows no link to the host", () => {
+  const hostile = path.join(root, "hostile");
+  fs.mkdirSync(path.join(hostile, "etc"), { recursive: true });
+  mknod(path.join(hostile, "etc/fifo"), S_IFIFO | 0o666);
+  mknod(path.join(hostile, "etc/zero"), S_IFCHR | 0o666, makedev(1, 5));
+  fs.symlinkSync("/dev/zero", path.join(hostile, "etc/to-zero"));
+  fs.symlinkSync(path.join(root, "secret"), path.join(hostile, "etc/to-host"));
+  fs.writeFileSync(path.join(hostile, "etc/large"), "");
+  fs.truncateSync(path.join(hostile, "etc/large"), 400e6);
+  for (const name of ["fifo", "zero", "to-zero", "to-host", "large"])
+    expect(readLayeredFile([hostile, lower], `/etc/${name}`)).toBeUndefined();
+});
+
+test("readLayeredFile() finds nothing below an opaque directory or a whiteout", () => {
+  const opaque = path.join(root, "opaque");
+  fs.mkdirSync(path.join(opaque, "etc"), { recursive: true });
+  expect(readLayeredFile([opaque, lower], "/etc/passwd")).toBe("from lower");
+  lsetxattr(path.join(opaque, "etc"), "trusted.overlay.opaque", Buffer.from("y"));
+  expect(readLayeredFile([opaque, lower], "/etc/passwd")).toBeUndefined();
+  const whiteout = path.join(root, "whiteout");
+  fs.mkdirSync(whiteout);
+  mknod(path.join(whiteout, "etc"), S_IFCHR);
+  expect(readLayeredFile([whiteout, lower], "/etc/passwd")).toBeUndefined();
+});
+
+test("readUserFiles() reads only the container's files while a directory is exchanged with a link to the host", async () => {
+  const raced = path.join(root, "raced");
+  fs.mkdirSync(path.join(raced, "etc"), { recursive: true });
+  fs.mkdirSync(path.join(root, "host-etc"));
+  fs.writeFileSync(path.join(root, "host-etc/passwd"), "of the host");
+  fs.writeFileSync(path.join(raced, "etc/passwd"), "of the container");
+  fs.symlinkSync(path.join(root, "host-etc"), path.join(raced, "trap"));
+  // 316: renameat2, 2: RENAME_EXCHANGE.
+  const program =
+    'print "on\\n"; close(STDOUT); while (1) { syscall(316, -100, $ARGV[0], -100, $ARGV[1], 2) }';
+  const pair = [path.join(raced, "etc"), path.join(raced, "trap")];
+  const child = spawn("perl", ["-e", program, ...pair], { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    const seen = new Set<string>();
+    for (let n = 0; n < 3000; n++) seen.add(readUserFiles([raced]).passwd);
+    seen.delete("");
+    expect([...seen]).toEqual(["of the container"]);
+  } finally {
+    child.kill("SIGKILL");
+  }
 });
