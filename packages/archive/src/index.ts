@@ -11,6 +11,7 @@ export { decompressStream, peekCompression, type StreamCompression } from "./dec
 export { type ApplyOptions, LayerApplier } from "./layer-applier.ts";
 export { type DiffOptions, diffTrees, diffUpperDirectory, hasRedirects } from "./layer-differ.ts";
 export { type PackOptions, packTree } from "./pack-tree.ts";
+export { appendRegularFile, readRegularFile, writeRegularFile } from "./regular-file.ts";
 export { type FileTimes, type Owners, type Place, RootedTree } from "./rooted-tree.ts";
 export { checkSize, DEFAULT_SIZE_LIMITS, type SizeLimits } from "./size-limits.ts";
 export { type PassingEntry, tarEntries } from "./tar-entries.ts";

@@ -28,6 +28,7 @@ import {
   S_IFREG,
   syscall,
 } from "@longshore/syscalls";
+import { readLimited } from "./regular-file.ts";
 
 const EPERM = -1;
 const ENOENT = -2;
@@ -45,7 +46,6 @@ const MAX_OPEN_DIRECTORIES = 128;
 const MAX_SYMLINKS = 40;
 
 const XATTR_BYTES = 65536;
-const READ_BYTES = 65536;
 
 /** Memory for the arguments of one call, shared by all trees: each method is synchronous and keeps nothing in it. */
 let sharedArena: Arena | undefined;
@@ -532,20 +532,5 @@ export class RootedTree implements Disposable {
     const at = arena.room(text.length + 1);
     arena.bytes.write(text, at, "latin1");
     return arena.base + at;
-  }
-}
-
-/** All that is left in an open file; undefined when that is more than the limit. */
-function readLimited(fd: number, limitBytes: number): Buffer | undefined {
-  const pieces: Buffer[] = [];
-  let length = 0;
-  for (;;) {
-    // One byte more than allowed shows that there is more.
-    const piece = Buffer.allocUnsafe(Math.min(limitBytes + 1 - length, READ_BYTES));
-    const n = fs.readSync(fd, piece, 0, piece.length, null);
-    if (n === 0) return Buffer.concat(pieces, length);
-    length += n;
-    if (length > limitBytes) return undefined;
-    pieces.push(piece.subarray(0, n));
   }
 }

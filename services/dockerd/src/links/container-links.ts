@@ -1,11 +1,11 @@
-import fs from "node:fs";
-import { EngineError, errorCode, isErrno } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import type { Container, ContainerRecord } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
 import { saveRecord } from "../containers/container-record.ts";
 import { hasProcess } from "../containers/container-status.ts";
 import type { Engine } from "../engine.ts";
 import { etcFiles } from "../networks/etc-files.ts";
+import { changeMounted, readMounted } from "../networks/mounted-files.ts";
 import { networkName } from "../networks/network-mode.ts";
 import { type ContainerLink, DEFAULT_NETWORK } from "./link.ts";
 import { linkEnvironment } from "./link-environment.ts";
@@ -135,15 +135,10 @@ export function refreshLinks(engine: Engine, started: Container): void {
 /** In the same file: it is mounted in the container. */
 function replaceLine(engine: Engine, { record }: Container, names: string, line: string): void {
   const { hosts } = etcFiles(engine, record);
-  try {
-    const kept = fs
-      .readFileSync(hosts, "utf8")
-      .split("\n")
-      .filter((one) => one !== "" && one.slice(one.indexOf("\t") + 1) !== names);
-    fs.writeFileSync(hosts, `${kept.join("\n")}\n${line}`);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error; // it has just been removed
-  }
+  const text = readMounted(hosts);
+  if (text === undefined) return; // the container has made it too large to be read here
+  const kept = text.split("\n").filter((one) => one !== "" && one.slice(one.indexOf("\t") + 1) !== names);
+  changeMounted(hosts, { text: `${kept.join("\n")}\n${line}` }, engine.log);
 }
 
 /**

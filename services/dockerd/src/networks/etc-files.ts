@@ -2,12 +2,14 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import { writeRegularFile } from "@longshore/archive";
 import { EngineError, isErrno } from "@longshore/errors";
 import { type DnsSettings, type Endpoint, hostResolvConf } from "@longshore/network";
 import type { ContainerRecord } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
 import { containerDir, type Engine } from "../engine.ts";
 import { isRemapped } from "../userns/user-namespaces.ts";
+import { changeMounted, readMounted } from "./mounted-files.ts";
 import { joinedContainer } from "./network-mode.ts";
 
 const HOST_ROOT = { uid: 0, gid: 0 };
@@ -35,11 +37,22 @@ export interface EtcTexts {
 /** Write a container's files for a start, whatever was in them. They are written in place, as they may be mounted elsewhere. */
 export function writeEtcFiles(engine: Engine, record: ContainerRecord, texts: EtcTexts): void {
   const { hosts, hostname, resolvConf } = etcFiles(engine, record);
-  fs.writeFileSync(hosts, texts.hosts + extraHosts(engine, record));
-  fs.writeFileSync(hostname, `${record.config.Hostname}\n`);
-  writeResolvConf(resolvConf, texts.resolvConf);
-  const { uid, gid } = isRemapped(engine.userns, record.hostConfig) ? engine.userns.root : HOST_ROOT;
-  for (const file of [hosts, hostname, resolvConf]) fs.chownSync(file, uid, gid);
+  const owner = isRemapped(engine.userns, record.hostConfig) ? engine.userns.root : HOST_ROOT;
+  writeForStart(hosts, texts.hosts + extraHosts(engine, record), owner);
+  writeForStart(hostname, `${record.config.Hostname}\n`, owner);
+  writeForStart(resolvConf, texts.resolvConf, owner);
+  saveHash(resolvConf, texts.resolvConf);
+}
+
+/** A file on which a container that shares it holds a lease is replaced: that container keeps the old one. */
+function writeForStart(file: string, text: string, owner: { uid: number; gid: number }): void {
+  try {
+    writeRegularFile(file, text, { make: true, owner });
+  } catch (error) {
+    if (!isErrno(error, "EAGAIN")) throw error;
+    fs.rmSync(file, { force: true });
+    writeRegularFile(file, text, { make: true, owner });
+  }
 }
 
 /** The files of a container on the host's network: the host's own, with what was asked for. */
@@ -55,15 +68,22 @@ export function updateHosts(
 ): void {
   const { hosts } = etcFiles(engine, record);
   const { added, gone } = change;
-  const lines = readText(hosts)
+  const names = hostNames(record).join(" ");
+  const more = added ? addressesOf(added).map((address) => `${address}\t${names}`) : [];
+  const text = readMounted(hosts);
+  if (text === undefined) {
+    // The container has made it too large to be read here.
+    if (added) changeMounted(hosts, { line: `\n${more.join("\n")}\n` }, engine.log);
+    return;
+  }
+  const lines = text
     .split("\n")
     .filter((line) => !gone || !addressesOf(gone).includes(line.split(/\s/)[0] ?? ""));
   if (added) {
     while (lines.at(-1) === "") lines.pop();
-    const names = hostNames(record).join(" ");
-    lines.push(...addressesOf(added).map((address) => `${address}\t${names}`), "");
+    lines.push(...more, "");
   }
-  fs.writeFileSync(hosts, lines.join("\n"));
+  changeMounted(hosts, { text: lines.join("\n") }, engine.log);
 }
 
 const addressesOf = ({ ipAddress, ipv6 }: Endpoint): string[] =>
@@ -72,8 +92,9 @@ const addressesOf = ({ ipAddress, ipv6 }: Endpoint): string[] =>
 /** Where a running container asks for names has changed. A file that somebody has edited since it was written stays as it is. */
 export function updateResolvConf(engine: Engine, record: ContainerRecord, text: string): void {
   const { resolvConf } = etcFiles(engine, record);
-  if (readText(hashFile(resolvConf)) !== hashOf(readText(resolvConf))) return;
-  writeResolvConf(resolvConf, text);
+  const now = readMounted(resolvConf);
+  if (now === undefined || readText(hashFile(resolvConf)) !== hashOf(now)) return;
+  if (changeMounted(resolvConf, { text }, engine.log)) saveHash(resolvConf, text);
 }
 
 /** What a container calls itself: its whole name first, when it has a domain. */
@@ -129,11 +150,11 @@ function splitExtraHost(entry: string): { host: string; address: string } {
 const hashFile = (resolvConf: string) => `${resolvConf}.hash`;
 const hashOf = (text: string) => createHash("sha256").update(text).digest("hex");
 
-function writeResolvConf(file: string, text: string): void {
-  fs.writeFileSync(file, text);
-  fs.writeFileSync(hashFile(file), hashOf(text));
+function saveHash(resolvConf: string, text: string): void {
+  fs.writeFileSync(hashFile(resolvConf), hashOf(text));
 }
 
+/** A file that no container writes in. */
 function readText(file: string): string {
   try {
     return fs.readFileSync(file, "utf8");
