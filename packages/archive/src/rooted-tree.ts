@@ -100,7 +100,7 @@ export class RootedTree implements Disposable {
     sharedArena ??= new Arena(65536);
     this.arena = sharedArena;
     this.owners = owners;
-    this.rootFd = fs.openSync(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    this.rootFd = fs.openSync(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
   }
 
   [Symbol.dispose](): void {
@@ -446,9 +446,11 @@ export class RootedTree implements Disposable {
    * Where a path leads when its links are followed within the root, as far as it exists. The kernel does this in `directory`; here it is
    * done by hand for directories that are still to be made.
    *
+   * @param within refuse links that lead above the root, also absolute ones, in place of taking them to begin at the root
    * @returns components of a path without links
+   * @throws Errno `EXDEV` for such a link
    */
-  resolve(path: string): string[] {
+  resolve(path: string, { within = false } = {}): string[] {
     const done: string[] = [];
     const left = path.split("/").filter((part) => part !== "");
     let links = 0;
@@ -456,7 +458,7 @@ export class RootedTree implements Disposable {
       const part = left.shift();
       if (part === undefined || part === ".") continue;
       if (part === "..") {
-        done.pop();
+        if (done.pop() === undefined && within) throw leavesTree(path);
         continue;
       }
       const dirfd = this.directory(done.join("/"));
@@ -471,7 +473,10 @@ export class RootedTree implements Disposable {
         done.push(part);
         continue;
       }
-      if (target.startsWith("/")) done.length = 0;
+      if (target.startsWith("/")) {
+        if (within) throw leavesTree(path);
+        done.length = 0;
+      }
       left.unshift(...target.split("/").filter((name) => name !== ""));
     }
     return done;
@@ -533,4 +538,8 @@ export class RootedTree implements Disposable {
     arena.bytes.write(text, at, "latin1");
     return arena.base + at;
   }
+}
+
+function leavesTree(path: string): Errno {
+  return new Errno("EXDEV", 18, "open", path);
 }

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { EngineError } from "@longshore/errors";
+import { EngineError, isErrno } from "@longshore/errors";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
 import { decompressStream } from "./decompress-stream.ts";
 import type { RootedTree } from "./rooted-tree.ts";
@@ -13,8 +13,16 @@ export interface UnpackOptions {
   keepKinds: boolean;
   /** Who all of it shall belong to; undefined: who the tar says. */
   owner: { uid: number; gid: number } | undefined;
-  /** Another name for an entry. */
+  /** Another name for an entry, whose name has no `.`, no `..` and no slash at its ends. */
   rename?: (name: string) => string;
+  /** Whether an entry is not unpacked. */
+  leaveOut?: (entry: TarEntry) => boolean;
+  /** Drop set-user-id and set-group-id of all but directories, and capabilities. */
+  withoutPrivileges?: boolean;
+  /** Refuse links in the tree that lead out of it, also absolute ones, in place of taking them to begin at its root. */
+  within?: boolean;
+  /** The path of the tree's root, for messages. */
+  rootPath?: string;
 }
 
 /**
@@ -30,31 +38,32 @@ export async function unpackTree(
   options: UnpackOptions,
 ): Promise<void> {
   const directories: { path: string; entry: TarEntry }[] = [];
-  const { rename = (name: string) => name } = options;
+  const { rename = (name: string) => name, leaveOut = () => false } = options;
   for await (const { entry, content } of tarEntries(decompressStream(source))) {
     if (/^\.\.(\/|$)/.test(path.posix.normalize(entry.name))) {
-      const shown = JSON.stringify(Buffer.from(entry.name, "latin1").toString());
-      throw new EngineError("invalid_argument", `invalid entry name ${shown}`);
+      throw new EngineError("invalid_argument", `invalid entry name ${quoted(entry.name)}`);
     }
-    const name = cleanPath(rename(entry.name));
-    if (name === "") continue; // the directory itself stays as it is
-    const file = makeParents(tree, into, name);
+    const name = cleanPath(rename(cleanPath(entry.name)));
+    if (name === "" || leaveOut(entry)) continue; // the directory itself stays as it is
+    const file = makeParents(tree, into, name, options);
     makeRoom(tree, file, entry, options);
     if (entry.type === "directory") {
       makeDirectory(tree, file);
       directories.push({ path: file, entry });
     } else if (entry.type === "file") await writeFile(tree, file, { entry, content, options });
-    else if (entry.type === "hardlink") link(tree, { path: file, into, name: rename(entry.linkName) });
+    else if (entry.type === "hardlink") link(tree, { path: file, into, entry, options });
     else makeSpecial(tree, file, entry, options);
   }
-  // What was made in them has changed their times, and a mode may forbid more.
-  for (const { path, entry } of directories.reverse()) setAttributes(tree, path, entry, options);
+  for (const { path, entry } of directories.reverse()) {
+    // What was made in it has changed its times, and its mode may forbid more. A later entry may have replaced it.
+    if (isDirectoryAt(tree, path)) setAttributes(tree, path, entry, options);
+  }
 }
 
 /** The path of an entry without links on the way; directories that the tar leaves out are made. */
-function makeParents(tree: RootedTree, into: string, name: string): string {
+function makeParents(tree: RootedTree, into: string, name: string, options: UnpackOptions): string {
   const { parent, base } = splitPath(name);
-  const parts = tree.resolve([into, parent].filter((part) => part !== "").join("/"));
+  const parts = resolveIn(tree, into, parent, options);
   for (let length = 1; length <= parts.length; length++) {
     const path = parts.slice(0, length).join("/");
     if (!statusOf(tree, path)) makeDirectory(tree, path);
@@ -62,21 +71,41 @@ function makeParents(tree: RootedTree, into: string, name: string): string {
   return [...parts, base].join("/");
 }
 
+function resolveIn(
+  tree: RootedTree,
+  into: string,
+  path: string,
+  { within = false }: UnpackOptions,
+): string[] {
+  try {
+    return tree.resolve([into, path].filter((part) => part !== "").join("/"), { within });
+  } catch (error) {
+    if (!isErrno(error, "EXDEV")) throw error;
+    const why = `a link in the path of ${quoted(path)} leads out of the destination`;
+    throw new EngineError("invalid_argument", why, { cause: error });
+  }
+}
+
 function makeDirectory(tree: RootedTree, path: string): void {
   const place = need(tree, path);
   if (!tree.lstat(place)) tree.mkdir(place, 0o755);
 }
 
+function isDirectoryAt(tree: RootedTree, path: string): boolean {
+  return ((statusOf(tree, path)?.mode ?? 0) & S_IFMT) === S_IFDIR;
+}
+
 /** Take away what an entry replaces. */
-function makeRoom(tree: RootedTree, path: string, entry: TarEntry, { keepKinds }: UnpackOptions): void {
+function makeRoom(tree: RootedTree, path: string, entry: TarEntry, options: UnpackOptions): void {
+  const { keepKinds, rootPath = "" } = options;
   const place = need(tree, path);
   const status = tree.lstat(place);
   if (!status) return;
   const [was, is] = [(status.mode & S_IFMT) === S_IFDIR, entry.type === "directory"];
   if (was && is) return;
   if (keepKinds && was !== is) {
-    const shown = JSON.stringify(`/${Buffer.from(path, "latin1").toString()}`);
-    const name = JSON.stringify(Buffer.from(entry.name, "latin1").toString());
+    const shown = quoted(`${rootPath}/${path}`);
+    const name = quoted(entry.name);
     throw new EngineError(
       "invalid_argument",
       is
@@ -85,6 +114,15 @@ function makeRoom(tree: RootedTree, path: string, entry: TarEntry, { keepKinds }
     );
   }
   tree.remove(place);
+}
+
+/** A byte string as text in quotation marks. */
+function quoted(bytes: string): string {
+  return JSON.stringify(Buffer.from(bytes, "latin1").toString());
+}
+
+function modeOf({ type, mode }: TarEntry, { withoutPrivileges = false }: UnpackOptions): number {
+  return mode & (withoutPrivileges && type !== "directory" ? 0o1777 : 0o7777);
 }
 
 async function writeFile(
@@ -100,19 +138,28 @@ async function writeFile(
     const { uid, gid } = options.owner ?? entry;
     // Changing the owner takes set-user-id and capabilities away, so it comes first.
     tree.fchown(fd, uid, gid);
-    tree.fchmod(fd, entry.mode & 0o7777);
+    tree.fchmod(fd, modeOf(entry, options));
     const capability = entry.xattrs.get("security.capability");
-    if (capability !== undefined) tree.setXattrOf(fd, "security.capability", capability);
+    if (capability !== undefined && !options.withoutPrivileges)
+      tree.setXattrOf(fd, "security.capability", capability);
     tree.futimes(fd, entry.atimeNs || entry.mtimeNs, entry.mtimeNs);
   } finally {
     fs.closeSync(fd);
   }
 }
 
+interface HardLink {
+  path: string;
+  into: string;
+  entry: TarEntry;
+  options: UnpackOptions;
+}
+
 /** To a file of the same tar. */
-function link(tree: RootedTree, { path, into, name }: { path: string; into: string; name: string }): void {
-  const { parent, base } = splitPath(cleanPath(name));
-  const parts = tree.resolve([into, parent].filter((part) => part !== "").join("/"));
+function link(tree: RootedTree, { path, into, entry, options }: HardLink): void {
+  const { rename = (name: string) => name } = options;
+  const { parent, base } = splitPath(cleanPath(rename(cleanPath(entry.linkName))));
+  const parts = resolveIn(tree, into, parent, options);
   tree.link(need(tree, [...parts, base].join("/")), need(tree, path));
 }
 
@@ -138,11 +185,11 @@ const TYPES = {
 } as const;
 
 /** By a descriptor: a process of the container may have put something else in the place of the name. */
-function setAttributes(tree: RootedTree, path: string, entry: TarEntry, { owner }: UnpackOptions): void {
-  const { uid, gid } = owner ?? entry;
+function setAttributes(tree: RootedTree, path: string, entry: TarEntry, options: UnpackOptions): void {
+  const { uid, gid } = options.owner ?? entry;
   tree.withNode(need(tree, path), TYPES[entry.type], (fd) => {
     tree.chownOf(fd, uid, gid);
-    if (entry.type !== "symlink") tree.chmodOf(fd, entry.mode & 0o7777);
+    if (entry.type !== "symlink") tree.chmodOf(fd, modeOf(entry, options));
     tree.utimesOf(fd, entry.atimeNs || entry.mtimeNs, entry.mtimeNs);
   });
 }

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { packTree, RootedTree, tarEntries, unpackTree } from "@longshore/archive";
+import { packTree, RootedTree, type TarEntry, tarEntries, unpackTree } from "@longshore/archive";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type EngineClient, EngineRefusal } from "../engine/client.ts";
@@ -42,16 +42,16 @@ export const cp: Command = {
   async run({ client, flags, args: [from = "", to = ""] }) {
     const [source, target] = [splitArgument(from), splitArgument(to)];
     const followLink = flags.bool("follow-link");
+    const archive = flags.bool("archive");
     if (source.container !== undefined && target.container !== undefined)
       throw new CliError("copying between containers is not supported");
     const quiet = flags.has("quiet") ? flags.bool("quiet") : !isTerminal(1);
     const counted = { bytes: 0 };
     if (source.container !== undefined) {
-      const options = { container: source.container, from: source.path, to, followLink, counted };
+      const options = { container: source.container, from: source.path, to, followLink, archive, counted };
       await copyOut(client, options);
     } else if (target.container !== undefined) {
-      const copyOwner = flags.bool("archive");
-      const options = { container: target.container, from, to: target.path, followLink, copyOwner, counted };
+      const options = { container: target.container, from, to: target.path, followLink, archive, counted };
       await copyIn(client, options);
     } else throw new CliError("must specify at least one container source");
     if (!quiet && to !== "-") printError(`Successfully copied ${humanSize(counted.bytes, 3)} to ${to}`);
@@ -64,6 +64,8 @@ interface CopyOptions {
   from: string;
   to: string;
   followLink: boolean;
+  /** Out of a container: keep set-user-id, set-group-id and capabilities. Into one: the owners too. */
+  archive: boolean;
   counted: { bytes: number };
 }
 
@@ -101,7 +103,7 @@ async function copyMatching(client: EngineClient, pattern: RegExp, options: Copy
 
 async function copyOne(
   client: EngineClient,
-  { container, from, to, followLink, counted }: CopyOptions,
+  { container, from, to, followLink, archive, counted }: CopyOptions,
 ): Promise<void> {
   const api = archivePath(container);
   let source = from;
@@ -120,25 +122,37 @@ async function copyOne(
   if (name === "/") name = ".";
   const place = placeCopy({ isDirectory: isDirectory(mode) }, name, localTarget(to));
   const top = source === "/" ? "" : lastName(source);
-  using tree = new RootedTree("/");
-  const into = tree.resolve(bytesOf(path.resolve(place.directory))).join("/");
-  await unpackTree(tree, into, count(answer.body, counted), {
+  // Nothing that a hostile engine sends is written outside the directory that the user has named.
+  const rootPath = fs.realpathSync(place.directory);
+  using tree = new RootedTree(rootPath);
+  await unpackTree(tree, "", count(answer.body, counted), {
     keepKinds: true,
     owner: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
     rename: (entry) => renamed(entry, bytes(top), bytes(place.name)),
+    leaveOut: isDevice,
+    withoutPrivileges: !archive,
+    within: true,
+    rootPath: rootPath === "/" ? "" : bytes(rootPath),
   });
+}
+
+/** A device of the container's would be one of this machine. */
+function isDevice({ type, name }: TarEntry): boolean {
+  if (type !== "character" && type !== "block") return false;
+  printError(`WARNING: the device ${JSON.stringify(Buffer.from(name, "latin1").toString())} is not copied`);
+  return true;
 }
 
 async function copyIn(
   client: EngineClient,
-  { container, from, to, followLink, copyOwner, counted }: CopyOptions & { copyOwner: boolean },
+  { container, from, to, followLink, archive, counted }: CopyOptions,
 ): Promise<void> {
   const target = await containerTarget(client, container, to);
   const put = (directory: string, body: AsyncIterable<Buffer>) =>
     client.text({
       method: "PUT",
       path: archivePath(container),
-      query: { path: directory, noOverwriteDirNonDir: true, copyUIDGID: copyOwner ? true : undefined },
+      query: { path: directory, noOverwriteDirNonDir: true, copyUIDGID: archive ? true : undefined },
       headers: { "Content-Type": "application/x-tar" },
       body: count(body, counted),
     });
