@@ -19,5 +19,6 @@ export type { EntryType, TarEntry } from "./tar-header.ts";
 export { TarReader, type TarSink } from "./tar-reader.ts";
 export { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
 export { cleanPath, splitPath, statusOf } from "./tree-paths.ts";
+export { type TreeUsage, treeUsage } from "./tree-usage.ts";
 export { type UnpackOptions, unpackTree } from "./unpack-tree.ts";
 export { type PathChange, upperChanges } from "./upper-changes.ts";

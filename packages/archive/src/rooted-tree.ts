@@ -65,6 +65,16 @@ export interface FileTimes extends FileStatus {
   mtimeNs: bigint;
 }
 
+/** The part of lstat's answer that says what a file takes. */
+export interface FileUsage {
+  device: number;
+  inode: number;
+  mode: number;
+  /** Bytes of content. */
+  size: number;
+  diskBytes: number;
+}
+
 /** A place in a tree: an open directory and one name in it, which is never followed. */
 export interface Place {
   readonly dirfd: number;
@@ -164,6 +174,21 @@ export class RootedTree implements Disposable {
     if (result === ENOENT) return undefined;
     check(result, "lstat", base);
     return this.statusAt(at);
+  }
+
+  /** What a file takes; undefined when it is not there. Quicker than {@link lstat}. */
+  usageOf({ dirfd, base }: Place): FileUsage | undefined {
+    const { arena } = this;
+    arena.reset();
+    const at = arena.room(144);
+    const result = syscall(NR.newfstatat, dirfd, this.bytes(base), arena.base + at, AT_SYMLINK_NOFOLLOW);
+    if (result === ENOENT) return undefined;
+    check(result, "lstat", base);
+    const { bytes } = arena;
+    const word = (offset: number) =>
+      bytes.readUInt32LE(at + offset) + bytes.readUInt32LE(at + offset + 4) * 2 ** 32;
+    const mode = bytes.readUInt32LE(at + 24);
+    return { device: word(0), inode: word(8), mode, size: word(48), diskBytes: word(64) * 512 };
   }
 
   /** The status of an open descriptor, also of one opened with O_PATH, with the ids that {@link lstat} shows. */
