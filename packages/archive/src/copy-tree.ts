@@ -1,5 +1,5 @@
-import fs from "node:fs";
 import { check, NR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, syscall } from "@longshore/syscalls";
+import { closeSync, ftruncateSync, readSync, writeSync } from "./descriptors.ts";
 import { type FileTimes, type Place, RootedTree } from "./rooted-tree.ts";
 import { placeOf, splitPath, statusOf } from "./tree-paths.ts";
 
@@ -62,7 +62,7 @@ class TreeCopy {
     try {
       names = this.source.names(fd);
     } finally {
-      fs.closeSync(fd);
+      closeSync(fd);
     }
     for (const base of names) yield* this.entry(path, base);
     // Paths are resolved again: those below may have taken the place in the cache of open directories.
@@ -119,14 +119,14 @@ class TreeCopy {
         if (size > 0 && syscall(NR.ioctl, output, FICLONE, input) !== 0) {
           yield* copyData(input, output, size);
           // A hole at the end.
-          fs.ftruncateSync(output, size);
+          ftruncateSync(output, size);
         }
         this.setAttributes(output, status, source.xattrs(input));
       } finally {
-        fs.closeSync(output);
+        closeSync(output);
       }
     } finally {
-      fs.closeSync(input);
+      closeSync(input);
     }
     return true;
   }
@@ -170,8 +170,8 @@ function copyChunk(input: number, output: number, length: number): number {
   const n = syscall(NR.copy_file_range, input, 0, output, 0, length);
   if (n > 0) return n;
   const buffer = Buffer.allocUnsafe(Math.min(length, 1 << 20));
-  const read = fs.readSync(input, buffer, 0, buffer.length, null);
-  for (let at = 0; at < read; ) at += fs.writeSync(output, buffer, at, read - at, null);
+  const read = readSync(input, buffer, 0, buffer.length, null);
+  for (let at = 0; at < read; ) at += writeSync(output, buffer, at, read - at, null);
   return read;
 }
 

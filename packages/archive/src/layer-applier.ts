@@ -1,7 +1,7 @@
-import fs from "node:fs";
 import { EngineError, isErrno } from "@longshore/errors";
 import { makedev, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG } from "@longshore/syscalls";
 import { copyEntry } from "./copy-tree.ts";
+import { closeSync, fstatSync, ftruncateSync, writeSync } from "./descriptors.ts";
 import { isDirectory, isWhiteout, lookUp, OPAQUE_XATTR } from "./layer-lookup.ts";
 import { type Place, RootedTree } from "./rooted-tree.ts";
 import type { TarEntry } from "./tar-header.ts";
@@ -72,7 +72,7 @@ export class LayerApplier implements TarSink, Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.file) fs.closeSync(this.file.fd);
+    if (this.file) closeSync(this.file.fd);
     this.file = undefined;
     this.tree[Symbol.dispose]();
     for (const lower of this.lowers) lower[Symbol.dispose]();
@@ -90,7 +90,7 @@ export class LayerApplier implements TarSink, Disposable {
     const { file } = this;
     if (!file) return;
     for (let done = 0; done < bytes.length; ) {
-      done += fs.writeSync(file.fd, bytes, done, bytes.length - done, file.written + done);
+      done += writeSync(file.fd, bytes, done, bytes.length - done, file.written + done);
     }
     file.written += bytes.length;
   }
@@ -106,7 +106,7 @@ export class LayerApplier implements TarSink, Disposable {
     const { fd, entry, written, hasHoles } = this.file;
     this.file = undefined;
     try {
-      if (hasHoles) fs.ftruncateSync(fd, written); // the last one may be at the end
+      if (hasHoles) ftruncateSync(fd, written); // the last one may be at the end
       this.tree.fchown(fd, entry.uid, entry.gid);
       // After the owner: changing that clears the set-id bits and the capabilities.
       this.tree.fchmod(fd, entry.mode);
@@ -115,7 +115,7 @@ export class LayerApplier implements TarSink, Disposable {
       }
       this.tree.futimes(fd, entry.atimeNs, entry.mtimeNs);
     } finally {
-      fs.closeSync(fd);
+      closeSync(fd);
     }
   }
 
@@ -127,7 +127,7 @@ export class LayerApplier implements TarSink, Disposable {
       try {
         this.tree.futimes(fd, atimeNs, mtimeNs);
       } finally {
-        fs.closeSync(fd);
+        closeSync(fd);
       }
     }
   }
@@ -313,7 +313,7 @@ export class LayerApplier implements TarSink, Disposable {
           this.removeForeign(child);
       }
     } finally {
-      fs.closeSync(fd);
+      closeSync(fd);
     }
   }
 
@@ -370,10 +370,10 @@ export class LayerApplier implements TarSink, Disposable {
         for (const [name, value] of lower.xattrs(fd)) {
           this.setXattr(name, () => this.tree.setXattrOf(made, name, value));
         }
-        const { atimeNs, mtimeNs } = fs.fstatSync(fd, { bigint: true });
+        const { atimeNs, mtimeNs } = fstatSync(fd, { bigint: true });
         this.directories.push({ path, atimeNs, mtimeNs });
       } finally {
-        fs.closeSync(fd);
+        closeSync(fd);
       }
       return;
     }

@@ -1,5 +1,5 @@
-import fs from "node:fs";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
+import { closeSync, readSync } from "./descriptors.ts";
 import { type FileTimes, RootedTree } from "./rooted-tree.ts";
 import type { EntryType, TarEntry } from "./tar-header.ts";
 import { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
@@ -71,7 +71,7 @@ export function hasRedirects(upper: string): boolean {
         return mode === S_IFREG && tree.xattrsOf({ dirfd: fd, base }).has("trusted.overlay.metacopy");
       });
     } finally {
-      fs.closeSync(fd);
+      closeSync(fd);
     }
   };
   return marked("");
@@ -92,7 +92,7 @@ function* writeUpper(tree: RootedTree, writer: LayerWriter, path: string): Gener
     const fd = tree.openDirectory(child);
     if (fd === undefined) continue;
     const opaque = tree.xattrs(fd).get(OPAQUE_XATTR) === "y";
-    fs.closeSync(fd);
+    closeSync(fd);
     if (opaque) yield* writer.whiteout(join(child, OPAQUE));
     yield* writeUpper(tree, writer, child);
   }
@@ -145,13 +145,13 @@ function hasSameContent(below: RootedTree, above: RootedTree, path: string): boo
     if (a === undefined || b === undefined) return false;
     const [left, right] = [Buffer.allocUnsafeSlow(CHUNK_BYTES), Buffer.allocUnsafeSlow(CHUNK_BYTES)];
     for (;;) {
-      const read = fs.readSync(a, left, 0, left.length, null);
-      const other = fs.readSync(b, right, 0, right.length, null);
+      const read = readSync(a, left, 0, left.length, null);
+      const other = readSync(b, right, 0, right.length, null);
       if (read !== other || !left.subarray(0, read).equals(right.subarray(0, read))) return false;
       if (read === 0) return true;
     }
   } finally {
-    for (const fd of fds) if (fd !== undefined) fs.closeSync(fd);
+    for (const fd of fds) if (fd !== undefined) closeSync(fd);
   }
 }
 
@@ -222,7 +222,7 @@ class LayerWriter {
       yield headerBlocks({ ...entry, mode: mode & 0o7777, uid, gid, size, xattrs });
       const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(size, 1)));
       for (let left = size; left > 0; ) {
-        const n = fs.readSync(fd, buffer, 0, Math.min(left, buffer.length), null);
+        const n = readSync(fd, buffer, 0, Math.min(left, buffer.length), null);
         const bytes =
           n === 0 ? buffer.fill(0).subarray(0, Math.min(left, buffer.length)) : buffer.subarray(0, n);
         yield bytes;
@@ -230,7 +230,7 @@ class LayerWriter {
       }
       yield contentPadding(size);
     } finally {
-      fs.closeSync(fd);
+      closeSync(fd);
     }
   }
 
@@ -296,6 +296,6 @@ function sortedNames(tree: RootedTree, path: string): string[] {
   try {
     return tree.names(fd).sort(byBytes);
   } finally {
-    fs.closeSync(fd);
+    closeSync(fd);
   }
 }

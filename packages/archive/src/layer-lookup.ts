@@ -1,5 +1,5 @@
-import fs from "node:fs";
 import { S_IFCHR, S_IFDIR, S_IFMT } from "@longshore/syscalls";
+import { closeSync } from "./descriptors.ts";
 import type { FileTimes, RootedTree } from "./rooted-tree.ts";
 import { statusOf } from "./tree-paths.ts";
 
@@ -54,7 +54,7 @@ export function isOpaque(tree: RootedTree, path: string): boolean {
   try {
     return tree.xattrs(fd).get(OPAQUE_XATTR) === "y";
   } finally {
-    fs.closeSync(fd);
+    closeSync(fd);
   }
 }
 

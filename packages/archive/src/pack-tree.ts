@@ -1,6 +1,6 @@
-import fs from "node:fs";
 import { isErrno } from "@longshore/errors";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
+import { closeSync, read as readFd } from "./descriptors.ts";
 import type { RootedTree } from "./rooted-tree.ts";
 import type { EntryType, TarEntry } from "./tar-header.ts";
 import { contentPadding, END_BLOCKS, headerBlocks } from "./tar-writer.ts";
@@ -87,7 +87,7 @@ async function* packEntry(
     const isMount = status.device !== above;
     inside = isMount && leaveOut({ path, fd }) ? [] : tree.names(fd);
   } finally {
-    fs.closeSync(fd);
+    closeSync(fd);
   }
   for (const base of inside.sort()) {
     const below = path === "" ? base : `${path}/${base}`;
@@ -115,7 +115,7 @@ async function* packFile(tree: RootedTree, path: string, entry: TarEntry): Async
     }
     yield contentPadding(size);
   } finally {
-    fs.closeSync(fd);
+    closeSync(fd);
   }
 }
 
@@ -135,7 +135,7 @@ async function openLeased(tree: RootedTree, path: string): Promise<number | unde
 
 function read(fd: number, buffer: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.read(fd, buffer, 0, buffer.length, null, (error, n) => (error ? reject(error) : resolve(n)));
+    readFd(fd, buffer, 0, buffer.length, null, (error, n) => (error ? reject(error) : resolve(n)));
   });
 }
 

@@ -1,6 +1,6 @@
-import fs from "node:fs";
 import { isErrno } from "@longshore/errors";
 import { S_IFDIR, S_IFMT } from "@longshore/syscalls";
+import { closeSync } from "./descriptors.ts";
 import { type FileUsage, RootedTree } from "./rooted-tree.ts";
 
 /** So many entries are looked at before other work gets its turn. */
@@ -50,7 +50,7 @@ export async function treeUsage(root: string): Promise<TreeUsage> {
         if (++looked % BATCH === 0) await new Promise((resolve) => setImmediate(resolve));
       }
     } finally {
-      fs.closeSync(fd);
+      closeSync(fd);
     }
   }
   return usage;

@@ -1,8 +1,8 @@
-import fs from "node:fs";
 import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "@longshore/syscalls";
 import { decompressStream } from "./decompress-stream.ts";
+import { closeSync, writeSync } from "./descriptors.ts";
 import type { RootedTree } from "./rooted-tree.ts";
 import { tarEntries } from "./tar-entries.ts";
 import type { TarEntry } from "./tar-header.ts";
@@ -133,7 +133,7 @@ async function writeFile(
   const fd = tree.create(need(tree, path), 0o600);
   try {
     for await (const piece of content) {
-      for (let at = 0; at < piece.length; ) at += fs.writeSync(fd, piece, at);
+      for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
     }
     const { uid, gid } = options.owner ?? entry;
     // Changing the owner takes set-user-id and capabilities away, so it comes first.
@@ -144,7 +144,7 @@ async function writeFile(
       tree.setXattrOf(fd, "security.capability", capability);
     tree.futimes(fd, entry.atimeNs || entry.mtimeNs, entry.mtimeNs);
   } finally {
-    fs.closeSync(fd);
+    closeSync(fd);
   }
 }
 

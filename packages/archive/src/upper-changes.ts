@@ -1,4 +1,4 @@
-import fs from "node:fs";
+import { closeSync } from "./descriptors.ts";
 import { isDirectory, isOpaque, isWhiteout, lookUp } from "./layer-lookup.ts";
 import { RootedTree } from "./rooted-tree.ts";
 import { statusOf } from "./tree-paths.ts";
@@ -52,6 +52,6 @@ function namesIn(tree: RootedTree, path: string): string[] {
   try {
     return tree.names(fd).sort();
   } finally {
-    fs.closeSync(fd);
+    closeSync(fd);
   }
 }
