@@ -87,7 +87,20 @@ function explain(error: unknown, { mounts }: ContainerRecord, path: string): unk
     const what = isMounted ? "mounted volume" : "container rootfs";
     return new EngineError("permission_denied", `${what} is marked read-only`, { cause: error });
   }
-  if (!isErrno(error, "ENOSPC", "EDQUOT", "ENOTDIR", "ELOOP", "ENAMETOOLONG", "EXDEV", "EPERM", "EACCES"))
+  if (
+    !isErrno(
+      error,
+      "ENOSPC",
+      "EDQUOT",
+      "ENOTDIR",
+      "ELOOP",
+      "ESTALE",
+      "ENAMETOOLONG",
+      "EXDEV",
+      "EPERM",
+      "EACCES",
+    )
+  )
     return error;
   const why = error instanceof Error ? error.message : String(error);
   return new EngineError("invalid_argument", why, { cause: error });
