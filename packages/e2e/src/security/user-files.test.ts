@@ -64,10 +64,24 @@ async function longestPing(work: Promise<unknown>): Promise<number> {
   return longest;
 }
 
+/** Run a program in a container in the background, as a user of its files, whether that works or not. */
+async function execAs(id: string, user: string): Promise<void> {
+  const made = await api(
+    world(),
+    "POST",
+    `/containers/${id}/exec`,
+    JSON.stringify({ User: user, Cmd: ["true"] }),
+  );
+  const exec = (JSON.parse(made.body) as { Id?: string }).Id ?? "";
+  await api(world(), "POST", `/exec/${exec}/start`, JSON.stringify({ Detach: true }));
+}
+
+/** The moment in which a name must be exchanged is short, so the attack is repeated. */
+const EXECS = 30;
+
 const TRAPS: Record<string, string> = {
   FIFO: "mkfifo /trap",
   "link to /dev/zero": "ln -s /dev/zero /trap",
-  device: "mknod /trap c 1 5",
   "file of 400 MB": "truncate -s 400M /trap",
 };
 /** Exchanges the two as fast as possible. */
@@ -79,21 +93,18 @@ test.each(Object.keys(TRAPS).filter((name) => !isReference || name === "FIFO"))(
   async (name) => {
     const passwd = "cp /etc/passwd /own; mv /own /etc/passwd";
     const id = await trapped(`${passwd}; ${TRAPS[name]}; (perl -e '${EXCHANGE}' &)`);
-    const { suite } = world().engine;
-    const env = { ...process.env, DOCKER_HOST: `unix://${suite.paths.dockerSocket}` };
-    const command = [world().docker().cli.path, "exec", "-u", "user", id, "true"];
     let ping = 0;
     const grown = await growth(async () => {
-      for (let n = 0; n < 12 && ping < 1000; n++) {
-        const child = Bun.spawn(command, { env, stdout: "ignore", stderr: "ignore" });
-        ping = Math.max(ping, await longestPing(child.exited));
-        child.kill("SIGKILL");
+      for (let n = 0; n < EXECS && ping < 1000; n += 10) {
+        const execs = Array.from({ length: 10 }, () => execAs(id, "user"));
+        ping = Math.max(ping, await longestPing(Promise.all(execs)));
       }
     });
     expect(ping).toBeLessThan(1000);
     expect(grown).toBeLessThan(40);
     if (!isReference) await docker("rm", "-f", id);
   },
+  30_000,
 );
 
 test("an /etc that is exchanged with a link to the host gives no user of the host", async () => {
@@ -109,30 +120,32 @@ test("an /etc that is exchanged with a link to the host gives no user of the hos
   await docker("rm", "-f", id);
 });
 
-test("an /etc/hosts of 400 MB, or one with a lease, neither blocks the daemon nor takes its memory", async () => {
-  const network = await docker("network", "create", "more-hosts");
-  const large = await trapped("truncate -s 400M /etc/hosts");
-  // 1024: F_SETLEASE, 1: F_WRLCK.
-  const lease = `$SIG{IO} = "IGNORE"; open(my $f, "+<", "/etc/hosts") or die; fcntl($f, 1024, 1) or die "$!";
+// Docker reads all of the large one, and waits for the end of the lease.
+test.skipIf(isReference)(
+  "an /etc/hosts of 400 MB, or one with a lease, neither blocks the daemon nor takes its memory",
+  async () => {
+    const network = await docker("network", "create", "more-hosts");
+    const large = await trapped("truncate -s 400M /etc/hosts");
+    // 1024: F_SETLEASE, 1: F_WRLCK.
+    const lease = `$SIG{IO} = "IGNORE"; open(my $f, "+<", "/etc/hosts") or die; fcntl($f, 1024, 1) or die "$!";
     $| = 1; print "ready\\n"; sleep 1000`;
-  const leased = await docker("run", "-d", "--cap-add", "LEASE", world().attacker, "perl", "-e", lease);
-  await eventually(async () => (await docker("logs", leased)).includes("ready"));
-  // Docker reads all of the large one.
-  for (const id of isReference ? [leased] : [large, leased]) {
-    let ping = 0;
-    const grown = await growth(async () => {
-      ping = await longestPing(attempt("network", "connect", network, id));
-      if (!isReference)
+    const leased = await docker("run", "-d", "--cap-add", "LEASE", world().attacker, "perl", "-e", lease);
+    await eventually(async () => (await docker("logs", leased)).includes("ready"));
+    for (const id of [large, leased]) {
+      let ping = 0;
+      const grown = await growth(async () => {
+        ping = await longestPing(attempt("network", "connect", network, id));
         ping = Math.max(ping, await longestPing(attempt("network", "disconnect", network, id)));
-    });
-    expect(ping).toBeLessThan(1000);
-    expect(grown).toBeLessThan(40);
-  }
-  const size = Number(await docker("exec", large, "stat", "-c", "%s", "/etc/hosts"));
-  if (!isReference) expect(size).toBeGreaterThan(400 << 20);
-  await docker("rm", "-f", large, leased);
-  await docker("network", "rm", network);
-});
+      });
+      expect(ping).toBeLessThan(1000);
+      expect(grown).toBeLessThan(40);
+    }
+    const size = Number(await docker("exec", large, "stat", "-c", "%s", "/etc/hosts"));
+    expect(size).toBeGreaterThan(400 << 20);
+    await docker("rm", "-f", large, leased);
+    await docker("network", "rm", network);
+  },
+);
 
 test("nothing of the host has changed", () => {
   expect(canary.changes()).toEqual([]);

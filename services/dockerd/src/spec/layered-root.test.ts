@@ -97,3 +97,25 @@ test("readUserFiles() reads only the container's files while a directory is exch
     child.kill("SIGKILL");
   }
 });
+
+test("readUserFiles() does not wait at a FIFO that is exchanged with the file between two calls", async () => {
+  const raced = path.join(root, "fifo-raced");
+  const [file, fifo] = [path.join(raced, "etc/passwd"), path.join(raced, "trap")];
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, "own");
+  mknod(fifo, S_IFIFO | 0o600);
+  const program =
+    'print "on\\n"; close(STDOUT); while (1) { syscall(316, -100, $ARGV[0], -100, $ARGV[1], 2) }';
+  const attack = spawn("perl", ["-e", program, file, fifo], { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    await new Promise((resolve) => attack.stdout.once("data", resolve));
+    // In a process of its own, which is ended when it waits.
+    const module = JSON.stringify(path.join(import.meta.dirname, "layered-root.ts"));
+    const script = `import { readUserFiles } from ${module};
+      for (let n = 0; n < 20000; n++) readUserFiles([${JSON.stringify(raced)}]);`;
+    const reader = Bun.spawn([process.execPath, "-e", script], { timeout: 15_000, killSignal: "SIGKILL" });
+    expect(await reader.exited).toBe(0);
+  } finally {
+    attack.kill("SIGKILL");
+  }
+}, 20_000);
