@@ -1,5 +1,6 @@
 import { check, NR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, syscall } from "@longshore/syscalls";
 import { closeSync, ftruncateSync, readSync, writeSync } from "./descriptors.ts";
+import { runInSlices } from "./in-slices.ts";
 import { type FileTimes, type Place, RootedTree } from "./rooted-tree.ts";
 import { placeOf, splitPath, statusOf } from "./tree-paths.ts";
 
@@ -9,9 +10,8 @@ const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const ENXIO = -6;
 
-/** So much is copied in one call, and so long without letting other work have its turn. */
+/** So much is copied in one call. */
 const CHUNK_BYTES = 8 << 20;
-const SLICE_MS = 10;
 
 /**
  * Copy all that is in a directory, and the directory's own attributes, into another, empty one: owners, modes, times, extended
@@ -21,12 +21,7 @@ const SLICE_MS = 10;
 export async function copyTree(from: string, to: string): Promise<void> {
   using source = new RootedTree(from);
   using target = new RootedTree(to);
-  let began = performance.now();
-  for (const _ of new TreeCopy(source, target).run()) {
-    if (performance.now() - began < SLICE_MS) continue;
-    await new Promise((resolve) => setImmediate(resolve));
-    began = performance.now();
-  }
+  await runInSlices(new TreeCopy(source, target).run());
 }
 
 /** Copy one thing that is no directory, to the same path, whose directory exists. @returns false when it has vanished */

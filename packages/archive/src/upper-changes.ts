@@ -1,4 +1,5 @@
 import { closeSync } from "./descriptors.ts";
+import { runInSlices } from "./in-slices.ts";
 import { isDirectory, isOpaque, isWhiteout, lookUp } from "./layer-lookup.ts";
 import { RootedTree } from "./rooted-tree.ts";
 import { statusOf } from "./tree-paths.ts";
@@ -11,26 +12,28 @@ export interface PathChange {
 
 /**
  * What an overlayfs upper directory changes of the layers below it, each directory before its content, without mounting anything.
- * A directory counts as modified when something in it was. What a new directory hides is not listed one by one.
+ * A directory counts as modified when something in it was. What a new directory hides is not listed one by one. Other work
+ * gets its turn in between: the container decides how much there is.
  *
  * @param lower uppermost first
  */
-export function upperChanges(upper: string, lower: readonly string[]): PathChange[] {
+export async function upperChanges(upper: string, lower: readonly string[]): Promise<PathChange[]> {
   using resources = new DisposableStack();
   const above = resources.use(new RootedTree(upper));
   const below = lower.map((directory) => resources.use(new RootedTree(directory)));
   const changes: PathChange[] = [];
-  walk(above, below, "", changes);
+  await runInSlices(walk(above, below, "", changes));
   return changes;
 }
 
-function walk(
+function* walk(
   above: RootedTree,
   below: readonly RootedTree[],
   directory: string,
   changes: PathChange[],
-): void {
+): Generator<void> {
   for (const base of namesIn(above, directory)) {
+    yield;
     const path = directory === "" ? base : `${directory}/${base}`;
     const status = statusOf(above, path);
     if (!status) continue; // gone meanwhile
@@ -42,7 +45,7 @@ function walk(
     changes.push({ path, kind: before ? "modified" : "added" });
     if (!isDirectory(status)) continue;
     const merged = before !== undefined && isDirectory(before) && !isOpaque(above, path);
-    walk(above, merged ? below : [], path, changes);
+    yield* walk(above, merged ? below : [], path, changes);
   }
 }
 

@@ -12,7 +12,7 @@ export async function containerChanges(engine: Engine, { id }: Container): Promi
   const { mounts } = await engine.containerd.snapshots.mounts({ snapshotter: SNAPSHOTTER, key: id });
   const [upper, ...lower] = layersOf(mounts);
   if (upper === undefined) return null;
-  const changes = upperChanges(upper, lower);
+  const changes = await upperChanges(upper, lower);
   if (changes.length === 0) return null;
   return changes.map(({ path, kind }) => ({
     Path: `/${Buffer.from(path, "latin1").toString()}`,
