@@ -29,6 +29,7 @@ export {
 export {
   addBaseChain,
   addChain,
+  addOwnedTable,
   addRule,
   addTable,
   deleteRule,

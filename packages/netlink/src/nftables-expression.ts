@@ -29,6 +29,7 @@ const FOREIGN_META_KEYS = {
 };
 const CT_KEYS = { ctState: 0, ctStatus: 2 };
 const HEADERS = { network: 1, transport: 2 };
+const FIB_RESULT_LINK_NAME = 2;
 const FIB_RESULT_ADDRTYPE = 3;
 const FIB_ADDRESSES = { source: 1, destination: 2 };
 const NAT_DNAT = 1;
@@ -55,6 +56,8 @@ export type NftExpression =
     } & Into)
   /** What kind of address one of the packet's is to this host, see `ADDRESS_LOCAL`. */
   | ({ readonly is: "addressType"; readonly of: keyof typeof FIB_ADDRESSES } & Into)
+  /** The name of the interface by which one of the packet's addresses is reached; empty for the host's own and for none. */
+  | ({ readonly is: "routeLink"; readonly of: keyof typeof FIB_ADDRESSES } & Into)
   | ({ readonly is: "load"; readonly value: Uint8Array } & Into)
   | ({ readonly is: "mask"; readonly mask: Uint8Array } & From)
   | ({ readonly is: "compare"; readonly equal: boolean; readonly value: Uint8Array } & From)
@@ -107,6 +110,10 @@ function encode(expression: NftExpression): [name: string, data: Data] {
     case "addressType": {
       const { into, of } = expression;
       return ["fib", numbers({ 1: register(into), 2: FIB_RESULT_ADDRTYPE, 3: FIB_ADDRESSES[of] })];
+    }
+    case "routeLink": {
+      const { into, of } = expression;
+      return ["fib", numbers({ 1: register(into), 2: FIB_RESULT_LINK_NAME, 3: FIB_ADDRESSES[of] })];
     }
     case "load":
       return [

@@ -20,6 +20,9 @@ const NFT_MSG_DELRULE = 8;
 
 // The table's name is the first attribute of all messages, the chain's the second of a rule's.
 const NFTA_TABLE = 1;
+const NFTA_TABLE_FLAGS = 2;
+const NFT_TABLE_F_OWNER = 2;
+const NFT_TABLE_F_PERSIST = 4;
 const NFTA_CHAIN_NAME = 3;
 const NFTA_CHAIN_HOOK = 4;
 const NFTA_CHAIN_POLICY = 5;
@@ -90,6 +93,16 @@ export const shown = ({ family, name }: NftTable): string => `${family} ${name}`
 /** Make a table, if there is none of this name. */
 export function addTable(table: NftTable): NetlinkRequest {
   return nftRequest(NFT_MSG_NEWTABLE, `add table ${shown(table)}`, CREATE, table);
+}
+
+/**
+ * Make a table that only this socket can change, flush or delete until it is closed; then the table stays, and is anyone's.
+ * Kernels before 6.9 refuse it with EOPNOTSUPP.
+ */
+export function addOwnedTable(table: NftTable): NetlinkRequest {
+  return nftRequest(NFT_MSG_NEWTABLE, `add own table ${shown(table)}`, CREATE, table, (writer) =>
+    writer.attributeU32Be(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST),
+  );
 }
 
 /** Delete a table with all that is in it. */
