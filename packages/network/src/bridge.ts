@@ -65,6 +65,7 @@ export function ensureBridge(route: RouteSocket, settings: BridgeSettings): numb
   writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, ipv6 ? "0" : "1");
   // Published ports are reached by the host's own 127.0.0.1 as well; the firewall sees to who else may use such addresses.
   writeSysctl(`net/ipv4/conf/${name}/route_localnet`, "1");
+  refuseForged(name);
   const address = ipv4Bytes(gateway);
   const own = [
     ...(withoutIpv4
@@ -78,6 +79,21 @@ export function ensureBridge(route: RouteSocket, settings: BridgeSettings): numb
   route.run(...own.map(addAddress), setLink({ index }, { up: true }));
   if (ipv6) answerLoopback6(route, index);
   return index;
+}
+
+/** Let the kernel itself drop what no container has reason to send; unlike rules, these settings stay when somebody flushes rules. */
+function refuseForged(name: string): void {
+  // Sources that are not reached from here, of loopback before all. A stricter setting of the host stays.
+  const reversePath = `net/ipv4/conf/${name}/rp_filter`;
+  if (readSysctl(reversePath) === "0") writeSysctl(reversePath, "2");
+  // Containers don't direct the host elsewhere, nor does it tell them of better ways past its firewall.
+  for (const family of ["ipv4", "ipv6"]) writeSysctl(`net/${family}/conf/${name}/accept_redirects`, "0");
+  writeSysctl(`net/ipv4/conf/${name}/send_redirects`, "0");
+}
+
+/** Let the kernel forward no IPv4 packet that comes from an internal network's bridge, whatever becomes of the rules. */
+export function forwardNothing(name: string): void {
+  writeSysctl(`net/ipv4/conf/${name}/forwarding`, "0");
 }
 
 /** Whether an answer to `::1` that crosses a bridge is translated before the kernel looks whether it may be there, and so is dropped. */

@@ -8,7 +8,8 @@ import {
   type NftRule,
   type NftTable,
 } from "@longshore/netlink";
-import { admission, type Direction } from "./ruleset.ts";
+import { admission } from "./ruleset.ts";
+import type { Direction } from "./statements.ts";
 
 const FORWARD = "FORWARD";
 /** A chain that the real Docker makes for rules of others, and which it asks before its own. */

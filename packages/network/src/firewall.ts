@@ -1,10 +1,10 @@
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { type NetlinkRequest, NftablesSocket, type NftChange, type NftTable } from "@longshore/netlink";
+import { BRIDGES_SET } from "./arrivals.ts";
 import { DockerUserChain } from "./docker-user-chain.ts";
 import type { Relay } from "./relay.ts";
 import {
-  BRIDGES_SET,
   CHAINS,
   GUARDED_LINKS_SET,
   GUARDED_LINKS6_SET,
@@ -28,6 +28,7 @@ export class Firewall implements Disposable {
   readonly #stale = new StaleConnections();
   #ruleset: Ruleset | undefined;
   #lacksRedirection = false;
+  #lacksOwnership = false;
   /** Of each of our chains. */
   #ruleCounts: readonly number[] = [];
 
@@ -56,7 +57,7 @@ export class Firewall implements Disposable {
 
   #put(ruleset: Ruleset): void {
     const userChain = userChainRequests(this.#nft, this.#table);
-    const put = (one: Ruleset) => this.#commit([...userChain, ...rebuildTable(this.#table, one)]);
+    const put = (one: Ruleset) => this.#putTable(userChain, one);
     if (this.#lacksRedirection) {
       put({ ...ruleset, relayPort: undefined });
       return;
@@ -73,6 +74,19 @@ export class Firewall implements Disposable {
       }
       this.#lacksRedirection = true;
       this.#log.warn({ err: error }, "containers without IPv6 are not reached by IPv6");
+    }
+  }
+
+  #putTable(userChain: readonly NetlinkRequest[], ruleset: Ruleset): void {
+    const put = (owned: boolean) =>
+      this.#nft.commit([...userChain, ...rebuildTable(this.#table, { ...ruleset, owned })]);
+    try {
+      put(ruleset.owned && !this.#lacksOwnership);
+    } catch (cause) {
+      if (!isErrno(cause, "EOPNOTSUPP") || !ruleset.owned || this.#lacksOwnership) throw refusal(cause);
+      this.#lacksOwnership = true;
+      this.#log.info({ table: this.#table.name }, "on this kernel others can flush the firewall's rules");
+      this.#putTable(userChain, ruleset);
     }
   }
 

@@ -1,4 +1,4 @@
-import { dockerBridges, enableForwarding, enableForwarding6 } from "./bridge.ts";
+import { dockerBridges, enableForwarding, enableForwarding6, forwardNothing } from "./bridge.ts";
 import { formatSubnet } from "./ipv4.ts";
 import { allPorts, bridgeNamed, type NetworkState } from "./network-state.ts";
 import { ensureParent } from "./parent-link.ts";
@@ -60,7 +60,10 @@ export function rebuildFirewall(state: NetworkState): void {
     ...{ guardedLinks, guardedLinks6 },
     ports: allPorts(state),
     relayPort: state.relay?.port,
+    owned: state.options.ownsTable ?? true,
   });
+  // Letting the host forward has let all of its interfaces do so.
+  for (const { link, internal } of own) if (internal) forwardNothing(link);
   state.firewalld?.trust([...own.map(({ link }) => link), ...bridgePorts.further()]);
 }
 

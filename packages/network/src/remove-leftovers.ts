@@ -1,6 +1,7 @@
 import { deleteLink, NftablesSocket, type NftTable, RouteSocket } from "@longshore/netlink";
+import { BRIDGES_SET } from "./arrivals.ts";
 import { Firewall } from "./firewall.ts";
-import { BRIDGES_SET, FURTHER_BRIDGES_SET } from "./ruleset.ts";
+import { FURTHER_BRIDGES_SET } from "./ruleset.ts";
 import { SandboxFiles } from "./sandbox.ts";
 import type { NetworksOptions } from "./types.ts";
 

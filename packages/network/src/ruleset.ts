@@ -3,6 +3,7 @@ import {
   addBaseChain,
   addElements,
   addLinkSet,
+  addOwnedTable,
   addRule,
   addSet,
   addSetLinks,
@@ -12,7 +13,6 @@ import {
   CT_STATUS_DNAT,
   deleteElements,
   deleteTable,
-  linkKey,
   type NetlinkRequest,
   type NftablesSocket,
   type NftExpression,
@@ -21,8 +21,29 @@ import {
   nftMap,
   nftSet,
 } from "@longshore/netlink";
+import {
+  amongItsContainers,
+  arrivals,
+  BRIDGES_SET,
+  foreignLoopback,
+  INTERNAL_BRIDGES_SET,
+  internalForward,
+  untranslated,
+} from "./arrivals.ts";
 import { ipv4Bytes, type Subnet, subnetMask } from "./ipv4.ts";
 import { ipv6Bytes, type Subnet6, subnet6Mask } from "./ipv6.ts";
+import {
+  accept,
+  type Direction,
+  drop,
+  FAMILIES,
+  type Family,
+  inSet,
+  isFamily,
+  isLink,
+  isLoopback,
+  type Statement,
+} from "./statements.ts";
 
 /** A bridge of ours as the firewall sees it. */
 export interface BridgeRules {
@@ -64,20 +85,15 @@ export interface Ruleset {
   readonly guardedLinks: readonly string[];
   /** The same of IPv6. */
   readonly guardedLinks6: readonly string[];
+  /** Others can neither flush nor change the table while this process runs; for kernels since 6.9. */
+  readonly owned: boolean;
 }
 
-export const BRIDGES_SET = "bridges";
 export const GUARDED_LINKS_SET = "guarded_links";
 export const GUARDED_LINKS6_SET = "guarded_links6";
 const FOREIGN_BRIDGES_SET = "foreign_bridges";
 export const FURTHER_BRIDGES_SET = "further_bridges";
 
-/** What is told apart by address family: `NFPROTO_IPV4` or `NFPROTO_IPV6`, and where addresses lie in the header. */
-const FAMILIES = {
-  ip: { protocol: 2, source: 12, destination: 16, bytes: 4 },
-  ip6: { protocol: 10, source: 8, destination: 24, bytes: 16 },
-} as const;
-type Family = keyof typeof FAMILIES;
 const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** Ports of all addresses of the host, and those of one. */
@@ -93,30 +109,10 @@ const RELAYED = {
   at: nftSet("relayed_at", ["ipv6_addr", "inet_proto", "inet_service"]),
 };
 
-/** By which interface a packet came, or goes. */
-export type Direction = "iifname" | "oifname";
-type Statement = readonly NftExpression[];
-
-const inSet = (key: Direction, set: string): Statement => [
-  { is: "meta", key },
-  { is: "lookup", set },
-];
-const isLink = (key: Direction, name: string, equal = true): Statement => [
-  { is: "meta", key },
-  { is: "compare", equal, value: linkKey(name) },
-];
-const accept: NftExpression = { is: "verdict", verdict: "accept" };
-const drop: NftExpression = { is: "verdict", verdict: "drop" };
-
 const isReply: Statement = [
   { is: "ctState" },
   { is: "mask", mask: Uint8Array.of(CT_ESTABLISHED | CT_RELATED, 0, 0, 0) },
   { is: "compare", equal: false, value: new Uint8Array(4) },
-];
-
-const isFamily = (family: Family): Statement => [
-  { is: "meta", key: "nfproto" },
-  { is: "compare", equal: true, value: Uint8Array.of(FAMILIES[family].protocol) },
 ];
 
 const fromSubnet = (family: Family, base: Uint8Array, mask: Uint8Array): Statement => [
@@ -133,12 +129,6 @@ const fromSubnets = ({ subnet, subnet6 }: BridgeRules): Statement[] => [
     : []),
 ];
 
-/** `127.0.0.0/8` at this place of the header. */
-const isLoopback = (place: "source" | "destination"): Statement => [
-  ...isFamily("ip"),
-  { is: "payload", offset: FAMILIES.ip[place], length: 1 },
-  { is: "compare", equal: true, value: Uint8Array.of(127) },
-];
 /** From `::1`; nothing with such an address comes into the host from elsewhere. */
 const isFromLoopback6: Statement = [
   ...isFamily("ip6"),
@@ -292,18 +282,13 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
     [GUARDED_LINKS_SET]: guardedLinks,
     [GUARDED_LINKS6_SET]: guardedLinks6,
     [FURTHER_BRIDGES_SET]: furtherBridges,
+    [INTERNAL_BRIDGES_SET]: bridges.filter(({ internal }) => internal).map(({ bridge }) => bridge),
   };
   const forward: Statement[] = [
+    ...internalForward(bridges),
     [...inSet("oifname", BRIDGES_SET), ...isReply, accept],
     [...inSet("oifname", BRIDGES_SET), ...isTranslated, accept],
-    ...bridges.map(({ bridge, icc }) => [
-      ...isLink("iifname", bridge),
-      ...isLink("oifname", bridge),
-      icc ? accept : drop,
-    ]),
-    ...bridges
-      .filter(({ internal }) => internal)
-      .map(({ bridge }): Statement => [...isLink("iifname", bridge), drop]),
+    ...bridges.filter(({ internal }) => !internal).map(amongItsContainers),
     [...inSet("oifname", BRIDGES_SET), drop],
     [...inSet("iifname", BRIDGES_SET), ...inSet("oifname", FOREIGN_BRIDGES_SET), drop],
     guard("ip", GUARDED_LINKS_SET),
@@ -331,13 +316,11 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
     [...inSet("oifname", BRIDGES_SET), ...isLoopback("source"), { is: "masquerade" }],
     [...inSet("oifname", BRIDGES_SET), ...isFromLoopback6, { is: "masquerade" }],
   ];
-  // What the bridges may be sent from loopback's addresses must not let others send to them.
-  const foreignLoopback: Statement = [...isLink("iifname", "lo", false), ...isLoopback("destination"), drop];
   // A host that has bridged packets filtered as well sees there what it sees again at the network's own bridge, which is where it counts.
   const passing: Statement = [...inSet("iifname", FURTHER_BRIDGES_SET), { is: "untracked" }];
   return [
     ...removeTable(table),
-    addTable(table),
+    ruleset.owned ? addOwnedTable(table) : addTable(table),
     ...Object.entries(sets).flatMap(([name, links], id) => [
       addLinkSet(table, name, id + 1),
       ...(links.length > 0 ? [addSetLinks(table, name, links)] : []),
@@ -352,10 +335,10 @@ export function rebuildTable(table: NftTable, ruleset: Ruleset): NetlinkRequest[
     addBaseChain(table, {
       ...{ name: "loopback", type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
     }),
-    addRule(table, "loopback", foreignLoopback),
-    addRule(table, "loopback", passing),
+    ...[...foreignLoopback, passing, ...arrivals(bridges)].map((rule) => addRule(table, "loopback", rule)),
     ...(["prerouting", "output"] as const).flatMap((hook) => [
       addBaseChain(table, { name: hook, type: "nat", hook, priority: -100, policy: "accept" }),
+      ...(hook === "prerouting" ? untranslated(bridges).map((rule) => addRule(table, hook, rule)) : []),
       ...redirected.map((rule) => addRule(table, hook, rule)),
       ...publish.map((rule) => addRule(table, hook, rule)),
     ]),

@@ -18,6 +18,8 @@ export interface NetworksOptions {
   readonly ipv6?: string;
   /** How many containers a bridge of the kernel's takes, before the network has a further one; as many as the kernel can when left out. */
   readonly portsOfBridge?: number;
+  /** Whether others are kept from flushing the firewall's rules where the kernel can do that, since 6.9; so when left out. */
+  readonly ownsTable?: boolean;
   /** Socket of the message bus at which firewalld is asked to let containers' traffic pass; the system's when left out. */
   readonly messageBus?: string;
   readonly store: Store;

@@ -37,7 +37,11 @@ export function openLab(): Lab {
     const store = openStore(`sqlite:${database}`);
     stores.push(store);
     const log = createLogger("network-test", { level: "fatal" });
-    const networks = await openNetworks({ stateDir, bridge: BRIDGE, store, log, ...options });
+    // Tests play others who change the table, and open several at once.
+    const networks = await openNetworks({
+      ...{ stateDir, bridge: BRIDGE, store, log, ownsTable: false },
+      ...options,
+    });
     opened.push(networks);
     return networks;
   };
