@@ -5,8 +5,6 @@ import type { Answer, Resolver } from "./resolver.ts";
 const AT_ONCE = 64;
 /** Longer queries than this there are none. */
 const MESSAGE_BYTES = 2048;
-/** After so many the rest of the process has its turn. */
-const ROUNDS = 32;
 const AF_INET = 2;
 
 /** A socket whose queries are answered. */
@@ -16,6 +14,8 @@ export interface DatagramListener extends HotListener {
   readonly client: string | undefined;
   /** So many answers are still to come that nothing more is asked. */
   isFull(): boolean;
+  /** Whether it is still this listener's turn. */
+  hasTime(): boolean;
   /** Send an answer, sooner or later. */
   send(answer: Answer, port: number, address: string): void;
   /** Take care of an answer that is still to come. */
@@ -37,11 +37,11 @@ export class DatagramAnswers {
     this.#resolver = resolver;
   }
 
-  /** Answer what waits at a socket. */
+  /** Answer what waits at a socket, as long as it is its turn. */
   drain(listener: DatagramListener): void {
     this.#messages ??= new Datagrams({ count: AT_ONCE, size: MESSAGE_BYTES });
     const messages = this.#messages;
-    for (let round = 0; round < ROUNDS; round++) {
+    do {
       const count = receive(messages, listener.fd);
       if (count === 0) return;
       const epoch = this.#now();
@@ -59,7 +59,7 @@ export class DatagramAnswers {
       }
       // The socket had no more.
       if (count < AT_ONCE) return;
-    }
+    } while (listener.hasTime());
   }
 
   /** A number of what is known now; 0 when it is not to be kept. */

@@ -3,6 +3,7 @@ import { setsockopt } from "@longshore/syscalls";
 import { DatagramAnswers, type DatagramListener } from "./datagram-answers.ts";
 import { FrameReader, frame } from "./framing.ts";
 import type { Answer, Resolver } from "./resolver.ts";
+import { emptySocket, PausableSocket, Turns } from "./turns.ts";
 
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
@@ -35,6 +36,8 @@ const MAX_UNSENT_BYTES = 256 * 1024;
 /** Answers that wait for the kernel to take more, of one listener; further ones are dropped. */
 const MAX_UNSENT_DATAGRAMS = 16_384;
 
+const NOTHING = new Uint8Array();
+
 type Datagram = readonly [answer: Buffer, port: number, address: string];
 
 interface Connection {
@@ -43,10 +46,18 @@ interface Connection {
   pending: number;
   unsent: Buffer[];
   unsentBytes: number;
+  /** Its time in this turn is over: what has come waits. */
+  isPaused: boolean;
+  /** @see Turns.share */
+  readonly endTurn: () => boolean;
+}
+
+interface UdpListener extends Disposable {
+  readonly socket: Bun.udp.Socket<"buffer">;
 }
 
 interface Listener {
-  readonly udp: Bun.udp.Socket<"buffer">;
+  readonly udp: UdpListener;
   readonly tcp: Bun.TCPSocketListener<Connection>;
 }
 
@@ -59,6 +70,8 @@ export class DnsServer implements Disposable {
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Map<string, number>();
   readonly #datagrams: DatagramAnswers;
+  readonly #turns = new Turns();
+  readonly #empty = emptySocket();
   #connected = 0;
   #waiting = 0;
   #listened = 0;
@@ -99,9 +112,9 @@ export class DnsServer implements Disposable {
     const tcp = this.#listenTcp(hostname, port, client);
     undo.defer(() => tcp.stop(true));
     const udp = await this.#listenUdp(hostname, tcp.port, client);
-    undo.defer(() => udp.close());
+    undo.use(udp);
     if (this.#disposed) throw new Error("the DNS server has ended");
-    growReceiveBuffer(descriptorOf(udp));
+    growReceiveBuffer(descriptorOf(udp.socket));
     this.#listeners.set(keyOf(hostname, tcp.port, client), { udp, tcp });
     undo.move();
     return { hostname, port: tcp.port };
@@ -113,7 +126,7 @@ export class DnsServer implements Disposable {
     const listener = this.#listeners.get(key);
     if (!listener) return false;
     this.#listeners.delete(key);
-    listener.udp.close();
+    listener.udp[Symbol.dispose]();
     listener.tcp.stop(true);
     return true;
   }
@@ -121,17 +134,14 @@ export class DnsServer implements Disposable {
   [Symbol.dispose](): void {
     this.#disposed = true;
     for (const { udp, tcp } of this.#listeners.values()) {
-      udp.close();
+      udp[Symbol.dispose]();
       tcp.stop(true);
     }
     this.#listeners.clear();
+    this.#empty[Symbol.dispose]();
   }
 
-  async #listenUdp(
-    hostname: string,
-    port: number,
-    client: string | undefined,
-  ): Promise<Bun.udp.Socket<"buffer">> {
+  async #listenUdp(hostname: string, port: number, client: string | undefined): Promise<UdpListener> {
     const unsent: Datagram[] = [];
     const { maxWaiting, maxWaitingOfClient } = this.#options;
     const mostHere = client === undefined ? maxWaiting : maxWaitingOfClient;
@@ -140,7 +150,7 @@ export class DnsServer implements Disposable {
     const send = (answer: Answer, clientPort: number, address: string): void => {
       if (!answer || socket.closed) return;
       const datagram = [answer, clientPort, address] as const;
-      if (unsent.length === 0 && sendDatagram(socket, datagram)) return;
+      if (unsent.length === 0 && !reads?.isPaused && sendDatagram(socket, datagram)) return;
       if (unsent.length < MAX_UNSENT_DATAGRAMS) unsent.push(datagram);
     };
     const later = (answer: Promise<Answer>, clientPort: number, address: string): void => {
@@ -153,43 +163,71 @@ export class DnsServer implements Disposable {
           waitingHere--;
         });
     };
+    const sendUnsent = (): void => {
+      if (reads?.isPaused || socket.closed) return;
+      const count = unsent.findIndex((datagram) => !sendDatagram(socket, datagram));
+      unsent.splice(0, count < 0 ? unsent.length : count);
+    };
     let listener: DatagramListener | undefined;
+    let reads: PausableSocket | undefined;
+    let startedAt: number | undefined;
+    /** Whether there is time in this turn; at its end reading stops until the next. */
+    const hasTime = (): boolean => {
+      if (!reads || reads.isPaused) return false;
+      const now = performance.now();
+      const share = this.#turns.share(now, endTurn);
+      startedAt ??= now;
+      if (now - startedAt < share) return true;
+      reads.pause();
+      return false;
+    };
+    const endTurn = (): boolean => {
+      startedAt = undefined;
+      if (!reads?.isPaused) return false;
+      reads.resume();
+      sendUnsent();
+      return true;
+    };
     const socket = await Bun.udpSocket({
       ...{ hostname, port },
       socket: {
         data: (_, query, clientPort, address) => {
+          const goesOn = hasTime();
           if (isFull()) return;
           const answer = this.#resolver.answer(client ?? address, query, "udp");
           if (answer instanceof Promise) later(answer, clientPort, address);
           else send(answer, clientPort, address);
           // What has come meanwhile is answered without a call for each.
-          if (listener) this.#datagrams.drain(listener);
+          if (listener && goesOn) this.#datagrams.drain(listener);
         },
-        drain() {
-          const count = unsent.findIndex((datagram) => !sendDatagram(socket, datagram));
-          unsent.splice(0, count < 0 ? unsent.length : count);
-        },
+        drain: sendUnsent,
         // A client that is gone before its answer.
         error() {},
       },
     });
     const fd = descriptorOf(socket);
     const known = { client, isOfOne: client !== undefined };
-    listener = { ...{ number: this.#listened++, fd, ...known }, ...{ isFull, send, later } };
-    return socket;
+    listener = { ...{ number: this.#listened++, fd, ...known }, ...{ isFull, hasTime, send, later } };
+    const paused = new PausableSocket(fd, this.#empty.number);
+    reads = paused;
+    return {
+      socket,
+      [Symbol.dispose]() {
+        reads = undefined;
+        paused[Symbol.dispose]();
+        socket.close();
+      },
+    };
   }
 
   #listenTcp(hostname: string, port: number, known: string | undefined): Bun.TCPSocketListener<Connection> {
-    const { idleSeconds } = this.#options;
     return Bun.listen<Connection>({
       ...{ hostname, port },
       socket: {
         open: (socket) => this.#open(socket, known ?? socket.remoteAddress),
         data: (socket, bytes) => {
           // One that was refused has none.
-          if (!socket.data) return;
-          socket.timeout(idleSeconds);
-          for (const query of socket.data.frames.push(bytes)) this.#query(socket, query);
+          if (socket.data) this.#take(socket, bytes);
         },
         drain: flush,
         timeout: (socket) => socket.terminate(),
@@ -208,7 +246,19 @@ export class DnsServer implements Disposable {
     }
     this.#connected++;
     this.#connections.set(client, ofClient + 1);
-    socket.data = { client, frames: new FrameReader(), pending: 0, unsent: [], unsentBytes: 0 };
+    const endTurn = (): boolean => {
+      const { data } = socket;
+      if (!data.isPaused) return false;
+      data.isPaused = false;
+      if (socket.readyState <= 0) return false;
+      socket.resume();
+      this.#take(socket, NOTHING);
+      return true;
+    };
+    socket.data = {
+      ...{ client, frames: new FrameReader(), pending: 0, unsent: [], unsentBytes: 0 },
+      ...{ isPaused: false, endTurn },
+    };
     socket.timeout(idleSeconds);
   }
 
@@ -218,6 +268,26 @@ export class DnsServer implements Disposable {
     const ofClient = (this.#connections.get(data.client) ?? 1) - 1;
     if (ofClient > 0) this.#connections.set(data.client, ofClient);
     else this.#connections.delete(data.client);
+  }
+
+  /** Answer what has come, or is still there from before, as long as there is time in this turn. */
+  #take(socket: TcpSocket, bytes: Uint8Array): void {
+    const { data } = socket;
+    if (data.isPaused) {
+      data.frames.hold(bytes);
+      return;
+    }
+    const startedAt = performance.now();
+    const share = this.#turns.share(startedAt, data.endTurn);
+    for (const query of data.frames.push(bytes)) {
+      // A part of a query doesn't count: it might be all that ever comes.
+      socket.timeout(this.#options.idleSeconds);
+      this.#query(socket, query);
+      if (performance.now() - startedAt < share || socket.readyState <= 0) continue;
+      data.isPaused = true;
+      socket.pause();
+      return;
+    }
   }
 
   #query(socket: TcpSocket, query: Uint8Array): void {

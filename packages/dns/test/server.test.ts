@@ -299,3 +299,50 @@ test("of 10,000 queries none is lost, names of ours and names of others, nor is 
   expect(lab.resolver.cached.bytes).toBeLessThanOrEqual(4 * 1024 * 1024);
   await until(() => descriptors() <= before);
 }, 60_000);
+
+/** A program that sends one query as fast as it can, until it is ended; by TCP on 32 connections, whose answers it reads. */
+const FLOODS = {
+  udp: `socket(my $s, PF_INET, SOCK_DGRAM, 0); connect($s, $to);
+    while (1) { send($s, $query, 0) }`,
+  tcp: `my ($in, @all) = (""); my $many = (pack("n", length $query) . $query) x 200;
+    for (1..32) { socket(my $s, PF_INET, SOCK_STREAM, 0); connect($s, $to) or die; vec($in, fileno($s), 1) = 1; push @all, $s }
+    while (1) { for my $s (@all) { send($s, $many, MSG_DONTWAIT); 1 while sysread_now($s) } }
+    sub sysread_now { my $r = ""; vec($r, fileno($_[0]), 1) = 1; select($r, undef, undef, 0) and sysread($_[0], my $b, 65536) }`,
+};
+
+test.each(Object.entries(FLOODS))(
+  "while a client sends more by %s than can be answered, others and the rest of the process have their turn",
+  async (_, flood) => {
+    using lab = await open();
+    const flooded = await lab.server.listen(HOST, 0, { client: "flooding" });
+    const answered = async () => answersOf(await askUdp(HOST, lab.port, query("web")));
+    const flooding = Array.from({ length: 2 }, () =>
+      Bun.spawn([
+        "perl",
+        "-MSocket",
+        "-e",
+        `$SIG{PIPE} = "IGNORE"; my $to = sockaddr_in($ARGV[0], inet_aton("127.0.0.1"));
+         my $query = pack("n6", 1, 0x100, 1, 0, 0, 0) . "\\3web\\0\\0\\1\\0\\1"; print "x"; close(STDOUT); ${flood}`,
+        String(flooded.port),
+      ]),
+    );
+    try {
+      for (const { stdout } of flooding) await stdout.getReader().read();
+      const took: number[] = [];
+      for (let round = 0; round < 100; round++) {
+        const start = performance.now();
+        await Bun.sleep(1);
+        expect(await answered()).toEqual(["10.0.0.2"]);
+        took.push(performance.now() - start);
+      }
+      // Starved, the process does nothing at all until the flood ends.
+      expect(took.sort((a, b) => a - b)[50]).toBeLessThan(100);
+    } finally {
+      for (const one of flooding) one.kill("SIGKILL");
+    }
+    await until(() => lab.server.connections === 0);
+    await until(async () => (await askUdp(HOST, flooded.port, query("web"), 200)) !== undefined);
+    expect(lab.server.remove(HOST, flooded.port, { client: "flooding" })).toBe(true);
+  },
+  30_000,
+);
