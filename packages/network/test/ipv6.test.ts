@@ -13,6 +13,8 @@ import {
   sandboxRequest,
   serveAddress,
   serveEcho,
+  until,
+  untilSo,
 } from "./lab.ts";
 import { openClient } from "./lookup.ts";
 
@@ -239,6 +241,42 @@ testInPrivateNetwork(import.meta.path, "IPv6 between network namespaces of the t
     expect(without.inspect("bridge")).toMatchObject({ enableIpv6: false });
     expect(fs.readFileSync(`/proc/sys/net/ipv6/conf/${BRIDGE}/disable_ipv6`, "utf8")).toBe("1\n");
   });
+
+  test("a client that keeps connections by the relay leaves places to others, and gets them back", async () => {
+    await using lab = openLab();
+    using outside = openOutside(lab.route);
+    const networks = await lab.open();
+    const web = await networks.createSandbox({ ...sandboxRequest("web"), ports: [tcp("", 8080)] });
+    using server = inSandbox(web.netnsPath, () => serveEcho("0.0.0.0", 80));
+    expect(server.port).toBe(80);
+    let refused = 0;
+    const hold = () =>
+      outside.run(() =>
+        Bun.connect({
+          ...{ hostname: "2001:db8::1", port: 8080 },
+          socket: { data() {}, close: () => void refused++ },
+        }),
+      );
+    const held = await Promise.all(Array.from({ length: 530 }, hold));
+    await until(() => refused >= 18);
+    expect(refused).toBe(18);
+    const exchange = async (open: () => ReturnType<typeof openEcho>) => {
+      const echo = await open();
+      await echo.exchange("hello");
+      echo.close();
+    };
+    // Of another prefix.
+    await exchange(() => openEcho("::1", 8080));
+    for (const socket of held) socket.terminate();
+    await untilSo(
+      () =>
+        exchange(() => outside.run(() => openEcho("2001:db8::1", 8080))).then(
+          () => true,
+          () => false,
+        ),
+      "the places are free again",
+    );
+  }, 30_000);
 
   test("a relay takes connections by IPv6 to containers that have IPv4 only", async () => {
     await using lab = openLab();
