@@ -41,6 +41,12 @@ const gatewayOf = (network: string) =>
 const greeter = (port: number) => ["nc", "-ll", "-p", String(port), "-e", "echo", "hello"];
 
 test("from an internal network no published port, other network or address of the host is reached", async () => {
+  if (isReference) {
+    skipped(
+      "the real dockerd of these tests runs without iptables: it publishes nothing and isolates nothing",
+    );
+    return;
+  }
   const hostPort = await freePort();
   await run("web", ["-p", `${hostPort}:80`], ...greeter(80));
   await docker("network", "create", "--internal", "inner");
@@ -63,8 +69,7 @@ test("from an internal network no published port, other network or address of th
   expect(await reach("spy", own, hostPort)).toBe("");
   expect(await reach("spy", other, hostPort)).toBe("");
   expect(await reach("spy", web, 80)).toBe("");
-  // Docker lets a container with a route of its own reach the host's services at any of its addresses.
-  if (!isReference) expect(await reach("spy", other, host.port)).toBe("");
+  expect(await reach("spy", other, host.port)).toBe("");
   expect((await attempt("exec", "spy", "nslookup", "example.test")).status).not.toBe(0);
 });
 
