@@ -46,6 +46,8 @@ export interface Config {
   snapshotterRoots: Readonly<Record<string, string>>;
   /** How large layers may become. */
   layerLimits: SizeLimits;
+  /** Whether layers are unpacked with few rights only, and not at all where that can't be had. */
+  confineUnpack: boolean;
   /** Where `ctr install` puts programs; below the root when it isn't given. */
   optPath: string | undefined;
   /** Whether a shim of ours stands by for the next container. */
@@ -75,6 +77,7 @@ export const DEFAULT_CONFIG: Readonly<Config> = {
   gc: DEFAULT_GC_SCHEDULE,
   snapshotterRoots: {},
   layerLimits: DEFAULT_SIZE_LIMITS,
+  confineUnpack: true,
   optPath: undefined,
   standbyShim: true,
   shimSleepMs: undefined,
@@ -128,6 +131,7 @@ function readConfig(document: Document): { config: Config; unknownKeys: string[]
     gc: readGcSchedule(reader),
     snapshotterRoots: readSnapshotterRoots(reader),
     layerLimits: readLayerLimits(reader),
+    confineUnpack: reader.take(`plugins/${DIFFER}/confine_unpack`, boolean) ?? true,
     optPath: reader.take(`plugins/${OPT_PLUGIN}/path`, string) || undefined,
     standbyShim: reader.take(`plugins/${RUNTIME_PLUGIN}/standby_shim`, boolean) ?? true,
     shimSleepMs: reader.take(`plugins/${RUNTIME_PLUGIN}/shim_sleep`, (value, key) =>
@@ -213,6 +217,7 @@ export function printConfig(config: Config): string {
       "",
     ]),
     `  [plugins.${JSON.stringify(DIFFER)}]`,
+    `    confine_unpack = ${config.confineUnpack}`,
     `    layer_max_bytes = ${config.layerLimits.maxBytes}`,
     `    layer_max_ratio = ${config.layerLimits.maxRatio}`,
     "",

@@ -9,6 +9,13 @@ if (process.argv[2] === "diff-worker") {
       process.exit(1);
     },
   );
+} else if (process.argv[2] === "unpack-worker") {
+  const { runUnpackWorker } =
+    require("./services/unpack-worker.ts") as typeof import("./services/unpack-worker.ts");
+  runUnpackWorker(process.argv[3]).then(
+    () => process.exit(0),
+    () => process.exit(1), // nobody reads what it would say
+  );
 } else {
   const { runCommand } = require("./command.ts") as typeof import("./command.ts");
   runCommand();

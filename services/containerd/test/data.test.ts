@@ -424,7 +424,7 @@ test("SIGKILL in the middle of a write and of an unpacking loses nothing that wa
   const unpacking = failureOf(api.diff.apply({ diff, mounts, payloads: {}, syncFs: false }));
   await eventually(() => fs.existsSync(path.join(dir, "d")), { what: "unpacking begun" });
   const workers = () =>
-    processesWith("\0diff-worker\0").filter((pid) => parentOf(pid) === daemon.pid || parentOf(pid) === 1);
+    processesWith("\0unpack-worker\0").filter((pid) => parentOf(pid) === daemon.pid || parentOf(pid) === 1);
   const before = workers();
   fs.mkdirSync(path.join(path.dirname(path.dirname(dir)), "4711/fs"), { recursive: true });
   await daemon.signal("SIGKILL");

@@ -38,7 +38,8 @@ interface Shared {
   database?: Database;
   content?: ContentMetadata;
   collector?: GarbageCollector;
-  diffProcesses?: DiffProcesses;
+  packers?: DiffProcesses;
+  unpackers?: DiffProcesses;
   readonly snapshotters: Map<string, Snapshotter>;
 }
 
@@ -72,7 +73,8 @@ export function dataPlugins({
   gc,
   snapshotterRoots,
   layerLimits,
-}: Pick<Config, "gc" | "snapshotterRoots" | "layerLimits">): ContainerdPlugin[] {
+  confineUnpack,
+}: Pick<Config, "gc" | "snapshotterRoots" | "layerLimits" | "confineUnpack">): ContainerdPlugin[] {
   const shared: Shared = { snapshotters: new Map() };
   return [
     {
@@ -132,19 +134,25 @@ export function dataPlugins({
       requires: [METADATA.type],
       platformBound: true,
       async start({ log }) {
-        shared.diffProcesses = new DiffProcesses(log);
-        return shared.diffProcesses;
+        const running = new AsyncDisposableStack();
+        shared.packers = running.use(new DiffProcesses(log, ["diff-worker"]));
+        if (!confineUnpack) log.warn("layers are unpacked with all rights: confine_unpack is false");
+        shared.unpackers = running.use(
+          new DiffProcesses(log, confineUnpack ? ["unpack-worker"] : ["unpack-worker", "--unconfined"]),
+        );
+        return running;
       },
     },
     grpcPlugin("content", ({ server, publish }) => {
-      const warm = () => shared.diffProcesses?.warm();
+      const warm = () => shared.unpackers?.warm();
       server.add(ContentDefinition, contentHandlers(need(shared.content), publish, warm));
       server.add(LocalContentDefinition, localContentHandlers(need(shared.content), publish, warm));
     }),
     grpcPlugin("diff", ({ server }) => {
       const deps = {
         content: need(shared.content),
-        processes: need(shared.diffProcesses),
+        packers: need(shared.packers),
+        unpackers: need(shared.unpackers),
         limits: layerLimits,
       };
       server.add(DiffDefinition, diffHandlers(deps));

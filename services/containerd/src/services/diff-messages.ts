@@ -10,13 +10,16 @@ export interface MountMessage {
   readonly options: readonly string[];
 }
 
-/** What the daemon asks of its diff worker; one line of JSON each, answered in order. */
-export interface ApplyJob {
-  readonly job: "apply";
-  /** The layer's blob. */
-  readonly file: string;
+/**
+ * What the daemon asks of an unpacking worker; one line of JSON each, answered in order. The descriptors come beforehand, on the worker's
+ * socket: the layer's blob, the directory to unpack to, the lower directories of an overlay.
+ */
+export interface UnpackJob {
+  /** How many descriptors belong to it. */
+  readonly descriptors: number;
   readonly compression: "none" | "gzip" | "zstd" | "detect";
-  readonly mounts: readonly MountMessage[];
+  /** A plain directory, or the upper one of an overlay, whose lower ones may not be there yet (`upper-apart`). */
+  readonly into: "directory" | "upper" | "upper-apart";
   /** Have everything on disk before answering. */
   readonly sync: boolean;
   readonly limits: SizeLimits;
@@ -24,8 +27,8 @@ export interface ApplyJob {
   readonly progress: boolean;
 }
 
+/** What the daemon asks of a diff worker. */
 export interface CreateJob {
-  readonly job: "create";
   readonly lower: readonly MountMessage[];
   readonly upper: readonly MountMessage[];
   readonly compression: "none" | "gzip" | "zstd";
@@ -35,15 +38,13 @@ export interface CreateJob {
   readonly notAfterSeconds?: number;
 }
 
-export type DiffJob = ApplyJob | CreateJob;
-
 /** Of the uncompressed tar, in both directions. */
 export interface LayerResult {
   readonly digest: Digest;
   readonly size: number;
 }
 
-/** What the worker writes; the first two are the last line of a job. */
+/** What a worker writes; the first two are the last line of a job. */
 export type DiffAnswer =
   | { readonly result: LayerResult }
   | { readonly error: { readonly code: ErrorCode; readonly message: string } }

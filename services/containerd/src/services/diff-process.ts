@@ -1,9 +1,26 @@
+import fs from "node:fs";
 import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
-import type { DiffAnswer, DiffJob, LayerResult } from "./diff-messages.ts";
+import { sendFds, socketpair } from "@longshore/syscalls";
+import type { CreateJob, DiffAnswer, LayerResult, UnpackJob } from "./diff-messages.ts";
 
-/** The argument that makes this executable a diff worker; not for people. */
-export const DIFF_WORKER_ARGUMENT = "diff-worker";
+const SOCK_STREAM = 1;
+
+/** As many descriptors are sent in one message. */
+const DESCRIPTORS_AT_ONCE = 16;
+
+/** For a process that at first only starts itself again: without threads that it doesn't need. */
+const START = {
+  BUN_JSC_useConcurrentJIT: "0",
+  BUN_JSC_numberOfGCMarkers: "1",
+  BUN_JSC_useConcurrentGC: "0",
+};
+
+/** The arguments that make this executable a worker; not for people. */
+export type WorkerArguments =
+  | readonly ["diff-worker"]
+  | readonly ["unpack-worker"]
+  | readonly ["unpack-worker", "--unconfined"];
 
 /** A worker that was not needed for so long ends. */
 const IDLE_MS = 10_000;
@@ -14,21 +31,25 @@ const MAX_WORKERS = 4;
 interface Worker {
   readonly process: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly answers: AsyncIterator<string>;
+  /** Descriptors are sent over it; undefined in a worker that gets none. */
+  socket: number | undefined;
   /** It gets no more jobs, though it may not have ended yet. */
   killed: boolean;
   idle?: ReturnType<typeof setTimeout>;
 }
 
-/** Gives jobs to diff workers, which are started when there is work and end when there is none. */
+/** Gives jobs to workers of one kind, which are started when there is work and end when there is none. */
 export class DiffProcesses implements AsyncDisposable {
   private readonly log: Logger;
+  private readonly kind: WorkerArguments;
   private readonly idle: Worker[] = [];
   private readonly running = new Set<Worker>();
   private readonly waiting: Array<(worker: Worker) => void> = [];
   private stopped = false;
 
-  constructor(log: Logger) {
+  constructor(log: Logger, kind: WorkerArguments) {
     this.log = log;
+    this.kind = kind;
   }
 
   /** A layer will have to be unpacked soon: have a worker ready. */
@@ -40,13 +61,14 @@ export class DiffProcesses implements AsyncDisposable {
   /**
    * Have a job done.
    *
+   * @param descriptors for the worker; they stay the caller's
    * @param signal kills the worker
-   * @param onOffset told how far an `apply` with progress has come
+   * @param onOffset told how far an unpacking with progress has come
    * @throws EngineError whatever the worker reports
    */
   async run(
-    job: DiffJob,
-    signal: AbortSignal,
+    job: CreateJob | UnpackJob,
+    { descriptors = [], signal }: { descriptors?: readonly number[]; signal: AbortSignal },
     onOffset: (offset: number) => void = () => {},
   ): Promise<LayerResult> {
     signal.throwIfAborted();
@@ -58,6 +80,7 @@ export class DiffProcesses implements AsyncDisposable {
     signal.addEventListener("abort", kill, { once: true });
     try {
       signal.throwIfAborted();
+      this.send(worker, descriptors);
       worker.process.stdin.write(`${JSON.stringify(job)}\n`);
       await worker.process.stdin.flush();
       for (;;) {
@@ -80,6 +103,7 @@ export class DiffProcesses implements AsyncDisposable {
     const workers = [...this.idle, ...this.running];
     for (const worker of workers) {
       clearTimeout(worker.idle);
+      closeSocket(worker);
       worker.process.kill("SIGKILL");
     }
     await Promise.all(workers.map((worker) => worker.process.exited));
@@ -89,7 +113,10 @@ export class DiffProcesses implements AsyncDisposable {
     if (this.stopped) throw new EngineError("unavailable", "containerd is stopping: unavailable");
     for (let worker = this.idle.pop(); worker; worker = this.idle.pop()) {
       clearTimeout(worker.idle);
-      if (!isAlive(worker)) continue;
+      if (!isAlive(worker)) {
+        closeSocket(worker);
+        continue;
+      }
       this.running.add(worker);
       return worker;
     }
@@ -98,17 +125,33 @@ export class DiffProcesses implements AsyncDisposable {
   }
 
   private start(): Worker {
-    const process_ = Bun.spawn([process.execPath, DIFF_WORKER_ARGUMENT], {
-      argv0: "containerd",
-      stdin: "pipe",
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-    // Nobody waits for an idle one.
-    process_.unref();
-    const worker = { process: process_, answers: linesOf(process_.stdout), killed: false };
-    this.running.add(worker);
-    return worker;
+    const unpacks = this.kind[0] === "unpack-worker";
+    const [socket, theirs] = unpacks ? socketpair(SOCK_STREAM) : [undefined, undefined];
+    try {
+      const process_ = Bun.spawn([process.execPath, ...this.kind], {
+        argv0: "containerd",
+        // Nothing of the daemon's own is for a process that parses what strangers wrote.
+        ...(unpacks ? { env: START } : {}),
+        stdio: ["pipe", "pipe", unpacks ? "ignore" : "inherit", ...(theirs === undefined ? [] : [theirs])],
+      }) as Worker["process"];
+      // Nobody waits for an idle one.
+      process_.unref();
+      const worker = { process: process_, answers: linesOf(process_.stdout), socket, killed: false };
+      this.running.add(worker);
+      return worker;
+    } catch (error) {
+      if (socket !== undefined) fs.closeSync(socket);
+      throw error;
+    } finally {
+      if (theirs !== undefined) fs.closeSync(theirs);
+    }
+  }
+
+  private send({ socket }: Worker, descriptors: readonly number[]): void {
+    if (socket === undefined) return;
+    for (let at = 0; at < descriptors.length; at += DESCRIPTORS_AT_ONCE) {
+      sendFds(socket, Buffer.of(0), descriptors.slice(at, at + DESCRIPTORS_AT_ONCE));
+    }
   }
 
   private release(worker: Worker): void {
@@ -121,12 +164,14 @@ export class DiffProcesses implements AsyncDisposable {
     this.idle.push(worker);
     worker.idle = setTimeout(() => {
       this.idle.splice(this.idle.indexOf(worker), 1);
+      closeSocket(worker);
       void worker.process.stdin.end();
     }, IDLE_MS);
     worker.idle.unref();
   }
 
   private forget(worker: Worker): void {
+    closeSocket(worker);
     this.running.delete(worker);
     const next = this.waiting.shift();
     if (next) next(this.start());
@@ -135,9 +180,15 @@ export class DiffProcesses implements AsyncDisposable {
   private async lost(worker: Worker, signal: AbortSignal): Promise<EngineError> {
     const exitCode = await worker.process.exited;
     if (signal.aborted) return new EngineError("canceled", "context canceled");
-    this.log.error({ exitCode, signal: worker.process.signalCode }, "diff worker died");
-    return new EngineError("internal", `diff worker died (${worker.process.signalCode ?? exitCode})`);
+    const [kind] = this.kind;
+    this.log.error({ exitCode, kind, signal: worker.process.signalCode }, "worker died");
+    return new EngineError("internal", `${kind} died (${worker.process.signalCode ?? exitCode})`);
   }
+}
+
+function closeSocket(worker: Worker): void {
+  if (worker.socket !== undefined) fs.closeSync(worker.socket);
+  worker.socket = undefined;
 }
 
 function isAlive({ process: { exitCode, signalCode }, killed }: Worker): boolean {

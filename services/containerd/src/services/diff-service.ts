@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import type {
   ApplyRequest,
   DiffDefinition,
@@ -12,19 +13,19 @@ import type { Handlers } from "@longshore/rpc";
 import type { ContentMetadata } from "../metadata/content-metadata.ts";
 import { type Scope, scopeOf } from "../metadata/scope.ts";
 import type { DiffProcesses } from "./diff-process.ts";
+import { openForUnpacking, unpackTarget } from "./unpack-job.ts";
 
 const LAYER = "application/vnd.oci.image.layer.v1.tar";
 const UNCOMPRESSED_LABEL = "containerd.io/uncompressed";
 
 /** gRPC: layers to files and back. */
-export function diffHandlers({ content, processes, limits }: DiffDeps): Handlers<typeof DiffDefinition> {
+export function diffHandlers(deps: DiffDeps): Handlers<typeof DiffDefinition> {
   return {
     async apply(request, context) {
-      const scope = scopeOf(context);
-      return { applied: await apply({ content, processes, limits }, scope, request, context) };
+      return { applied: await apply(deps, scopeOf(context), request, context) };
     },
     async diff(request, context) {
-      return { diff: await create(content, processes, scopeOf(context), request, context.signal) };
+      return { diff: await create(deps.content, deps.packers, scopeOf(context), request, context.signal) };
     },
   };
 }
@@ -61,12 +62,15 @@ export function progressDiffHandlers(deps: DiffDeps): Handlers<typeof ProgressDi
 
 interface DiffDeps {
   content: ContentMetadata;
-  processes: DiffProcesses;
+  /** They make layers. */
+  packers: DiffProcesses;
+  /** They unpack layers. */
+  unpackers: DiffProcesses;
   limits: SizeLimits;
 }
 
 async function apply(
-  { content, processes, limits }: DiffDeps,
+  { content, unpackers, limits }: DiffDeps,
   scope: Scope,
   { diff, mounts, payloads, syncFs }: ApplyRequest,
   { signal, onOffset }: { signal: AbortSignal; onOffset?: (offset: number) => void },
@@ -86,8 +90,14 @@ async function apply(
   const { labels } = await content.info(scope, diff.digest);
   const file = content.backend.blobPath(diff.digest);
   const progress = onOffset !== undefined;
-  const job = { job: "apply", file, compression, mounts, sync: syncFs, limits, progress } as const;
-  const { digest, size } = await processes.run(job, signal, onOffset);
+  const target = unpackTarget(mounts);
+  const descriptors = openForUnpacking(file, target);
+  const job = { compression, into: target.into, sync: syncFs, limits, progress } as const;
+  const { digest, size } = await unpackers
+    .run({ ...job, descriptors: descriptors.length }, { descriptors, signal }, onOffset)
+    .finally(() => {
+      for (const fd of descriptors) fs.closeSync(fd);
+    });
   if (digest !== diff.digest && labels[UNCOMPRESSED_LABEL] !== digest) {
     const paths = [`labels.${UNCOMPRESSED_LABEL}`];
     await content.update(scope, diff.digest, { [UNCOMPRESSED_LABEL]: digest }, paths);
@@ -98,7 +108,7 @@ async function apply(
 /** Make a layer of what upper has and lower has not, and put it into the content store. */
 async function create(
   content: ContentMetadata,
-  processes: DiffProcesses,
+  packers: DiffProcesses,
   scope: Scope,
   request: DiffRequest,
   signal: AbortSignal,
@@ -112,16 +122,15 @@ async function create(
   const output = await content.emptyIngest(scope, ref);
   try {
     const epoch = request.sourceDateEpoch;
-    const { digest: diffId } = await processes.run(
+    const { digest: diffId } = await packers.run(
       {
-        job: "create",
         lower: request.left,
         upper: request.right,
         compression,
         output,
         ...(epoch ? { notAfterSeconds: Number(epoch.seconds) } : {}),
       },
-      signal,
+      { signal },
     );
     const labels: Record<string, string> = { ...request.labels };
     if (compression !== "none") labels[UNCOMPRESSED_LABEL] = diffId;

@@ -1,6 +1,4 @@
-import fs from "node:fs";
 import {
-  applyLayer,
   type DiffOptions,
   diffTrees,
   diffUpperDirectory,
@@ -9,17 +7,15 @@ import {
 } from "@longshore/archive";
 import { createHasher } from "@longshore/digest";
 import { EngineError, isErrno, toEngineError } from "@longshore/errors";
-import { check, NR, prctl, syscall } from "@longshore/syscalls";
-import type { ApplyJob, CreateJob, DiffAnswer, DiffJob, LayerResult, MountMessage } from "./diff-messages.ts";
+import { prctl } from "@longshore/syscalls";
+import type { CreateJob, DiffAnswer, LayerResult, MountMessage } from "./diff-messages.ts";
 import { withMounts } from "./temporary-mounts.ts";
 
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
-const PROGRESS_MS = 100;
 
 /**
- * The daemon's diff worker: a process of the same executable that unpacks and packs layers, so that the daemon's loop is not held up and
- * what comes out of a registry is parsed elsewhere. Reads jobs from stdin until it ends; gone when the daemon is.
+ * The daemon's diff worker: a process of the same executable that makes layers of files, so that the daemon's loop is not held up. Reads jobs from stdin until it ends; gone when the daemon is.
  */
 export async function runDiffWorker(): Promise<void> {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -29,60 +25,22 @@ export async function runDiffWorker(): Promise<void> {
   for await (const text of lines) {
     pending += text;
     for (let end = pending.indexOf("\n"); end !== -1; end = pending.indexOf("\n")) {
-      const job = JSON.parse(pending.slice(0, end)) as DiffJob;
+      const job = JSON.parse(pending.slice(0, end)) as CreateJob;
       pending = pending.slice(end + 1);
       await Bun.write(Bun.stdout, `${JSON.stringify(await answer(job))}\n`);
     }
   }
 }
 
-async function answer(job: DiffJob): Promise<DiffAnswer> {
+async function answer(job: CreateJob): Promise<DiffAnswer> {
   try {
-    return { result: await (job.job === "apply" ? apply(job) : create(job)) };
+    return { result: await create(job) };
   } catch (error) {
     const { code, message } = isErrno(error, "ENOSPC", "EDQUOT")
       ? new EngineError("resource_exhausted", (error as Error).message)
       : toEngineError(error);
     return { error: { code, message } };
   }
-}
-
-async function apply({ file, compression, mounts, sync, limits, progress }: ApplyJob): Promise<LayerResult> {
-  const onRead = progress ? tellNowAndThen() : () => {};
-  const unpack = async (root: string, lowers?: readonly string[] | "later") => {
-    const applied = await applyLayer(
-      file,
-      compression,
-      root,
-      lowers ? { whiteouts: "overlay", lowers, limits, onRead } : { whiteouts: "remove", limits, onRead },
-    );
-    if (sync) syncFileSystem(root);
-    return applied;
-  };
-  const [mount, ...others] = mounts;
-  if (mount && others.length === 0) {
-    // No mounting where the files can be put in place: quicker, and the parents' files stay out of reach.
-    const upper = optionOf(mount.options, "upperdir");
-    if (mount.type === "overlay" && upper !== undefined) {
-      return unpack(upper, optionOf(mount.options, "lowerdir")?.split(":") ?? "later");
-    }
-    if (mount.type === "bind" && !mount.options.includes("ro")) return unpack(mount.source);
-  }
-  return withMounts(mounts, (root) => unpack(root));
-}
-
-function tellNowAndThen(): (offset: number) => void {
-  let last = Number.NEGATIVE_INFINITY;
-  return (offset) => {
-    const now = performance.now();
-    if (now - last < PROGRESS_MS) return;
-    last = now;
-    try {
-      fs.writeSync(1, `${JSON.stringify({ offset } satisfies DiffAnswer)}\n`);
-    } catch (error) {
-      if (!isErrno(error, "EAGAIN")) throw error; // nobody has read the last ones yet
-    }
-  };
 }
 
 async function create({
@@ -140,13 +98,4 @@ function readOnly(mount: MountMessage): MountMessage {
 
 function optionOf(options: readonly string[], key: string): string | undefined {
   return options.find((option) => option.startsWith(`${key}=`))?.slice(key.length + 1);
-}
-
-function syncFileSystem(dir: string): void {
-  const fd = fs.openSync(dir, "r");
-  try {
-    check(syscall(NR.syncfs, fd), "syncfs", dir);
-  } finally {
-    fs.closeSync(fd);
-  }
 }
