@@ -45,6 +45,7 @@ test("parseConfig() takes the settings of plugins, and refuses those that it has
     [plugins."io.containerd.snapshotter.v1.native"]
       root_path = "/data/native"
     [plugins."io.containerd.differ.v1.walking"]
+      confine_unpack = false
       layer_max_bytes = 1000
       layer_max_ratio = 20
     [plugins."io.containerd.gc.v1.scheduler"]
@@ -56,6 +57,7 @@ test("parseConfig() takes the settings of plugins, and refuses those that it has
   `);
   expect(config.optPath).toBe("/opt/x");
   expect(config.snapshotterRoots).toEqual({ native: "/data/native" });
+  expect(config.confineUnpack).toBe(false);
   expect(config.layerLimits).toMatchObject({ maxBytes: 1000, maxRatio: 20 });
   for (const value of ["0", "-1", "1.5", '"much"']) {
     const text = `version = 2\n[plugins."io.containerd.differ.v1.walking"]\nlayer_max_bytes = ${value}`;
