@@ -10,9 +10,19 @@ if (process.argv[2] === "diff-worker") {
     },
   );
 } else if (process.argv[2] === "unpack-worker") {
+  let refusal: unknown = "it has not been started again";
+  if (process.argv[3] === undefined) {
+    const { restartConfined } =
+      require("./services/confine-unpacker.ts") as typeof import("./services/confine-unpacker.ts");
+    try {
+      restartConfined(["containerd", "unpack-worker", "--confined"]);
+    } catch (error) {
+      refusal = error;
+    }
+  }
   const { runUnpackWorker } =
     require("./services/unpack-worker.ts") as typeof import("./services/unpack-worker.ts");
-  runUnpackWorker(process.argv[3]).then(
+  runUnpackWorker(process.argv[3], refusal).then(
     () => process.exit(0),
     () => process.exit(1), // nobody reads what it would say
   );

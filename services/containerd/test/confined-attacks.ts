@@ -52,9 +52,7 @@ for (const [name, attack] of Object.entries(attacks)) {
     const result = attack();
     outcomes[name] = typeof result === "number" && result < 0 ? `errno ${-result}` : "succeeded";
   } catch (error) {
-    outcomes[name] = error instanceof Error && "code" in error
-      ? error.code
-      : String(error);
+    outcomes[name] = error instanceof Error && "code" in error ? error.code : String(error);
   }
 }
 const root = fs.readdirSync("/");

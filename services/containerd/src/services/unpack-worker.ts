@@ -2,7 +2,7 @@ import fs from "node:fs";
 import { applyLayer } from "@longshore/archive";
 import { EngineError, isErrno, toEngineError } from "@longshore/errors";
 import { check, NR, prctl, receiveFds, syscall } from "@longshore/syscalls";
-import { finishConfinement, restartConfined } from "./confine-unpacker.ts";
+import { finishConfinement } from "./confine-unpacker.ts";
 import type { DiffAnswer, LayerResult, UnpackJob } from "./diff-messages.ts";
 
 const PR_SET_PDEATHSIG = 1;
@@ -21,11 +21,13 @@ const DESCRIPTORS = 3;
  * refused.
  *
  * @param argument `--unconfined`: the configuration says to do without
+ * @param refusal why the process has kept its rights, when the argument does not say that it has given them up
  */
-export async function runUnpackWorker(argument: string | undefined): Promise<void> {
+export async function runUnpackWorker(argument: string | undefined, refusal: unknown): Promise<void> {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   process.umask(0);
-  const refused = argument === UNCONFINED ? undefined : tryToConfine(argument === CONFINED);
+  const refused =
+    argument === UNCONFINED ? undefined : tryToConfine(argument === CONFINED ? undefined : refusal);
   const lines = Bun.stdin.stream().pipeThrough(new TextDecoderStream());
   let pending = "";
   for await (const text of lines) {
@@ -38,9 +40,9 @@ export async function runUnpackWorker(argument: string | undefined): Promise<voi
   }
 }
 
-function tryToConfine(restarted: boolean): EngineError | undefined {
+function tryToConfine(refusal: unknown): EngineError | undefined {
   try {
-    if (!restarted) restartConfined(["containerd", "unpack-worker", CONFINED]);
+    if (refusal !== undefined) throw refusal;
     finishConfinement();
     return undefined;
   } catch (error) {
