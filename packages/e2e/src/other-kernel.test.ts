@@ -15,7 +15,11 @@ if (!wanted) skipped("what needs another kernel, in a virtual machine: LONGSHORE
 else if (isUnified) skipped("runc in a virtual machine with cgroup v2: this machine has cgroup v2 itself");
 
 /** A test file that must pass in a virtual machine. */
-async function passesInMachine(file: string, prepare: readonly string[]): Promise<void> {
+async function passesInMachine(
+  file: string,
+  prepare: readonly string[],
+  options: readonly string[] = [],
+): Promise<void> {
   const script = [
     "set -e",
     // A checkout below /tmp or /run is hidden there by the machine's own.
@@ -25,10 +29,13 @@ async function passesInMachine(file: string, prepare: readonly string[]): Promis
     `exec '${process.execPath}' test --timeout 120000 ${file}`,
   ].join("\n");
   const seconds = String(MINUTES * 60 - 60);
-  const { status, stdout, stderr } = await run([machine, "-t", seconds, "--", "sh", "-c", script], {
-    cwd: repository,
-    timeoutMs: MINUTES * 60_000,
-  });
+  const { status, stdout, stderr } = await run(
+    [machine, "-t", seconds, ...options, "--", "sh", "-c", script],
+    {
+      cwd: repository,
+      timeoutMs: MINUTES * 60_000,
+    },
+  );
   if (status !== 0) console.error(`${stdout}\n${stderr}`);
   expect(status).toBe(0);
   expect(stderr).toContain("\n 0 fail");
@@ -53,5 +60,21 @@ test.skipIf(!wanted)(
       "for module in veth bridge nf_tables macvlan ipvlan 8021q; do modprobe $module; done",
       "export LONGSHORE_TEST_ALL_LINKS=1",
     ]),
+  MINUTES * 60_000 + 10_000,
+);
+
+test.skipIf(!wanted)(
+  "runc gives processes their AppArmor profile on a kernel that has AppArmor",
+  () =>
+    passesInMachine(
+      "./services/runc/test/apparmor.test.ts",
+      [
+        "[ -f /sys/kernel/security/apparmor/profiles ]",
+        "mkdir -p /tmp/longshore",
+        `cp '${path.join(binDir, "runc")}' /tmp/longshore/runc`,
+        "export LONGSHORE_RUNC=/tmp/longshore/runc",
+      ],
+      ["-l", "apparmor"],
+    ),
   MINUTES * 60_000 + 10_000,
 );

@@ -226,6 +226,26 @@ export function checkLabels(process: Process, mountLabel: string | undefined): v
   if (process.apparmorProfile && !appArmorEnabled()) {
     invalid("unable to apply apparmor profile: apparmor: config provided but apparmor not supported");
   }
+  if (process.apparmorProfile && !mayBeLoaded(process.apparmorProfile)) {
+    throw new StartError(
+      "error during container init: unable to apply apparmor profile: apparmor failed to apply profile: " +
+        "write /proc/thread-self/attr/apparmor/exec: no such file or directory",
+    );
+  }
+}
+
+/**
+ * Whether a profile is loaded, as far as can be told: the kernel refuses it later otherwise, when
+ * create has ended. Names with a namespace and stacks of profiles are left to the kernel.
+ */
+function mayBeLoaded(name: string): boolean {
+  if (name === "unconfined" || /[:&]/.test(name)) return true;
+  try {
+    const loaded = readTextIfExists("/sys/kernel/security/apparmor/profiles");
+    return loaded === undefined || loaded.split("\n").some((line) => line.startsWith(`${name} (`));
+  } catch {
+    return true; // without the right to see them
+  }
 }
 
 function appArmorEnabled(): boolean {
