@@ -78,3 +78,17 @@ test.skipIf(!wanted)(
     ),
   MINUTES * 60_000 + 10_000,
 );
+
+test.skipIf(!wanted)(
+  "the engine gives containers AppArmor profiles on a kernel that has AppArmor",
+  () =>
+    passesInMachine(
+      "./packages/e2e/src/apparmor.test.ts",
+      [
+        "[ -f /sys/kernel/security/apparmor/profiles ]",
+        "for module in veth bridge nf_tables; do modprobe $module; done",
+      ],
+      ["-l", "apparmor"],
+    ),
+  MINUTES * 60_000 + 10_000,
+);

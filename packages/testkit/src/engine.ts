@@ -17,7 +17,10 @@ import { eventually } from "./eventually.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
 import { mountsBelow, type TempDir, tempDir } from "./temp-dir.ts";
 
-export type EngineOptions = Pick<SuiteOptions, "components" | "without" | "logLevel" | "binDir" | "nats"> & {
+export type EngineOptions = Pick<
+  SuiteOptions,
+  "components" | "without" | "logLevel" | "binDir" | "nats" | "startTimeoutMs"
+> & {
   /** The client to clean up with: any that works. */
   cli: DockerCli;
   /** What a foreign component is known to leave behind, as lines of `engineTraces`. */

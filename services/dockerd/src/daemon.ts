@@ -40,6 +40,7 @@ import { serveMetrics } from "./metrics/serve-metrics.ts";
 import { settleNetworks } from "./networks/settle-networks.ts";
 import { ImageNames } from "./state/image-names.ts";
 import { openState } from "./state/open-state.ts";
+import { ensureProfile } from "./system/app-armor.ts";
 import { engineId } from "./system/engine-id.ts";
 import { writePidFile } from "./system/pid-file.ts";
 import { PruneGuard } from "./system/prune-guard.ts";
@@ -91,6 +92,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     client: createClient(registryChannel, RegistryDefinition),
     hosts: () => registryHosts(flags),
   };
+  await ensureProfile().catch((error) => log.error({ err: error }, "the default AppArmor profile"));
   await waitForContainerd(containerd, log, signal);
   await ensureNamespace(containerd);
   await settleLeases(containerd);

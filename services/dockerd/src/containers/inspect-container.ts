@@ -6,6 +6,9 @@ import { logPath } from "../logs/container-log.ts";
 import { networkName, shownMode } from "../networks/network-mode.ts";
 import { plainEndpointId, showNetworks } from "../networks/show-endpoints.ts";
 import { shownPaths, withDefaultUlimits } from "../spec/generate-spec.ts";
+import { parseSecurityOptions } from "../spec/security-options.ts";
+import { appArmorProfileOf } from "../system/app-armor.ts";
+import { hasAppArmor } from "../system/app-armor-host.ts";
 import { showMounts } from "../volumes/mount-point.ts";
 import { type Container, type ContainerRecord, ZERO_TIME } from "./container.ts";
 import { hasProcess, isRunning } from "./container-status.ts";
@@ -48,7 +51,7 @@ export function inspectContainer(engine: Engine, { record, execs }: Container, a
     Platform: "linux",
     MountLabel: "",
     ProcessLabel: "",
-    AppArmorProfile: record.hostConfig.SecurityOpt.includes("apparmor=unconfined") ? "unconfined" : "",
+    AppArmorProfile: shownProfile(record, { isNew }),
     ExecIDs: execs.size > 0 ? [...execs] : null,
     HostConfig: showHostConfig(engine, record, asked),
     ...(asked.atLeast("1.52")
@@ -59,6 +62,15 @@ export function inspectContainer(engine: Engine, { record, execs }: Container, a
     NetworkSettings: showNetworkSettings(engine, record, asked),
     ...showManifest(record, asked),
   };
+}
+
+/** As Docker has it: before the first start only what was asked for. */
+function shownProfile({ hostConfig }: ContainerRecord, { isNew }: { isNew: boolean }): string {
+  const asked = hostConfig.SecurityOpt.includes("apparmor=unconfined") ? "unconfined" : "";
+  if (!hasAppArmor()) return asked;
+  return isNew
+    ? (parseSecurityOptions(hostConfig.SecurityOpt).appArmor ?? "")
+    : (appArmorProfileOf(hostConfig) ?? "");
 }
 
 /** The manifest that a container was made from, as lists of containers have it too. */

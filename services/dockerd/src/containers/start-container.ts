@@ -21,6 +21,7 @@ import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
+import { appArmorProfileOf, ensureProfile } from "../system/app-armor.ts";
 import { startUsers } from "../userns/start-users.ts";
 import { isRemapped, type UserNamespace } from "../userns/user-namespaces.ts";
 import { checkSources, startMounts } from "../volumes/start-mounts.ts";
@@ -112,6 +113,8 @@ export async function launch(
   undo.defer(() => unmountSharedMemory(engine, id));
   mountSharedMemory(engine, container.record);
   const shmOwner = shmOf ?? (container.record.hostConfig.IpcMode === "shareable" ? id : undefined);
+  const appArmorProfile = appArmorProfileOf(container.record.hostConfig);
+  if (appArmorProfile !== undefined) await ensureProfile(appArmorProfile);
   const spec = generateSpec(container.record, {
     cgroupDriver: engine.flags.cgroupDriver,
     cgroupParent: engine.flags.cgroupParent,
@@ -121,6 +124,7 @@ export async function launch(
     shm: shmOwner === undefined ? undefined : sharedMemoryDir(engine, shmOwner),
     users,
     userFiles: readUserFiles(layersOf(rootfs)),
+    appArmorProfile,
     mounts: mounting.mounts,
     variables: linkVariables(engine, container.record),
     defaults: engine.flags.defaults,

@@ -19,6 +19,7 @@ import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
 import type { ProcessStdio } from "../streams/process-stdio.ts";
 import { socketStdio } from "../streams/socket-stdio.ts";
+import { appArmorProfileOf, ensureProfile } from "../system/app-armor.ts";
 import { Exec } from "./exec.ts";
 import type { ExecConfig } from "./exec-config.ts";
 
@@ -155,6 +156,9 @@ async function processSpec(
   const { record } = container;
   const { CapAdd, CapDrop, Privileged, SecurityOpt } = record.hostConfig;
   const user = await userOf(engine, container, config);
+  // A privileged exec has its container's profile as well.
+  const apparmorProfile = appArmorProfileOf(record.hostConfig);
+  if (apparmorProfile !== undefined) await ensureProfile(apparmorProfile);
   const capabilities = capabilitiesOf({
     add: CapAdd,
     drop: CapDrop,
@@ -185,6 +189,7 @@ async function processSpec(
       hard: Hard,
     })),
     noNewPrivileges: parseSecurityOptions(SecurityOpt).noNewPrivileges,
+    ...(apparmorProfile && { apparmorProfile }),
   };
 }
 

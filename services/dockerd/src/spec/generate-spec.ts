@@ -55,6 +55,8 @@ export interface SpecInputs {
   init?: string | undefined;
   /** Its user namespace; undefined for the host's. */
   users?: { path: string; remap: Pick<Remap, "uidMappings" | "gidMappings"> } | undefined;
+  /** Its AppArmor profile; undefined where the kernel has none. */
+  appArmorProfile?: string | undefined;
   /** For what the container leaves open. */
   defaults?: Pick<ContainerDefaults, "noNewPrivileges" | "seccomp" | "ulimits">;
 }
@@ -111,6 +113,7 @@ function makeSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
         }),
       ),
       noNewPrivileges: security.noNewPrivileges,
+      ...(inputs.appArmorProfile && { apparmorProfile: inputs.appArmorProfile }),
       oomScoreAdj: hostConfig.OomScoreAdj,
     },
     root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs },

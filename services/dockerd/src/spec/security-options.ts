@@ -1,10 +1,13 @@
 import { EngineError } from "@longshore/errors";
+import { hasAppArmor } from "../system/app-armor-host.ts";
 import { parseProfile, type SeccompProfile } from "./seccomp-profile.ts";
 
 /** What `--security-opt` asks for. */
 export interface SecurityOptions {
   noNewPrivileges: boolean;
   seccomp: "default" | "unconfined" | SeccompProfile;
+  /** Name of an AppArmor profile; undefined or empty for the default. */
+  appArmor: string | undefined;
   /** /sys/fs/cgroup can be written to. */
   writableCgroups: boolean;
   /** /proc and /sys without masked and read-only paths. */
@@ -23,6 +26,7 @@ export function parseSecurityOptions(
 ): SecurityOptions {
   const parsed: SecurityOptions = {
     ...defaults,
+    appArmor: undefined,
     unconfinedSystemPaths: false,
     writableCgroups: false,
   };
@@ -34,8 +38,8 @@ export function parseSecurityOptions(
     else if (key === "seccomp" && (value === "unconfined" || value === "builtin")) {
       parsed.seccomp = value === "unconfined" ? "unconfined" : "default";
     } else if (key === "systempaths" && value === "unconfined") parsed.unconfinedSystemPaths = true;
-    else if ((key === "apparmor" && value === "unconfined") || (key === "label" && value === "disable"))
-      continue;
+    else if (key === "apparmor" && (value === "unconfined" || hasAppArmor())) parsed.appArmor = value;
+    else if (key === "label" && value === "disable") continue;
     else if (["seccomp", "apparmor", "label", "systempaths"].includes(key)) {
       throw new EngineError(
         "invalid_argument",

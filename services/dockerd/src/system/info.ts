@@ -6,6 +6,7 @@ import { RUNC_SHIM, STOCK_RUNTIME } from "../config/runtimes.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Engine } from "../engine.ts";
 import type { ApiCall } from "../http/call.ts";
+import { hasAppArmor } from "./app-armor-host.ts";
 import { defaultRuntimeVersion, initVersion, runtimeStatus } from "./components.ts";
 import { kernelVersion, operatingSystem, readOr } from "./host-facts.ts";
 import { deviceLimitWarnings, hostLimits, limitWarnings } from "./host-limits.ts";
@@ -112,6 +113,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
     ...(call.atLeast("1.25")
       ? {
           SecurityOptions: [
+            ...(hasAppArmor() ? ["name=apparmor"] : []),
             `name=seccomp,profile=${flags.defaults.seccompName}`,
             ...(isApart ? ["name=cgroupns"] : []),
             ...(engine.userns ? ["name=userns"] : []),
@@ -120,6 +122,7 @@ export async function daemonInfo(engine: Engine, call: ApiCall): Promise<object>
         }
       : {
           SecurityOptions: [
+            ...(hasAppArmor() ? ["apparmor"] : []),
             "seccomp",
             ...(isApart ? ["cgroupns"] : []),
             ...(engine.userns ? ["userns"] : []),
