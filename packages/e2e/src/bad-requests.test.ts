@@ -502,7 +502,7 @@ describe("bad requests are refused with Docker's status and kind of message", ()
   test("what is hardly HTTP is refused, and the daemon goes on", async () => {
     const pid = world().engine.suite.pid("dockerd");
     const line = (target: string) => `GET ${target} HTTP/1.1\r\nHost: docker\r\n\r\n`;
-    expect(await raw(world(), line("//"))).toContain(" 404 ");
+    expect(await raw(world(), line("//"))).toMatch(/ 40[04] /);
     expect(await raw(world(), line("//%zz"))).toMatch(/ 40[04] /);
     expect(await raw(world(), line("/containers/%zz/json"))).toMatch(/ 40[04] /);
     expect(await raw(world(), line("/images/%25zz/json"))).toMatch(/ 40[04] /);

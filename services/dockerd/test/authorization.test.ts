@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
+import net from "node:net";
 import path from "node:path";
 import {
   type Certificates,
@@ -109,6 +110,51 @@ test("a plugin is shown each request with its JSON body, and each answer; no cre
   asked = [];
   const long = await api.call("POST", "/containers/create", { Image: image, Cmd: ["x".repeat(5 << 20)] });
   expect([long.status, asked]).toEqual([413, []]);
+});
+
+/** Send a request with its target as it is; fetch() and curl drop a fragment. @returns the answer's head and body */
+async function sendRaw(target: string, body: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const socket = net.connect(world.api.socketPath);
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk) => chunks.push(chunk));
+  socket.on("error", reject);
+  socket.on("close", () => resolve(Buffer.concat(chunks).toString()));
+  const head = [
+    "Host: docker",
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  socket.write(`POST ${target} HTTP/1.1\r\n${head.join("\r\n")}\r\nConnection: close\r\n\r\n${body}`);
+  return promise;
+}
+
+test("a request that a plugin and the engine could read differently is refused, and the plugin isn't asked", async () => {
+  const { image, api } = world;
+  const config = { Image: image, Cmd: ["true"], HostConfig: { Privileged: true } };
+  const attempts: [string, string][] = [
+    ["/v1.41/containers/create?name=hidden#/auth", JSON.stringify(config)],
+    ["/v1.41/containers/create#/auth", JSON.stringify(config)],
+    ["/v1.41/containers/%63reate?name=hidden", JSON.stringify(config)],
+    ["/v1.41/auth/../containers/create?name=hidden", JSON.stringify(config)],
+    ["//v1.41/containers/create?name=hidden", JSON.stringify(config)],
+    [
+      "/v1.41/containers/create?name=hidden",
+      `{"Image":${JSON.stringify(image)},"HostConfig":{"Privileged":true},"HostConfig":{}}`,
+    ],
+    [
+      "/v1.41/containers/create?name=hidden",
+      `{"Image":${JSON.stringify(image)},"HostConfig":{},"hostconfig":{"Privileged":true}}`,
+    ],
+  ];
+  for (const [target, body] of attempts) {
+    asked = [];
+    const answer = await sendRaw(target, body);
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    // A body is read before the plugin is asked, or the plugin has seen all of it.
+    for (const { RequestBody } of asked) expect(decode(RequestBody)).toBe(body);
+    expect((await api.call("GET", "/containers/hidden/json")).status).toBe(404);
+  }
 });
 
 test("what a plugin denies is not done, and said in Docker's words; an answer that it denies is not given", async () => {

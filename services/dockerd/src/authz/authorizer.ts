@@ -1,6 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import type { PeerCertificate, TLSSocket } from "node:tls";
+import { EngineError } from "@longshore/errors";
 import { BODY_LIMIT_BYTES, readBody } from "../http/body.ts";
+import { repeatedKey } from "../http/repeated-key.ts";
 import { withBody } from "../http/upgrade-body.ts";
 import { AuthzPlugin, type AuthzSubject } from "./authz-plugin.ts";
 import { DOCKER_PLUGIN_DIRS, findPlugin, type PluginDirs } from "./find-plugin.ts";
@@ -37,16 +39,25 @@ export class Authorizer {
   }
 
   /**
-   * Ask each plugin in turn.
-   * @throws EngineError `permission_denied`, `internal` when a plugin fails, `resource_exhausted` for a body that is too long to be shown
+   * Ask each plugin in turn about the request that will be handled, with the bytes that its handler reads.
+   *
+   * @param operation method and route of the handler, which alone decides whether the body is shown
+   * @throws EngineError `permission_denied`, `internal` when a plugin fails, `resource_exhausted` for a body that is too long to
+   *   be shown, `invalid_argument` for one with a key twice, of which a plugin could read the other one
    */
-  async authorize(request: IncomingMessage): Promise<Authorized> {
+  async authorize(request: IncomingMessage, operation: string): Promise<Authorized> {
     const { plugins } = this;
     const { headers, url = "/", method = "GET" } = request;
     // A body over the limit is refused: it would pass unseen.
-    const body = showsBody(url, headers["content-type"])
+    const body = showsBody(operation, headers["content-type"])
       ? await readBody(request, BODY_LIMIT_BYTES)
       : undefined;
+    const repeated = body && repeatedKey(body.toString());
+    if (repeated !== undefined)
+      throw new EngineError(
+        "invalid_argument",
+        `ambiguous request: key ${JSON.stringify(repeated)} is repeated`,
+      );
     const subject: AuthzSubject = {
       ...identity(request),
       RequestMethod: method,
@@ -65,7 +76,7 @@ export class Authorizer {
           ...subject,
           ResponseStatusCode: status,
           ResponseHeaders: shownHeaders(answerHeaders),
-          ...(answer?.length && showsBody(url, type) && { ResponseBody: answer.toString("base64") }),
+          ...(answer?.length && showsBody(operation, type) && { ResponseBody: answer.toString("base64") }),
         };
         for (const plugin of plugins) await plugin.ask("AuthZRes", answered);
       },
@@ -74,8 +85,8 @@ export class Authorizer {
 }
 
 /** Only JSON is shown, and no passwords. */
-function showsBody(url: string, contentType: string | undefined): boolean {
-  return /^application\/json\b/i.test(contentType ?? "") && !/\/auth\/*$/.test(url.split("?")[0] ?? "");
+function showsBody(operation: string, contentType: string | undefined): boolean {
+  return /^application\/json\b/i.test(contentType ?? "") && operation !== "POST /auth";
 }
 
 /** Who asks, when a certificate says so. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { EngineError } from "@longshore/errors";
 import type { z } from "zod";
-import { foldKeys } from "./fold-keys.ts";
+import { type FoldOptions, foldKeys } from "./fold-keys.ts";
 
 /** The longest body that is kept in memory. */
 export const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
@@ -27,8 +27,12 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
   });
 }
 
-/** JSON text of a checked shape, in whatever case its fields are written; the error names the field, as Docker's decoder does. */
-export function parseJson<T>(text: string, schema: z.ZodType<T>): T {
+/**
+ * Parse JSON text of a checked shape, in whatever case its fields are written. The error names the field, as Docker's decoder does.
+ *
+ * @param options `exact`: refuse a field that is written in another case
+ */
+export function parseJson<T>(text: string, schema: z.ZodType<T>, options: FoldOptions = {}): T {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -38,7 +42,7 @@ export function parseJson<T>(text: string, schema: z.ZodType<T>): T {
     const why = error instanceof Error ? error.message : String(error);
     throw new EngineError("invalid_argument", `invalid JSON: ${why}`);
   }
-  const parsed = schema.safeParse(foldKeys(schema, value));
+  const parsed = schema.safeParse(foldKeys(schema, value, options));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const field = issue?.path.join(".") ?? "";

@@ -119,7 +119,8 @@ export class ApiCall {
         `unsupported Content-Type header (${type}): must be 'application/json'`,
       );
     }
-    return parseJson(text, schema);
+    // A plugin may mind the case of keys; it must have found what is read here.
+    return parseJson(text, schema, { exact: this.review !== undefined });
   }
 
   /** Whether there is a body of at least so many bytes, or of an unknown number. */

@@ -5,7 +5,7 @@ import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { socketName } from "@longshore/syscalls";
 import FindMyWay, { type HTTPMethod } from "find-my-way";
-import type { Authorized, Authorizer } from "../authz/authorizer.ts";
+import type { Authorizer, Review } from "../authz/authorizer.ts";
 import type { Host } from "../config/hosts.ts";
 import type { TlsKeys } from "../config/tls.ts";
 import { isBeforeJsonErrors, MIN_API_VERSION, splitVersion } from "./api-version.ts";
@@ -13,6 +13,7 @@ import { ApiCall, type Transport } from "./call.ts";
 import { toHttpError } from "./http-status.ts";
 import { chooseSockets, inheritedSockets, listening, listenTcp, listenUnix } from "./listeners.ts";
 import { refuseGarbage } from "./refuse-garbage.ts";
+import { parseTarget, type RequestTarget } from "./request-target.ts";
 import { takeBody } from "./upgrade-body.ts";
 
 export type Handler = (call: ApiCall) => Promise<void> | void;
@@ -32,6 +33,16 @@ interface Operation {
   name: string;
 }
 
+/** OPTIONS is answered for every path. */
+const OPTIONS: Operation = { handler: (call) => call.empty(200), name: "OPTIONS" };
+
+/** The operation that a request asks for. */
+interface Routed {
+  operation: Operation;
+  params: Record<string, string | undefined>;
+  version: string;
+}
+
 export interface ListenOptions {
   /** For TCP; undefined: plain HTTP. */
   tls: TlsKeys | undefined;
@@ -43,7 +54,7 @@ export interface ListenOptions {
 
 /** The Engine API on any number of sockets. */
 export class ApiServer {
-  private readonly router = FindMyWay({ ignoreTrailingSlash: true, maxParamLength: 1024 });
+  private readonly router = FindMyWay({ maxParamLength: 1024 });
   private readonly servers: net.Server[] = [];
   private readonly sockets = new Set<Socket>();
   private readonly log: Logger;
@@ -154,49 +165,44 @@ export class ApiServer {
   }
 
   private dispatch(request: IncomingMessage, transport: Transport): void {
+    const bare = () => new ApiCall(request, transport, "", new URLSearchParams());
+    let target: RequestTarget | undefined;
+    let routed: Routed;
+    try {
+      target = parseTarget(request.url ?? "/");
+      routed = this.find(request.method ?? "GET", target);
+    } catch (error) {
+      const { status, message } = toHttpError(error);
+      if (target && isBeforeJsonErrors(target.path)) bare().text(status, `${message}\n`);
+      else bare().error(error);
+      return;
+    }
+    const { operation, params, version } = routed;
+    const { query } = target;
+    const run = (asked: IncomingMessage, review?: Review) => {
+      const call = new ApiCall(asked, transport, version, query, review);
+      for (const [name, value] of Object.entries(params)) call.params[name] = value ?? "";
+      void this.run(call, operation);
+    };
     if (!this.authorizer.active) {
-      this.route({ request }, transport);
+      run(request);
       return;
     }
     const gone = transport.kind === "response" ? transport.response : transport.socket;
     gone.on("error", () => {}); // shows as `close`
-    this.authorizer.authorize(request).then(
-      (authorized) => this.route(authorized, transport),
-      (error: unknown) => new ApiCall(request, transport, "", new URLSearchParams()).error(error),
+    this.authorizer.authorize(request, operation.name).then(
+      (authorized) => run(authorized.request, authorized.review),
+      (error: unknown) => bare().error(error),
     );
   }
 
-  private route(
-    { request, review }: Partial<Authorized> & Pick<Authorized, "request">,
-    transport: Transport,
-  ) {
-    const given = request.url ?? "/";
-    // A path with two slashes in front would be taken for a host.
-    const url = given.startsWith("/") ? URL.parse(`http://docker${given}`) : URL.parse(given);
-    const query = url?.searchParams ?? new URLSearchParams();
-    const call = (version: string) => new ApiCall(request, transport, version, query, review);
-    let target: ReturnType<typeof splitVersion>;
-    try {
-      if (!url) throw new EngineError("invalid_argument", `invalid request URI ${JSON.stringify(given)}`);
-      target = splitVersion(url.pathname, this.minApiVersion);
-    } catch (error) {
-      const { status, message } = toHttpError(error);
-      if (url && isBeforeJsonErrors(url.pathname)) call("").text(status, `${message}\n`);
-      else call("").error(error);
-      return;
-    }
-    const api = call(target.version);
-    if (request.method === "OPTIONS") {
-      api.empty(200);
-      return;
-    }
-    const found = this.router.find((request.method ?? "GET") as HTTPMethod, target.path);
-    if (found === null) {
-      api.error(new EngineError("not_found", "page not found"));
-      return;
-    }
-    for (const [name, value] of Object.entries(found.params)) api.params[name] = value ?? "";
-    void this.run(api, found.store as Operation);
+  /** @throws EngineError `invalid_argument` for a version that isn't served, `not_found` for what is no operation */
+  private find(method: string, target: RequestTarget): Routed {
+    const { version, path } = splitVersion(target.path, this.minApiVersion);
+    if (method === "OPTIONS") return { operation: OPTIONS, params: {}, version };
+    const found = this.router.find(method as HTTPMethod, path);
+    if (found === null) throw new EngineError("not_found", "page not found");
+    return { operation: found.store as Operation, params: found.params, version };
   }
 
   private async run(call: ApiCall, { handler, name }: Operation): Promise<void> {
