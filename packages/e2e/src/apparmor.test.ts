@@ -20,7 +20,7 @@ else {
     const script = `cat ${CURRENT}
       mount -t tmpfs none /mnt && echo mounted
       echo x >/proc/sys/kernel/hostname && echo written
-      cat /proc/kcore >/dev/null && echo read
+      head -c 1 /proc/kcore >/dev/null && echo read
       kill -0 1 && echo signalled
       true`;
     // All that else would deny it is taken away.
