@@ -11,6 +11,7 @@ import {
   O_DIRECTORY,
   O_NOFOLLOW,
   O_PATH,
+  RESOLVE_NO_SYMLINKS,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -103,10 +104,14 @@ export function makeDevices(rooted: Rooted, plan: RootfsPlan): void {
   hand.calls.wording = undefined;
 }
 
-/** Queue: a directory of the container, made when it is missing; links are followed. */
+/**
+ * Queue: a directory of the container, made when it is missing. Links are followed inside the root, but
+ * /dev itself must be none: an image would choose which directory gets devices (CVE-2026-41579).
+ */
 function openDirectory(rooted: Rooted, path: string): Slot {
   return rooted.open(path, {
     flags: O_PATH | O_DIRECTORY,
+    resolve: path === "/dev" ? RESOLVE_NO_SYMLINKS : 0,
     recover: (error) => {
       if (error.code !== "ENOENT") throw error;
       rooted.make(path, "directory");

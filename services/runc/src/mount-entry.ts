@@ -256,7 +256,7 @@ function modeAt({ rooted, destination }: MountEntry): number | undefined {
 
 /** Queue: attach a detached mount to its target, and the rest of its options. */
 function finish(
-  { rooted, mount, options, source }: MountEntry,
+  { rooted, mount, options, source, destination }: MountEntry,
   made: Slot | number,
   kind: Kind,
   keepOpen = false,
@@ -268,7 +268,8 @@ function finish(
     setAttributes(hand, made, recursiveAttributes, { recursive: true, about });
   }
   // A link there would let an image choose what is seen as procfs (CVE-2019-19921).
-  const plain = mount.type === "proc" || mount.type === "sysfs";
+  // The devices are made in /dev, so that is no link either (CVE-2026-41579).
+  const plain = mount.type === "proc" || mount.type === "sysfs" || destination === "/dev";
   const target = rooted.openOrMake(mount.destination, kind, { plain });
   attach(hand, made, target, `${source || mount.type} on ${mount.destination}`);
   rooted.close(target);

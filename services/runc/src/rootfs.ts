@@ -140,7 +140,7 @@ export function enterRoot(hand: Hand, { rooted, later, ownDev }: Rootfs, plan: R
     setAttributes(hand, mount, { set: MOUNT_ATTR_RDONLY, clear: 0 }, { about: destination });
     rooted.close(mount);
   }
-  const looked = coverPaths(rooted, {
+  const covered = coverPaths(rooted, {
     readonly: spec.linux?.readonlyPaths ?? [],
     masked: spec.linux?.maskedPaths ?? [],
   });
@@ -161,7 +161,7 @@ export function enterRoot(hand: Hand, { rooted, later, ownDev }: Rootfs, plan: R
   }
   hand.calls.wording = undefined;
   hand.run();
-  checkCovered(rooted, looked);
+  checkCovered(rooted, covered);
 }
 
 function pivotRoot(hand: Hand, rooted: Rooted): void {

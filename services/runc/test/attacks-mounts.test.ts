@@ -18,6 +18,7 @@ afterEach(() => {
   expect(fs.readFileSync(path.join(outside, "canary"), "utf8")).toBe("untouched");
 });
 
+const OWNER = ["CAP_CHOWN", "CAP_FOWNER"];
 const inRoot = (name: string) => path.join(playground.rootfs, name);
 const withMounts = (...mounts: Mount[]): Patch => ({ mounts: [...BASE_MOUNTS, ...mounts] });
 const volume = (name: string): string => {
@@ -176,14 +177,36 @@ it("CVE-2025-31133: an image's own /dev/null is no mask, neither as a link nor a
     (at: string) => fs.writeFileSync(at, "not null"),
   ]) {
     // With no /dev of its own, the image's counts.
-    const { stdout, stderr } = instead("/dev/null", make, () =>
+    const { code, stdout, stderr } = instead("/dev/null", make, () =>
       playground.script(show, {
         mounts: BASE_MOUNTS.filter(({ destination }) => destination !== "/dev"),
         linux: { maskedPaths: ["/proc/version", "/sys/firmware"] },
       }),
     );
-    expect(stdout.split("\n").slice(0, 3)).toEqual(["0", "1 3", "0"]);
-    expect(stderr).toBe("");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/can't mask paths: (\/dev\/null is invalid|openat2 \/dev\/null: )/);
+  }
+});
+
+it("a mask is the container's own null device: what is done to it is not done to the host's", () => {
+  const before = fs.statSync("/dev/null");
+  const after = () => {
+    const { mode, uid, gid, mtimeMs } = fs.statSync("/dev/null");
+    return { mode, uid, gid, mtimeMs };
+  };
+  try {
+    const { code, stdout } = playground.script(
+      "chmod 600 /proc/version; chown 7:7 /proc/version; touch -d @1 /proc/version; stat -c '%t %T %a %u' /proc/version /dev/null",
+      {
+        linux: { maskedPaths: ["/proc/version"] },
+        process: { capabilities: { bounding: OWNER, effective: OWNER, permitted: OWNER } },
+      },
+    );
+    expect(after()).toEqual({ mode: before.mode, uid: before.uid, gid: before.gid, mtimeMs: before.mtimeMs });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "1 3 600 7\n1 3 600 7\n" });
+  } finally {
+    fs.chmodSync("/dev/null", before.mode & 0o7777);
+    fs.chownSync("/dev/null", before.uid, before.gid);
   }
 });
 
@@ -208,7 +231,7 @@ it("a mask that can't be laid stops the container", () => {
   expect(playground.run({ linux: { readonlyPaths: ["/etc/passwd/x"] } }).stderr).toContain("read-only");
 });
 
-it("CVE-2026-41579: /dev as a link puts devices and links inside the root, never on the host", () => {
+it("CVE-2026-41579: /dev as a link is refused, and nothing is made where it leads", () => {
   const before = fs.readdirSync("/dev").sort();
   const devices = ["null", "ptmx", "fd", "core"].map(
     (name) => fs.lstatSync(`/dev/${name}`, { throwIfNoEntry: false })?.ino,
@@ -218,11 +241,13 @@ it("CVE-2026-41579: /dev as a link puts devices and links inside the root, never
       BASE_MOUNTS,
       BASE_MOUNTS.filter(({ destination }) => !destination.startsWith("/dev")),
     ]) {
-      instead(
+      const { code, stderr } = instead(
         "/dev",
         (link) => fs.symlinkSync(target, link),
         () => playground.run({ mounts: [...mounts] }),
       );
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/openat2 \/dev(\/null)?: (too many levels of symbolic links|not a directory)/);
     }
   }
   fs.rmSync(inRoot(outside.slice(1, outside.indexOf("/", 1))), { recursive: true, force: true });

@@ -304,11 +304,8 @@ it("CVE-2025-31133: a /dev/null that is a link or another device is not used as 
       ).filter(({ destination }) => !/^\/dev\/./.test(destination)),
       linux: { maskedPaths: ["/masked", "/etc/passwd"] },
     });
-    expect(stdout).not.toContain("of the host");
-    if (code === 0) {
-      // Masked by something that holds nothing: the link was not followed.
-      expect(fs.readlinkSync(path.join(dev, "null"))).toBe(target);
-    }
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(fs.readlinkSync(path.join(dev, "null"))).toBe(target);
   }
   fs.writeFileSync(inRoot("masked"), "secret");
   try {
@@ -322,8 +319,7 @@ it("CVE-2025-31133: a /dev/null that is a link or another device is not used as 
       ).filter(({ destination }) => !/^\/dev\/./.test(destination)),
       linux: { maskedPaths: ["/masked"] },
     });
-    if (code === 0) expect(stdout).toBe("");
-    expect(stdout).not.toContain("not a device");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   } finally {
     fs.rmSync(inRoot("masked"));
   }
