@@ -27,3 +27,15 @@ test("resolveUser() refuses who isn't there", () => {
   );
   expect(() => resolveUser("99999999999", files)).toThrow("uids and gids must be in range");
 });
+
+test("resolveUser() takes digits as ids, whatever the files call so", () => {
+  const names = {
+    passwd: "1000:x:0:0::/:/bin/sh\n99999999999:x:0:0::/:/bin/sh\nwide:x:4294967296:0::/:/bin/sh\n",
+    group: "7:x:0:\n4294967297:x:0:\nwide:x:4294967296:\n",
+  };
+  expect(resolveUser("1000", names)).toEqual({ uid: 1000, gid: 0, additionalGids: [0] });
+  expect(resolveUser("1000:7", names, ["7"])).toEqual({ uid: 1000, gid: 7, additionalGids: [7] });
+  for (const user of ["99999999999", "-1", "1:4294967297", "wide", "1:wide", `1${"0".repeat(400)}`]) {
+    expect(() => resolveUser(user, names)).toThrow("uids and gids must be in range");
+  }
+});

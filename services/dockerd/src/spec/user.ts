@@ -33,43 +33,55 @@ export function resolveUser(spec: string, files: UserFiles, extraGroups: readonl
   const passwd = parsePasswd(files.passwd);
   const groups = parseGroup(files.group);
   const [userPart = "", groupPart = ""] = spec.split(":", 2);
-  const entry = passwd.find(({ name, uid }) => name === userPart || String(uid) === (userPart || "0"));
-  const uid = entry?.uid ?? numeric(userPart || "0");
+  const id = numeric(userPart || "0");
+  const entry = passwd.find(({ name, uid }) => (id === undefined ? name === userPart : uid === id));
+  const uid = entry?.uid ?? id;
   if (uid === undefined)
     throw new EngineError(
       "invalid_argument",
       `unable to find user ${userPart}: no matching entries in passwd file`,
     );
 
-  let gid = entry?.gid ?? 0;
+  // A line of the image may hold more digits than an id has bits, which would be another id (CVE-2024-40635).
+  let gid = inRange(entry?.gid ?? 0);
   let additional: number[] = [];
   if (groupPart !== "") gid = groupId(groupPart, groups);
   else if (entry)
     additional = groups.filter(({ members }) => members.includes(entry.name)).map((group) => group.gid);
 
   const extra = extraGroups.map((name) => groupId(name, groups));
-  return { uid, gid, additionalGids: [...new Set([gid, ...additional, ...extra])] };
+  return {
+    uid: inRange(uid),
+    gid,
+    additionalGids: [...new Set([gid, ...additional.map(inRange), ...extra])],
+  };
 }
 
 function groupId(text: string, groups: readonly GroupEntry[]): number {
-  const gid = groups.find((group) => group.name === text)?.gid ?? numeric(text);
+  const gid = numeric(text) ?? groups.find((group) => group.name === text)?.gid;
   if (gid === undefined)
     throw new EngineError(
       "invalid_argument",
       `unable to find group ${text}: no matching entries in group file`,
     );
-  return gid;
+  return inRange(gid);
 }
 
+/**
+ * The id in digits, which are never a name: the files are the image's, and would decide who runs
+ * (CVE-2026-46680).
+ */
 function numeric(text: string): number | undefined {
-  if (!/^[0-9]+$/.test(text)) return undefined;
-  const id = Number(text);
-  if (id > ID_MAX) throw new EngineError("invalid_argument", `uids and gids must be in range 0-${ID_MAX}`);
-  return id;
+  return /^[+-]?[0-9]+$/.test(text) ? inRange(Number(text)) : undefined;
+}
+
+function inRange(id: number): number {
+  if (id >= 0 && id <= ID_MAX) return id;
+  throw new EngineError("invalid_argument", `uids and gids must be in range 0-${ID_MAX}`);
 }
 
 function parsePasswd(text: string): PasswdEntry[] {
-  return fields(text).map(([name = "", , uid, gid]) => ({ name, uid: Number(uid), gid: Number(gid) }));
+  return fields(text).map(([name = "", , uid, gid]) => ({ name, uid: Number(uid), gid: Number(gid) || 0 }));
 }
 
 function parseGroup(text: string): GroupEntry[] {
