@@ -18,3 +18,18 @@ test("defaultSeccomp() lets clone make no namespaces without CAP_SYS_ADMIN", () 
   expect(rulesFor("clone3", ["CAP_SYS_ADMIN"])[0]?.action).toBe("SCMP_ACT_ALLOW");
   expect(rulesFor("mount", ["CAP_SYS_ADMIN"])).toHaveLength(1);
 });
+
+test("defaultSeccomp() compares the address family in the 32 bits that the kernel takes", () => {
+  const rules = rulesFor("socket", []).flatMap(({ args = [] }) => args);
+  const isAllowed = (family: bigint) =>
+    rules.some(
+      ({ value, valueTwo = 0, op }) =>
+        op === "SCMP_CMP_MASKED_EQ" && (family & BigInt(value)) === BigInt(valueTwo),
+    );
+  for (const above of [0n, 1n << 32n, 1n << 63n, 0xffffffffn << 32n]) {
+    const refused = Array.from({ length: 64 }, (_, family) => family).filter(
+      (family) => !isAllowed(BigInt(family) | above),
+    );
+    expect(refused).toEqual([38, 40]);
+  }
+});

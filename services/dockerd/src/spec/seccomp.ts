@@ -63,8 +63,21 @@ const BY_CAPABILITY: Record<string, string> = {
 /** personality(2) arguments that change nothing dangerous: Linux, 32 bit, uname 2.6, both, and the query. */
 const PERSONALITIES = [0x0, 0x8, 0x20000, 0x20008, 0xffffffff];
 
-const AF_ALG = 38;
-const AF_VSOCK = 40;
+/**
+ * Address families that socket(2) may be asked for, as blocks of the form (family & mask) = value: all below
+ * 64 but AF_ALG (38) and AF_VSOCK (40). The kernel takes the low 32 bits of the argument; a comparison
+ * of all 64 would let 40 through with a bit set above them.
+ */
+const FAMILIES: readonly [value: number, mask: number][] = [
+  [0, 0xffffffe0],
+  [32, 0xfffffffc],
+  [36, 0xfffffffe],
+  [39, 0xffffffff],
+  [41, 0xffffffff],
+  [42, 0xfffffffe],
+  [44, 0xfffffffc],
+  [48, 0xfffffff0],
+];
 /** All CLONE_NEW* flags. */
 const NEW_NAMESPACES = 0x7e020000;
 const EPERM = 1;
@@ -86,9 +99,9 @@ export function defaultSeccomp(capabilities: readonly string[]): Seccomp {
       allow(ALLOWED),
       allow(["process_vm_readv", "process_vm_writev", "ptrace"]), // safe since Linux 4.8
       allow(["arch_prctl", "modify_ldt"]),
-      allowIf("socket", { index: 0, value: AF_ALG, op: "SCMP_CMP_LT" }),
-      allowIf("socket", { index: 0, value: AF_ALG + 1, op: "SCMP_CMP_EQ" }),
-      allowIf("socket", { index: 0, value: AF_VSOCK, op: "SCMP_CMP_GT" }),
+      ...FAMILIES.map(([value, mask]) =>
+        allowIf("socket", { index: 0, value: mask, valueTwo: value, op: "SCMP_CMP_MASKED_EQ" }),
+      ),
       ...PERSONALITIES.map((value) => allowIf("personality", { index: 0, value, op: "SCMP_CMP_EQ" })),
       ...granted,
       ...(capabilities.includes("CAP_SYS_ADMIN") ? [] : withoutNewNamespaces()),
