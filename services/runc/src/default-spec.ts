@@ -66,6 +66,7 @@ export function defaultSpec(): Spec {
         "/proc/sched_debug",
         "/sys/firmware",
         "/proc/scsi",
+        "/sys/devices/virtual/tpm",
       ],
       readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     },

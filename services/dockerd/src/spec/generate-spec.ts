@@ -15,25 +15,10 @@ import { type EtcFiles, mountsOf } from "./mounts.ts";
 import { toLinuxResources } from "./resources.ts";
 import { seccompOf } from "./seccomp-profile.ts";
 import { parseSecurityOptions } from "./security-options.ts";
+import { shownPaths } from "./system-paths.ts";
 import { resolveUser, type UserFiles } from "./user.ts";
 
 const OCI_VERSION = "1.0.2";
-const MASKED_PATHS = [
-  "/proc/acpi",
-  "/proc/asound",
-  "/proc/interrupts",
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/latency_stats",
-  "/proc/sched_debug",
-  "/proc/scsi",
-  "/proc/timer_list",
-  "/proc/timer_stats",
-  "/sys/devices/virtual/powercap",
-  "/sys/firmware",
-];
-const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 export interface SpecInputs {
   cgroupDriver: CgroupDriver;
   /** Of a container that names none. */
@@ -126,12 +111,6 @@ function makeSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
   };
 }
 
-/** The paths of /proc and /sys that a container doesn't see, and can't write to. */
-export function shownPaths({ Privileged, MaskedPaths, ReadonlyPaths }: HostConfig) {
-  if (Privileged) return { MaskedPaths, ReadonlyPaths };
-  return { MaskedPaths: MaskedPaths ?? MASKED_PATHS, ReadonlyPaths: ReadonlyPaths ?? READONLY_PATHS };
-}
-
 /** A container's own limits, and the daemon's for what it doesn't limit itself. */
 export function withDefaultUlimits(own: HostConfig["Ulimits"], defaults: ContainerDefaults["ulimits"] = {}) {
   const names = own.map(({ Name }) => Name.toLowerCase());
@@ -149,6 +128,7 @@ function linux(
   const { devices, rules } = devicesOf(hostConfig);
   const rootfsPropagation = rootPropagation(record);
   const open = hostConfig.Privileged || security.unconfinedSystemPaths;
+  const paths = shownPaths(hostConfig);
   const seccomp = hostConfig.Privileged ? undefined : seccompOf(security.seccomp, capabilities);
   return {
     namespaces: namespacesOf(hostConfig, { netns, pid, ipc, user: users?.path }),
@@ -157,8 +137,8 @@ function linux(
     cgroupsPath: cgroupsPathOf(id, { parent: hostConfig.CgroupParent || cgroupParent, driver }),
     resources: { devices: rules, ...toLinuxResources(hostConfig) },
     sysctl: hostConfig.Sysctls,
-    maskedPaths: open ? [] : (hostConfig.MaskedPaths ?? MASKED_PATHS),
-    readonlyPaths: open ? [] : (hostConfig.ReadonlyPaths ?? READONLY_PATHS),
+    maskedPaths: open ? [] : (paths.MaskedPaths ?? []),
+    readonlyPaths: open ? [] : (paths.ReadonlyPaths ?? []),
     ...(rootfsPropagation && { rootfsPropagation }),
     ...(seccomp && { seccomp }),
   };
