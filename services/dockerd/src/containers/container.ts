@@ -1,5 +1,6 @@
 import type { Mount } from "@longshore/api/containerd/types/mount";
 import type { Endpoint, PortBinding } from "@longshore/network";
+import type { Process } from "@longshore/oci";
 import type { Health } from "../health/health.ts";
 import type { ContainerLink } from "../links/link.ts";
 import type { NetworkRequest } from "../networks/network-request.ts";
@@ -37,6 +38,9 @@ export interface ContainerState {
 }
 
 /** A container as it is stored. */
+/** Limits of a container's processes, in which the daemon's defaults of the time of its start are. */
+export type ProcessBounds = Pick<Process, "rlimits" | "noNewPrivileges">;
+
 export interface ContainerRecord {
   id: string;
   /** Without the slash. */
@@ -71,6 +75,8 @@ export interface ContainerRecord {
   ports: PortBinding[];
   /** Other containers that it knows by names of its own. */
   links?: ContainerLink[];
+  /** What bounds its processes, as it was last started: its execs get the same. Missing in records of old. */
+  bounds?: ProcessBounds;
   /** How often its restart policy has started it since somebody did. */
   restartCount?: number;
   /** Somebody asked for the end of its last process. */

@@ -130,6 +130,7 @@ export async function launch(
     defaults: engine.flags.defaults,
     init: wantsInit(container.record.hostConfig, engine.flags) ? findInit(engine.flags) : undefined,
   });
+  const { rlimits = [], noNewPrivileges = false } = spec.process ?? {};
 
   undo.defer(() => quiet(containerd.containers.delete({ id })));
   if (sandboxId !== "") undo.defer(() => engine.networks.releaseSandbox(sandboxId));
@@ -177,7 +178,14 @@ export async function launch(
       startedAt,
       health: healthPlan(container.record.config) && newHealth(),
     },
-    { ...started, manuallyStopped: false, stdio: io.kind, sandboxId, ...joined },
+    {
+      ...started,
+      manuallyStopped: false,
+      stdio: io.kind,
+      sandboxId,
+      bounds: { rlimits, noNewPrivileges },
+      ...joined,
+    },
   );
   undo.move();
   engine.metrics.observeStart((performance.now() - begun) / 1000);

@@ -12,8 +12,8 @@ import { type Engine, ioDir } from "../engine.ts";
 import { runningLinkVariables } from "../links/container-links.ts";
 import { capabilitiesOf } from "../spec/capabilities.ts";
 import { mergeEnv, processEnv } from "../spec/environment.ts";
+import { processBounds } from "../spec/generate-spec.ts";
 import { layersOf, readUserFiles } from "../spec/layered-root.ts";
-import { parseSecurityOptions } from "../spec/security-options.ts";
 import { resolveUser } from "../spec/user.ts";
 import { fifoHooks } from "../streams/fifo-hooks.ts";
 import { fifoStdio } from "../streams/fifo-stdio.ts";
@@ -154,7 +154,7 @@ async function processSpec(
   consoleSize: readonly [number, number] | undefined,
 ): Promise<Process> {
   const { record } = container;
-  const { CapAdd, CapDrop, Privileged, SecurityOpt } = record.hostConfig;
+  const { CapAdd, CapDrop, Privileged } = record.hostConfig;
   const user = await userOf(engine, container, config);
   // A privileged exec has its container's profile as well.
   const apparmorProfile = appArmorProfileOf(record.hostConfig);
@@ -183,12 +183,8 @@ async function processSpec(
       inheritable: [],
       ambient: [],
     },
-    rlimits: record.hostConfig.Ulimits.map(({ Name, Soft, Hard }) => ({
-      type: `RLIMIT_${Name.toUpperCase()}`,
-      soft: Soft,
-      hard: Hard,
-    })),
-    noNewPrivileges: parseSecurityOptions(SecurityOpt).noNewPrivileges,
+    // Also of an exec that is privileged: only its capabilities are others.
+    ...(record.bounds ?? processBounds(record.hostConfig, engine.flags.defaults)),
     ...(apparmorProfile && { apparmorProfile }),
   };
 }

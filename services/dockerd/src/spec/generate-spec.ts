@@ -2,7 +2,7 @@ import { EngineError, toEngineError } from "@longshore/errors";
 import type { Linux, Mount, Spec } from "@longshore/oci";
 import { type CgroupDriver, cgroupsPathOf } from "../config/cgroup-driver.ts";
 import type { ContainerDefaults } from "../config/settings.ts";
-import type { ContainerRecord } from "../containers/container.ts";
+import type { ContainerRecord, ProcessBounds } from "../containers/container.ts";
 import type { HostConfig } from "../containers/container-config.ts";
 import { namespacesOf } from "../containers/namespace-modes.ts";
 import type { Remap } from "../userns/remap.ts";
@@ -90,14 +90,7 @@ function makeSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
         inheritable: [],
         ambient: [],
       },
-      rlimits: withDefaultUlimits(hostConfig.Ulimits, inputs.defaults?.ulimits).map(
-        ({ Name, Soft, Hard }) => ({
-          type: `RLIMIT_${Name.toUpperCase()}`,
-          soft: Soft,
-          hard: Hard,
-        }),
-      ),
-      noNewPrivileges: security.noNewPrivileges,
+      ...processBounds(hostConfig, inputs.defaults),
       ...(inputs.appArmorProfile && { apparmorProfile: inputs.appArmorProfile }),
       oomScoreAdj: hostConfig.OomScoreAdj,
     },
@@ -108,6 +101,21 @@ function makeSpec(record: ContainerRecord, inputs: SpecInputs): Spec {
     ],
     annotations: hostConfig.Annotations,
     linux: linux(record, inputs, capabilities, security),
+  };
+}
+
+/** What bounds a container's processes: its own options, and the daemon's for what they leave open. */
+export function processBounds(
+  { Ulimits, SecurityOpt }: Pick<HostConfig, "Ulimits" | "SecurityOpt">,
+  defaults?: SpecInputs["defaults"],
+): ProcessBounds {
+  return {
+    rlimits: withDefaultUlimits(Ulimits, defaults?.ulimits).map(({ Name, Soft, Hard }) => ({
+      type: `RLIMIT_${Name.toUpperCase()}`,
+      soft: Soft,
+      hard: Hard,
+    })),
+    noNewPrivileges: parseSecurityOptions(SecurityOpt, defaults).noNewPrivileges,
   };
 }
 
