@@ -1,6 +1,13 @@
 import type { Rooted } from "@longshore/mounts";
 import type { Process } from "@longshore/oci";
+import { close, fstatfs, O_NONBLOCK, O_PATH, S_IFMT, S_IFREG, type Slot } from "@longshore/syscalls";
+import { queueStatus, reopen } from "./reopen.ts";
 import { StartError } from "./start-error.ts";
+
+/** How much of a list of users is read. */
+const PASSWD_BYTES = 65536;
+
+const PROC_SUPER_MAGIC = 0x9fa0;
 
 /** The value of a variable; of several of one name the last counts, as the original has it. */
 export function environmentValue(env: readonly string[], name: string): string | undefined {
@@ -38,17 +45,31 @@ export function prepareEnvironment(rooted: Rooted, process: Process): () => stri
   return () => [...env, `HOME=${homeOf(passwd(), process.user?.uid ?? 0)}`];
 }
 
-/** Queue: read the container's list of users; its text, empty when there is none. */
+/**
+ * Queue: point at the container's list of users.
+ *
+ * @returns reads it, once the calls have been made: its text, or nothing when there is none that is a file
+ */
 function queuePasswd(rooted: Rooted): () => string {
   const { hand } = rooted;
   const { arena } = hand.calls;
-  const size = 65536;
-  const at = arena.room(size);
-  const file = rooted.open("/etc/passwd", { flags: 0o4000, skipOnError: 2 });
-  const length = hand.call("read", [file, arena.base + at, size], { skipOnError: 0 });
-  rooted.close(file);
+  const file = rooted.open("/etc/passwd", { flags: O_PATH, skipOnError: 1 });
+  const status = queueStatus(hand, file);
   return () => {
-    const bytes = hand.result(file) < 0 ? 0 : Math.max(0, hand.result(length));
+    const fd = hand.result(file);
+    if (fd < 0) return "";
+    // Those of a procfs are regular files as well, and some do something when they are opened.
+    if ((status().mode & S_IFMT) !== S_IFREG || fstatfs(fd).type === PROC_SUPER_MAGIC) {
+      close(fd);
+      return "";
+    }
+    const at = arena.room(PASSWD_BYTES);
+    let length: Slot | undefined;
+    reopen(hand, fd, { flags: O_NONBLOCK, about: "/etc/passwd", failed: 2 }, (opened) => {
+      length = hand.call("read", [opened, arena.base + at, PASSWD_BYTES], { skipOnError: 0 });
+      rooted.close(opened);
+    });
+    const bytes = length === undefined ? 0 : Math.max(0, hand.result(length));
     return arena.bytes.toString("utf8", at, at + bytes);
   };
 }

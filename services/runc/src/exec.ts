@@ -298,6 +298,14 @@ interface GroupFiles {
   lateFds: number[];
 }
 
+/**
+ * Open what the process joins. The child joins the groups of v1 at once, devices among them, before it opens
+ * anything of the container: a device that the container may not use can't be opened in its name. Only what
+ * counts memory is joined by the small program that the child becomes: until then it shares the memory of the
+ * runtime, and the container's OOM killer would take the runtime with it. On v2 that is the one group, so there
+ * the device filter doesn't hold for the child yet: it opens nothing but regular files and /dev/ptmx, each
+ * after its type was looked at (reopen.ts).
+ */
 function openGroups(group: Group, pid: number, asked: boolean): GroupFiles {
   const open = (path: string, flags: number) => {
     try {

@@ -6,8 +6,8 @@ import {
   makedev,
   O_CLOEXEC,
   O_NOCTTY,
+  O_PATH,
   O_RDWR,
-  parseStat,
   S_IFCHR,
   S_IFMT,
   type Slot,
@@ -16,6 +16,7 @@ import {
   TIOCSPTLCK,
   TIOCSWINSZ,
 } from "@longshore/syscalls";
+import { queueStatus, reopen } from "./reopen.ts";
 import { StartError } from "./start-error.ts";
 
 /** A terminal of the container's own devpts; its master, for whoever serves it, and the process's end. */
@@ -24,32 +25,38 @@ export interface Terminal {
   peer: Slot;
 }
 
-/** Make a terminal for a process. Its path inside is the container's, so what is found there is looked at first. */
+/**
+ * Make a terminal for a process. What is found at its path inside is opened only when it is the multiplexer.
+ * Where that lies doesn't matter: it opens the devpts beside it, and the other end is asked for by descriptor.
+ */
 export function openTerminal(rooted: Rooted, process: Process): Terminal {
   const { hand } = rooted;
   const { arena } = hand.calls;
-  const unlock = arena.base + arena.room(4);
-  const master = rooted.open("/dev/ptmx", { flags: O_RDWR | O_NOCTTY });
-  const status = arena.room(144);
-  hand.call("newfstatat", [master, hand.text(""), arena.base + status, 0x1000], { about: "/dev/ptmx" });
-  hand.call("ioctl", [master, TIOCSPTLCK, unlock], { about: "/dev/ptmx" });
-  const peer = hand.call("ioctl", [master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC], {
-    about: "/dev/ptmx",
-  });
-  const { height = 0, width = 0 } = process.consoleSize ?? {};
-  if (height > 0 && width > 0) {
-    const size = arena.room(8);
-    arena.bytes.writeUInt16LE(height, size);
-    arena.bytes.writeUInt16LE(width, size + 2);
-    hand.call("ioctl", [master, TIOCSWINSZ, arena.base + size], { about: "consoleSize" });
-  }
-  hand.call("fchown", [peer, process.user?.uid ?? 0, -1], { skipOnError: 0 });
+  const about = "/dev/ptmx";
+  const found = rooted.open(about, { flags: O_PATH });
+  const status = queueStatus(hand, found);
   hand.run();
-  const { mode, rdev } = parseStat(arena.bytes, status);
+  const { mode, rdev } = status();
   if ((mode & S_IFMT) !== S_IFCHR || rdev !== makedev(5, 2)) {
     throw new StartError("/dev/ptmx of the container is not the multiplexer of pseudo terminals");
   }
-  return { master, peer };
+  let terminal: Terminal | undefined;
+  reopen(hand, hand.result(found), { flags: O_RDWR | O_NOCTTY, about }, (master) => {
+    const unlock = arena.base + arena.room(4);
+    hand.call("ioctl", [master, TIOCSPTLCK, unlock], { about });
+    const peer = hand.call("ioctl", [master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC], { about });
+    const { height = 0, width = 0 } = process.consoleSize ?? {};
+    if (height > 0 && width > 0) {
+      const size = arena.room(8);
+      arena.bytes.writeUInt16LE(height, size);
+      arena.bytes.writeUInt16LE(width, size + 2);
+      hand.call("ioctl", [master, TIOCSWINSZ, arena.base + size], { about: "consoleSize" });
+    }
+    hand.call("fchown", [peer, process.user?.uid ?? 0, -1], { skipOnError: 0 });
+    terminal = { master, peer };
+  });
+  if (terminal === undefined) throw new Error("no terminal was made");
+  return terminal;
 }
 
 /**
