@@ -37,10 +37,10 @@ export interface ContainerState {
   health?: Health | undefined;
 }
 
-/** A container as it is stored. */
 /** Limits of a container's processes, in which the daemon's defaults of the time of its start are. */
 export type ProcessBounds = Pick<Process, "rlimits" | "noNewPrivileges">;
 
+/** A container as it is stored. */
 export interface ContainerRecord {
   id: string;
   /** Without the slash. */

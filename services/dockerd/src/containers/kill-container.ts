@@ -5,7 +5,7 @@ import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { updateState } from "./container-record.ts";
 import { isRunning, nextStatus, requireRunning } from "./container-status.ts";
-import { parseSignal, SIGNAL_MAX } from "./signals.ts";
+import { parseSignal, SIGNAL_MAX, stopSignalOf } from "./signals.ts";
 
 const KILL_TIMEOUT_MS = 10_000;
 const SIGKILL = 9;
@@ -37,13 +37,13 @@ function tellKill(engine: Engine, container: Container, signal: number): void {
 /** Whether a signal lets a paused container go on, to get it: each does, unless the container has one to stop it by. */
 function wakes({ record }: Container, signal: number): boolean {
   const { StopSignal } = record.config;
-  return StopSignal === "" || signal === parseSignal(StopSignal);
+  return StopSignal === "" || signal === stopSignalOf(StopSignal);
 }
 
 /** Who sends SIGHUP wants something of the process, not its end. */
 function asksForEnd({ record }: Container, signal: number): boolean {
   const { StopSignal } = record.config;
-  return ENDING.includes(signal) || (StopSignal !== "" && signal === parseSignal(StopSignal));
+  return ENDING.includes(signal) || (StopSignal !== "" && signal === stopSignalOf(StopSignal));
 }
 
 /** SIGKILL, and wait until the exit is taken in. */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { parseSignal } from "./signals.ts";
+import { parseSignal, stopSignalOf } from "./signals.ts";
 
 test("parseSignal() takes names with and without SIG, numbers and real-time signals", () => {
   expect(parseSignal("SIGTERM")).toBe(15);
@@ -8,4 +8,10 @@ test("parseSignal() takes names with and without SIG, numbers and real-time sign
   expect(["RTMIN+3", "SIGRTMAX-1", "rtmin", "RTMAX"].map(parseSignal)).toEqual([37, 63, 34, 64]);
   for (const bad of ["0", "65", "NOPE", "", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMAX-31", "RTMIN+", " 9"])
     expect(() => parseSignal(bad)).toThrow("invalid signal");
+});
+
+test("a stop signal that is no signal counts as SIGTERM, so that the container can be stopped", () => {
+  for (const bad of ["NOTASIGNAL", "0", "65", "-1", "SIGRTMIN+99"]) expect(stopSignalOf(bad)).toBe(15);
+  expect(stopSignalOf("")).toBe(15);
+  expect(stopSignalOf("SIGINT")).toBe(2);
 });

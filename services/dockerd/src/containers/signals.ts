@@ -24,6 +24,18 @@ export function parseSignal(text: string): number {
   throw invalid(text);
 }
 
+/**
+ * Find the signal that stops a container. The configuration can come from an image or an old record,
+ * whose signal nobody checked: a name that is no signal counts as SIGTERM, so that stopping works.
+ */
+export function stopSignalOf(configured: string): number {
+  try {
+    return parseSignal(configured || "SIGTERM");
+  } catch {
+    return os.constants.signals.SIGTERM;
+  }
+}
+
 function invalid(text: string): EngineError {
   return new EngineError("invalid_argument", `invalid signal: ${text}`);
 }

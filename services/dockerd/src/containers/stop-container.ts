@@ -4,7 +4,7 @@ import type { Container } from "./container.ts";
 import { emitContainerEvent } from "./container-events.ts";
 import { isRunning } from "./container-status.ts";
 import { killAndWait, sendSignal, thaw, waitForExit, within } from "./kill-container.ts";
-import { parseSignal } from "./signals.ts";
+import { parseSignal, stopSignalOf } from "./signals.ts";
 
 export interface StopOptions {
   /** Seconds until SIGKILL; negative waits for ever; undefined is the container's own. */
@@ -20,7 +20,7 @@ export async function stopContainer(
 ): Promise<boolean> {
   if (!isRunning(container.record.state.status)) return false;
   const { config } = container.record;
-  const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
+  const signal = options.signal ? parseSignal(options.signal) : stopSignalOf(config.StopSignal);
   const seconds = options.seconds ?? config.StopTimeout ?? engine.flags.stopTimeoutSeconds;
   if (await requestStop(engine, container)) {
     emitContainerEvent(engine, container, "stop");
