@@ -25,6 +25,8 @@ export interface ImageOptions {
   env?: string[];
   workingDir?: string;
   user?: string;
+  /** Written as it is, also when it names no signal. */
+  stopSignal?: string;
   /** OCI media types, or Docker's manifest version 2. */
   format?: "oci" | "docker";
   /** What its programs are for, in Go's words; this host's when left out. */
@@ -66,6 +68,7 @@ export function makeImage({
   env,
   workingDir,
   user,
+  stopSignal,
   format = "oci",
   platform = { os: "linux", architecture: "amd64" },
 }: ImageOptions): LocalImage {
@@ -82,6 +85,7 @@ export function makeImage({
           Cmd: cmd,
           ...(workingDir !== undefined && { WorkingDir: workingDir }),
           ...(user !== undefined && { User: user }),
+          ...(stopSignal !== undefined && { StopSignal: stopSignal }),
         },
         rootfs: { type: "layers", diff_ids: tars.map((tar) => blobOf(tar).digest) },
         history: layers.map((_, index) => ({ created: EPOCH, created_by: `layer ${index + 1}` })),
@@ -105,7 +109,7 @@ export function makeImage({
 }
 
 /** An image of nothing but a static busybox under all its names, `/bin/sh` among them. */
-export function busyboxImage(busybox: string): LocalImage {
+export function busyboxImage(busybox: string, settings: Pick<ImageOptions, "stopSignal"> = {}): LocalImage {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-image-"));
   try {
     fs.chmodSync(root, 0o755);
@@ -122,7 +126,7 @@ export function busyboxImage(busybox: string): LocalImage {
     const nobody = "nobody:x:65534:65534:nobody:/home:/bin/false";
     fs.writeFileSync(path.join(root, "etc/passwd"), `root:x:0:0:root:/root:/bin/sh\n${nobody}\n`);
     fs.writeFileSync(path.join(root, "etc/group"), "root:x:0:\nnogroup:x:65534:\n");
-    return makeImage({ layers: [root], cmd: ["sh"] });
+    return makeImage({ layers: [root], cmd: ["sh"], ...settings });
   } finally {
     fs.rmSync(root, { recursive: true });
   }

@@ -36,14 +36,13 @@ function tellKill(engine: Engine, container: Container, signal: number): void {
 
 /** Whether a signal lets a paused container go on, to get it: each does, unless the container has one to stop it by. */
 function wakes({ record }: Container, signal: number): boolean {
-  const { StopSignal } = record.config;
-  return StopSignal === "" || signal === stopSignalOf(StopSignal);
+  const { config } = record;
+  return config.StopSignal === "" || signal === stopSignalOf(config);
 }
 
 /** Who sends SIGHUP wants something of the process, not its end. */
 function asksForEnd({ record }: Container, signal: number): boolean {
-  const { StopSignal } = record.config;
-  return ENDING.includes(signal) || (StopSignal !== "" && signal === stopSignalOf(StopSignal));
+  return ENDING.includes(signal) || signal === stopSignalOf(record.config);
 }
 
 /** SIGKILL, and wait until the exit is taken in. */

@@ -20,7 +20,7 @@ export async function stopContainer(
 ): Promise<boolean> {
   if (!isRunning(container.record.state.status)) return false;
   const { config } = container.record;
-  const signal = options.signal ? parseSignal(options.signal) : stopSignalOf(config.StopSignal);
+  const signal = options.signal ? parseSignal(options.signal) : stopSignalOf(config);
   const seconds = options.seconds ?? config.StopTimeout ?? engine.flags.stopTimeoutSeconds;
   if (await requestStop(engine, container)) {
     emitContainerEvent(engine, container, "stop");

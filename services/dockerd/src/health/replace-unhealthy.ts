@@ -2,7 +2,7 @@ import type { Container } from "../containers/container.ts";
 import type { ContainerConfig, HostConfig } from "../containers/container-config.ts";
 import { sendSignal, waitForExit, within } from "../containers/kill-container.ts";
 import { restarts, restartsAfter } from "../containers/restart-policy.ts";
-import { parseSignal } from "../containers/signals.ts";
+import { stopSignalOf } from "../containers/signals.ts";
 import type { Engine } from "../engine.ts";
 
 /** With the value `true` a container's restart policy also restarts it when it has become unhealthy, as a failure. */
@@ -24,7 +24,7 @@ export async function replaceUnhealthy(engine: Engine, container: Container): Pr
   engine.log.info({ id: container.id }, "unhealthy: its restart policy restarts it");
   container.replacing = true;
   const exited = waitForExit(container);
-  const signal = parseSignal(config.StopSignal || "SIGTERM");
+  const signal = stopSignalOf(config);
   const seconds = config.StopTimeout ?? engine.flags.stopTimeoutSeconds;
   await sendSignal(engine, container, signal);
   if (!(await within(exited, seconds < 0 ? undefined : seconds * 1000)))
