@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { isErrno } from "@longshore/errors";
 import { findExecutable, leftBehind, suitePaths } from "@longshore/suite";
-import { dockerFor, eventually, run, tempDir } from "@longshore/testkit";
+import { deleteTables, dockerFor, eventually, run, tempDir } from "@longshore/testkit";
 import { initPid } from "./init-process.ts";
 import { anyReal, ours, skipped } from "./world.ts";
 
@@ -64,8 +64,7 @@ async function interrupt({ child, ended }: Started): Promise<void> {
 /** What an engine keeps for containers that run on, and the whole state if there was none before. */
 async function removeKept(hadState: boolean): Promise<void> {
   await run([findExecutable("ip") ?? "ip", "link", "delete", "longshore0"]);
-  for (const table of ["longshore0", "longshore0_user"])
-    await run([findExecutable("nft") ?? "nft", "delete", "table", "inet", table]);
+  deleteTables(["longshore0", "longshore0_user"]);
   for (const controller of ["", ...fs.readdirSync("/sys/fs/cgroup")]) {
     try {
       fs.rmdirSync(path.join("/sys/fs/cgroup", controller, "longshore"));

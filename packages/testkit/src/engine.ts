@@ -14,6 +14,7 @@ import {
 import { output } from "./command.ts";
 import { type Docker, type DockerCli, dockerFor } from "./docker-cli.ts";
 import { eventually } from "./eventually.ts";
+import { deleteTables } from "./firewall-tables.ts";
 import { engineTraces, leaksSince } from "./leaks.ts";
 import { mountsBelow, type TempDir, tempDir } from "./temp-dir.ts";
 
@@ -204,8 +205,7 @@ function groupDirs(group: string): string[] {
 /** What an engine leaves when it is stopped, as Docker does, because containers may run on. */
 function removeKept(bridge: string, cgroupParent: string): void {
   spawnSync(findExecutable("ip") ?? "ip", ["link", "delete", bridge]);
-  for (const table of [bridge, `${bridge}_user`])
-    spawnSync(findExecutable("nft") ?? "nft", ["delete", "table", "inet", table]);
+  deleteTables([bridge, `${bridge}_user`]);
   for (const dir of groupDirs(cgroupParent)) {
     try {
       fs.rmdirSync(dir);

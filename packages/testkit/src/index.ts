@@ -4,6 +4,7 @@ export { debianImage } from "./debian-image.ts";
 export { type Docker, type DockerCli, dockerClis, dockerFor, realDockerClis } from "./docker-cli.ts";
 export { type Engine, type EngineOptions, givenNats, startEngine } from "./engine.ts";
 export { type EventuallyOptions, eventually } from "./eventually.ts";
+export { deleteTables } from "./firewall-tables.ts";
 export {
   type EngineScope,
   engineTraces,

@@ -1,9 +1,8 @@
-import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { findExecutable } from "@longshore/suite";
 import { eventually } from "./eventually.ts";
+import { listTables } from "./firewall-tables.ts";
 
 /** What the engine makes on a machine and must take away again, each as a line like `mount /run/x` or `link veth1`. */
 export type Traces = ReadonlySet<string>;
@@ -82,13 +81,6 @@ export function removePeersGroups(before: Traces): void {
   }
 }
 
-function tables(): string[] {
-  const nft = findExecutable("nft");
-  if (!nft) return [];
-  const { stdout } = spawnSync(nft, ["list", "tables"], { encoding: "utf8" });
-  return (stdout ?? "").split("\n").flatMap((line) => (line ? [`nftables ${line}`] : []));
-}
-
 function processes(isOurs: (about: { exe: string; cwd: string; commandLine: string }) => boolean): string[] {
   return fs.readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
@@ -126,7 +118,8 @@ export function traces({ binDirs }: TraceOptions): Traces {
   const started = processes(
     ({ exe, cwd }) => binDirs.some((dir) => exe.startsWith(`${dir}/`)) || isInTestDirectory(cwd),
   );
-  return new Set([...mounts(), ...cgroups(), ...links, ...tables(), ...started, ...temporary()]);
+  const tables = listTables().map((line) => `nftables ${line}`);
+  return new Set([...mounts(), ...cgroups(), ...links, ...tables, ...started, ...temporary()]);
 }
 
 export interface EngineScope {
