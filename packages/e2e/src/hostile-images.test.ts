@@ -169,6 +169,31 @@ test.each<[string, Parts, RegExp]>([
     },
     /longer than|size|digest/,
   ],
+  [
+    "a health check whose interval is a text",
+    { config: (config) => ({ ...config, config: { Healthcheck: { Test: ["CMD", "x"], Interval: "abc" } } }) },
+    /: config\.Healthcheck\.Interval: expected number, received string/,
+  ],
+  [
+    "a health check whose retries are a fraction",
+    { config: (config) => ({ ...config, config: { Healthcheck: { Retries: 0.5 } } }) },
+    /: config\.Healthcheck\.Retries: not an integer of 64 bits/,
+  ],
+  [
+    "more volumes than a container could have",
+    {
+      config: (config) => ({
+        ...config,
+        config: { Volumes: Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [`/v${i}`, {}])) },
+      }),
+    },
+    /: config\.Volumes: more than 1000 keys/,
+  ],
+  [
+    "a working directory of more than a path may have",
+    { config: (config) => ({ ...config, config: { WorkingDir: `/${"d".repeat(4096)}` } }) },
+    /: config\.WorkingDir: /,
+  ],
   ["a manifest that is none", { manifest: () => "{}" }, /config is not a JSON object|manifest/],
 ])("a pull of %s is refused, and nothing of it stays", async (_what, parts, message) => {
   expect(await pull(imageOf(parts))).toMatch(message);

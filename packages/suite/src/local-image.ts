@@ -25,8 +25,8 @@ export interface ImageOptions {
   env?: string[];
   workingDir?: string;
   user?: string;
-  /** Written as it is, also when it names no signal. */
-  stopSignal?: string;
+  /** More of the image's settings, or others: they are written as they are, whatever they say. */
+  settings?: Record<string, unknown>;
   /** OCI media types, or Docker's manifest version 2. */
   format?: "oci" | "docker";
   /** What its programs are for, in Go's words; this host's when left out. */
@@ -68,7 +68,7 @@ export function makeImage({
   env,
   workingDir,
   user,
-  stopSignal,
+  settings,
   format = "oci",
   platform = { os: "linux", architecture: "amd64" },
 }: ImageOptions): LocalImage {
@@ -85,7 +85,7 @@ export function makeImage({
           Cmd: cmd,
           ...(workingDir !== undefined && { WorkingDir: workingDir }),
           ...(user !== undefined && { User: user }),
-          ...(stopSignal !== undefined && { StopSignal: stopSignal }),
+          ...settings,
         },
         rootfs: { type: "layers", diff_ids: tars.map((tar) => blobOf(tar).digest) },
         history: layers.map((_, index) => ({ created: EPOCH, created_by: `layer ${index + 1}` })),
@@ -108,8 +108,11 @@ export function makeImage({
   return { manifest: { ...blobOf(manifest), mediaType: types.manifest }, blobs: [config, ...layerBlobs] };
 }
 
-/** An image of nothing but a static busybox under all its names, `/bin/sh` among them. */
-export function busyboxImage(busybox: string, settings: Pick<ImageOptions, "stopSignal"> = {}): LocalImage {
+/**
+ * An image of nothing but a static busybox under all its names, `/bin/sh` among them.
+ * @param settings as in {@link ImageOptions}
+ */
+export function busyboxImage(busybox: string, settings: Record<string, unknown> = {}): LocalImage {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-image-"));
   try {
     fs.chmodSync(root, 0o755);
@@ -126,7 +129,7 @@ export function busyboxImage(busybox: string, settings: Pick<ImageOptions, "stop
     const nobody = "nobody:x:65534:65534:nobody:/home:/bin/false";
     fs.writeFileSync(path.join(root, "etc/passwd"), `root:x:0:0:root:/root:/bin/sh\n${nobody}\n`);
     fs.writeFileSync(path.join(root, "etc/group"), "root:x:0:\nnogroup:x:65534:\n");
-    return makeImage({ layers: [root], cmd: ["sh"], ...settings });
+    return makeImage({ layers: [root], cmd: ["sh"], settings });
   } finally {
     fs.rmSync(root, { recursive: true });
   }

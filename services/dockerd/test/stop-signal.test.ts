@@ -16,7 +16,7 @@ let image: string;
 beforeAll(async () => {
   world = await openEngine();
   const busybox = findStaticBusybox() as string;
-  const images = { "odd:1": busyboxImage(busybox, { stopSignal: "NOTASIGNAL" }) };
+  const images = { "odd:1": busyboxImage(busybox, { StopSignal: "NOTASIGNAL" }) };
   server = await serveImages({ images });
   image = `${server.host}/odd:1`;
   const pulled = await world.api.call("POST", `/images/create?fromImage=${image}`);

@@ -2,7 +2,9 @@ import os from "node:os";
 import path from "node:path";
 import { EngineError } from "@longshore/errors";
 import { parseReference } from "@longshore/reference";
-import type { CreateRequest } from "./container-config.ts";
+import { parseMountRequest } from "../volumes/parse-mounts.ts";
+import type { ContainerConfig, CreateRequest } from "./container-config.ts";
+import { exposedPorts } from "./port-bindings.ts";
 
 const NANOS = 1e9;
 /** As much as Linux takes. */
@@ -15,9 +17,7 @@ const HOSTNAME_MAX = 64;
 export function checkValues({ Image, Env, WorkingDir, Hostname, HostConfig }: CreateRequest): void {
   const refuse = (message: string) => new EngineError("invalid_argument", message);
   if (!/^(sha256:)?[0-9a-f]{0,64}$/.test(Image)) parseReference(Image);
-  if (WorkingDir !== "" && !path.isAbsolute(WorkingDir)) {
-    throw refuse(`the working directory '${WorkingDir}' is invalid, it needs to be an absolute path`);
-  }
+  checkWorkingDir(WorkingDir);
   if (Buffer.byteLength(Hostname) > HOSTNAME_MAX) {
     throw refuse(`hostname ${JSON.stringify(Hostname)} is too long (maximum ${HOSTNAME_MAX} bytes)`);
   }
@@ -31,5 +31,33 @@ export function checkValues({ Image, Env, WorkingDir, Hostname, HostConfig }: Cr
   const { length: cpus } = os.cpus();
   if (NanoCpus < 0 || (NanoCpus > 0 && NanoCpus < NANOS / 100) || NanoCpus > cpus * NANOS) {
     throw refuse(`range of CPUs is from 0.01 to ${cpus}.00, as there are only ${cpus} CPUs available`);
+  }
+}
+
+/** @throws EngineError `invalid_argument`, in Docker's words */
+function checkWorkingDir(directory: string): void {
+  if (directory === "" || path.isAbsolute(directory)) return;
+  throw new EngineError(
+    "invalid_argument",
+    `the working directory '${directory}' is invalid, it needs to be an absolute path`,
+  );
+}
+
+/**
+ * Refuse values that a container can't run with, also those that come from its image.
+ * @param config of the request, completed from the image
+ * @throws EngineError `invalid_argument` that names the field
+ */
+export function checkConfig(config: ContainerConfig): void {
+  checkWorkingDir(config.WorkingDir);
+  exposedPorts(config.ExposedPorts);
+  for (const Target of config.Volumes)
+    parseMountRequest({ Type: "volume", Target: path.join("/", Target) }, { sourceMustExist: false });
+  const { User, WorkingDir, Env, Entrypoint, Cmd, Volumes, Healthcheck, Shell } = config;
+  const texts = { User: [User], WorkingDir: [WorkingDir], Env, Entrypoint, Cmd, Volumes, Shell };
+  for (const [field, values] of Object.entries({ ...texts, "Healthcheck.Test": Healthcheck?.Test })) {
+    // A path, an argument or a variable ends there for the kernel: it would not be what was shown.
+    if (values?.some((value) => value.includes("\0")))
+      throw new EngineError("invalid_argument", `invalid ${field}: it contains a null character`);
   }
 }

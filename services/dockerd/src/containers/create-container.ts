@@ -28,7 +28,7 @@ import { cgroupVersion } from "../system/host-facts.ts";
 import { checkRemapped } from "../userns/user-namespaces.ts";
 import { clean } from "../volumes/parse-mounts.ts";
 import { checkMounts, fillVolumes, planMounts } from "../volumes/plan-mounts.ts";
-import { checkValues } from "./check-values.ts";
+import { checkConfig, checkValues } from "./check-values.ts";
 import { Container, type ContainerRecord, type ImageManifest, ZERO_TIME } from "./container.ts";
 import type { ContainerConfig, CreateRequest, HostConfig } from "./container-config.ts";
 import { emitContainerEvent } from "./container-events.ts";
@@ -78,6 +78,7 @@ export async function createContainer(
   const image = await engine.images.findFor(request.Image, platform);
   checkSystem(image);
   const config = mergeConfig(request, image, id);
+  checkConfig(config);
   const [first, ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
   if (first === undefined || first === "") throw new EngineError("invalid_argument", "no command specified");
 

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { portRequests } from "./port-bindings.ts";
+import type { ContainerRecord } from "./container.ts";
+import { exposedPorts, listPorts, portRequests, showPorts } from "./port-bindings.ts";
 
 const of = (
   PortBindings: Record<string, { HostIp: string; HostPort: string }[] | null>,
@@ -41,4 +42,27 @@ test.each([
   [{ "80/tcp": [{ HostIp: "fe80::1%eth0", HostPort: "80" }] }, "invalid IP address in port binding"],
 ])("portRequests() refuses %j", (bindings, message) => {
   expect(() => of(bindings)).toThrow(message);
+});
+
+test("exposedPorts() has each port once, and refuses more than there are", () => {
+  expect(exposedPorts(["80", "80/tcp", "79-81/tcp", "80/udp"])).toEqual([
+    { port: 80, protocol: "tcp" },
+    { port: 79, protocol: "tcp" },
+    { port: 81, protocol: "tcp" },
+    { port: 80, protocol: "udp" },
+  ]);
+  const all = ["1-65535/tcp", "1-65535/udp", "1-65535/sctp"];
+  expect(exposedPorts(all)).toHaveLength(3 * 65_535);
+  expect(() => exposedPorts([...all, "80"])).toThrow("invalid ExposedPorts: more ports than there are");
+});
+
+test("a record whose exposed ports are none is shown without them", () => {
+  const ports = [{ protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 }];
+  const record = {
+    ports,
+    config: { ExposedPorts: ["nonsense"] },
+    state: { pid: 7 },
+  } as unknown as ContainerRecord;
+  expect(showPorts(record)).toEqual({ "80/tcp": [{ HostIp: "0.0.0.0", HostPort: "8080" }] });
+  expect(listPorts(record)).toHaveLength(1);
 });

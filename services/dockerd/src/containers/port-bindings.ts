@@ -1,5 +1,5 @@
 import net from "node:net";
-import { EngineError } from "@longshore/errors";
+import { EngineError, errorCode } from "@longshore/errors";
 import type { PortBinding, PortRequest } from "@longshore/network";
 import type { ContainerRecord } from "./container.ts";
 import type { ContainerConfig, HostConfig } from "./container-config.ts";
@@ -36,11 +36,28 @@ export function portRequests(
   if (!PublishAllPorts) return bound;
   const has = ({ port, protocol }: ContainerPort) =>
     bound.some((one) => one.containerPort === port && one.protocol === protocol);
-  const rest = ExposedPorts.flatMap(parseExposed).filter((exposed) => !has(exposed));
+  const rest = exposedPorts(ExposedPorts).filter((exposed) => !has(exposed));
   return [
     ...bound,
     ...rest.map(({ port, protocol }): PortRequest => ({ protocol, containerPort: port, hostIp: "" })),
   ];
+}
+
+/**
+ * The ports that a configuration exposes, each once, in the order of their first mention.
+ *
+ * @param keys each a port or a range of ports: `80`, `53/udp`, `8000-8010/tcp`
+ * @throws EngineError `invalid_argument` for what is no port, and for keys that come to more ports than there are
+ */
+export function exposedPorts(keys: readonly string[]): ContainerPort[] {
+  const ranges = keys.map(parseExposed);
+  const count = ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  // Without this, a few kilobytes of overlapping ranges would cost seconds.
+  if (count > PROTOCOLS.length * PORT_MAX)
+    throw new EngineError("invalid_argument", "invalid ExposedPorts: more ports than there are");
+  const ports = new Map<string, ContainerPort>();
+  for (const one of ranges.flatMap(portsOf)) ports.set(`${one.port}/${one.protocol}`, one);
+  return [...ports.values()];
 }
 
 /** A port as it is shown: with its protocol, `80/tcp` for `80`. */
@@ -49,20 +66,31 @@ export function portKey(text: string): string {
 }
 
 function parsePort(text: string): ContainerPort {
-  const [port, more] = parseExposed(text);
-  if (!port || more)
+  const { from, to, protocol } = parseExposed(text);
+  if (from !== to)
     throw new EngineError("invalid_argument", `invalid port specification: ${JSON.stringify(text)}`);
-  return port;
+  return { port: from, protocol };
+}
+
+interface PortRange {
+  from: number;
+  /** The last one. */
+  to: number;
+  protocol: ContainerPort["protocol"];
+}
+
+function portsOf({ from, to, protocol }: PortRange): ContainerPort[] {
+  return Array.from({ length: to - from + 1 }, (_, at) => ({ port: from + at, protocol }));
 }
 
 /** `80`, `53/udp` or a range of ports, `8000-8010/tcp`. */
-function parseExposed(text: string): ContainerPort[] {
+function parseExposed(text: string): PortRange {
   const [, first, last = first, name = "tcp"] = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/([a-z]+))?$/i.exec(text) ?? [];
   const protocol = PROTOCOLS.find((known) => known === name.toLowerCase());
   const [from, to] = [Number(first), Number(last)];
   if (first === undefined || !protocol || from < 1 || to < from || to > PORT_MAX)
     throw new EngineError("invalid_argument", `invalid port specification: ${JSON.stringify(text)}`);
-  return Array.from({ length: to - from + 1 }, (_, at) => ({ port: from + at, protocol }));
+  return { from, to, protocol };
 }
 
 function parseHostPorts(text: string): readonly [number, number] | undefined {
@@ -83,13 +111,22 @@ function checkHostIp(text: string): string {
 export function showPorts({ ports, config, state }: ContainerRecord): Record<string, object[] | null> {
   if (state.pid === 0) return {};
   const shown: Record<string, object[] | null> = {};
-  for (const { port, protocol } of config.ExposedPorts.flatMap(parseExposed))
-    shown[`${port}/${protocol}`] = null;
+  for (const { port, protocol } of shownExposed(config)) shown[`${port}/${protocol}`] = null;
   for (const binding of ports) {
     const key = `${binding.containerPort}/${binding.protocol}`;
     shown[key] = [...(shown[key] ?? []), { HostIp: binding.hostIp, HostPort: String(binding.hostPort) }];
   }
   return shown;
+}
+
+/** Records of former releases may have anything that an image's config had: nothing is shown then. */
+function shownExposed({ ExposedPorts }: ContainerConfig): ContainerPort[] {
+  try {
+    return exposedPorts(ExposedPorts);
+  } catch (error) {
+    if (errorCode(error) === "invalid_argument") return [];
+    throw error;
+  }
 }
 
 interface ListedPort {
@@ -110,7 +147,7 @@ export function listPorts({ ports, config, state }: ContainerRecord): ListedPort
   }));
   const isPublished = ({ port, protocol }: ContainerPort) =>
     ports.some((one) => one.containerPort === port && one.protocol === protocol);
-  const exposed = config.ExposedPorts.flatMap(parseExposed)
+  const exposed = shownExposed(config)
     .filter((one) => !isPublished(one))
     .map(({ port, protocol }) => ({ PrivatePort: port, Type: protocol }));
   return [...published, ...exposed];

@@ -37,6 +37,15 @@ test("healthPlan() has Docker's defaults, and none for NONE", () => {
   expect(healthPlan(check({ Interval: 5e9 }))).toBeUndefined();
 });
 
+test("healthPlan() has defaults in place of what is no time, as records of former releases may have it", () => {
+  const odd = {
+    ...check({ Test: ["CMD", "a"] }),
+    Healthcheck: { Test: ["CMD", "a"], Interval: "abc", Retries: -1 },
+  };
+  const plan = healthPlan(odd as unknown as ReturnType<typeof check>);
+  expect(plan).toMatchObject({ intervalMs: 30_000, timeoutMs: 30_000, startIntervalMs: 5000, retries: 3 });
+});
+
 test("mergeHealthcheck() takes from the image what the client leaves out", () => {
   const own = check({ Interval: 5e9 }).Healthcheck;
   expect(mergeHealthcheck(own, { Test: ["CMD", "x"], Interval: 1e9, Retries: 7 })).toEqual({

@@ -1,8 +1,11 @@
 import { EngineError } from "@longshore/errors";
 import type { ContainerConfig } from "../containers/container-config.ts";
+import type { ImageConfig } from "../images/image-config.ts";
 
 /** How a container's health is looked at, as the API has it; times are nanoseconds, 0 is the default. */
 export type Healthcheck = NonNullable<ContainerConfig["Healthcheck"]>;
+
+type ImageHealthcheck = NonNullable<NonNullable<ImageConfig["config"]>["Healthcheck"]>;
 
 const TIMES = ["Interval", "Timeout", "StartPeriod", "StartInterval"] as const;
 const MIN_TIME_NS = 1_000_000;
@@ -10,16 +13,18 @@ const MIN_TIME_NS = 1_000_000;
 const MAX_MS = 2 ** 31 - 1;
 
 /** With what a container's client leaves out as the image has it. */
-export function mergeHealthcheck(own: Healthcheck | null, image: unknown): Healthcheck | null {
-  const theirs = (image ?? null) as Partial<Healthcheck> | null;
-  if (own === null && theirs === null) return null;
+export function mergeHealthcheck(
+  own: Healthcheck | null,
+  image: ImageHealthcheck | null | undefined,
+): Healthcheck | null {
+  if (own === null && !image) return null;
   return {
-    Test: own?.Test.length ? own.Test : (theirs?.Test ?? []),
-    Interval: own?.Interval || theirs?.Interval || 0,
-    Timeout: own?.Timeout || theirs?.Timeout || 0,
-    StartPeriod: own?.StartPeriod || theirs?.StartPeriod || 0,
-    StartInterval: own?.StartInterval || theirs?.StartInterval || 0,
-    Retries: own?.Retries || theirs?.Retries || 0,
+    Test: own?.Test.length ? own.Test : (image?.Test ?? []),
+    Interval: own?.Interval || image?.Interval || 0,
+    Timeout: own?.Timeout || image?.Timeout || 0,
+    StartPeriod: own?.StartPeriod || image?.StartPeriod || 0,
+    StartInterval: own?.StartInterval || image?.StartInterval || 0,
+    Retries: own?.Retries || image?.Retries || 0,
   };
 }
 
@@ -63,13 +68,14 @@ export function healthPlan({ Healthcheck, Shell }: ContainerConfig): HealthPlan 
   const [kind, ...words] = Healthcheck?.Test ?? [];
   if (!Healthcheck || kind === undefined || kind === "NONE") return undefined;
   const shell = Shell.length > 0 ? Shell : ["/bin/sh", "-c"];
-  const ms = (ns: number, byDefault: number) => (ns === 0 ? byDefault : Math.min(ns / 1e6, MAX_MS));
+  // Records of former releases may have anything here that an image's config had.
+  const ms = (ns: number, byDefault: number) => (ns > 0 ? Math.min(ns / 1e6, MAX_MS) : byDefault);
   return {
     command: kind === "CMD-SHELL" ? [...shell, ...words] : words,
     intervalMs: ms(Healthcheck.Interval, 30_000),
     timeoutMs: ms(Healthcheck.Timeout, 30_000),
     startPeriodMs: ms(Healthcheck.StartPeriod, 0),
     startIntervalMs: ms(Healthcheck.StartInterval, 5000),
-    retries: Healthcheck.Retries || 3,
+    retries: Healthcheck.Retries > 0 ? Healthcheck.Retries : 3,
   };
 }

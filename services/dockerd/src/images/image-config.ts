@@ -2,8 +2,21 @@ import { z } from "zod";
 
 /*
  * What is read of manifests, indexes and image configs; all else in them is left alone. They come from
- * registries: nothing about them is certain.
+ * registries: nothing about them is certain. Values of the wrong type make the whole document invalid, as they
+ * do in Docker. Values of the right type that make no sense are refused when a container is created.
  */
+
+/** Entries of one index. The largest indexes in use have a few hundred: platforms and their attestations. */
+export const INDEX_ENTRIES_MAX = 1000;
+/** Layers of one manifest. Images have fewer than 500, the limit of overlayfs. */
+export const MANIFEST_LAYERS_MAX = 1000;
+/** Volumes of one image. Each is a directory on the host and a mount in every container. */
+const VOLUMES_MAX = 1000;
+/** Bytes of a path, as in Linux. */
+const PATH_MAX = 4096;
+/** Ports there are: 65535 of each of three protocols. */
+const PORTS_MAX = 3 * 65_535;
+
 export const descriptorSchema = z.object({
   mediaType: z.string().default(""),
   digest: z.string().regex(/^[a-z0-9]+:[a-f0-9]{32,}$/),
@@ -12,14 +25,40 @@ export const descriptorSchema = z.object({
 });
 export type DescriptorJson = z.output<typeof descriptorSchema>;
 
-export const manifestSchema = z.object({
+/** A manifest or an index, before {@link isAmbiguous} has been asked. */
+export const manifestFields = z.object({
   mediaType: z.string().optional(),
   config: descriptorSchema.optional(),
-  layers: z.array(descriptorSchema).optional(),
-  manifests: z.array(descriptorSchema).optional(),
+  layers: z.array(descriptorSchema).max(MANIFEST_LAYERS_MAX).optional(),
+  manifests: z.array(descriptorSchema).max(INDEX_ENTRIES_MAX).optional(),
 });
 
+/** Message about a document that {@link isAmbiguous}. */
+export const AMBIGUOUS = "ambiguous manifest: it has both manifests and layers";
+
+/**
+ * Whether a document reads as a manifest and as an index: different clients could take it for different images.
+ * @see containerd's advisory GHSA-5j5w-g665-5m35
+ */
+export function isAmbiguous({ config, layers, manifests }: z.output<typeof manifestFields>): boolean {
+  return manifests !== undefined && (config !== undefined || layers !== undefined);
+}
+
+export const manifestSchema = manifestFields.refine((document) => !isAmbiguous(document), AMBIGUOUS);
+
 const stringList = z.array(z.string()).nullish();
+/** A number of 64 bits, as Go reads it. JSON's numbers beyond 2^53 are rounded. */
+const int64 = z
+  .number()
+  .refine((value) => Number.isInteger(value) && Math.abs(value) <= 2 ** 63, "not an integer of 64 bits");
+const path = z.string().max(PATH_MAX);
+
+function keySet(max: number) {
+  return z
+    .record(z.string(), z.unknown())
+    .refine((keys) => Object.keys(keys).length <= max, `more than ${max} keys`)
+    .nullish();
+}
 
 export const imageConfigSchema = z.object({
   created: z.string().nullish(),
@@ -31,18 +70,28 @@ export const imageConfigSchema = z.object({
   os: z.string(),
   config: z
     .object({
-      User: z.string().nullish(),
-      ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
+      User: path.nullish(),
+      ExposedPorts: keySet(PORTS_MAX),
       Env: stringList,
       Entrypoint: stringList,
       Cmd: stringList,
-      Volumes: z.record(z.string(), z.unknown()).nullish(),
-      WorkingDir: z.string().nullish(),
+      Volumes: keySet(VOLUMES_MAX),
+      WorkingDir: path.nullish(),
       Labels: z.record(z.string(), z.string()).nullish(),
       StopSignal: z.string().nullish(),
       Shell: stringList,
       OnBuild: stringList,
-      Healthcheck: z.object({ Test: stringList }).loose().nullish(),
+      Healthcheck: z
+        .object({
+          Test: stringList,
+          Interval: int64.nullish(),
+          Timeout: int64.nullish(),
+          StartPeriod: int64.nullish(),
+          StartInterval: int64.nullish(),
+          Retries: int64.nullish(),
+        })
+        .loose()
+        .nullish(),
     })
     .loose()
     .nullish(),

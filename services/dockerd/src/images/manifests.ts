@@ -5,7 +5,14 @@ import { z } from "zod";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { isLayer } from "./gc-labels.ts";
 import type { Image } from "./image.ts";
-import { descriptorSchema, manifestSchema } from "./image-config.ts";
+import {
+  AMBIGUOUS,
+  descriptorSchema,
+  INDEX_ENTRIES_MAX,
+  isAmbiguous,
+  MANIFEST_LAYERS_MAX,
+  manifestFields,
+} from "./image-config.ts";
 import { parseDocument, platformOf, readBlob, readImage } from "./read-image.ts";
 
 const INDEX_DEPTH_MAX = 3;
@@ -22,10 +29,12 @@ export const fullDescriptorSchema = descriptorSchema.extend({
 });
 export type FullDescriptor = z.output<typeof fullDescriptorSchema>;
 
-const fullManifestSchema = manifestSchema.extend({
-  manifests: z.array(fullDescriptorSchema).optional(),
-  layers: z.array(fullDescriptorSchema).optional(),
-});
+const fullManifestSchema = manifestFields
+  .extend({
+    manifests: z.array(fullDescriptorSchema).max(INDEX_ENTRIES_MAX).optional(),
+    layers: z.array(fullDescriptorSchema).max(MANIFEST_LAYERS_MAX).optional(),
+  })
+  .refine((document) => !isAmbiguous(document), AMBIGUOUS);
 export type FullManifest = z.output<typeof fullManifestSchema>;
 
 /** One of the manifests that a name stands for, whether it is here or not. */
@@ -50,41 +59,64 @@ export function descriptorJson({ mediaType, digest, size, annotations }: Descrip
   return { mediaType, digest, size: Number(size), ...(isAnnotated && { annotations }) };
 }
 
-/** The manifest that a name points to, or those of its index, in the index's order. */
+/**
+ * The manifest that a name points to, or those of its index, in the index's order. Of indexes within it, each
+ * counts once: one that is listed a thousand times, on each of three levels, would stand for 10^9 manifests.
+ */
 export function manifestsOf(containerd: ContainerdClient, target: Descriptor): Promise<ManifestEntry[]> {
-  return entriesOf(containerd, descriptorJson(target), 0);
+  return entriesOf({ containerd, found: new Map(), indexes: new Set() }, descriptorJson(target), 0);
 }
 
-async function entriesOf(
-  containerd: ContainerdClient,
-  descriptor: FullDescriptor,
-  depth: number,
-): Promise<ManifestEntry[]> {
-  const manifest = await readManifest(containerd, descriptor.digest);
-  if (!manifest?.manifests) return [await entryOf(containerd, descriptor, manifest)];
-  if (depth >= INDEX_DEPTH_MAX) return [];
-  const below = manifest.manifests.map((entry) => entriesOf(containerd, entry, depth + 1));
-  return (await Promise.all(below)).flat();
+/** What {@link entriesOf} has come by. */
+interface Walk {
+  containerd: ContainerdClient;
+  /** What each digest stands for; read once, however often it is listed. */
+  found: Map<string, Promise<FoundManifest>>;
+  /** Digests of the indexes whose entries are listed. */
+  indexes: Set<string>;
 }
 
-async function entryOf(
-  containerd: ContainerdClient,
-  descriptor: FullDescriptor,
-  manifest: FullManifest | undefined,
-): Promise<ManifestEntry> {
-  const kind = kindOf(descriptor, manifest);
-  const leaves = manifest ? [...(manifest.config ? [manifest.config] : []), ...(manifest.layers ?? [])] : [];
+async function entriesOf(walk: Walk, descriptor: FullDescriptor, depth: number): Promise<ManifestEntry[]> {
+  const { containerd, found, indexes } = walk;
+  const { digest } = descriptor;
+  const reading = found.get(digest) ?? findManifest(containerd, digest);
+  found.set(digest, reading);
+  const { manifest, ...held } = await reading;
+  if (!manifest?.manifests) return [entryOf(descriptor, { manifest, ...held })];
+  if (depth >= INDEX_DEPTH_MAX || indexes.has(digest)) return [];
+  indexes.add(digest);
+  return (await Promise.all(manifest.manifests.map((entry) => entriesOf(walk, entry, depth + 1)))).flat();
+}
+
+type FoundManifest = Pick<ManifestEntry, "manifest" | "image" | "isWhole"> & { leafBytes: number };
+
+async function findManifest(containerd: ContainerdClient, digest: string): Promise<FoundManifest> {
+  const manifest = await readManifest(containerd, digest);
+  if (!manifest || manifest.manifests) return { manifest, image: undefined, isWhole: false, leafBytes: 0 };
+  const leaves = [...(manifest.config ? [manifest.config] : []), ...(manifest.layers ?? [])];
   const present = await Promise.all(
     leaves.map(async (leaf) => ((await isHere(containerd, leaf.digest)) ? leaf.size : undefined)),
   );
-  const bytes = present.reduce<number>((sum, size) => sum + (size ?? 0), manifest ? descriptor.size : 0);
+  return {
+    manifest,
+    image: await orNone(readImage(containerd, digest)),
+    isWhole: !present.includes(undefined),
+    leafBytes: present.reduce<number>((sum, size) => sum + (size ?? 0), 0),
+  };
+}
+
+function entryOf(
+  descriptor: FullDescriptor,
+  { manifest, image, isWhole, leafBytes }: FoundManifest,
+): ManifestEntry {
+  const kind = kindOf(descriptor, manifest);
   return {
     descriptor,
     kind,
     manifest,
-    image: manifest && kind === "image" ? await orNone(readImage(containerd, descriptor.digest)) : undefined,
-    isWhole: manifest !== undefined && !present.includes(undefined),
-    presentBytes: bytes,
+    image: kind === "image" ? image : undefined,
+    isWhole,
+    presentBytes: (manifest ? descriptor.size : 0) + leafBytes,
     attests: kind === "attestation" ? descriptor.annotations?.[REFERENCE_DIGEST] : undefined,
   };
 }

@@ -7,13 +7,16 @@ import {
   normalizePlatform,
   type Platform,
 } from "@longshore/oci";
-import type { z } from "zod";
+import { z } from "zod";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { chainIds, type Image } from "./image.ts";
 import { type DescriptorJson, imageConfigSchema, manifestSchema } from "./image-config.ts";
 
 const DOCUMENT_LIMIT_BYTES = 8 * 1024 * 1024;
 const INDEX_DEPTH_MAX = 3;
+/** Characters shown of a field's name, and of what is wrong with it: both may hold what the document has. */
+const FIELD_MAX = 100;
+const MESSAGE_MAX = 200;
 /** overlayfs stacks 500 directories: an image's layers and the one between it and its containers. */
 const LAYERS_MAX = 499;
 
@@ -23,18 +26,24 @@ const LAYERS_MAX = 499;
  * @throws EngineError `not_found` when a blob or the platform is missing, `data_loss` for a document that makes no sense
  */
 export function readImage(containerd: ContainerdClient, target: string): Promise<Image> {
-  return readPlatform(containerd, target, 0);
+  return readPlatform(containerd, target, { depth: 0, tried: new Set() });
 }
 
-async function readPlatform(containerd: ContainerdClient, digest: string, depth: number): Promise<Image> {
+async function readPlatform(
+  containerd: ContainerdClient,
+  digest: string,
+  { depth, tried }: { depth: number; tried: Set<string> },
+): Promise<Image> {
+  tried.add(digest);
   const bytes = await readBlob(containerd, digest);
   const manifest = parseDocument(digest, bytes, manifestSchema);
   if (!manifest.manifests) return readManifest(containerd, { digest, manifest, size: bytes.length });
   let failure: unknown;
   if (depth < INDEX_DEPTH_MAX) {
     for (const entry of byPreference(manifest.manifests)) {
+      if (tried.has(entry.digest)) continue; // an index may list the same one again and again
       try {
-        return await readPlatform(containerd, entry.digest, depth + 1);
+        return await readPlatform(containerd, entry.digest, { depth: depth + 1, tried });
       } catch (error) {
         if (errorCode(error) !== "not_found") throw error;
         failure ??= error;
@@ -118,10 +127,21 @@ export function parseDocument<T>(digest: string, bytes: Buffer, schema: z.ZodTyp
   try {
     return schema.parse(JSON.parse(bytes.toString()));
   } catch (error) {
-    throw new EngineError("data_loss", `blob ${digest} is not a document of the kind expected`, {
+    const why = error instanceof z.ZodError ? firstIssue(error) : "";
+    throw new EngineError("data_loss", `blob ${digest} is not a document of the kind expected${why}`, {
       cause: error,
     });
   }
+}
+
+/** What is wrong first: `: config.Healthcheck.Interval: expected number, received string`. */
+function firstIssue({ issues: [first] }: z.ZodError): string {
+  if (!first) return "";
+  const field = JSON.stringify(first.path.map(String).join(".").slice(0, FIELD_MAX)).slice(1, -1);
+  const message = first.message
+    .replace(/^Invalid input: /, "")
+    .replace("received undefined", "but it is missing");
+  return `: ${field === "" ? "" : `${field}: `}${message.slice(0, MESSAGE_MAX)}`;
 }
 
 /** A whole small blob. */

@@ -61,8 +61,10 @@ export async function archivedImages(
   const lacking = images.filter(({ chosen }) => platforms.length > 0 && !chosen);
   if (lacking.length > 0) throw notProvided(archived, lacking, platforms);
   if (!contents.find("index.json")) return images;
-  for (const { target, without } of images)
-    await fromArchive(() => linkTree(containerd, writer, contents, target.digest, without));
+  for (const { target, without = new Set<string>() } of images)
+    await fromArchive(() =>
+      linkTree({ containerd, writer, contents, without, linked: new Set() }, target.digest),
+    );
   return images;
 }
 
@@ -144,17 +146,24 @@ function referencesOf(names: readonly string[]): Reference[] {
   });
 }
 
+/** What {@link linkTree} works with. */
+interface Linking {
+  containerd: ContainerdClient;
+  writer: BlobWriter;
+  contents: ArchiveContents;
+  /** Digests that are left out. */
+  without: ReadonlySet<string>;
+  /** Digests that are done: an index may list the same one again and again. */
+  linked: Set<string>;
+}
+
 /** Let each manifest and index keep what it refers to; what isn't there of an index is left out. */
-async function linkTree(
-  containerd: ContainerdClient,
-  writer: BlobWriter,
-  contents: ArchiveContents,
-  digest: string,
-  without: ReadonlySet<string> = new Set(),
-  depth = 0,
-): Promise<void> {
+async function linkTree(linking: Linking, digest: string, depth = 0): Promise<void> {
+  const { containerd, writer, contents, without, linked } = linking;
+  if (linked.has(digest)) return;
   if (depth > TREE_DEPTH_MAX)
     throw new EngineError("invalid_argument", `invalid archive: index ${digest} is too deep`);
+  linked.add(digest);
   const {
     manifests = [],
     config,
@@ -162,8 +171,7 @@ async function linkTree(
   } = parseDocument(digest, await readBlob(containerd, digest), manifestSchema);
   const held = (child: { digest: string }) =>
     !without.has(child.digest) && contents.find(`blobs/${child.digest.replace(":", "/")}`);
-  for (const child of manifests.filter(held))
-    await linkTree(containerd, writer, contents, child.digest, without, depth + 1);
+  for (const child of manifests.filter(held)) await linkTree(linking, child.digest, depth + 1);
   for (const leaf of [...(config ? [config] : []), ...layers]) {
     // An archive may leave out what the engine has already.
     if (!held(leaf)) await writer.adopt(leaf.digest);

@@ -139,6 +139,7 @@ async function collectBlobs(
 ): Promise<void> {
   if (depth > TREE_DEPTH_MAX)
     throw new EngineError("data_loss", `index ${digest} has too many indexes below it`);
+  if (blobs.has(digest)) return; // an index may list the same one again and again
   const bytes = await readBlob(engine.containerd, digest);
   blobs.set(digest, BigInt(bytes.length));
   const { manifests = [], config, layers = [] } = parseDocument(digest, bytes, manifestSchema);
