@@ -15,6 +15,7 @@ import {
   type ServiceDefinition,
 } from "./definition.ts";
 import { fromGrpcError } from "./grpc-status.ts";
+import { MESSAGE_LIMIT_OPTIONS } from "./message-limit.ts";
 import { requestHeaders, UnaryChannel } from "./unary/channel.ts";
 
 export interface CallOptions {
@@ -58,8 +59,7 @@ export class Channel {
   /** For calls with streams. */
   get streams(): Client {
     this.#streams ??= new Client(`unix:${this.#socketPath}`, credentials.createInsecure(), {
-      "grpc.max_receive_message_length": -1,
-      "grpc.max_send_message_length": -1,
+      ...MESSAGE_LIMIT_OPTIONS,
       "grpc.default_authority": "localhost",
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.max_reconnect_backoff_ms": RECONNECT_MS,

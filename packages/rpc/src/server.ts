@@ -19,6 +19,7 @@ import {
   type ServiceDefinition,
 } from "./definition.ts";
 import { toGrpcError } from "./grpc-status.ts";
+import { MESSAGE_LIMIT_OPTIONS } from "./message-limit.ts";
 
 /** What a handler knows of its call beside the request. */
 export interface CallContext {
@@ -53,7 +54,7 @@ export function serve({
 }: {
   /** Told of each call as it comes. */ onCall?: () => void;
 } = {}): RpcServer {
-  const server = new Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
+  const server = new Server(MESSAGE_LIMIT_OPTIONS);
   return {
     add(service, handlers) {
       const definitions: Record<string, ReturnType<typeof grpcMethod>> = {};

@@ -1,12 +1,11 @@
 import { EngineError } from "@longshore/errors";
 import { CODE_TRAILER, fromStatus } from "../grpc-status.ts";
-import { NotProcessed, UnaryConnection, type UnaryRequest } from "./connection.ts";
+import { MESSAGE_HEADER_BYTES, NotProcessed, UnaryConnection, type UnaryRequest } from "./connection.ts";
 import { encodeHeaders } from "./hpack.ts";
 
 /** Of a call that the server refused to look at. */
 const ATTEMPTS = 3;
 const USER_AGENT = "grpc-longshore/1";
-const MESSAGE_HEADER_BYTES = 5;
 
 /**
  * Unary calls to the server at a unix socket path, over a connection that is made at the first call, and anew when it has

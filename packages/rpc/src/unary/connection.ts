@@ -1,4 +1,5 @@
 import { EngineError } from "@longshore/errors";
+import { MESSAGE_LIMIT_BYTES, tooLongToReceive, tooLongToSend } from "../message-limit.ts";
 import {
   ACK,
   END_HEADERS,
@@ -23,6 +24,8 @@ const SETTING_BYTES = 6;
 const CANCEL = 8;
 const REFUSED_STREAM = 7;
 
+/** Before each message: whether it is compressed, and its length. */
+export const MESSAGE_HEADER_BYTES = 5;
 const DEFAULT_WINDOW = 65_535;
 /** What the peer may send before it is told to go on: answers are held in memory as a whole, so that nothing is gained by less. */
 const OUR_WINDOW = 2 ** 31 - 1;
@@ -59,6 +62,7 @@ interface Stream {
   window: number;
   readonly trailers: Map<string, string>;
   readonly body: Buffer[];
+  bodyBytes: number;
 }
 
 /** One HTTP/2 connection that carries unary gRPC calls, any number at once; RFC 9113. */
@@ -121,14 +125,15 @@ export class UnaryConnection {
 
   /**
    * @throws EngineError `deadline_exceeded`, `canceled`, or `unavailable` when the connection ends before the answer;
-   *   NotProcessed when the call can be made again
+   *   NotProcessed when the call can be made again; `resource_exhausted` for a message over the limit, either way
    */
   async call(request: UnaryRequest): Promise<UnaryAnswer> {
+    if (request.message.byteLength > MESSAGE_LIMIT_BYTES) throw tooLongToSend(request.message.byteLength);
     if (!this.usable) throw this.#notProcessed();
     const answer = Promise.withResolvers<UnaryAnswer>();
     const { message, timeoutMs, signal, path } = request;
     const stream: Stream = {
-      ...{ id: 0, request, answer, window: 0, trailers: new Map(), body: [] },
+      ...{ id: 0, request, answer, window: 0, trailers: new Map(), body: [], bodyBytes: 0 },
       unsent: framed(message),
     };
     const give = (error: EngineError) => {
@@ -254,7 +259,7 @@ export class UnaryConnection {
         break;
       case FrameType.data:
         this.#count(frame.wireBytes);
-        stream?.body.push(Buffer.from(payload));
+        if (stream) this.#data(stream, payload);
         if (stream && flags & END_STREAM) this.#answered(stream);
         break;
       case FrameType.rstStream:
@@ -289,6 +294,16 @@ export class UnaryConnection {
     if (!stream) return; // it was given up
     for (const [name, value] of headers) stream.trailers.set(name, value);
     if (frame.flags & END_STREAM) this.#answered(stream);
+  }
+
+  /** Keep a part of an answer. One beyond the limit ends the call, before all of it has come. */
+  #data(stream: Stream, payload: Buffer): void {
+    stream.body.push(Buffer.from(payload));
+    stream.bodyBytes += payload.byteLength;
+    if (stream.bodyBytes <= MESSAGE_HEADER_BYTES + MESSAGE_LIMIT_BYTES) return;
+    const announced = Buffer.concat(stream.body.splice(0), MESSAGE_HEADER_BYTES).readUInt32BE(1);
+    stream.answer.reject(tooLongToReceive(Math.max(announced, stream.bodyBytes)));
+    this.#abandon(stream);
   }
 
   /** The peer may send a lot; when half of it was, it may send that again. */
@@ -377,10 +392,10 @@ export class UnaryConnection {
 
 /** A message as gRPC sends it: not compressed, its length before it. */
 function framed(message: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(5 + message.byteLength);
+  const frame = Buffer.allocUnsafe(MESSAGE_HEADER_BYTES + message.byteLength);
   frame[0] = 0;
   frame.writeUInt32BE(message.byteLength, 1);
-  frame.set(message, 5);
+  frame.set(message, MESSAGE_HEADER_BYTES);
   return frame;
 }
 
