@@ -52,6 +52,8 @@ import { Volumes } from "./volumes/volumes.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
 const EXITS_WAIT_MS = 5000;
+/** As the original's data root. */
+const DATA_ROOT_MODE = 0o710;
 
 export interface DaemonOptions {
   settings: Settings;
@@ -74,6 +76,9 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   for (const directory of [flags.dataRoot, flags.execRoot])
     fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
+  // Other users of the host must not reach volumes' setuid files by their paths: CVE-2021-41091. Former releases
+  // left 0711, and a umask may leave anything.
+  fs.chmodSync(flags.dataRoot, DATA_ROOT_MODE);
   resources.use(lockRoot(flags.dataRoot));
   if (flags.pidfile !== undefined) resources.use(writePidFile(flags.pidfile));
   if (flags.oomScoreAdjust !== undefined) adjustOomScore(flags.oomScoreAdjust);
