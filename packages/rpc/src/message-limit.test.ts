@@ -20,7 +20,7 @@ const client = createClient(channel, service);
 const described = (digest: string) => ({
   info: { digest, size: 0n, createdAt: undefined, updatedAt: undefined, labels: {} },
 });
-/** Of a message: its fields besides, and the length of the text, are less than this. */
+/** More bytes than a message has besides its one long text. */
 const ROOM = 64;
 const SMALL = "x".repeat(MESSAGE_LIMIT_BYTES - ROOM);
 const LARGE = "x".repeat(MESSAGE_LIMIT_BYTES + 1);
@@ -65,19 +65,19 @@ async function writeOne(bytes: number): Promise<string> {
   }
 }
 
-test("a message up to the limit goes through, one beyond it is not sent", async () => {
+test("a message up to the limit is sent, one over it is not", async () => {
   expect((await client.info({ digest: SMALL })).info?.digest).toBe(String(SMALL.length));
   expect(await codeOf(client.info({ digest: LARGE }))).toBe("resource_exhausted");
   expect(await writeOne(SMALL.length)).toBe(String(SMALL.length));
   expect(await writeOne(LARGE.length)).toBe("resource_exhausted");
 });
 
-test("an answer beyond the limit is not sent, and the connection stays in use", async () => {
+test("an answer over the limit is not sent, and the connection stays in use", async () => {
   expect(await codeOf(client.info({ digest: "large" }))).toBe("resource_exhausted");
   expect((await client.info({ digest: "abc" })).info?.digest).toBe("3");
 });
 
-test("an answer beyond the limit of a server that has none is not read to its end", async () => {
+test("an answer over the limit, of a server that has no limit, is not read to its end", async () => {
   const other = new Server({ "grpc.max_send_message_length": -1, "grpc.max_receive_message_length": -1 });
   other.addService(
     {

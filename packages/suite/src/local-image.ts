@@ -25,7 +25,7 @@ export interface ImageOptions {
   env?: string[];
   workingDir?: string;
   user?: string;
-  /** More of the image's settings, or others: they are written as they are, whatever they say. */
+  /** Settings that are added to the image's or replace them. They are written unchecked. */
   settings?: Record<string, unknown>;
   /** OCI media types, or Docker's manifest version 2. */
   format?: "oci" | "docker";

@@ -52,7 +52,7 @@ import { Volumes } from "./volumes/volumes.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
 const EXITS_WAIT_MS = 5000;
-/** As the original's data root. */
+/** As the original: other users must not reach setuid files of volumes (CVE-2021-41091). */
 const DATA_ROOT_MODE = 0o710;
 
 export interface DaemonOptions {
@@ -74,10 +74,9 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   process.on("SIGHUP", () => reload());
   // A bug in one operation must not end all the others.
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
-  for (const directory of [flags.dataRoot, flags.execRoot])
-    fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
-  // Other users of the host must not reach volumes' setuid files by their paths: CVE-2021-41091. Former releases
-  // left 0711, and a umask may leave anything.
+  fs.mkdirSync(flags.execRoot, { recursive: true, mode: 0o711 });
+  fs.mkdirSync(flags.dataRoot, { recursive: true, mode: DATA_ROOT_MODE });
+  // A former release made it with 0711.
   fs.chmodSync(flags.dataRoot, DATA_ROOT_MODE);
   resources.use(lockRoot(flags.dataRoot));
   if (flags.pidfile !== undefined) resources.use(writePidFile(flags.pidfile));

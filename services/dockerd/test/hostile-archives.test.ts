@@ -9,14 +9,14 @@ setDefaultTimeout(60_000);
 const OCI = "application/vnd.oci.image";
 const INDEX = `${OCI}.index.v1+json`;
 const MANIFEST = `${OCI}.manifest.v1+json`;
-/** A load or a look at an image that takes longer walks what it needn't. */
-const LIMIT_MS = 10_000;
+/** Enough for each document to be read once, and far too little for 10^9 of them. */
+const BOMB_DEADLINE_MS = 20_000;
 
-/** An archive in OCI's layout that is being made. */
+/** Makes an archive in OCI's layout. */
 class Archive {
   private readonly files = new Map<string, Buffer>();
 
-  /** Add a blob; its descriptor. */
+  /** Add a blob. @returns its descriptor */
   blob(mediaType: string, content: Buffer | object) {
     const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));
     const { digest } = blobOf(bytes);
@@ -24,19 +24,22 @@ class Archive {
     return { mediaType, digest, size: bytes.length };
   }
 
-  /** Add an image; what its manifest says besides. */
-  image(more: object = {}) {
+  /**
+   * Add an image.
+   * @param more fields of its manifest
+   * @param layers how often it has its one layer
+   * @returns its descriptor
+   */
+  image(more: object = {}, { architecture = "amd64", layers = 1 } = {}) {
     const tar = tarOf([{ name: "a", content: "x" }]);
     const layer = this.blob(`${OCI}.layer.v1.tar+gzip`, zlib.gzipSync(tar));
-    const rootfs = { type: "layers", diff_ids: [blobOf(tar).digest] };
-    const config = this.blob(`${OCI}.config.v1+json`, { architecture: "amd64", os: "linux", rootfs });
-    return this.blob(MANIFEST, {
-      ...{ schemaVersion: 2, mediaType: MANIFEST, config, layers: [layer] },
-      ...more,
-    });
+    const rootfs = { type: "layers", diff_ids: Array(layers).fill(blobOf(tar).digest) };
+    const config = this.blob(`${OCI}.config.v1+json`, { architecture, os: "linux", rootfs });
+    const fields = { schemaVersion: 2, mediaType: MANIFEST, config, layers: Array(layers).fill(layer) };
+    return this.blob(MANIFEST, { ...fields, ...more });
   }
 
-  /** The archive's bytes, with one image of this name. */
+  /** The whole archive, with one image of this name. */
   bytes(name: string, target: object): Buffer {
     const annotations = { "io.containerd.image.name": `docker.io/library/${name}:1` };
     const index = { schemaVersion: 2, mediaType: INDEX, manifests: [{ ...target, annotations }] };
@@ -61,7 +64,7 @@ const names = async () =>
     (image: { RepoTags: string[] }) => image.RepoTags,
   );
 
-/** What the engine says of an archive, as the last line of its answer. */
+/** Load an archive. @returns the last line of the engine's answer */
 async function load(archive: Buffer): Promise<string> {
   const response = await fetch("http://docker/images/load", {
     unix: world.api.socketPath,
@@ -71,7 +74,7 @@ async function load(archive: Buffer): Promise<string> {
   return (await response.text()).trim().split("\n").at(-1) ?? "";
 }
 
-test("a manifest that is an index as well is not loaded", async () => {
+test("a manifest that is also an index is not loaded", async () => {
   const archive = new Archive();
   const hidden = archive.image({ annotations: { which: "hidden" } });
   const before = await names();
@@ -80,14 +83,14 @@ test("a manifest that is an index as well is not loaded", async () => {
   expect(await names()).toEqual(before);
 });
 
-test("an index that has layers as well is not loaded", async () => {
+test("an index that also has layers is not loaded", async () => {
   const archive = new Archive();
   const index = { schemaVersion: 2, mediaType: INDEX, manifests: [archive.image()], layers: [] };
   expect(await load(archive.bytes("ambiguous", archive.blob(INDEX, index)))).toContain("ambiguous manifest");
   expect(await names()).not.toContain("ambiguous:1");
 });
 
-test("an index of more entries than an image has is not loaded", async () => {
+test("an index of more than 1000 entries is not loaded", async () => {
   const archive = new Archive();
   const manifests = Array.from({ length: 1001 }, () => archive.image());
   const said = await load(archive.bytes("many", archive.blob(INDEX, { schemaVersion: 2, manifests })));
@@ -95,19 +98,36 @@ test("an index of more entries than an image has is not loaded", async () => {
   expect(await names()).not.toContain("many:1");
 });
 
-test("an index that lists another a thousand times, on three levels, is loaded, shown and saved in no time", async () => {
+test("an unusable image of another platform does not break the list of images", async () => {
   const archive = new Archive();
-  let target: object = archive.image();
-  for (const size of [1000, 1000, 1000])
-    target = archive.blob(INDEX, { schemaVersion: 2, manifests: Array(size).fill(target) });
+  const platform = { os: "linux", architecture: "arm64" };
+  const manifests = [
+    archive.image(),
+    { ...archive.image({}, { architecture: "arm64", layers: 600 }), platform },
+  ];
   const { api } = world;
-  const start = Date.now();
-  expect(await load(archive.bytes("bomb", target))).toContain("Loaded image: bomb:1");
-  expect(await names()).toContain("bomb:1");
-  expect((await api.call("GET", "/v1.55/images/json?manifests=1")).status).toBe(200);
-  expect((await api.call("GET", "/v1.55/images/bomb:1/json?manifests=1")).status).toBe(200);
-  expect((await api.call("GET", "/images/bomb:1/get")).status).toBe(200);
-  expect((await api.call("DELETE", "/images/bomb:1")).status).toBe(200);
-  expect(Date.now() - start).toBeLessThan(LIMIT_MS);
-  expect(await names()).not.toContain("bomb:1");
+  const target = archive.blob(INDEX, { schemaVersion: 2, manifests });
+  expect(await load(archive.bytes("high", target))).toContain("Loaded image: high:1");
+  const listed = await api.call("GET", "/v1.55/images/json?manifests=1");
+  expect([listed.status, listed.json.length]).toEqual([200, (await names()).length]);
+  expect((await api.call("DELETE", "/images/high:1")).status).toBe(200);
 });
+
+test(
+  "an index that lists another a thousand times, on three levels, is read once",
+  async () => {
+    const archive = new Archive();
+    let target: object = archive.image();
+    for (const size of [1000, 1000, 1000])
+      target = archive.blob(INDEX, { schemaVersion: 2, manifests: Array(size).fill(target) });
+    const { api } = world;
+    expect(await load(archive.bytes("bomb", target))).toContain("Loaded image: bomb:1");
+    expect(await names()).toContain("bomb:1");
+    for (const look of ["/v1.55/images/json?manifests=1", "/v1.55/images/bomb:1/json?manifests=1"])
+      expect((await api.call("GET", look)).status).toBe(200);
+    expect((await api.call("GET", "/images/bomb:1/get")).status).toBe(200);
+    expect((await api.call("DELETE", "/images/bomb:1")).status).toBe(200);
+    expect(await names()).not.toContain("bomb:1");
+  },
+  BOMB_DEADLINE_MS,
+);

@@ -4,36 +4,42 @@ import { openEngine, type TestEngine } from "./engine-client.ts";
 
 setDefaultTimeout(60_000);
 
-/** Settings of images that no container can run with, and what a client is told when it creates one. */
+/** Settings of images that no container can run with, and the error that a client gets. */
 const REFUSED: Record<string, [settings: Record<string, unknown>, message: string]> = {
-  port: [{ ExposedPorts: { "http/tcp": {} } }, 'invalid port specification: "http/tcp"'],
-  "port-of-no-protocol": [{ ExposedPorts: { "80/xyz": {} } }, 'invalid port specification: "80/xyz"'],
-  "ports-in-excess": [
+  "an exposed port that is a word": [
+    { ExposedPorts: { "http/tcp": {} } },
+    'invalid port specification: "http/tcp"',
+  ],
+  "an exposed port of an unknown protocol": [
+    { ExposedPorts: { "80/xyz": {} } },
+    'invalid port specification: "80/xyz"',
+  ],
+  "more exposed ports than there are": [
     { ExposedPorts: Object.fromEntries([2, 3, 4, 5].map((from) => [`${from}-65535`, {}])) },
     "invalid ExposedPorts: more ports than there are",
   ],
-  "working-dir": [
+  "a relative working directory": [
     { WorkingDir: "data" },
     "the working directory 'data' is invalid, it needs to be an absolute path",
   ],
-  "volume-of-root": [{ Volumes: { "/": {} } }, "invalid specification: destination can't be '/'"],
-  "volume-above-root": [{ Volumes: { "/a/../..": {} } }, "invalid specification: destination can't be '/'"],
-  "volume-without-name": [{ Volumes: { "": {} } }, "invalid specification: destination can't be '/'"],
-  "interval-below-zero": [
+  "a volume at /": [{ Volumes: { "/": {} } }, "invalid specification: destination can't be '/'"],
+  "a volume above /": [{ Volumes: { "/a/../..": {} } }, "invalid specification: destination can't be '/'"],
+  "a volume without a path": [{ Volumes: { "": {} } }, "invalid specification: destination can't be '/'"],
+  "a negative health interval": [
     { Healthcheck: { Test: ["CMD", "true"], Interval: -5 } },
     "Interval in Healthcheck cannot be less than 1ms",
   ],
-  "retries-below-zero": [
+  "negative health retries": [
     { Healthcheck: { Test: ["CMD", "true"], Retries: -1 } },
     "Retries in Healthcheck cannot be negative",
   ],
-  "null-in-env": [{ Env: ["A=b\0c"] }, "invalid Env: it contains a null character"],
-  "null-in-command": [{ Cmd: ["sh\0x"] }, "invalid Cmd: it contains a null character"],
-  "null-in-user": [{ User: "root\0" }, "invalid User: it contains a null character"],
+  "a null character in a variable": [{ Env: ["A=b\0c"] }, "invalid Env: it contains a null character"],
+  "a null character in the command": [{ Cmd: ["sh\0x"] }, "invalid Cmd: it contains a null character"],
+  "a null character in the user": [{ User: "root\0" }, "invalid User: it contains a null character"],
 };
-/** Volumes where the engine mounts the kernel's file systems. */
+/** Places of volumes where the engine mounts something of its own. */
 const PLACES = ["/proc", "/proc/self", "/sys", "/dev", "/dev/pts", "/sys/fs/cgroup", "/../../../etc"];
-/** Those of them that a container does not start with. */
+/** With a volume at one of these, a container does not start. */
 const REFUSED_PLACES = ["/proc", "/proc/self", "/dev"];
 
 let world: TestEngine;
@@ -42,7 +48,7 @@ let server: ImageServer;
 beforeAll(async () => {
   const busybox = findStaticBusybox() as string;
   const settings = [
-    ...Object.entries(REFUSED).map(([name, [one]]) => [name, one] as const),
+    ...Object.values(REFUSED).map(([one], at) => [`refused-${at}`, one] as const),
     ...PLACES.map((place, at) => [`place-${at}`, { Volumes: { [place]: {} } }] as const),
   ];
   const images = settings.map(([name, one]) => [`${name}:1`, busyboxImage(busybox, one)]);
@@ -58,20 +64,18 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-test.each(Object.entries(REFUSED))(
-  "an image with a wrong %s makes no container",
-  async (name, [, message]) => {
-    const { api } = world;
-    const body = { Image: `${server.host}/${name}:1`, HostConfig: { NetworkMode: "none" } };
-    const answer = await api.call("POST", "/containers/create", body);
-    expect([answer.status, answer.json.message]).toEqual([400, expect.stringContaining(message)]);
-    expect((await api.call("GET", "/containers/json?all=1")).json).toEqual([]);
-    expect((await api.call("GET", "/volumes")).json.Volumes).toEqual([]);
-    expect((await api.call("GET", `/images/${body.Image}/json`)).status).toBe(200);
-  },
-);
+test.each(Object.entries(REFUSED))("an image with %s makes no container", async (what, [, message]) => {
+  const { api } = world;
+  const at = Object.keys(REFUSED).indexOf(what);
+  const body = { Image: `${server.host}/refused-${at}:1`, HostConfig: { NetworkMode: "none" } };
+  const answer = await api.call("POST", "/containers/create", body);
+  expect([answer.status, answer.json.message]).toEqual([400, expect.stringContaining(message)]);
+  expect((await api.call("GET", "/containers/json?all=1")).json).toEqual([]);
+  expect((await api.call("GET", "/volumes")).json.Volumes).toEqual([]);
+  expect((await api.call("GET", `/images/${body.Image}/json`)).status).toBe(200);
+});
 
-test.each(PLACES)("an image's volume at %s takes nothing from what the engine mounts", async (place) => {
+test.each(PLACES)("an image's volume at %s hides nothing that the engine mounts", async (place) => {
   const { api } = world;
   const image = `${server.host}/place-${PLACES.indexOf(place)}:1`;
   const look =

@@ -125,7 +125,8 @@ export class UnaryConnection {
 
   /**
    * @throws EngineError `deadline_exceeded`, `canceled`, or `unavailable` when the connection ends before the answer;
-   *   NotProcessed when the call can be made again; `resource_exhausted` for a message over the limit, either way
+   *   NotProcessed when the call can be made again; `resource_exhausted` for a request or an answer
+   *   over the limit
    */
   async call(request: UnaryRequest): Promise<UnaryAnswer> {
     if (request.message.byteLength > MESSAGE_LIMIT_BYTES) throw tooLongToSend(request.message.byteLength);
@@ -296,7 +297,7 @@ export class UnaryConnection {
     if (frame.flags & END_STREAM) this.#answered(stream);
   }
 
-  /** Keep a part of an answer. One beyond the limit ends the call, before all of it has come. */
+  /** Keep a part of an answer. An answer over the limit ends the call before all of it has come. */
   #data(stream: Stream, payload: Buffer): void {
     stream.body.push(Buffer.from(payload));
     stream.bodyBytes += payload.byteLength;

@@ -44,7 +44,7 @@ function checkWorkingDir(directory: string): void {
 }
 
 /**
- * Refuse values that a container can't run with, also those that come from its image.
+ * Refuse values that a container can't run with, whether they come from the request or the image.
  * @param config of the request, completed from the image
  * @throws EngineError `invalid_argument` that names the field
  */
@@ -56,7 +56,7 @@ export function checkConfig(config: ContainerConfig): void {
   const { User, WorkingDir, Env, Entrypoint, Cmd, Volumes, Healthcheck, Shell } = config;
   const texts = { User: [User], WorkingDir: [WorkingDir], Env, Entrypoint, Cmd, Volumes, Shell };
   for (const [field, values] of Object.entries({ ...texts, "Healthcheck.Test": Healthcheck?.Test })) {
-    // A path, an argument or a variable ends there for the kernel: it would not be what was shown.
+    // For the kernel, a text ends there: the container would get less than `inspect` shows.
     if (values?.some((value) => value.includes("\0")))
       throw new EngineError("invalid_argument", `invalid ${field}: it contains a null character`);
   }

@@ -56,7 +56,7 @@ test("exposedPorts() has each port once, and refuses more than there are", () =>
   expect(() => exposedPorts([...all, "80"])).toThrow("invalid ExposedPorts: more ports than there are");
 });
 
-test("a record whose exposed ports are none is shown without them", () => {
+test("a record with an invalid exposed port is shown without exposed ports", () => {
   const ports = [{ protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 }];
   const record = {
     ports,

@@ -47,7 +47,7 @@ export function portRequests(
  * The ports that a configuration exposes, each once, in the order of their first mention.
  *
  * @param keys each a port or a range of ports: `80`, `53/udp`, `8000-8010/tcp`
- * @throws EngineError `invalid_argument` for what is no port, and for keys that come to more ports than there are
+ * @throws EngineError `invalid_argument` for what is no port, and for more ports than there are
  */
 export function exposedPorts(keys: readonly string[]): ContainerPort[] {
   const ranges = keys.map(parseExposed);
@@ -119,7 +119,10 @@ export function showPorts({ ports, config, state }: ContainerRecord): Record<str
   return shown;
 }
 
-/** Records of former releases may have anything that an image's config had: nothing is shown then. */
+/**
+ * The exposed ports of a record; none when one of them is invalid. Former releases kept whatever an
+ * image's config had.
+ */
 function shownExposed({ ExposedPorts }: ContainerConfig): ContainerPort[] {
   try {
     return exposedPorts(ExposedPorts);

@@ -37,7 +37,7 @@ test("healthPlan() has Docker's defaults, and none for NONE", () => {
   expect(healthPlan(check({ Interval: 5e9 }))).toBeUndefined();
 });
 
-test("healthPlan() has defaults in place of what is no time, as records of former releases may have it", () => {
+test("healthPlan() has defaults in place of invalid values, which former releases kept", () => {
   const odd = {
     ...check({ Test: ["CMD", "a"] }),
     Healthcheck: { Test: ["CMD", "a"], Interval: "abc", Retries: -1 },

@@ -68,7 +68,7 @@ export function healthPlan({ Healthcheck, Shell }: ContainerConfig): HealthPlan 
   const [kind, ...words] = Healthcheck?.Test ?? [];
   if (!Healthcheck || kind === undefined || kind === "NONE") return undefined;
   const shell = Shell.length > 0 ? Shell : ["/bin/sh", "-c"];
-  // Records of former releases may have anything here that an image's config had.
+  // Former releases kept whatever an image's config had.
   const ms = (ns: number, byDefault: number) => (ns > 0 ? Math.min(ns / 1e6, MAX_MS) : byDefault);
   return {
     command: kind === "CMD-SHELL" ? [...shell, ...words] : words,

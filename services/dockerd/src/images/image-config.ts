@@ -1,15 +1,16 @@
 import { z } from "zod";
 
 /*
- * What is read of manifests, indexes and image configs; all else in them is left alone. They come from
- * registries: nothing about them is certain. Values of the wrong type make the whole document invalid, as they
- * do in Docker. Values of the right type that make no sense are refused when a container is created.
+ * What is read of manifests, indexes and image configs; all else in them is left alone. They come
+ * from registries: nothing about them is certain. A value of the wrong type makes the whole
+ * document invalid, as in Docker. A value of the right type that makes no sense is refused when a
+ * container is created.
  */
 
-/** Entries of one index. The largest indexes in use have a few hundred: platforms and their attestations. */
-export const INDEX_ENTRIES_MAX = 1000;
+/** Entries of one index. The largest in use have a few hundred. */
+const INDEX_ENTRIES_MAX = 1000;
 /** Layers of one manifest. Images have fewer than 500, the limit of overlayfs. */
-export const MANIFEST_LAYERS_MAX = 1000;
+const MANIFEST_LAYERS_MAX = 1000;
 /** Volumes of one image. Each is a directory on the host and a mount in every container. */
 const VOLUMES_MAX = 1000;
 /** Bytes of a path, as in Linux. */
@@ -25,26 +26,28 @@ export const descriptorSchema = z.object({
 });
 export type DescriptorJson = z.output<typeof descriptorSchema>;
 
-/** A manifest or an index, before {@link isAmbiguous} has been asked. */
-export const manifestFields = z.object({
-  mediaType: z.string().optional(),
-  config: descriptorSchema.optional(),
-  layers: z.array(descriptorSchema).max(MANIFEST_LAYERS_MAX).optional(),
-  manifests: z.array(descriptorSchema).max(INDEX_ENTRIES_MAX).optional(),
-});
-
-/** Message about a document that {@link isAmbiguous}. */
-export const AMBIGUOUS = "ambiguous manifest: it has both manifests and layers";
-
 /**
- * Whether a document reads as a manifest and as an index: different clients could take it for different images.
+ * The schema of a manifest or an index. A document that is both is refused: different clients could
+ * take it for different images.
+ *
+ * @param descriptor what is read of each layer and of each entry of an index
  * @see containerd's advisory GHSA-5j5w-g665-5m35
  */
-export function isAmbiguous({ config, layers, manifests }: z.output<typeof manifestFields>): boolean {
-  return manifests !== undefined && (config !== undefined || layers !== undefined);
+export function manifestSchemaOf<T extends z.ZodType>(descriptor: T) {
+  return z
+    .object({
+      mediaType: z.string().optional(),
+      config: descriptorSchema.optional(),
+      layers: z.array(descriptor).max(MANIFEST_LAYERS_MAX).optional(),
+      manifests: z.array(descriptor).max(INDEX_ENTRIES_MAX).optional(),
+    })
+    .refine(
+      ({ config, layers, manifests }) => !manifests || (!config && !layers),
+      "ambiguous manifest: it has both manifests and layers",
+    );
 }
 
-export const manifestSchema = manifestFields.refine((document) => !isAmbiguous(document), AMBIGUOUS);
+export const manifestSchema = manifestSchemaOf(descriptorSchema);
 
 const stringList = z.array(z.string()).nullish();
 /** A number of 64 bits, as Go reads it. JSON's numbers beyond 2^53 are rounded. */

@@ -5,14 +5,7 @@ import { z } from "zod";
 import type { ContainerdClient } from "../containerd/client.ts";
 import { isLayer } from "./gc-labels.ts";
 import type { Image } from "./image.ts";
-import {
-  AMBIGUOUS,
-  descriptorSchema,
-  INDEX_ENTRIES_MAX,
-  isAmbiguous,
-  MANIFEST_LAYERS_MAX,
-  manifestFields,
-} from "./image-config.ts";
+import { descriptorSchema, manifestSchemaOf } from "./image-config.ts";
 import { parseDocument, platformOf, readBlob, readImage } from "./read-image.ts";
 
 const INDEX_DEPTH_MAX = 3;
@@ -29,12 +22,7 @@ export const fullDescriptorSchema = descriptorSchema.extend({
 });
 export type FullDescriptor = z.output<typeof fullDescriptorSchema>;
 
-const fullManifestSchema = manifestFields
-  .extend({
-    manifests: z.array(fullDescriptorSchema).max(INDEX_ENTRIES_MAX).optional(),
-    layers: z.array(fullDescriptorSchema).max(MANIFEST_LAYERS_MAX).optional(),
-  })
-  .refine((document) => !isAmbiguous(document), AMBIGUOUS);
+const fullManifestSchema = manifestSchemaOf(fullDescriptorSchema);
 export type FullManifest = z.output<typeof fullManifestSchema>;
 
 /** One of the manifests that a name stands for, whether it is here or not. */
@@ -60,63 +48,54 @@ export function descriptorJson({ mediaType, digest, size, annotations }: Descrip
 }
 
 /**
- * The manifest that a name points to, or those of its index, in the index's order. Of indexes within it, each
- * counts once: one that is listed a thousand times, on each of three levels, would stand for 10^9 manifests.
+ * The manifest that a name points to, or those of its index, in the index's order. An index below
+ * another counts once: listed a thousand times on each of three levels, it would stand for 10^9
+ * manifests.
  */
 export function manifestsOf(containerd: ContainerdClient, target: Descriptor): Promise<ManifestEntry[]> {
-  return entriesOf({ containerd, found: new Map(), indexes: new Set() }, descriptorJson(target), 0);
+  return entriesOf({ containerd, read: new Map(), listed: new Set() }, descriptorJson(target), 0);
 }
 
-/** What {@link entriesOf} has come by. */
+/** What {@link entriesOf} has done so far. */
 interface Walk {
   containerd: ContainerdClient;
-  /** What each digest stands for; read once, however often it is listed. */
-  found: Map<string, Promise<FoundManifest>>;
+  /** By digest: each manifest or index is read once, however often it is listed. */
+  read: Map<string, Promise<FullManifest | undefined>>;
   /** Digests of the indexes whose entries are listed. */
-  indexes: Set<string>;
+  listed: Set<string>;
 }
 
 async function entriesOf(walk: Walk, descriptor: FullDescriptor, depth: number): Promise<ManifestEntry[]> {
-  const { containerd, found, indexes } = walk;
+  const { containerd, read, listed } = walk;
   const { digest } = descriptor;
-  const reading = found.get(digest) ?? findManifest(containerd, digest);
-  found.set(digest, reading);
-  const { manifest, ...held } = await reading;
-  if (!manifest?.manifests) return [entryOf(descriptor, { manifest, ...held })];
-  if (depth >= INDEX_DEPTH_MAX || indexes.has(digest)) return [];
-  indexes.add(digest);
-  return (await Promise.all(manifest.manifests.map((entry) => entriesOf(walk, entry, depth + 1)))).flat();
+  const reading = read.get(digest) ?? readManifest(containerd, digest);
+  read.set(digest, reading);
+  const manifest = await reading;
+  if (!manifest?.manifests) return [await entryOf(containerd, descriptor, manifest)];
+  if (depth >= INDEX_DEPTH_MAX || listed.has(digest)) return [];
+  listed.add(digest);
+  const below = manifest.manifests.map((entry) => entriesOf(walk, entry, depth + 1));
+  return (await Promise.all(below)).flat();
 }
 
-type FoundManifest = Pick<ManifestEntry, "manifest" | "image" | "isWhole"> & { leafBytes: number };
-
-async function findManifest(containerd: ContainerdClient, digest: string): Promise<FoundManifest> {
-  const manifest = await readManifest(containerd, digest);
-  if (!manifest || manifest.manifests) return { manifest, image: undefined, isWhole: false, leafBytes: 0 };
-  const leaves = [...(manifest.config ? [manifest.config] : []), ...(manifest.layers ?? [])];
+async function entryOf(
+  containerd: ContainerdClient,
+  descriptor: FullDescriptor,
+  manifest: FullManifest | undefined,
+): Promise<ManifestEntry> {
+  const kind = kindOf(descriptor, manifest);
+  const leaves = manifest ? [...(manifest.config ? [manifest.config] : []), ...(manifest.layers ?? [])] : [];
   const present = await Promise.all(
     leaves.map(async (leaf) => ((await isHere(containerd, leaf.digest)) ? leaf.size : undefined)),
   );
-  return {
-    manifest,
-    image: await orNone(readImage(containerd, digest)),
-    isWhole: !present.includes(undefined),
-    leafBytes: present.reduce<number>((sum, size) => sum + (size ?? 0), 0),
-  };
-}
-
-function entryOf(
-  descriptor: FullDescriptor,
-  { manifest, image, isWhole, leafBytes }: FoundManifest,
-): ManifestEntry {
-  const kind = kindOf(descriptor, manifest);
+  const bytes = present.reduce<number>((sum, size) => sum + (size ?? 0), manifest ? descriptor.size : 0);
   return {
     descriptor,
     kind,
     manifest,
-    image: kind === "image" ? image : undefined,
-    isWhole,
-    presentBytes: (manifest ? descriptor.size : 0) + leafBytes,
+    image: manifest && kind === "image" ? await orNone(readImage(containerd, descriptor.digest)) : undefined,
+    isWhole: manifest !== undefined && !present.includes(undefined),
+    presentBytes: bytes,
     attests: kind === "attestation" ? descriptor.annotations?.[REFERENCE_DIGEST] : undefined,
   };
 }
@@ -145,11 +124,12 @@ async function isHere(containerd: ContainerdClient, digest: string): Promise<boo
   return (await orNone(containerd.content.info({ digest }))) !== undefined;
 }
 
+/** Undefined for what isn't here, and for what this engine can't use. */
 async function orNone<T>(wanted: Promise<T>): Promise<T | undefined> {
   try {
     return await wanted;
   } catch (error) {
-    if (["not_found", "data_loss"].includes(errorCode(error))) return undefined;
+    if (["not_found", "data_loss", "invalid_argument"].includes(errorCode(error))) return undefined;
     throw error;
   }
 }

@@ -14,9 +14,6 @@ import { type DescriptorJson, imageConfigSchema, manifestSchema } from "./image-
 
 const DOCUMENT_LIMIT_BYTES = 8 * 1024 * 1024;
 const INDEX_DEPTH_MAX = 3;
-/** Characters shown of a field's name, and of what is wrong with it: both may hold what the document has. */
-const FIELD_MAX = 100;
-const MESSAGE_MAX = 200;
 /** overlayfs stacks 500 directories: an image's layers and the one between it and its containers. */
 const LAYERS_MAX = 499;
 
@@ -134,14 +131,17 @@ export function parseDocument<T>(digest: string, bytes: Buffer, schema: z.ZodTyp
   }
 }
 
-/** What is wrong first: `: config.Healthcheck.Interval: expected number, received string`. */
+/**
+ * What is wrong first: `: config.Healthcheck.Interval: expected number, received string`. A key that
+ * the document chose may be long or hold control characters: it is shown as `?`.
+ */
 function firstIssue({ issues: [first] }: z.ZodError): string {
   if (!first) return "";
-  const field = JSON.stringify(first.path.map(String).join(".").slice(0, FIELD_MAX)).slice(1, -1);
+  const keys = first.path.map(String).map((key) => (/^\w{1,64}$/.test(key) ? key : "?"));
   const message = first.message
     .replace(/^Invalid input: /, "")
     .replace("received undefined", "but it is missing");
-  return `: ${field === "" ? "" : `${field}: `}${message.slice(0, MESSAGE_MAX)}`;
+  return [":", ...(keys.length > 0 ? [`${keys.join(".")}:`] : []), message].join(" ");
 }
 
 /** A whole small blob. */

@@ -54,7 +54,8 @@ export async function saveImages(
   }
   const images = [...saved.values()];
   const blobs = new Map<string, bigint>();
-  for (const { target, without } of images) await collectBlobs(engine, target, blobs, without);
+  for (const { target, without = new Set<string>() } of images)
+    await collectBlobs({ engine, blobs, without, seen: new Set() }, target.digest);
   return writeArchive(engine, images, blobs);
 }
 
@@ -119,7 +120,7 @@ export async function wholeTarget(engine: Engine, image: Image, name: string): P
   const target = (await engine.images.get(name))?.target;
   if (!target) throw noSuchImage(name);
   try {
-    await collectBlobs(engine, target, new Map());
+    await collectBlobs({ engine, blobs: new Map(), without: new Set(), seen: new Set() }, target.digest);
     return target;
   } catch (error) {
     if (errorCode(error) !== "not_found" || target.digest === image.manifestDigest) throw error;
@@ -129,22 +130,29 @@ export async function wholeTarget(engine: Engine, image: Image, name: string): P
 
 const TREE_DEPTH_MAX = 4;
 
+/** What {@link collectBlobs} works with. */
+interface Collecting {
+  engine: Engine;
+  /** Sizes in bytes by digest: what has been found. */
+  blobs: Map<string, bigint>;
+  /** Digests that are left out. */
+  without: ReadonlySet<string>;
+  /** Digests that are done: an index may list the same one again and again. */
+  seen: Set<string>;
+}
+
 /** All blobs below a manifest or index. @throws EngineError `not_found` when one isn't here */
-async function collectBlobs(
-  engine: Engine,
-  { digest }: { digest: string },
-  blobs: Map<string, bigint>,
-  without: ReadonlySet<string> = new Set(),
-  depth = 0,
-): Promise<void> {
+async function collectBlobs(collecting: Collecting, digest: string, depth = 0): Promise<void> {
+  const { engine, blobs, without, seen } = collecting;
+  if (seen.has(digest)) return;
   if (depth > TREE_DEPTH_MAX)
     throw new EngineError("data_loss", `index ${digest} has too many indexes below it`);
-  if (blobs.has(digest)) return; // an index may list the same one again and again
+  seen.add(digest);
   const bytes = await readBlob(engine.containerd, digest);
   blobs.set(digest, BigInt(bytes.length));
   const { manifests = [], config, layers = [] } = parseDocument(digest, bytes, manifestSchema);
   for (const child of manifests)
-    if (!without.has(child.digest)) await collectBlobs(engine, child, blobs, without, depth + 1);
+    if (!without.has(child.digest)) await collectBlobs(collecting, child.digest, depth + 1);
   const leaves = [...(config ? [config] : []), ...layers].filter((leaf) => !blobs.has(leaf.digest));
   await Promise.all(
     leaves.map(async (leaf) => {
