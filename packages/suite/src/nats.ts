@@ -61,7 +61,8 @@ export async function prepareNats(
   const port = givenPort ?? (Number(readTrimmed(portFile)) || (await freePort()));
   const token = readTrimmed(paths.natsTokenFile) ?? crypto.randomBytes(32).toString("hex");
   fs.mkdirSync(paths.natsStore, { recursive: true, mode: 0o700 });
-  fs.writeFileSync(portFile, `${port}\n`);
+  fs.chmodSync(paths.natsStore, 0o700);
+  fs.writeFileSync(portFile, `${port}\n`, { mode: 0o600 });
   writeSecret(paths.natsTokenFile, `${token}\n`);
   const config = [
     'host: "127.0.0.1"',

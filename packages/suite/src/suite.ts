@@ -93,8 +93,9 @@ const STOP_GRACE_MS = 15_000;
  */
 export async function startSuite(options: SuiteOptions): Promise<Suite> {
   const paths = suitePaths(options.dir);
-  fs.mkdirSync(paths.run, { recursive: true, mode: 0o711 });
-  fs.mkdirSync(paths.lib, { recursive: true, mode: 0o711 });
+  // Members of the socket's group pass through them.
+  makeDirectory(paths.run, 0o711);
+  makeDirectory(paths.lib, 0o711);
   refuseSecondOwner(paths.record);
   const old = leftBehind(paths.record);
   if (old.length > 0) {
@@ -102,7 +103,7 @@ export async function startSuite(options: SuiteOptions): Promise<Suite> {
     throw new Error(`daemons of an earlier start still run: ${list}`);
   }
   writeRecord(paths.record, {});
-  fs.mkdirSync(paths.logs, { recursive: true, mode: 0o750 });
+  makeDirectory(paths.logs, 0o750);
   const suite = new RunningSuite(
     options,
     paths,
@@ -119,6 +120,12 @@ export async function startSuite(options: SuiteOptions): Promise<Suite> {
     throw options.signal?.aborted ? options.signal.reason : error;
   }
   return suite;
+}
+
+/** Make a directory, or correct its mode: neither the umask nor an earlier start decides it. */
+function makeDirectory(directory: string, mode: number): void {
+  fs.mkdirSync(directory, { recursive: true, mode });
+  fs.chmodSync(directory, mode);
 }
 
 class RunningSuite implements Suite {

@@ -2,6 +2,7 @@ export { Arena, addressOf, check, fixedBuffer, scratch, syscall } from "./call.t
 export { renameCommandLine } from "./command-line.ts";
 export * from "./constants.ts";
 export { Datagrams, type DatagramsOptions } from "./datagrams.ts";
+export { ensureDirectory } from "./directories.ts";
 export { errnoName, errnoNumber, errnoText } from "./errno-table.ts";
 export * from "./files.ts";
 export {

@@ -4,7 +4,7 @@ import { COMMIT, VERSION } from "@longshore/cli";
 import { createLogger, type Logger } from "@longshore/log";
 import { serve, tidyAtRest } from "@longshore/rpc";
 import { openStore } from "@longshore/store";
-import { notifySupervisor } from "@longshore/syscalls";
+import { ensureDirectory, notifySupervisor } from "@longshore/syscalls";
 import type { LoadedConfig } from "./config.ts";
 import { Exchange } from "./events/exchange.ts";
 import type { PluginContext } from "./plugin.ts";
@@ -25,14 +25,17 @@ export async function runDaemon(
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   await using cleanup = new AsyncDisposableStack();
 
+  // No socket and no file is open to others because of the umask that the daemon was started with.
+  process.umask(0o022);
   // Clients of remapped user namespaces pass through the state directory; nobody else has business in the root.
-  fs.mkdirSync(config.root, { recursive: true, mode: 0o700 });
-  fs.mkdirSync(config.state, { recursive: true, mode: 0o711 });
-  fs.chmodSync(config.root, 0o700);
+  ensureDirectory(config.root, 0o700);
+  ensureDirectory(config.state, 0o711);
   cleanup.use(lockDirectory(config.root));
   for (const socket of [config.address, config.ttrpcAddress]) {
     fs.mkdirSync(path.dirname(socket), { recursive: true, mode: 0o711 });
   }
+  // Shims listen in it.
+  ensureDirectory(path.join(path.dirname(config.address), "s"), 0o700);
 
   const store = cleanup.use(openStore(`sqlite:${path.join(config.root, "meta.db")}`));
   const exchange = new Exchange();

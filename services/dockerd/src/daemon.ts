@@ -7,7 +7,7 @@ import type { Logger } from "@longshore/log";
 import { openNetworks } from "@longshore/network";
 import { channelTo, createClient, tidyAtRest } from "@longshore/rpc";
 import { collection } from "@longshore/store";
-import { notifySupervisor } from "@longshore/syscalls";
+import { ensureDirectory, notifySupervisor } from "@longshore/syscalls";
 import { allRoutes } from "./api/routes.ts";
 import { Authorizer } from "./authz/authorizer.ts";
 import { parseHost } from "./config/hosts.ts";
@@ -52,8 +52,6 @@ import { Volumes } from "./volumes/volumes.ts";
 
 const CONTAINERD_WAIT_MS = 30_000;
 const EXITS_WAIT_MS = 5000;
-/** As the original: other users must not reach setuid files of volumes (CVE-2021-41091). */
-const DATA_ROOT_MODE = 0o710;
 
 export interface DaemonOptions {
   settings: Settings;
@@ -74,10 +72,12 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   process.on("SIGHUP", () => reload());
   // A bug in one operation must not end all the others.
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
-  fs.mkdirSync(flags.execRoot, { recursive: true, mode: 0o711 });
-  fs.mkdirSync(flags.dataRoot, { recursive: true, mode: DATA_ROOT_MODE });
-  // A former release made it with 0711.
-  fs.chmodSync(flags.dataRoot, DATA_ROOT_MODE);
+  // As the original: files that any user of a container reads (/etc/hosts) are made with it.
+  process.umask(0o022);
+  ensureDirectory(flags.execRoot, 0o700);
+  // Other users must not reach setuid files of volumes (CVE-2021-41091).
+  ensureDirectory(flags.dataRoot, 0o710);
+  ensureDirectory(path.join(flags.dataRoot, "containers"), 0o710);
   resources.use(lockRoot(flags.dataRoot));
   if (flags.pidfile !== undefined) resources.use(writePidFile(flags.pidfile));
   if (flags.oomScoreAdjust !== undefined) adjustOomScore(flags.oomScoreAdjust);

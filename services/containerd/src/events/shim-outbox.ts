@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { isErrno } from "@longshore/errors";
 import type { EventPublisher, OutgoingEvent } from "@longshore/events/publisher";
+import { ensureDirectory } from "@longshore/syscalls";
 
 /** Between namespace and queue in a file's name; neither may hold it. */
 const SEPARATOR = "!";
@@ -17,7 +18,7 @@ export class ShimOutbox {
 
   constructor(directory: string) {
     this.#directory = directory;
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    ensureDirectory(directory, 0o700);
   }
 
   fileOf(namespace: string, queue: string): string {

@@ -1,5 +1,5 @@
-import fs from "node:fs";
 import path from "node:path";
+import { ensureDirectory } from "@longshore/syscalls";
 import type { Exchange } from "../events/exchange.ts";
 import { NatsOutlet } from "../events/nats-outlet.ts";
 import type { ShimOutbox } from "../events/shim-outbox.ts";
@@ -27,7 +27,7 @@ export function natsPlugin(exchange: Exchange, { url, tokenFile, outbox }: NatsO
     async start({ root, log }) {
       if (!url) throw new SkipPlugin("no NATS server is configured");
       const directory = path.join(root, `${TYPE}.${ID}`);
-      fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+      ensureDirectory(directory, 0o700);
       const outlet = new NatsOutlet({ url, tokenFile, directory, log });
       outbox.publisher = outlet.publisher;
       const listening = exchange.listen((envelope, options) => outlet.take(envelope, options));

@@ -1,6 +1,6 @@
-import fs from "node:fs";
 import path from "node:path";
 import { EngineError, errorCode } from "@longshore/errors";
+import { ensureDirectory } from "@longshore/syscalls";
 import type { Exchange } from "../events/exchange.ts";
 import type { ContainerdPlugin } from "../plugin.ts";
 import { ExitReporter } from "../shims/exit-reporter.ts";
@@ -38,7 +38,7 @@ export function runtimePlugin(
     async start({ root, state, log }) {
       const dirs = { root: path.join(root, `${TYPE}.${ID}`), state: path.join(state, `${TYPE}.${ID}`) };
       for (const directory of [dirs.root, dirs.state]) {
-        fs.mkdirSync(directory, { recursive: true, mode: 0o711 });
+        ensureDirectory(directory, 0o711);
       }
       const exits = new ExitReporter(exchange, (namespace, id) => manager.find(namespace, id)?.bundle);
       // One that is told to speak gRPC leaves another process behind, as real ones do.

@@ -33,7 +33,7 @@ export async function uninstall(settings: Settings, log: Logger, signal: AbortSi
       `containers are running (processes ${pids}): stop them first`,
     );
   }
-  fs.mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+  fs.mkdirSync(execRoot, { recursive: true, mode: 0o700 });
   if (hasRecords) await uninstallNetworks(settings, log, signal);
   else {
     log.warn(

@@ -4,6 +4,7 @@ import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
 import { type Change, type Collection, collection, type Store } from "@longshore/store";
+import { ensureDirectory } from "@longshore/syscalls";
 import { Mutex } from "../containers/mutex.ts";
 import type { EngineEvents } from "../events/engine-events.ts";
 import { isMounted, mountVolume, unmountVolume } from "./mount-volume.ts";
@@ -85,8 +86,7 @@ export class Volumes {
   /** Read what is stored, finish what a daemon that was killed had begun, and take in directories that somebody put there. */
   async load(): Promise<void> {
     for (const { key, value } of await this.records.list()) this.known.set(key, value);
-    fs.mkdirSync(this.root, { recursive: true });
-    fs.chmodSync(this.root, this.options.isPrivate ? 0o700 : 0o701);
+    ensureDirectory(this.root, this.options.isPrivate ? 0o700 : 0o701);
     for (const name of fs.readdirSync(this.root)) {
       const directory = this.directory(name);
       if (this.known.has(name)) {

@@ -17,6 +17,7 @@ export async function serve(args: Arguments, signal: AbortSignal): Promise<numbe
   const address = args.text("address") ?? "/run/longshore/registry-client.sock";
   const containerdSocket = args.text("containerd") ?? CONTAINERD_SOCKET;
   const registry = registryOptions(args);
+  process.umask(0o022); // the socket is open to others at no time, whatever the umask was
   const log = createLogger("registry-client", { level: logLevel });
   // Bun starts fetch's thread at the first request; better now than during one.
   await fetch("data:,");
