@@ -1,11 +1,13 @@
 import { expect, test } from "bun:test";
 import { once } from "node:events";
+import fs from "node:fs";
 import http2 from "node:http2";
 import net from "node:net";
 import path from "node:path";
 import { buffer } from "node:stream/consumers";
+import tls from "node:tls";
 import { createLogger } from "@longshore/log";
-import { eventually, tempDir } from "@longshore/testkit";
+import { eventually, freePort, makeCertificates, tempDir } from "@longshore/testkit";
 import { Authorizer } from "../authz/authorizer.ts";
 import { API_VERSION } from "./api-version.ts";
 import { ApiServer, type Route } from "./server.ts";
@@ -114,5 +116,80 @@ test("ApiServer refuses versions before the oldest that it is told to serve; OPT
     const options = await ask(url, "OPTIONS");
     expect([options.status, await options.text()]).toEqual([200, ""]);
   }
+  server.close();
+});
+
+test("ApiServer ends connections that take too long for a head, behind TLS too, and nothing else", async () => {
+  using dir = tempDir();
+  const headTimeoutMs = 500;
+  const log = createLogger("test");
+  const server = new ApiServer(log, new Authorizer(), LISTENERS, undefined, headTimeoutMs);
+  const routes: Route[] = [
+    {
+      method: "POST",
+      path: "/slow",
+      handler: async (call) => {
+        const size = (await buffer(call.request)).length;
+        await Bun.sleep(headTimeoutMs * 3);
+        call.text(200, `${size} bytes`);
+      },
+    },
+    {
+      method: "POST",
+      path: "/hijack",
+      handler: async (call) => {
+        const { output } = call.hijack("application/octet-stream");
+        await Bun.sleep(headTimeoutMs * 3);
+        output.end("still here");
+      },
+    },
+  ];
+  const unix = await listen(server, dir.path, routes);
+  const { ca, server: own, client } = makeCertificates(dir.path);
+  const read = (file: string) => fs.readFileSync(file);
+  const port = await freePort();
+  await server.listen([{ kind: "tcp", hostname: "127.0.0.1", port }], {
+    tls: {
+      ca: read(ca),
+      cert: read(own.cert),
+      key: read(own.key),
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: "TLSv1.2",
+    },
+    group: undefined,
+    checkAddress() {},
+  });
+  const keys = { ca: read(ca), cert: read(client.cert), key: read(client.key) };
+  const connections = [
+    () => net.connect(unix),
+    () => tls.connect({ host: "127.0.0.1", port, ...keys, checkServerIdentity: () => undefined }),
+  ];
+  const check = async (connect: () => net.Socket) => {
+    const until = async (...parts: string[]) => {
+      const socket = connect().on("error", () => {});
+      const answer = buffer(socket).catch(() => Buffer.from("reset"));
+      for (const part of parts) {
+        socket.write(part);
+        await Bun.sleep(headTimeoutMs * 3);
+      }
+      return (await answer).toString();
+    };
+    const head = "POST /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\n";
+    const upgrade = "POST /hijack HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+    const [silent, halfway, again, slow, hijacked] = await Promise.all([
+      until(),
+      until("POST /sl"),
+      until(head.replace("close", "keep-alive"), "body", "POST /sl"),
+      until(head, "bo", "dy"),
+      until(upgrade),
+    ]);
+    expect([silent, halfway]).toEqual(["", ""]);
+    expect(again.match(/HTTP\/1.1/g)).toHaveLength(1);
+    expect(slow).toEndWith("4 bytes");
+    expect(hijacked).toEndWith("still here");
+  };
+  await Promise.all(connections.map(check));
+  expect(await buffer(net.connect(port, "127.0.0.1"))).toHaveLength(0); // no handshake
   server.close();
 });

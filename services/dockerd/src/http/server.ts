@@ -10,6 +10,7 @@ import type { Host } from "../config/hosts.ts";
 import type { TlsKeys } from "../config/tls.ts";
 import { isBeforeJsonErrors, MIN_API_VERSION, splitVersion } from "./api-version.ts";
 import { ApiCall, type Transport } from "./call.ts";
+import { HEAD_TIMEOUT_MS, HeadDeadline } from "./head-deadline.ts";
 import { toHttpError } from "./http-status.ts";
 import { chooseSockets, inheritedSockets, listening, listenTcp, listenUnix } from "./listeners.ts";
 import { refuseGarbage } from "./refuse-garbage.ts";
@@ -62,17 +63,23 @@ export class ApiServer {
   private readonly minApiVersion: string;
   private readonly onCall: () => void;
   private readonly onDone: (route: string, seconds: number) => void;
+  private readonly headTimeoutMs: number;
+  private readonly heads: HeadDeadline;
 
   /**
    * @param listeners told of each operation as it comes, and of each that did not fail, by its method and route
    * @param minApiVersion the oldest version of the API that is served
+   * @param headTimeoutMs how long a TLS handshake, and the head of a request, may take
    */
   constructor(
     log: Logger,
     authorizer: Authorizer,
     listeners: { onCall: () => void; onDone: (route: string, seconds: number) => void },
     minApiVersion: string = MIN_API_VERSION,
+    headTimeoutMs: number = HEAD_TIMEOUT_MS,
   ) {
+    this.headTimeoutMs = headTimeoutMs;
+    this.heads = new HeadDeadline(headTimeoutMs);
     this.minApiVersion = minApiVersion;
     this.log = log;
     this.authorizer = authorizer;
@@ -106,10 +113,14 @@ export class ApiServer {
 
   private plain(): http.Server {
     const server = http.createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 });
-    server.on("request", (request, response) => this.dispatch(request, { kind: "response", response }));
-    server.on("upgrade", (request, socket, rest) =>
-      this.upgrade(request, socket as Socket, rest, { handed: !server.listening }),
-    );
+    server.on("request", (request, response) => {
+      this.heads.received(request, response);
+      this.dispatch(request, { kind: "response", response });
+    });
+    server.on("upgrade", (request, socket, rest) => {
+      this.heads.received(request);
+      this.upgrade(request, socket as Socket, rest, { handed: !server.listening });
+    });
     server.on("connection", (socket) => this.keep(socket));
     server.on("clientError", refuseGarbage);
     this.servers.push(server);
@@ -127,10 +138,12 @@ export class ApiServer {
   /** TLS, in front of an http server that doesn't listen: bun's https server doesn't say whose certificate a request came with. */
   private secure(keys: TlsKeys): tls.Server {
     const behind = this.plain();
-    const server = tls.createServer({ ...keys, allowHalfOpen: true }, (socket) =>
-      behind.emit("connection", socket),
-    );
-    server.on("tlsClientError", (error) => this.log.info({ err: error.message }, "TLS handshake failed"));
+    const options = { ...keys, handshakeTimeout: this.headTimeoutMs, allowHalfOpen: true };
+    const server = tls.createServer(options, (socket) => behind.emit("connection", socket));
+    server.on("tlsClientError", (error, socket) => {
+      this.log.info({ err: error.message }, "TLS handshake failed");
+      socket.destroy(); // also one that just says nothing
+    });
     this.servers.push(server);
     return server;
   }
@@ -154,6 +167,7 @@ export class ApiServer {
 
   private keep(socket: Socket): void {
     this.sockets.add(socket);
+    this.heads.connected(socket);
     socket.once("close", () => this.sockets.delete(socket));
     socket.on("error", () => {}); // shows as `close`
   }
@@ -162,6 +176,7 @@ export class ApiServer {
   close(): void {
     for (const server of this.servers) if (server.listening) server.close();
     for (const socket of this.sockets) socket.destroy();
+    this.heads[Symbol.dispose]();
   }
 
   private dispatch(request: IncomingMessage, transport: Transport): void {
