@@ -3,6 +3,7 @@ import type { PeerCertificate, TLSSocket } from "node:tls";
 import { EngineError } from "@longshore/errors";
 import { BODY_LIMIT_BYTES, readBody } from "../http/body.ts";
 import { repeatedKey } from "../http/repeated-key.ts";
+import { repeatedParameter } from "../http/repeated-parameter.ts";
 import { withBody } from "../http/upgrade-body.ts";
 import { AuthzPlugin, type AuthzSubject } from "./authz-plugin.ts";
 import { DOCKER_PLUGIN_DIRS, findPlugin, type PluginDirs } from "./find-plugin.ts";
@@ -42,22 +43,22 @@ export class Authorizer {
    * Ask each plugin in turn about the request that will be handled, with the bytes that its handler reads.
    *
    * @param operation method and route of the handler, which alone decides whether the body is shown
-   * @throws EngineError `permission_denied`, `internal` when a plugin fails, `resource_exhausted` for a body that is too long to
-   *   be shown, `invalid_argument` for one with a key twice, of which a plugin could read the other one
+   * @param query the parameters that the handler reads
+   * @throws EngineError `permission_denied`, `internal` when a plugin fails, `resource_exhausted` for
+   *   a body that is too long to be shown, `invalid_argument` for one with a key twice, or a query
+   *   with a parameter twice, of which a plugin could read the other one
    */
-  async authorize(request: IncomingMessage, operation: string): Promise<Authorized> {
+  async authorize(request: IncomingMessage, operation: string, query: URLSearchParams): Promise<Authorized> {
     const { plugins } = this;
+    const parameter = repeatedParameter(query);
+    if (parameter !== undefined) throw ambiguous("parameter", parameter);
     const { headers, url = "/", method = "GET" } = request;
     // A body over the limit is refused: it would pass unseen.
     const body = showsBody(operation, headers["content-type"])
       ? await readBody(request, BODY_LIMIT_BYTES)
       : undefined;
     const repeated = body && repeatedKey(body.toString());
-    if (repeated !== undefined)
-      throw new EngineError(
-        "invalid_argument",
-        `ambiguous request: key ${JSON.stringify(repeated)} is repeated`,
-      );
+    if (repeated !== undefined) throw ambiguous("key", repeated);
     const subject: AuthzSubject = {
       ...identity(request),
       RequestMethod: method,
@@ -82,6 +83,11 @@ export class Authorizer {
       },
     };
   }
+}
+
+function ambiguous(what: string, name: string): EngineError {
+  const shown = JSON.stringify(name.slice(0, 200));
+  return new EngineError("invalid_argument", `ambiguous request: ${what} ${shown} is repeated`);
 }
 
 /** Only JSON is shown, and no passwords. */

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { repeatedKey } from "./repeated-key.ts";
+import { repeatedParameter } from "./repeated-parameter.ts";
 import { parseTarget } from "./request-target.ts";
 
 test("parseTarget() takes what clients send", () => {
@@ -30,6 +31,7 @@ test.each([
   "/info;x",
   "/info%",
   "/info?x=%zz",
+  "/info?x=1;y=2",
   "/in\tfo",
   "/inf\u00f6",
   "*",
@@ -44,4 +46,12 @@ test("repeatedKey() finds a key that one object has twice, and no other", () => 
   expect(repeatedKey('{"a":1,"b":{"x":1,"y":{},"x":2}}')).toBe("x");
   expect(repeatedKey('{"HostConfig":{},"Host\\u0043onfig":{}}')).toBe("HostConfig");
   expect(repeatedKey("[1,")).toBeUndefined();
+});
+
+test("repeatedParameter() finds a parameter that stands twice in a query, unless it is a list", () => {
+  const find = (query: string) => repeatedParameter(new URLSearchParams(query));
+  expect(find("")).toBeUndefined();
+  expect(find("names=a&names=b&changes=x&changes=y&type=image&type=volume&all=1")).toBeUndefined();
+  expect(find("force=0&v=1&force=1")).toBe("force");
+  expect(find("force=0&%66orce=1")).toBe("force");
 });

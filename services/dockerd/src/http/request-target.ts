@@ -21,8 +21,9 @@ const NEEDLESS_ENCODING = /%(2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae]|
  * Take a request's target apart, and refuse one that two readers could understand differently: the router on the one side, an
  * authorization plugin or a proxy on the other.
  *
- * @throws EngineError `invalid_argument` for a target in another form than RFC 9112's origin-form, a fragment, a backslash, a
- *   control character, a broken or needless percent-encoding, an empty segment, `.` or `..`
+ * @throws EngineError `invalid_argument` for a target in another form than RFC 9112's origin-form, a
+ *   fragment, a backslash, a control character, a semicolon that is not encoded, a broken or needless
+ *   percent-encoding, an empty segment, `.` or `..`
  */
 export function parseTarget(uri: string): RequestTarget {
   const refuse = (why: string) =>
@@ -33,6 +34,8 @@ export function parseTarget(uri: string): RequestTarget {
   const path = mark === -1 ? uri : uri.slice(0, mark);
   const query = mark === -1 ? "" : uri.slice(mark + 1);
   if (!PLAIN_PATH.test(path) || NOT_IN_QUERY.test(query)) throw refuse("a character that is not allowed");
+  // Once a separator, as `&`, for some readers.
+  if (query.includes(";")) throw refuse("invalid semicolon separator in query");
   if (NEEDLESS_ENCODING.test(path)) throw refuse("an escape that is not needed");
   const segments = path.slice(1).split("/");
   if (segments.some((segment) => segment === "." || segment === "..")) throw refuse("a segment of dots");

@@ -205,7 +205,7 @@ export class ApiServer {
     }
     const gone = transport.kind === "response" ? transport.response : transport.socket;
     gone.on("error", () => {}); // shows as `close`
-    this.authorizer.authorize(request, operation.name).then(
+    this.authorizer.authorize(request, operation.name, query).then(
       (authorized) => run(authorized.request, authorized.review),
       (error: unknown) => bare().error(error),
     );
