@@ -140,6 +140,7 @@ test("a request that a plugin and the engine could read differently is refused, 
     ["//v1.41/containers/create?name=hidden", JSON.stringify(config)],
     ["/v1.41/containers/create?name=hidden&name=shown", JSON.stringify(config)],
     ["/v1.41/containers/create?name=hidden&%6eame=shown", JSON.stringify(config)],
+    ["/v1.41/containers/create?name=hidden&platform=&platform=linux/amd64", JSON.stringify(config)],
     ["/v1.41/containers/create?name=hidden;name=shown", JSON.stringify(config)],
     [
       "/v1.41/containers/create?name=hidden",

@@ -55,11 +55,12 @@ export function imageRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/images/get",
+      lists: ["names", "platform"],
       handler: async (call) => {
         await save(engine, call, call.query.getAll("names"));
       },
     },
-    { method: "POST", path: "/images/load", handler: (call) => load(engine, call) },
+    { method: "POST", path: "/images/load", lists: ["platform"], handler: (call) => load(engine, call) },
     {
       method: "POST",
       path: "/images/prune",
@@ -69,11 +70,17 @@ export function imageRoutes(engine: Engine): Route[] {
         call.json(200, await engine.prunes.run("images", () => pruneImages(engine, filters)));
       },
     },
-    { method: "POST", path: "/commit", handler: (call) => commit(engine, call) },
-    { method: "POST", path: "/images/create", handler: (call) => createImage(engine, call) },
+    { method: "POST", path: "/commit", lists: ["changes"], handler: (call) => commit(engine, call) },
+    {
+      method: "POST",
+      path: "/images/create",
+      lists: ["changes"],
+      handler: (call) => createImage(engine, call),
+    },
     {
       method: "GET",
       path: "/images/*",
+      lists: ["platform", "type"],
       handler: byLastWord({
         json: (call, name) => inspect(engine, call, name),
         history: async (call, name) =>
@@ -96,6 +103,7 @@ export function imageRoutes(engine: Engine): Route[] {
     {
       method: "DELETE",
       path: "/images/*",
+      lists: ["platforms"],
       handler: async (call) => {
         // `noprune` asks to leave parent images alone; here none has any.
         const name = call.param("*");

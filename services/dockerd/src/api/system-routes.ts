@@ -32,6 +32,7 @@ export function systemRoutes(engine: Engine): Route[] {
     {
       method: "GET",
       path: "/system/df",
+      lists: ["type"],
       handler: async (call) => {
         // It is much to find out: who asks meanwhile gets the same.
         const key = `${call.version}?${call.query}`;

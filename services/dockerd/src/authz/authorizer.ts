@@ -20,6 +20,14 @@ export interface Authorized {
   review: Review;
 }
 
+/** What an authorizer needs to know of the operation that a request is routed to. */
+interface ShownOperation {
+  /** Method and route: `"POST /auth"`. */
+  readonly name: string;
+  /** Parameters of the query that may be repeated. */
+  readonly lists: readonly string[];
+}
+
 /** The authorization plugins of the configuration, each of which must allow every request and its answer. */
 export class Authorizer {
   private plugins: AuthzPlugin[] = [];
@@ -42,19 +50,23 @@ export class Authorizer {
   /**
    * Ask each plugin in turn about the request that will be handled, with the bytes that its handler reads.
    *
-   * @param operation method and route of the handler, which alone decides whether the body is shown
+   * @param operation the operation that will run; its name alone decides whether the body is shown
    * @param query the parameters that the handler reads
    * @throws EngineError `permission_denied`, `internal` when a plugin fails, `resource_exhausted` for
    *   a body that is too long to be shown, `invalid_argument` for one with a key twice, or a query
    *   with a parameter twice, of which a plugin could read the other one
    */
-  async authorize(request: IncomingMessage, operation: string, query: URLSearchParams): Promise<Authorized> {
+  async authorize(
+    request: IncomingMessage,
+    operation: ShownOperation,
+    query: URLSearchParams,
+  ): Promise<Authorized> {
     const { plugins } = this;
-    const parameter = repeatedParameter(query);
+    const parameter = repeatedParameter(query, operation.lists);
     if (parameter !== undefined) throw ambiguous("parameter", parameter);
     const { headers, url = "/", method = "GET" } = request;
     // A body over the limit is refused: it would pass unseen.
-    const body = showsBody(operation, headers["content-type"])
+    const body = showsBody(operation.name, headers["content-type"])
       ? await readBody(request, BODY_LIMIT_BYTES)
       : undefined;
     const repeated = body && repeatedKey(body.toString());
@@ -77,7 +89,8 @@ export class Authorizer {
           ...subject,
           ResponseStatusCode: status,
           ResponseHeaders: shownHeaders(answerHeaders),
-          ...(answer?.length && showsBody(operation, type) && { ResponseBody: answer.toString("base64") }),
+          ...(answer?.length &&
+            showsBody(operation.name, type) && { ResponseBody: answer.toString("base64") }),
         };
         for (const plugin of plugins) await plugin.ask("AuthZRes", answered);
       },

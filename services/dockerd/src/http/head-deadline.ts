@@ -1,18 +1,18 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
-/** As the original's, milliseconds. */
+/** How long moby waits for a request's head (ReadHeaderTimeout), milliseconds. */
 export const HEAD_TIMEOUT_MS = 5 * 60_000;
-/** How many times within a time-out connections are looked at. */
+/** How many times per time-out the waiting connections are checked. */
 const CHECKS = 5;
 
 /**
- * Ends connections that take too long for the head of a request, so that nobody holds them for
- * ever with nothing or with a byte at a time. The time of bodies, answers and upgraded
- * connections has no limit.
+ * Ends connections on which the head of a request takes too long: a client could otherwise hold
+ * them for ever by sending nothing, or a byte at a time. Bodies, answers and upgraded connections
+ * have no time limit.
  *
- * Bun's own `headersTimeout` holds on servers that listen only, not on those behind TLS or behind
- * a socket that was inherited.
+ * Bun applies its own `headersTimeout` only to servers that listen, not to those that are handed
+ * connections (TLS, inherited sockets).
  */
 export class HeadDeadline implements Disposable {
   /** Connections that wait for a request, and since when. */
@@ -43,11 +43,12 @@ export class HeadDeadline implements Disposable {
   received(request: IncomingMessage, response?: ServerResponse): void {
     const { socket } = request;
     this.waiting.delete(socket);
-    if (!response) return;
     this.last.set(socket, request);
+    if (!response) return;
     response.once("close", () => {
-      // Requests that were sent ahead are answered in turn: this was the last of them.
-      if (this.last.get(socket) === request && !socket.destroyed) this.waiting.set(socket, performance.now());
+      if (socket.destroyed) return;
+      // A client may send several requests ahead; only after the last answer does it owe a head.
+      if (this.last.get(socket) === request) this.waiting.set(socket, performance.now());
     });
   }
 

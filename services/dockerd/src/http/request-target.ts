@@ -34,7 +34,7 @@ export function parseTarget(uri: string): RequestTarget {
   const path = mark === -1 ? uri : uri.slice(0, mark);
   const query = mark === -1 ? "" : uri.slice(mark + 1);
   if (!PLAIN_PATH.test(path) || NOT_IN_QUERY.test(query)) throw refuse("a character that is not allowed");
-  // Once a separator, as `&`, for some readers.
+  // Some readers separate parameters by it, as by `&`.
   if (query.includes(";")) throw refuse("invalid semicolon separator in query");
   if (NEEDLESS_ENCODING.test(path)) throw refuse("an escape that is not needed");
   const segments = path.slice(1).split("/");

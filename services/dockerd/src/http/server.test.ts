@@ -119,7 +119,7 @@ test("ApiServer refuses versions before the oldest that it is told to serve; OPT
   server.close();
 });
 
-test("ApiServer ends connections that take too long for a head, behind TLS too, and nothing else", async () => {
+test("ApiServer ends connections without a complete head in time, with TLS too, and no others", async () => {
   using dir = tempDir();
   const headTimeoutMs = 500;
   const log = createLogger("test");

@@ -26,16 +26,20 @@ export interface Route {
   handler: Handler;
   /** The version of the API that brought it; to older requests it isn't there. */
   since?: string;
+  /** Parameters of the query that may be repeated, because all their values are read. */
+  lists?: readonly string[];
 }
 
 interface Operation {
   handler: Handler;
   /** Method and route. */
   name: string;
+  /** As in `Route`. */
+  lists: readonly string[];
 }
 
 /** OPTIONS is answered for every path. */
-const OPTIONS: Operation = { handler: (call) => call.empty(200), name: "OPTIONS" };
+const OPTIONS: Operation = { handler: (call) => call.empty(200), name: "OPTIONS", lists: [] };
 
 /** The operation that a request asks for. */
 interface Routed {
@@ -88,10 +92,10 @@ export class ApiServer {
   }
 
   add(routes: Route[]): void {
-    for (const { method, path: route, handler, since } of routes) {
+    for (const { method, path: route, handler, since, lists = [] } of routes) {
       const name = `${method} ${route}`;
-      const operation = { handler: since === undefined ? handler : sinceVersion(name, since, handler), name };
-      this.router.on(method, route, () => {}, operation satisfies Operation);
+      const served = since === undefined ? handler : sinceVersion(name, since, handler);
+      this.router.on(method, route, () => {}, { handler: served, name, lists } satisfies Operation);
     }
   }
 
@@ -142,7 +146,7 @@ export class ApiServer {
     const server = tls.createServer(options, (socket) => behind.emit("connection", socket));
     server.on("tlsClientError", (error, socket) => {
       this.log.info({ err: error.message }, "TLS handshake failed");
-      socket.destroy(); // also one that just says nothing
+      socket.destroy(); // also one that sent nothing until the time-out
     });
     this.servers.push(server);
     return server;
@@ -205,7 +209,7 @@ export class ApiServer {
     }
     const gone = transport.kind === "response" ? transport.response : transport.socket;
     gone.on("error", () => {}); // shows as `close`
-    this.authorizer.authorize(request, operation.name, query).then(
+    this.authorizer.authorize(request, operation, query).then(
       (authorized) => run(authorized.request, authorized.review),
       (error: unknown) => bare().error(error),
     );
