@@ -107,6 +107,9 @@ test("a plugin is shown each request with its JSON body, and each answer; no cre
   expect(Object.keys(asked[0]?.RequestHeaders ?? {})).not.toContain("X-Registry-Auth");
   for (const name of ["seen", "chunked"]) await api.call("DELETE", `/containers/${name}`);
 
+  const usage = await api.call("GET", "/system/df?type=image&type=volume");
+  expect(usage.status).toBe(200); // a list: all values count for every reader
+
   asked = [];
   const long = await api.call("POST", "/containers/create", { Image: image, Cmd: ["x".repeat(5 << 20)] });
   expect([long.status, asked]).toEqual([413, []]);

@@ -52,9 +52,9 @@ export class Authorizer {
    *
    * @param operation the operation that will run; its name alone decides whether the body is shown
    * @param query the parameters that the handler reads
-   * @throws EngineError `permission_denied`, `internal` when a plugin fails, `resource_exhausted` for
-   *   a body that is too long to be shown, `invalid_argument` for one with a key twice, or a query
-   *   with a parameter twice, of which a plugin could read the other one
+   * @throws EngineError `permission_denied`; `internal` when a plugin fails; `resource_exhausted`
+   *   for a body that is too long to be shown; `invalid_argument` for a body with a key twice or a
+   *   query with a parameter twice, of which a plugin could read the other value
    */
   async authorize(
     request: IncomingMessage,

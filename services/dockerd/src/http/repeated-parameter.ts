@@ -1,6 +1,6 @@
 /**
- * Find a parameter that a query has twice and that is not a list. The engine, like Docker, takes the
- * first value; other readers take the last one.
+ * Find a parameter that a query has twice and that is not a list. The engine, like Docker, takes
+ * the first value; other readers take the last one.
  *
  * @param lists parameters of which the operation reads all values
  * @returns its name; undefined without one

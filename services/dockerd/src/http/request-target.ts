@@ -21,9 +21,9 @@ const NEEDLESS_ENCODING = /%(2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae]|
  * Take a request's target apart, and refuse one that two readers could understand differently: the router on the one side, an
  * authorization plugin or a proxy on the other.
  *
- * @throws EngineError `invalid_argument` for a target in another form than RFC 9112's origin-form, a
- *   fragment, a backslash, a control character, a semicolon that is not encoded, a broken or needless
- *   percent-encoding, an empty segment, `.` or `..`
+ * @throws EngineError `invalid_argument` for a target in another form than RFC 9112's origin-form,
+ *   a fragment, a backslash, a control character, a semicolon that is not encoded, a broken or
+ *   needless percent-encoding, an empty segment, `.` or `..`
  */
 export function parseTarget(uri: string): RequestTarget {
   const refuse = (why: string) =>

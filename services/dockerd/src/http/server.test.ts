@@ -119,7 +119,7 @@ test("ApiServer refuses versions before the oldest that it is told to serve; OPT
   server.close();
 });
 
-test("ApiServer ends connections without a complete head in time, with TLS too, and no others", async () => {
+test("ApiServer ends connections without a complete head in time, also with TLS", async () => {
   using dir = tempDir();
   const headTimeoutMs = 500;
   const log = createLogger("test");
