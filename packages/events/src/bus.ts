@@ -17,11 +17,13 @@ import {
 import { DiskQueue } from "./disk-queue.ts";
 import { type EventEnvelope, type OutgoingEvent, STREAM, token } from "./envelope.ts";
 import { NO_ROOM, STREAM_BYTES, streamConfig } from "./nats-link.ts";
+import { parseNatsUrl } from "./nats-url.ts";
+import { assertServerProcess, serverPidFile } from "./server-process.ts";
 
 export interface EventBusOptions {
   /** `nats://host:port`. */
   url: string;
-  /** Read at each connect. */
+  /** Read at each connect. Where FILE.pid names the server's process, no other one gets it. */
   tokenFile?: string | undefined;
   /** Where events wait while NATS is away; its directory must exist. */
   queueFile: string;
@@ -93,6 +95,7 @@ class NatsEventBus implements EventBus {
   #link: Promise<Link> | undefined;
   #connection: NatsConnection | undefined;
   #connected = false;
+  #reason = "";
   #delivering: Promise<void> | undefined;
 
   constructor(options: EventBusOptions) {
@@ -224,9 +227,17 @@ class NatsEventBus implements EventBus {
   #connect(): Promise<Link> {
     this.#link ??= this.#open().catch((error: unknown) => {
       this.#link = undefined;
+      this.#tell(error instanceof Error ? error.message : String(error));
       throw error;
     });
     return this.#link;
+  }
+
+  /** Say what keeps NATS away, when that is another thing than before. */
+  #tell(reason: string): void {
+    if (reason === this.#reason || this.#stopping.signal.aborted) return;
+    this.#reason = reason;
+    this.#options.log?.().warn({ reason }, "NATS is not reached; events queue on disk");
   }
 
   async #open(): Promise<Link> {
@@ -240,7 +251,9 @@ class NatsEventBus implements EventBus {
       pingInterval: 10_000,
       maxPingOut: 2,
       ...(tokenFile && {
-        authenticator: tokenAuthenticator(() => fs.readFileSync(tokenFile, "utf8").trim()),
+        authenticator: tokenAuthenticator(() => tokenFor(url, tokenFile)),
+        // One server, whose process is known, has no others to name.
+        ignoreClusterUpdates: serverPidFile(tokenFile) !== undefined,
       }),
     });
     if (this.#stopping.signal.aborted) {
@@ -249,8 +262,10 @@ class NatsEventBus implements EventBus {
     }
     this.#connection = connection;
     void this.#follow(connection);
+    void connection.closed().then((error) => this.#ended(connection, error ?? undefined));
     await this.#ensureStream(connection);
     this.#connected = true;
+    this.#reason = "";
     return { connection, js: connection.jetstream({ timeout: 5000 }) };
   }
 
@@ -262,8 +277,14 @@ class NatsEventBus implements EventBus {
       }
       if (status.type === "reconnect") await this.#reconnected(connection);
     }
+  }
+
+  /** It does not connect again by itself: what answers is not the server. */
+  #ended(connection: NatsConnection, error: Error | undefined): void {
+    if (this.#connection !== connection) return;
     this.#connected = false;
     this.#link = undefined;
+    if (error) this.#tell(error.message);
   }
 
   async #reconnected(connection: NatsConnection): Promise<void> {
@@ -335,6 +356,13 @@ class NatsEventBus implements EventBus {
       this.#options.log?.().error({ err: error, id: event.id }, "event queue can't be written: event lost");
     }
   }
+}
+
+/** The token, when the connection that it is asked for goes to the server. */
+function tokenFor(url: string, tokenFile: string): string {
+  const pidFile = serverPidFile(tokenFile);
+  if (pidFile !== undefined) assertServerProcess(pidFile, parseNatsUrl(url));
+  return fs.readFileSync(tokenFile, "utf8").trim();
 }
 
 async function send(js: JetStreamClient, { subject, id, payload }: OutgoingEvent): Promise<void> {

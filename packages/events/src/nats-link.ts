@@ -2,8 +2,13 @@ import { EngineError } from "@longshore/errors";
 import { randomHex, readText } from "@longshore/syscalls";
 import { type OutgoingEvent, STREAM, STREAM_SUBJECTS } from "./envelope.ts";
 import type { NatsAddress } from "./nats-url.ts";
+import { assertServerProcess, serverPidFile } from "./server-process.ts";
 
 const ACK_TIMEOUT_MS = 5000;
+/** Of a line: a server's greeting may name many others of its cluster. */
+const MAX_LINE_BYTES = 64 << 10;
+/** Of a message: what NATS itself allows unless told otherwise, and far above any answer. */
+const MAX_BODY_BYTES = 1 << 20;
 
 /** What JetStream answers. */
 export interface Reply {
@@ -18,7 +23,10 @@ export class NatsLink {
   #socket: Bun.Socket<undefined> | undefined;
   #unread: Buffer = Buffer.alloc(0);
   #unsent: Uint8Array | undefined;
+  /** What the server is greeted with once it is known to be the server; undefined when that is done. */
+  #greeting: { bytes: Buffer; assertServer: () => void } | undefined;
   #reply: PromiseWithResolvers<Reply> | undefined;
+  #pong: PromiseWithResolvers<void> | undefined;
   #error: Error | undefined;
   /** Called when the connection has ended, unless by `close`. */
   onBroken: ((error: Error) => void) | undefined;
@@ -26,8 +34,9 @@ export class NatsLink {
   onMessage: ((message: { headers: string; reply: string }) => void) | undefined;
 
   /**
-   * Connect, and don't wait for the server's greeting, which has nothing that an answer would depend on: what is asked goes out in the
-   * first packet. A server that refuses fails the first request.
+   * Connect. Where the server's process is known (`serverPidFile`), it gets the token and all that is asked when it
+   * has greeted and is found to be that process. Elsewhere its greeting has nothing that an answer would depend on, so
+   * what is asked goes out in the first packet. A server that refuses, or is another, fails the first request.
    *
    * @param onServer told the id of the server's process when it is known: another one after each of its starts
    */
@@ -36,7 +45,6 @@ export class NatsLink {
     tokenFile: string | undefined,
     onServer: (id: string) => void = () => {},
   ): Promise<NatsLink> {
-    const token = tokenFile ? readText(tokenFile).trim() : address.token;
     const link = new NatsLink(onServer);
     await Bun.connect<undefined>({
       hostname: address.host,
@@ -47,7 +55,7 @@ export class NatsLink {
           link.#socket = socket;
           // Where nobody listens, a connection from the very port that it goes to is one to itself.
           if (socket.localPort === address.port) return link.#broken(new Error("NATS is not there"));
-          link.#greet(address, token);
+          link.#greet(address, tokenFile);
         },
         data: (_, chunk) => link.#received(chunk),
         drain: () => link.#flush(),
@@ -74,9 +82,9 @@ export class NatsLink {
   /** Whether the server takes us in: it has answered. */
   async confirm(): Promise<void> {
     if (this.#error) throw this.#error;
-    this.#reply = Promise.withResolvers<Reply>();
+    this.#pong = Promise.withResolvers<void>();
     this.#send(Buffer.from("PING\r\n"));
-    await withTimeout(this.#reply.promise, () => this.close());
+    await withTimeout(this.#pong.promise, () => this.close());
   }
 
   /** Make the stream, as large as the server has room for. */
@@ -128,20 +136,28 @@ export class NatsLink {
     this.#unread = this.#unread.length > 0 ? Buffer.concat([this.#unread, chunk]) : Buffer.from(chunk);
     for (let end = this.#unread.indexOf(CRLF); end >= 0; end = this.#unread.indexOf(CRLF)) {
       const line = this.#unread.toString("utf8", 0, end);
-      const [verb = "", ...words] = line.split(" ");
-      const bodyBytes = verb === "MSG" || verb === "HMSG" ? Number(words.at(-1)) + 2 : 0;
+      const bodyBytes = bodyBytesOf(line);
+      if (bodyBytes === undefined) {
+        this.#broken(new Error(`NATS: a message without a size, or too large: ${line.slice(0, 200)}`));
+        return;
+      }
       if (this.#unread.length < end + 2 + bodyBytes) return;
       const body = this.#unread.subarray(end + 2, end + 2 + bodyBytes);
       this.#unread = this.#unread.subarray(end + 2 + bodyBytes);
-      this.#take(verb, line, body);
+      this.#take(line, body);
+      if (this.#error) return;
     }
+    if (this.#unread.length > MAX_LINE_BYTES) this.#broken(new Error("NATS: a line that does not end"));
   }
 
-  #take(verb: string, line: string, body: Buffer): void {
-    if (verb === "INFO") this.#onServer(/"server_id":"(\w+)"/.exec(line)?.[1] ?? "");
+  #take(line: string, body: Buffer): void {
+    const [verb, , subscription] = line.split(" ");
+    if (verb === "INFO") this.#greeted(line);
+    // What is no server yet has nothing to say.
+    else if (this.#greeting) this.#broken(new Error("NATS: the server does not greet"));
     else if (verb === "PING") this.#send(Buffer.from("PONG\r\n"));
-    else if (verb === "PONG") this.#reply?.resolve({});
-    else if (this.onMessage && line.split(" ")[2] === "2") this.onMessage(messageOf(line, body));
+    else if (verb === "PONG") this.#pong?.resolve();
+    else if (this.onMessage && subscription === "2") this.onMessage(messageOf(line, body));
     else if (verb === "MSG") this.#reply?.resolve(parseReply(body));
     // A status without a body: nobody listens on the subject, so there is no stream.
     else if (verb === "HMSG")
@@ -149,20 +165,30 @@ export class NatsLink {
     else if (verb === "-ERR") this.#broken(new Error(`NATS: ${line.slice(5)}`));
   }
 
-  #greet({ user, password }: NatsAddress, token: string | undefined): void {
-    const options = {
-      verbose: false,
-      pedantic: false,
-      headers: true,
-      no_responders: true,
-      protocol: 1,
-      lang: "longshore",
-      version: "1",
-      name: "longshore-shim",
-      ...(user !== undefined && { user, pass: password }),
-      ...(token !== undefined && { auth_token: token }),
-    };
-    this.#send(Buffer.from(`CONNECT ${JSON.stringify(options)}\r\nSUB ${this.#inbox} 1\r\n`));
+  #greet(address: NatsAddress, tokenFile: string | undefined): void {
+    const token = tokenFile ? readText(tokenFile).trim() : address.token;
+    const bytes = Buffer.from(`${connectLine(address, token)}SUB ${this.#inbox} 1\r\n`);
+    const pidFile = serverPidFile(tokenFile);
+    if (pidFile === undefined) {
+      this.#send(bytes);
+      return;
+    }
+    const localPort = this.#socket?.localPort;
+    this.#greeting = { bytes, assertServer: () => assertServerProcess(pidFile, address, localPort) };
+  }
+
+  #greeted(info: string): void {
+    try {
+      this.#greeting?.assertServer();
+    } catch (error) {
+      this.#broken(error as Error);
+      return;
+    }
+    const first = this.#greeting?.bytes;
+    this.#greeting = undefined;
+    if (first) this.#unsent = this.#unsent ? Buffer.concat([first, this.#unsent]) : first;
+    this.#flush();
+    this.#onServer(/"server_id":"(\w+)"/.exec(info)?.[1] ?? "");
   }
 
   #send(bytes: Uint8Array): void {
@@ -171,7 +197,7 @@ export class NatsLink {
   }
 
   #flush(): void {
-    if (!this.#unsent?.length || !this.#socket) return;
+    if (!this.#unsent?.length || !this.#socket || this.#greeting) return;
     this.#unsent = this.#unsent.subarray(Math.max(0, this.#socket.write(this.#unsent)));
   }
 
@@ -179,6 +205,7 @@ export class NatsLink {
     if (this.#error) return;
     this.#error = error;
     this.#reply?.reject(error);
+    this.#pong?.reject(error);
     this.#socket?.terminate();
     this.onBroken?.(error);
   }
@@ -203,6 +230,29 @@ export function streamConfig(maxBytes: number) {
     max_bytes: maxBytes,
     duplicate_window: 120 * 1e9,
   };
+}
+
+function connectLine({ user, password }: NatsAddress, token: string | undefined): string {
+  const options = {
+    verbose: false,
+    pedantic: false,
+    headers: true,
+    no_responders: true,
+    protocol: 1,
+    lang: "longshore",
+    version: "1",
+    name: "longshore-shim",
+    ...(user !== undefined && { user, pass: password }),
+    ...(token !== undefined && { auth_token: token }),
+  };
+  return `CONNECT ${JSON.stringify(options)}\r\n`;
+}
+
+/** How much follows a line: of a message as much as it says at its end; undefined where that is no size, or too large. */
+function bodyBytesOf(line: string): number | undefined {
+  if (!line.startsWith("MSG ") && !line.startsWith("HMSG ")) return 0;
+  const size = / (\d{1,9})$/.exec(line)?.[1];
+  return size !== undefined && Number(size) <= MAX_BODY_BYTES ? Number(size) + CRLF.length : undefined;
 }
 
 function parseReply(body: Buffer): Reply {

@@ -18,7 +18,7 @@ export { TASK_TOPICS, type TaskTopic } from "./task-topics.ts";
 export interface PublisherOptions {
   /** `nats://host:port`. */
   url: string;
-  /** Read at each connect. */
+  /** Read at each connect. Where FILE.pid names the server's process, no other one gets it. */
   tokenFile?: string | undefined;
   /** Where events wait while NATS is away. */
   queueFile: string;
@@ -27,7 +27,10 @@ export interface PublisherOptions {
   openQueue: (options: DiskQueueOptions) => DiskQueue;
   /** Close the connection after so long without an event; infinite: stay connected, and connect again at once. */
   idleMs?: number;
-  /** Told once for each time that NATS goes away, of the first event that finds no room, and how many did not in the end. */
+  /**
+   * Told when NATS goes away, and when it is kept away by something else than before; of the first event that finds no
+   * room, and how many did not in the end.
+   */
   onTrouble?: (error: Error) => void;
   /** Connected, to a server that is not the one of before: what that had acknowledged, this one may not have. */
   onNewServer?: () => void;
@@ -62,6 +65,8 @@ export class EventPublisher {
   #lost = 0;
   #closed = false;
   #away = false;
+  /** What keeps NATS away. */
+  #reason = "";
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -227,8 +232,9 @@ export class EventPublisher {
     this.#hangUp();
     for (const event of [...this.#takeRecent(), ...this.#waiting.splice(0)]) this.#spill(event);
     if (this.#closed) return;
-    if (!this.#away) this.#options.onTrouble?.(error);
+    if (!this.#away || error.message !== this.#reason) this.#options.onTrouble?.(error);
     this.#away = true;
+    this.#reason = error.message;
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
       this.#kick();

@@ -1,65 +1,23 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { DiskQueue, type DiskQueueOptions } from "../src/disk-queue.ts";
 import { type EventBus, type EventEnvelope, openEventBus, outgoingEvent } from "../src/index.ts";
 import { findMissing } from "../src/journal.ts";
 import { EventPublisher } from "../src/publisher.ts";
+import { natsServer, TestNats, until } from "./test-nats.ts";
 
 const openQueue = (options: DiskQueueOptions) => new DiskQueue(options);
 
-const natsServer = Bun.which("nats-server", { PATH: `${process.env.PATH}:/usr/sbin` });
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-nats-"));
-const tokenFile = path.join(dir, "token");
-fs.writeFileSync(tokenFile, "secret\n", { mode: 0o600 });
-const config = path.join(dir, "conf");
-const port = freePort();
-const url = `nats://127.0.0.1:${port}`;
-let server: Bun.Subprocess | undefined;
+const nats = new TestNats();
+const { dir, url, tokenFile } = nats;
+const startServer = () => nats.start();
+const stopServer = () => nats.stop();
 const buses: EventBus[] = [];
-
-function freePort(): number {
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  probe.stop(true);
-  return probe.port;
-}
-
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + 10_000; !(await condition()); await Bun.sleep(5)) {
-    if (Date.now() > end) throw new Error(`timed out: ${what}`);
-  }
-}
-
-async function startServer(): Promise<void> {
-  fs.writeFileSync(
-    config,
-    `listen: "127.0.0.1:${port}"\nauthorization { token: "secret" }\njetstream { store_dir: "${dir}/js" }\n`,
-  );
-  server = Bun.spawn([natsServer ?? "", "-c", config], { stdout: "ignore", stderr: "ignore" });
-  await until(
-    () =>
-      Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }).then(
-        (socket) => {
-          socket.terminate();
-          return true;
-        },
-        () => false,
-      ),
-    "nats-server",
-  );
-}
-
-async function stopServer(): Promise<void> {
-  server?.kill();
-  await server?.exited;
-  server = undefined;
-}
 
 afterAll(async () => {
   for (const bus of buses) await bus.close();
-  await stopServer();
-  fs.rmSync(dir, { recursive: true, force: true });
+  await nats[Symbol.asyncDispose]();
 });
 
 const event = (id: string, pid: number) =>
@@ -148,7 +106,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
   }, 30_000);
 
   test("a durable subscription goes on where its last run ended", async () => {
-    if (!server) await startServer();
+    if (!nats.isRunning) await startServer();
     const bus = openBus("durable");
     const run = async (expected: number) => {
       const abort = new AbortController();
@@ -171,7 +129,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
   }, 30_000);
 
   test("EventPublisher takes up the queue that an earlier process left", async () => {
-    if (!server) await startServer();
+    if (!nats.isRunning) await startServer();
     const queueFile = path.join(dir, "left.queue");
     fs.writeFileSync(queueFile, `${JSON.stringify(event("left", 1))}\n`);
     const publisher = new EventPublisher({ url, tokenFile, queueFile, openQueue });
@@ -180,7 +138,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
   });
 
   test("a wrong token is trouble, not a crash", async () => {
-    if (!server) await startServer();
+    if (!nats.isRunning) await startServer();
     const wrong = path.join(dir, "wrong");
     fs.writeFileSync(wrong, "nope");
     const trouble: Error[] = [];
@@ -210,8 +168,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     publisher.publish(event("again", 2));
     publisher.publish(event("again", 3));
     expect(await publisher.flush(5000)).toBe(true);
-    server?.kill("SIGKILL");
-    await stopServer();
+    await nats.stop("SIGKILL");
     fs.rmSync(`${dir}/js`, { recursive: true });
     fs.renameSync(copy, `${dir}/js`);
     await startServer();
@@ -270,8 +227,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     });
     for (const pid of range(0, 50)) bus.publish(event("older", pid));
     await until(() => seen.includes(49), "the first events");
-    server?.kill("SIGKILL");
-    await stopServer();
+    await nats.stop("SIGKILL");
     fs.rmSync(`${dir}/js`, { recursive: true });
     await startServer();
     bus.publish(event("older", 1000));

@@ -54,6 +54,8 @@ export async function prepareNats(
   { port: givenPort, given }: { port?: number | undefined; given?: GivenNats | undefined } = {},
 ): Promise<NatsSettings> {
   if (given) {
+    // Where it runs, and as what process, is its owner's matter.
+    fs.rmSync(paths.natsPidFile, { force: true });
     writeSecret(paths.natsTokenFile, `${given.token}\n`);
     return { port: undefined, url: given.url };
   }
@@ -63,6 +65,8 @@ export async function prepareNats(
   fs.mkdirSync(paths.natsStore, { recursive: true, mode: 0o700 });
   fs.chmodSync(paths.natsStore, 0o700);
   fs.writeFileSync(portFile, `${port}\n`, { mode: 0o600 });
+  // Until nats-server has written its own, nobody is it.
+  if (!fs.existsSync(paths.natsPidFile)) writeSecret(paths.natsPidFile, "0\n");
   writeSecret(paths.natsTokenFile, `${token}\n`);
   const config = [
     'host: "127.0.0.1"',
@@ -70,6 +74,7 @@ export async function prepareNats(
     "server_name: longshore",
     // Loopback is shared with every container on the host's network: they must not be able to read or forge events.
     `authorization { token: "${token}" }`,
+    `pid_file: "${paths.natsPidFile}"`,
     `jetstream { store_dir: "${paths.natsStore}" }`,
     "",
   ];

@@ -17,6 +17,8 @@ export interface SuitePaths {
   natsStore: string;
   natsConfig: string;
   natsTokenFile: string;
+  /** Written by nats-server itself; beside the token's file, where those who connect look for it. */
+  natsPidFile: string;
   /** Each daemon's output, `<name>.log`. */
   logs: string;
   /** Which processes were started, for a second start to find. */
@@ -45,6 +47,7 @@ export function suitePaths(dir?: string): SuitePaths {
     natsStore: path.join(lib, "nats"),
     natsConfig: path.join(run, "nats.conf"),
     natsTokenFile: path.join(run, "nats.token"),
+    natsPidFile: path.join(run, "nats.token.pid"),
     logs: path.join(lib, "log"),
     record: path.join(run, "suite.json"),
   };
