@@ -89,6 +89,28 @@ test.skipIf(!natsServer)(
   30_000,
 );
 
+test.skipIf(!natsServer)(
+  "a process of another mount namespace is not the server, whatever its pid",
+  async () => {
+    await using nats = new TestNats();
+    await nats.start(["unshare", "--mount"]);
+    const trouble: string[] = [];
+    const publisher = new EventPublisher({
+      ...{
+        url: nats.url,
+        tokenFile: nats.guardedTokenFile,
+        queueFile: path.join(nats.dir, "queue"),
+        openQueue,
+      },
+      onTrouble: ({ message }) => trouble.push(message),
+    });
+    publisher.publish(started("elsewhere", 1));
+    await until(() => trouble.length > 0, "the trouble");
+    expect(trouble[0]).toContain("not trusted with the token");
+    publisher.close();
+  },
+);
+
 test("a server whose messages have no end, or no size, is left", async () => {
   await using nats = new TestNats();
   const { dir, url, tokenFile, port } = nats;

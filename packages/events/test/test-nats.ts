@@ -23,7 +23,8 @@ export class TestNats implements AsyncDisposable {
     return this.#server !== undefined;
   }
 
-  async start(): Promise<void> {
+  /** @param under a program that starts the server, with its arguments */
+  async start(under: string[] = []): Promise<void> {
     const config = path.join(this.dir, "conf");
     const lines = [
       `listen: "127.0.0.1:${this.port}"`,
@@ -32,7 +33,10 @@ export class TestNats implements AsyncDisposable {
       `jetstream { store_dir: "${this.dir}/js" }`,
     ];
     fs.writeFileSync(config, `${lines.join("\n")}\n`);
-    this.#server = Bun.spawn([natsServer ?? "", "-c", config], { stdout: "ignore", stderr: "ignore" });
+    this.#server = Bun.spawn([...under, natsServer ?? "", "-c", config], {
+      stdout: "ignore",
+      stderr: "ignore",
+    });
     await until(() => answers(this.port), "nats-server");
   }
 
