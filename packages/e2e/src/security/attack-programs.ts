@@ -68,8 +68,8 @@ export function procWatcher(): string[] {
 }
 
 /**
- * Listen on a port of 127.0.0.1 as a NATS server would, say what makes a client go on, and print all that clients send:
- * `listening` first.
+ * Listen on a port of 127.0.0.1 as a NATS server would, say what makes a client go on, and print `listening`,
+ * `connection` for each, and all that clients send.
  */
 export function natsImpostor(port: number): string[] {
   return [
