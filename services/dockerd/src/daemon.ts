@@ -17,14 +17,13 @@ import { type ConfigSource, checkHost, type Settings } from "./config/settings.t
 import { readTls } from "./config/tls.ts";
 import { type ContainerdClient, connectContainerd } from "./containerd/client.ts";
 import { settleLeases } from "./containerd/leases.ts";
-import { trimTime } from "./containerd/timestamp.ts";
 import { startWanted } from "./containers/auto-restart.ts";
 import type { ContainerRecord } from "./containers/container.ts";
 import { ContainerIndex } from "./containers/container-index.ts";
 import { loadContainers, reconcileContainers, removeLeftovers } from "./containers/reconcile.ts";
 import { removeStaleSharedMemory } from "./containers/shared-memory.ts";
 import { stopAll } from "./containers/stop-all.ts";
-import { takeExit, watchContainerd } from "./containers/watch-exits.ts";
+import { exitOfEvent, takeExit, watchContainerd } from "./containers/watch-exits.ts";
 import type { Engine } from "./engine.ts";
 import { EngineEvents } from "./events/engine-events.ts";
 import { EventBridge } from "./events/event-bridge.ts";
@@ -233,16 +232,10 @@ async function joinNats(engine: Engine, resources: AsyncDisposableStack, signal:
   resources.defer(() => bus.close());
   engine.bridge = new EventBridge({ containerd: engine.containerd, bus, log: engine.log });
   const options = { namespace: engine.containerd.namespace, topic: "/tasks/exit", signal };
-  void bus.subscribe(options, ({ event, time }) => {
-    const { container_id: containerId, id, pid, exit_status: exitCode, exited_at: exitedAt } = event;
-    if (typeof containerId !== "string" || typeof exitCode !== "number") return;
-    takeExit(engine, {
-      containerId,
-      execId: typeof id === "string" && id !== containerId ? id : "",
-      pid: typeof pid === "number" ? pid : 0,
-      exitCode,
-      exitedAt: trimTime(typeof exitedAt === "string" ? exitedAt : time),
-    });
+  void bus.subscribe(options, (envelope) => {
+    const exit = exitOfEvent(envelope);
+    if (exit) takeExit(engine, exit);
+    else engine.log.warn({ event: envelope.id }, "an exit on NATS that no process can have had");
   });
   await engine.bridge.run(signal);
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { eventSubject, hostName, openEventBus } from "@longshore/events";
+import { eventSubject, hostName, now, openEventBus, outgoingEvent } from "@longshore/events";
 import { eventually } from "@longshore/testkit";
 import { openEngine, type TestEngine } from "./engine-client.ts";
 
@@ -83,4 +83,42 @@ test("an exit that nobody saw is that of a killed process, and the state says th
     Error: "its exit status was lost: it ended while nobody was there to see it",
   });
   await startAgain(id);
+});
+
+test("exits on NATS that the container's processes cannot have had change nothing", async () => {
+  const { api, engine, image } = world;
+  const { suite, dir } = engine;
+  const bus = openEventBus({
+    ...{ url: suite.natsUrl, tokenFile: suite.paths.natsTokenFile, name: "forger" },
+    queueFile: path.join(dir, "forger.queue"),
+  });
+  const id = await api.run(image, ["sleep", "1000"]);
+  const { Pid } = (await inspect(id)).State;
+  const exec = (await api.call("POST", `/containers/${id}/exec`, { Cmd: ["sleep", "1000"] })).json.Id;
+  await api.call("POST", `/exec/${exec}/start`, { Detach: true });
+  const execState = async () => (await api.call("GET", `/exec/${exec}/json`)).json;
+  const { Pid: execPid } = await execState();
+  expect(execPid).toBeGreaterThan(0);
+  const publish = (of: string, pid: number, exitStatus: number, containerId = id) => {
+    const exit = { containerId, id: of, pid, exitStatus, exitedAt: now() };
+    const origin = { host: hostName(), namespace: "moby", source: "shim" as const, time: now() };
+    bus.publish(outgoingEvent("/tasks/exit", exit, origin));
+  };
+  publish(id, 0, 1);
+  publish(id, Pid + 1, 1);
+  publish(id, Pid, 256);
+  publish(exec, 0, 1);
+  publish(exec, execPid + 1, 1);
+  publish(exec, execPid, 1, "f".repeat(64));
+  expect(await bus.flush(5000)).toBe(true);
+  await Bun.sleep(500);
+  expect((await inspect(id)).State).toMatchObject({ Status: "running", Pid });
+  expect(await execState()).toMatchObject({ Running: true, ExitCode: null });
+
+  // Those that name the processes are believed: the subscription has come as far.
+  publish(exec, execPid, 3);
+  await eventually(async () => (await execState()).ExitCode === 3);
+  await bus.close();
+  expect((await api.call("DELETE", `/containers/${id}?force=1`)).status).toBe(204);
+  expect(await engine.leaks()).toEqual([]);
 });

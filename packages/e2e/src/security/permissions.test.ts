@@ -27,6 +27,7 @@ const FOR_OTHERS = [
   "600 run/nats.conf",
   "600 run/nats.port",
   "600 run/nats.token",
+  "600 run/nats.token.pid",
   "660 run/registry-client.sock",
   "600 run/suite.json",
   "711 lib",

@@ -1,6 +1,7 @@
 import { TaskExit, TaskOOM } from "@longshore/api/containerd/events/task";
 import type { Envelope } from "@longshore/api/containerd/types/event";
-import { fromTimestamp } from "../containerd/timestamp.ts";
+import type { EventEnvelope } from "@longshore/events";
+import { fromTimestamp, trimTime } from "../containerd/timestamp.ts";
 import type { Engine } from "../engine.ts";
 import { handleExecExit } from "../execs/run-exec.ts";
 import { emitContainerEvent } from "./container-events.ts";
@@ -10,6 +11,8 @@ import { reconcileContainers, removeLeftovers } from "./reconcile.ts";
 
 const RETRY_MS = 250;
 const SECOND_LOOK_MS = 1500;
+/** PID_MAX_LIMIT of the kernel, on 64 bits. */
+const MAX_PID = 1 << 22;
 
 /**
  * Take in task events from containerd until the signal aborts. When the stream breaks it is opened again, and what may
@@ -75,14 +78,32 @@ export interface ProcessExit {
   exitedAt: string;
 }
 
-/** Take in an exit, whoever tells of it. */
+/**
+ * The exit that an event of the stream tells of; undefined for what no process's end looks like, whoever published it.
+ */
+export function exitOfEvent({ event, time }: EventEnvelope): ProcessExit | undefined {
+  const { container_id: containerId, id, pid, exit_status: exitCode, exited_at: exitedAt = time } = event;
+  if (typeof containerId !== "string" || typeof id !== "string" || typeof exitedAt !== "string")
+    return undefined;
+  if (!isWithin(pid, 1, MAX_PID) || !isWithin(exitCode, 0, 255) || Number.isNaN(Date.parse(exitedAt)))
+    return undefined;
+  return { containerId, execId: id === containerId ? "" : id, pid, exitCode, exitedAt: trimTime(exitedAt) };
+}
+
+function isWithin(value: unknown, least: number, most: number): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= least && value <= most;
+}
+
+/** Take in an exit, whoever tells of it. One of a process that the container or exec does not have changes nothing. */
 export function takeExit(engine: Engine, { containerId, execId, ...exit }: ProcessExit): void {
   const fail = (error: unknown) => engine.log.error({ id: containerId, err: error }, "taking in an exit");
   if (execId !== "") {
     const exec = engine.execs.get(execId);
     // One of the daemon before this, which its containerd still knows.
     if (!exec && engine.containers.get(containerId)) void forgetExec(engine, containerId, execId);
-    if (exec) void handleExecExit(engine, exec, exit.exitCode).catch(fail);
+    const isOther = exec && exec.pid !== 0 && exit.pid !== 0 && exec.pid !== exit.pid;
+    if (exec?.container.id === containerId && !isOther)
+      void handleExecExit(engine, exec, exit.exitCode).catch(fail);
     return;
   }
   const container = engine.containers.get(containerId);
