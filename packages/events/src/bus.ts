@@ -23,7 +23,7 @@ import { assertServerProcess, serverPidFile } from "./server-process.ts";
 export interface EventBusOptions {
   /** `nats://host:port`. */
   url: string;
-  /** Read at each connect. Where FILE.pid names the server's process, no other one gets it. */
+  /** Read at each connect. Where FILE.pid names the server's process, only that gets it. */
   tokenFile?: string | undefined;
   /** Where events wait while NATS is away; its directory must exist. */
   queueFile: string;
@@ -95,6 +95,7 @@ class NatsEventBus implements EventBus {
   #link: Promise<Link> | undefined;
   #connection: NatsConnection | undefined;
   #connected = false;
+  /** Why NATS could not be reached last; empty since it was. */
   #reason = "";
   #delivering: Promise<void> | undefined;
 
@@ -233,11 +234,11 @@ class NatsEventBus implements EventBus {
     return this.#link;
   }
 
-  /** Say what keeps NATS away, when that is another thing than before. */
+  /** Log why NATS cannot be reached, once for each reason in a row. */
   #tell(reason: string): void {
     if (reason === this.#reason || this.#stopping.signal.aborted) return;
     this.#reason = reason;
-    this.#options.log?.().warn({ reason }, "NATS is not reached; events queue on disk");
+    this.#options.log?.().warn({ reason }, "NATS cannot be reached; events queue on disk");
   }
 
   async #open(): Promise<Link> {
@@ -252,7 +253,7 @@ class NatsEventBus implements EventBus {
       maxPingOut: 2,
       ...(tokenFile && {
         authenticator: tokenAuthenticator(() => tokenFor(url, tokenFile)),
-        // One server, whose process is known, has no others to name.
+        // A server whose process is known is the only one: a cluster's others would not be checked.
         ignoreClusterUpdates: serverPidFile(tokenFile) !== undefined,
       }),
     });
@@ -263,9 +264,7 @@ class NatsEventBus implements EventBus {
     this.#connection = connection;
     void this.#follow(connection);
     void connection.closed().then((error) => this.#ended(connection, error ?? undefined));
-    await this.#ensureStream(connection);
-    this.#connected = true;
-    this.#reason = "";
+    await this.#join(connection);
     return { connection, js: connection.jetstream({ timeout: 5000 }) };
   }
 
@@ -279,7 +278,7 @@ class NatsEventBus implements EventBus {
     }
   }
 
-  /** It does not connect again by itself: what answers is not the server. */
+  /** The library gives a connection up for good when the token is withheld. The next use opens another. */
   #ended(connection: NatsConnection, error: Error | undefined): void {
     if (this.#connection !== connection) return;
     this.#connected = false;
@@ -289,22 +288,23 @@ class NatsEventBus implements EventBus {
 
   async #reconnected(connection: NatsConnection): Promise<void> {
     try {
-      // The server may have lost its disk.
-      await this.#ensureStream(connection);
-      this.#connected = true;
+      await this.#join(connection);
       this.#kick();
     } catch (error) {
       this.#options.log?.().warn({ err: error }, "NATS is back without JetStream");
     }
   }
 
-  async #ensureStream(connection: NatsConnection): Promise<void> {
+  /** The stream may be missing: the server is new, or has lost its disk. */
+  async #join(connection: NatsConnection): Promise<void> {
     const jsm = await connection.jetstreamManager();
     try {
       await jsm.streams.info(STREAM);
     } catch {
       await createStream(jsm);
     }
+    this.#connected = true;
+    this.#reason = "";
   }
 
   #kick(): void {
@@ -358,7 +358,7 @@ class NatsEventBus implements EventBus {
   }
 }
 
-/** The token, when the connection that it is asked for goes to the server. */
+/** Read the token, once the connection is known to lead to the server. */
 function tokenFor(url: string, tokenFile: string): string {
   const pidFile = serverPidFile(tokenFile);
   if (pidFile !== undefined) assertServerProcess(pidFile, parseNatsUrl(url));

@@ -5,9 +5,9 @@ import type { NatsAddress } from "./nats-url.ts";
 import { assertServerProcess, serverPidFile } from "./server-process.ts";
 
 const ACK_TIMEOUT_MS = 5000;
-/** Of a line: a server's greeting may name many others of its cluster. */
+/** The longest line: the server's greeting may name many others of its cluster. */
 const MAX_LINE_BYTES = 64 << 10;
-/** Of a message: what NATS itself allows unless told otherwise, and far above any answer. */
+/** The largest message: NATS's own default limit, far above any answer. */
 const MAX_BODY_BYTES = 1 << 20;
 
 /** What JetStream answers. */
@@ -23,7 +23,7 @@ export class NatsLink {
   #socket: Bun.Socket<undefined> | undefined;
   #unread: Buffer = Buffer.alloc(0);
   #unsent: Uint8Array | undefined;
-  /** What the server is greeted with once it is known to be the server; undefined when that is done. */
+  /** The first bytes to send, and the check that comes before them. Undefined once they are sent. */
   #greeting: { bytes: Buffer; assertServer: () => void } | undefined;
   #reply: PromiseWithResolvers<Reply> | undefined;
   #pong: PromiseWithResolvers<void> | undefined;
@@ -34,9 +34,10 @@ export class NatsLink {
   onMessage: ((message: { headers: string; reply: string }) => void) | undefined;
 
   /**
-   * Connect. Where the server's process is known (`serverPidFile`), it gets the token and all that is asked when it
-   * has greeted and is found to be that process. Elsewhere its greeting has nothing that an answer would depend on, so
-   * what is asked goes out in the first packet. A server that refuses, or is another, fails the first request.
+   * Connect. Where the server's process is known (`serverPidFile`), nothing is sent until the
+   * server has greeted and the check has found that process. Elsewhere the link does not wait for
+   * the greeting: the first packet carries the request. A server that refuses, or that is another
+   * process, fails the first request.
    *
    * @param onServer told the id of the server's process when it is known: another one after each of its starts
    */
@@ -153,7 +154,7 @@ export class NatsLink {
   #take(line: string, body: Buffer): void {
     const [verb, , subscription] = line.split(" ");
     if (verb === "INFO") this.#greeted(line);
-    // What is no server yet has nothing to say.
+    // Before the check the sender may be any process.
     else if (this.#greeting) this.#broken(new Error("NATS: the server does not greet"));
     else if (verb === "PING") this.#send(Buffer.from("PONG\r\n"));
     else if (verb === "PONG") this.#pong?.resolve();
@@ -178,16 +179,18 @@ export class NatsLink {
   }
 
   #greeted(info: string): void {
-    try {
-      this.#greeting?.assertServer();
-    } catch (error) {
-      this.#broken(error as Error);
-      return;
+    if (this.#greeting) {
+      const { bytes, assertServer } = this.#greeting;
+      try {
+        assertServer();
+      } catch (error) {
+        this.#broken(error as Error);
+        return;
+      }
+      this.#greeting = undefined;
+      this.#unsent = this.#unsent ? Buffer.concat([bytes, this.#unsent]) : bytes;
+      this.#flush();
     }
-    const first = this.#greeting?.bytes;
-    this.#greeting = undefined;
-    if (first) this.#unsent = this.#unsent ? Buffer.concat([first, this.#unsent]) : first;
-    this.#flush();
     this.#onServer(/"server_id":"(\w+)"/.exec(info)?.[1] ?? "");
   }
 
@@ -248,7 +251,10 @@ function connectLine({ user, password }: NatsAddress, token: string | undefined)
   return `CONNECT ${JSON.stringify(options)}\r\n`;
 }
 
-/** How much follows a line: of a message as much as it says at its end; undefined where that is no size, or too large. */
+/**
+ * The bytes that follow a line: a message's line ends with their number, other lines have none.
+ * Undefined for a number that is missing or too large.
+ */
 function bodyBytesOf(line: string): number | undefined {
   if (!line.startsWith("MSG ") && !line.startsWith("HMSG ")) return 0;
   const size = / (\d{1,9})$/.exec(line)?.[1];

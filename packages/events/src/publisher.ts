@@ -18,7 +18,7 @@ export { TASK_TOPICS, type TaskTopic } from "./task-topics.ts";
 export interface PublisherOptions {
   /** `nats://host:port`. */
   url: string;
-  /** Read at each connect. Where FILE.pid names the server's process, no other one gets it. */
+  /** Read at each connect. Where FILE.pid names the server's process, only that gets it. */
   tokenFile?: string | undefined;
   /** Where events wait while NATS is away. */
   queueFile: string;
@@ -28,8 +28,8 @@ export interface PublisherOptions {
   /** Close the connection after so long without an event; infinite: stay connected, and connect again at once. */
   idleMs?: number;
   /**
-   * Told when NATS goes away, and when it is kept away by something else than before; of the first event that finds no
-   * room, and how many did not in the end.
+   * Told when NATS goes away, and when the reason changes while it is away; of the first event
+   * that finds no room, and how many did not in the end.
    */
   onTrouble?: (error: Error) => void;
   /** Connected, to a server that is not the one of before: what that had acknowledged, this one may not have. */
@@ -64,9 +64,8 @@ export class EventPublisher {
   #serverId = "";
   #lost = 0;
   #closed = false;
-  #away = false;
-  /** What keeps NATS away. */
-  #reason = "";
+  /** Why NATS is away; undefined while it is there. */
+  #away: string | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -81,7 +80,7 @@ export class EventPublisher {
 
   /** Whether all events so far were delivered or are on their way; false while NATS is away. */
   get isHealthy(): boolean {
-    return !this.#away;
+    return this.#away === undefined;
   }
 
   /** Whether nothing waits to be delivered. */
@@ -96,7 +95,7 @@ export class EventPublisher {
 
   /** Hand an event over. Never fails and never waits. */
   publish(event: OutgoingEvent): void {
-    if (this.#away) {
+    if (this.#away !== undefined) {
       this.#spill(event);
       return;
     }
@@ -106,7 +105,7 @@ export class EventPublisher {
 
   /** An event will come in a moment: connect meanwhile. */
   expect(): void {
-    if (!this.#link && !this.#away) this.#kick();
+    if (!this.#link && this.#away === undefined) this.#kick();
   }
 
   /** Wait until everything was delivered, but not longer than this; true when it was. */
@@ -164,7 +163,7 @@ export class EventPublisher {
       this.#waiting.shift();
       this.#keep(event);
     }
-    this.#away = false;
+    this.#away = undefined;
     this.#retryMs = FIRST_RETRY_MS;
   }
 
@@ -232,9 +231,8 @@ export class EventPublisher {
     this.#hangUp();
     for (const event of [...this.#takeRecent(), ...this.#waiting.splice(0)]) this.#spill(event);
     if (this.#closed) return;
-    if (!this.#away || error.message !== this.#reason) this.#options.onTrouble?.(error);
-    this.#away = true;
-    this.#reason = error.message;
+    if (error.message !== this.#away) this.#options.onTrouble?.(error);
+    this.#away = error.message;
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
       this.#kick();

@@ -5,7 +5,7 @@ import type { NatsAddress } from "./nats-url.ts";
 /** `st` of an established connection in /proc/net/tcp. */
 const ESTABLISHED = "01";
 
-/** One connection as the kernel lists it. */
+/** One connection as /proc/net/tcp lists it (proc(5)). */
 interface TcpRow {
   /** `ADDRESS:PORT` in hexadecimal, the address in the machine's byte order. */
   local: string;
@@ -16,10 +16,10 @@ interface TcpRow {
 }
 
 /**
- * The file that names the process of the NATS server, where the one who starts it has it written: `FILE.pid`
- * beside the token's FILE.
+ * Find the file with the pid of the NATS server: `FILE.pid` beside the token's FILE. The suite has
+ * its own nats-server write it.
  *
- * @returns undefined where there is none: the server is somebody else's, and the connection its owner's matter
+ * @returns undefined where there is none: somebody else runs the server, and its process is unknown
  */
 export function serverPidFile(tokenFile: string | undefined): string | undefined {
   const file = `${tokenFile}.pid`;
@@ -27,12 +27,13 @@ export function serverPidFile(tokenFile: string | undefined): string | undefined
 }
 
 /**
- * Make sure that the connection is one to the server. Its port is one that every container on the host's network
- * may listen on while the server is away, as root: neither the port nor the user tells the two apart, only the process
- * that holds the socket. Call this after the server has greeted: by then it has accepted the connection.
+ * Check that a connection leads to the server. While the server is away, a container on the host's
+ * network can listen on its port, also as root. Only the process that holds the other end of the
+ * connection tells the two apart. Call this after the server's greeting: before the connection is
+ * accepted, its other end belongs to no process.
  *
  * @param pidFile of the server, from `serverPidFile`
- * @param localPort this end of the connection; left out, each of this process's connections to the server is looked at
+ * @param localPort of the connection; without it all of this process's connections are checked
  * @throws EngineError `unavailable` unless the process of the file holds the other end
  */
 export function assertServerProcess(pidFile: string, server: NatsAddress, localPort?: number): void {
@@ -50,7 +51,7 @@ export function assertServerProcess(pidFile: string, server: NatsAddress, localP
   throw new EngineError("unavailable", `${what}: it is not trusted with the token`);
 }
 
-/** All connections that one end of has the server's address, and that address as the kernel writes it. */
+/** The server's address as the kernel writes it, and all connections that have it at one end. */
 function connectionsWith({ host, port }: NatsAddress): [string, TcpRow[]] {
   const bytes = /^\d{1,3}(\.\d{1,3}){3}$/.test(host) ? host.split(".").map(Number) : undefined;
   if (!bytes)
@@ -61,7 +62,7 @@ function connectionsWith({ host, port }: NatsAddress): [string, TcpRow[]] {
   const address = `${hex(bytes.reverse(), 2)}:${hex([port], 4)}`;
   const table = readFile("/proc/net/tcp");
   const rows: TcpRow[] = [];
-  // By hand: a busy host has thousands of connections, and the server's are few of them.
+  // Only these rows are parsed: a busy host has thousands of others.
   for (let at = table.indexOf(address); at >= 0; at = table.indexOf(address, at + 1)) {
     const start = table.lastIndexOf(NEWLINE, at) + 1;
     const end = table.indexOf(NEWLINE, at);
@@ -83,7 +84,7 @@ function ownPorts(rows: TcpRow[], remote: string): string[] {
     .map((row) => row.local.slice(-4));
 }
 
-/** The inodes of a process's sockets; none of one that is gone. */
+/** The inodes of a process's sockets; empty when the process is gone. */
 function socketsOf(pid: number | "self"): Set<string> {
   const inodes = new Set<string>();
   for (const { name } of entriesOf(`/proc/${pid}/fd`)) {
@@ -93,7 +94,7 @@ function socketsOf(pid: number | "self"): Set<string> {
   return inodes;
 }
 
-/** A server that is gone may have left its pid to a process of a container. */
+/** Whether a process is in our mount namespace. A container's may get the pid of a server that ended. */
 function isOfOurMounts(pid: number): boolean {
   const ours = linkOf("/proc/self/ns/mnt");
   return ours !== undefined && linkOf(`/proc/${pid}/ns/mnt`) === ours;

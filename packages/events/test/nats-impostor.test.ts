@@ -1,14 +1,15 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import path from "node:path";
+import { eventually, NatsServer, natsServer } from "@longshore/testkit";
 import { DiskQueue, type DiskQueueOptions } from "../src/disk-queue.ts";
-import { openEventBus, outgoingEvent } from "../src/index.ts";
+import { now, type OutgoingEvent, openEventBus, outgoingEvent } from "../src/index.ts";
+import { findMissing } from "../src/journal.ts";
 import { EventPublisher } from "../src/publisher.ts";
-import { natsServer, TestNats, until } from "./test-nats.ts";
 
 const openQueue = (options: DiskQueueOptions) => new DiskQueue(options);
 
 function started(containerId: string, pid: number) {
-  const origin = { host: "h", namespace: "moby", source: "shim", time: { seconds: 1n, nanos: 0 } } as const;
+  const origin = { host: "h", namespace: "moby", source: "shim", time: now() } as const;
   return outgoingEvent("/tasks/start", { containerId, pid }, origin);
 }
 
@@ -40,79 +41,70 @@ class Impostor {
   }
 }
 
-test.skipIf(!natsServer)(
-  "who takes the port while the server is away gets no token, and is not believed",
-  async () => {
-    await using nats = new TestNats();
-    await nats.start();
-    const { dir, port, url } = nats;
-    const files = (name: string) => ({
-      url,
-      tokenFile: nats.guardedTokenFile,
-      queueFile: path.join(dir, name),
-    });
-    const trouble: string[] = [];
-    const publisher = new EventPublisher({
-      ...files("guarded-shim.queue"),
-      openQueue,
-      onTrouble: ({ message }) => trouble.push(message),
-    });
-    const bus = openEventBus({ ...files("guarded-bus.queue"), name: "guarded" });
-    publisher.publish(started("guarded-shim", 1));
-    bus.publish(started("guarded-bus", 1));
-    expect(await publisher.flush(5000)).toBe(true);
-    expect(await bus.flush(5000)).toBe(true);
-    expect(bus.isConnected).toBe(true);
+/** What the test asks of both clients. */
+interface Client {
+  publish(event: OutgoingEvent): void;
+  flush(timeoutMs: number): Promise<boolean>;
+  close(): Promise<void> | void;
+}
 
-    await nats.stop();
-    await until(() => !bus.isConnected, "the bus notices");
-    const impostor = new Impostor(port);
-    publisher.publish(started("guarded-shim", 2));
-    bus.publish(started("guarded-bus", 2));
-    await until(() => trouble.some((line) => line.includes("not trusted with the token")), "the refusal");
-    expect(trouble.at(-1)).toContain(`port ${port} is held by another process than the NATS server of`);
-    await until(() => impostor.connections >= 4, "tries of both");
-    expect(impostor.received).toBe("");
-    expect([publisher.isIdle, bus.isConnected]).toEqual([false, false]);
-    impostor.stop();
+const clients: Record<string, (nats: NatsServer) => Client> = {
+  EventPublisher: (nats) => new EventPublisher({ ...guarded(nats), openQueue }),
+  EventBus: (nats) => openEventBus({ ...guarded(nats), name: "guarded" }),
+};
 
-    await nats.start();
-    expect(await publisher.flush(10_000)).toBe(true);
-    expect(await bus.flush(10_000)).toBe(true);
-    for (const id of ["guarded-shim", "guarded-bus"]) {
-      const last = await bus.last(started(id, 2).subject, AbortSignal.timeout(5000));
-      expect(last?.event.pid).toBe(2);
-    }
-    publisher.close();
-    await bus.close();
-  },
-  30_000,
-);
+function guarded({ url, guardedTokenFile, dir }: NatsServer) {
+  return { url, tokenFile: guardedTokenFile, queueFile: path.join(dir, "guarded.queue") };
+}
 
-test.skipIf(!natsServer)(
-  "a process of another mount namespace is not the server, whatever its pid",
-  async () => {
-    await using nats = new TestNats();
+describe.skipIf(!natsServer)("a client that knows the server's process", () => {
+  test.each(Object.entries(clients))(
+    "%s tells nothing to a process that takes the server's port, and does not believe it",
+    async (_, connect) => {
+      await using nats = await NatsServer.make();
+      await nats.start();
+      const client = connect(nats);
+      client.publish(started("a", 1));
+      expect(await client.flush(5000)).toBe(true);
+
+      await nats.stop();
+      const impostor = new Impostor(nats.port);
+      client.publish(started("a", 2));
+      await eventually(() => impostor.connections >= 2, { what: "connections to the impostor" });
+      expect(await client.flush(0)).toBe(false);
+      expect(impostor.received).toBe("");
+      impostor.stop();
+
+      await nats.start();
+      expect(await client.flush(10_000)).toBe(true);
+      const missing = await findMissing(
+        [1, 2].map((pid) => started("a", pid)),
+        nats,
+      );
+      expect(missing).toEqual([]);
+      await client.close();
+    },
+    30_000,
+  );
+
+  test("takes no process of another mount namespace for the server", async () => {
+    await using nats = await NatsServer.make();
     await nats.start(["unshare", "--mount"]);
     const trouble: string[] = [];
-    const publisher = new EventPublisher({
-      ...{
-        url: nats.url,
-        tokenFile: nats.guardedTokenFile,
-        queueFile: path.join(nats.dir, "queue"),
-        openQueue,
-      },
-      onTrouble: ({ message }) => trouble.push(message),
-    });
-    publisher.publish(started("elsewhere", 1));
-    await until(() => trouble.length > 0, "the trouble");
-    expect(trouble[0]).toContain("not trusted with the token");
+    const onTrouble = ({ message }: Error) => trouble.push(message);
+    const publisher = new EventPublisher({ ...guarded(nats), openQueue, onTrouble });
+    publisher.publish(started("a", 1));
+    await eventually(() => trouble.length > 0, { what: "the trouble" });
+    expect(trouble[0]).toBe(
+      `port ${nats.port} is held by another process than the NATS server of ${nats.guardedTokenFile}.pid: ` +
+        "it is not trusted with the token",
+    );
     publisher.close();
-  },
-);
+  });
+});
 
 test("a server whose messages have no end, or no size, is left", async () => {
-  await using nats = new TestNats();
+  await using nats = await NatsServer.make();
   const { dir, url, tokenFile, port } = nats;
   for (const answer of ["MSG a 1 999999999\r\n", "MSG a 1 -4\r\n", "MSG a 1 x\r\n", "x".repeat(70_000)]) {
     const trouble: string[] = [];
@@ -122,7 +114,7 @@ test("a server whose messages have no end, or no size, is left", async () => {
       onTrouble: ({ message }) => trouble.push(message),
     });
     publisher.publish(started("endless", 1));
-    await until(() => trouble.length > 0, "the trouble");
+    await eventually(() => trouble.length > 0, { what: "the trouble" });
     expect(trouble[0]).toMatch(/^NATS: a (message without a size, or too large|line that does not end)/);
     publisher.close();
     impostor.stop();

@@ -1,15 +1,15 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
+import { eventually, NatsServer, natsServer } from "@longshore/testkit";
 import { DiskQueue, type DiskQueueOptions } from "../src/disk-queue.ts";
 import { type EventBus, type EventEnvelope, openEventBus, outgoingEvent } from "../src/index.ts";
 import { findMissing } from "../src/journal.ts";
 import { EventPublisher } from "../src/publisher.ts";
-import { natsServer, TestNats, until } from "./test-nats.ts";
 
 const openQueue = (options: DiskQueueOptions) => new DiskQueue(options);
 
-const nats = new TestNats();
+const nats = await NatsServer.make();
 const { dir, url, tokenFile } = nats;
 const startServer = () => nats.start();
 const stopServer = () => nats.stop();
@@ -69,7 +69,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     // The server is not there yet: both queue on disk.
     for (const pid of range(0, 5)) publisher.publish(event("shim", pid));
     for (const pid of range(0, 5)) bus.publish(event("bus", pid));
-    await until(() => trouble.length === 1, "the publisher notices that NATS is away");
+    await eventually(() => trouble.length === 1, { what: "the publisher notices that NATS is away" });
     expect(publisher.isHealthy).toBe(false);
     expect(fs.existsSync(path.join(dir, "shim.queue"))).toBe(true);
 
@@ -87,15 +87,15 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     publisher.publish(event("shim", 4)); // a repeat
     for (const pid of range(5, 10)) publisher.publish(event("shim", pid));
     for (const pid of range(5, 10)) bus.publish(event("bus", pid));
-    await until(() => seen.length >= 20, "20 events");
+    await eventually(() => seen.length >= 20, { what: "20 events" });
 
     await stopServer();
-    await until(() => !bus.isConnected, "the bus notices");
+    await eventually(() => !bus.isConnected, { what: "the bus notices" });
     for (const pid of range(10, 15)) publisher.publish(event("shim", pid));
     for (const pid of range(10, 15)) bus.publish(event("bus", pid));
     await startServer();
     expect(await publisher.flush(8000)).toBe(true);
-    await until(() => seen.length >= 30, "30 events");
+    await eventually(() => seen.length >= 30, { what: "30 events" });
     for (const id of ["shim", "bus"]) {
       expect(pidsOf(seen.filter((e) => e.event.container_id === id))).toEqual(range(0, 15));
     }
@@ -117,7 +117,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
           if (e.event.container_id === "dur") seen.push(e);
         },
       );
-      await until(() => seen.length >= expected, `${expected} events`);
+      await eventually(() => seen.length >= expected, { what: `${expected} events` });
       abort.abort();
       await subscribed;
       return pidsOf(seen);
@@ -133,7 +133,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     const queueFile = path.join(dir, "left.queue");
     fs.writeFileSync(queueFile, `${JSON.stringify(event("left", 1))}\n`);
     const publisher = new EventPublisher({ url, tokenFile, queueFile, openQueue });
-    await until(() => !fs.existsSync(queueFile), "the queue to be sent");
+    await eventually(() => !fs.existsSync(queueFile), { what: "the queue to be sent" });
     publisher.close();
   });
 
@@ -150,7 +150,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
       onTrouble: (error) => trouble.push(error),
     });
     publisher.publish(event("w", 1));
-    await until(() => trouble.length > 0, "trouble");
+    await eventually(() => trouble.length > 0, { what: "trouble" });
     expect(trouble[0]?.message).toContain("Authorization Violation");
     publisher.close();
   });
@@ -172,13 +172,16 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
     fs.rmSync(`${dir}/js`, { recursive: true });
     fs.renameSync(copy, `${dir}/js`);
     await startServer();
-    await until(async () => {
-      const missing = await findMissing(
-        [1, 2, 3].map((pid) => recent("again", pid)),
-        { url, tokenFile },
-      );
-      return missing.length === 0;
-    }, "the events in the stream");
+    await eventually(
+      async () => {
+        const missing = await findMissing(
+          [1, 2, 3].map((pid) => recent("again", pid)),
+          { url, tokenFile },
+        );
+        return missing.length === 0;
+      },
+      { what: "the events in the stream" },
+    );
     publisher.close();
   });
 
@@ -190,7 +193,7 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
       onTrouble: ({ message }) => trouble.push(message),
     });
     for (const pid of range(0, 100)) publisher.publish(event("full", pid));
-    await until(() => trouble.some((line) => line.includes("is full")), "the trouble");
+    await eventually(() => trouble.some((line) => line.includes("is full")), { what: "the trouble" });
     for (const pid of range(100, 120)) publisher.publish(event("full", pid));
     expect(trouble.filter((line) => line.includes("is full"))).toHaveLength(1);
     await startServer();
@@ -226,12 +229,12 @@ describe.skipIf(!natsServer)("with a nats-server", () => {
       seen.push(Number(pid));
     });
     for (const pid of range(0, 50)) bus.publish(event("older", pid));
-    await until(() => seen.includes(49), "the first events");
+    await eventually(() => seen.includes(49), { what: "the first events" });
     await nats.stop("SIGKILL");
     fs.rmSync(`${dir}/js`, { recursive: true });
     await startServer();
     bus.publish(event("older", 1000));
-    await until(() => seen.includes(1000), "an event after the loss");
+    await eventually(() => seen.includes(1000), { what: "an event after the loss" });
     stop.abort();
     await subscription;
   });

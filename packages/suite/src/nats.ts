@@ -54,7 +54,7 @@ export async function prepareNats(
   { port: givenPort, given }: { port?: number | undefined; given?: GivenNats | undefined } = {},
 ): Promise<NatsSettings> {
   if (given) {
-    // Where it runs, and as what process, is its owner's matter.
+    // Somebody else runs this server: its pid is not known here.
     fs.rmSync(paths.natsPidFile, { force: true });
     writeSecret(paths.natsTokenFile, `${given.token}\n`);
     return { port: undefined, url: given.url };
@@ -65,7 +65,7 @@ export async function prepareNats(
   fs.mkdirSync(paths.natsStore, { recursive: true, mode: 0o700 });
   fs.chmodSync(paths.natsStore, 0o700);
   fs.writeFileSync(portFile, `${port}\n`, { mode: 0o600 });
-  // Until nats-server has written its own, nobody is it.
+  // No process is the server before nats-server has written its pid.
   if (!fs.existsSync(paths.natsPidFile)) writeSecret(paths.natsPidFile, "0\n");
   writeSecret(paths.natsTokenFile, `${token}\n`);
   const config = [

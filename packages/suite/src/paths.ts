@@ -17,7 +17,7 @@ export interface SuitePaths {
   natsStore: string;
   natsConfig: string;
   natsTokenFile: string;
-  /** Written by nats-server itself; beside the token's file, where those who connect look for it. */
+  /** nats-server writes its pid here; clients look for it beside the token's file. */
   natsPidFile: string;
   /** Each daemon's output, `<name>.log`. */
   logs: string;

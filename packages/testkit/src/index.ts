@@ -14,6 +14,7 @@ export {
   type Traces,
   traces,
 } from "./leaks.ts";
+export { NatsServer, natsServer } from "./nats-server.ts";
 export {
   lackingForSystemd,
   PrivateSystemd,

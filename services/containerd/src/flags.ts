@@ -13,7 +13,7 @@ Options:
   -a, --address SOCK           Unix socket of the gRPC API; shims send events to SOCK.ttrpc
   -c, --config FILE            Configuration file (default /etc/longshore/containerd.toml, when it exists)
   -l, --log-level LEVEL        ${LOG_LEVELS.join(", ")}
-      --nats-token-file FILE   Holds the token of the NATS server (whose pid FILE.pid may hold)
+      --nats-token-file FILE   Token of the NATS server; only the process in FILE.pid, if any, gets it
       --nats-url URL           NATS server that events are published to; none when left out
       --root DIR               What must survive a reboot
       --state DIR              What must not

@@ -235,7 +235,8 @@ async function joinNats(engine: Engine, resources: AsyncDisposableStack, signal:
   void bus.subscribe(options, (envelope) => {
     const exit = exitOfEvent(envelope);
     if (exit) takeExit(engine, exit);
-    else engine.log.warn({ event: envelope.id }, "an exit on NATS that no process can have had");
+    else
+      engine.log.warn({ event: envelope.id }, "an exit on NATS has a field that is missing or out of range");
   });
   await engine.bridge.run(signal);
 }

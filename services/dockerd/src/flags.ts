@@ -78,7 +78,7 @@ Options:
       --max-download-attempts N      How often a download is tried (default 5)
       --metrics-addr HOST:PORT       Serve metrics for Prometheus here
       --mtu N                        Bytes of a packet on the default bridge (default 1500)
-      --nats-token-file FILE         File with the NATS token (FILE.pid: of which process)
+      --nats-token-file FILE         NATS token; only the process in FILE.pid, if any, gets it
       --nats-url URL                 NATS server of the event streams
       --no-proxy HOSTS               Registries that are reached without a proxy (default: the environment's NO_PROXY)
       --no-new-privileges            no-new-privileges for containers that don't say

@@ -68,24 +68,24 @@ export function procWatcher(): string[] {
 }
 
 /**
- * Listen on a port of 127.0.0.1 as a NATS server would, say what makes a client go on, and print `listening`,
- * `connection` for each, and all that clients send.
+ * Listen on a port of 127.0.0.1 and answer as a NATS server that accepts everybody. Print
+ * `listening`, a line `connection` for each client, and all that clients send.
  */
 export function natsImpostor(port: number): string[] {
   return [
     "perl",
     "-e",
     `$| = 1; $SIG{CHLD} = "IGNORE";
-     socket(my $listener, 2, 1, 6) or die "socket: $!\n";
+     socket(my $listener, 2, 1, 6) or die "socket: $!\\n";
      setsockopt($listener, 1, 2, pack("l", 1));
-     bind($listener, pack("S n C4 x8", 2, $ARGV[0], 127, 0, 0, 1)) or die "bind: $!\n";
-     listen($listener, 64) or die "listen: $!\n";
-     print "listening\n";
+     bind($listener, pack("S n C4 x8", 2, $ARGV[0], 127, 0, 0, 1)) or die "bind: $!\\n";
+     listen($listener, 64) or die "listen: $!\\n";
+     print "listening\\n";
      while (accept(my $client, $listener)) {
        next if fork;
        my $info = '{"server_id":"X","version":"2.9.10","max_payload":1048576,"headers":true,"jetstream":true}';
-       syswrite($client, "INFO $info\r\nPONG\r\n");
-       print "connection\n";
+       syswrite($client, "INFO $info\\r\\nPONG\\r\\n");
+       print "connection\\n";
        while (sysread($client, my $bytes, 65536)) { print $bytes }
        exit;
      }`,

@@ -11,7 +11,7 @@ import { reconcileContainers, removeLeftovers } from "./reconcile.ts";
 
 const RETRY_MS = 250;
 const SECOND_LOOK_MS = 1500;
-/** PID_MAX_LIMIT of the kernel, on 64 bits. */
+/** The kernel's PID_MAX_LIMIT on 64-bit machines. */
 const MAX_PID = 1 << 22;
 
 /**
@@ -78,9 +78,7 @@ export interface ProcessExit {
   exitedAt: string;
 }
 
-/**
- * The exit that an event of the stream tells of; undefined for what no process's end looks like, whoever published it.
- */
+/** Read the exit from an event on NATS. Undefined when a field is missing or out of range. */
 export function exitOfEvent({ event, time }: EventEnvelope): ProcessExit | undefined {
   const { container_id: containerId, id, pid, exit_status: exitCode, exited_at: exitedAt = time } = event;
   if (typeof containerId !== "string" || typeof id !== "string" || typeof exitedAt !== "string")
@@ -94,7 +92,10 @@ function isWithin(value: unknown, least: number, most: number): value is number 
   return typeof value === "number" && Number.isInteger(value) && value >= least && value <= most;
 }
 
-/** Take in an exit, whoever tells of it. One of a process that the container or exec does not have changes nothing. */
+/**
+ * Take in an exit, whoever tells of it. It changes nothing when the container or exec has another
+ * process.
+ */
 export function takeExit(engine: Engine, { containerId, execId, ...exit }: ProcessExit): void {
   const fail = (error: unknown) => engine.log.error({ id: containerId, err: error }, "taking in an exit");
   if (execId !== "") {
