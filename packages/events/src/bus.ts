@@ -278,7 +278,7 @@ class NatsEventBus implements EventBus {
     }
   }
 
-  /** The library gives a connection up for good when the token is withheld. The next use opens another. */
+  /** The library drops a connection when the token is withheld. The next use opens another. */
   #ended(connection: NatsConnection, error: Error | undefined): void {
     if (this.#connection !== connection) return;
     this.#connected = false;

@@ -23,7 +23,7 @@ export class NatsLink {
   #socket: Bun.Socket<undefined> | undefined;
   #unread: Buffer = Buffer.alloc(0);
   #unsent: Uint8Array | undefined;
-  /** The first bytes to send, and the check that comes before them. Undefined once they are sent. */
+  /** The first bytes to send, and the check before them. Undefined once they are sent. */
   #greeting: { bytes: Buffer; assertServer: () => void } | undefined;
   #reply: PromiseWithResolvers<Reply> | undefined;
   #pong: PromiseWithResolvers<void> | undefined;

@@ -94,7 +94,7 @@ function socketsOf(pid: number | "self"): Set<string> {
   return inodes;
 }
 
-/** Whether a process is in our mount namespace. A container's may get the pid of a server that ended. */
+/** Whether a process is in our mount namespace. A container may get the pid of an ended server. */
 function isOfOurMounts(pid: number): boolean {
   const ours = linkOf("/proc/self/ns/mnt");
   return ours !== undefined && linkOf(`/proc/${pid}/ns/mnt`) === ours;
