@@ -11,12 +11,12 @@ import { tempDir } from "./temp-dir.ts";
 /** Debian's nats-server; undefined where it is not installed. */
 export const natsServer = findExecutable("nats-server");
 
-/** A NATS server with JetStream for one test, on a loopback port of its own. It takes the token `secret`. */
+/** A NATS server with JetStream and the token `secret` for one test, on its own loopback port. */
 export class NatsServer implements AsyncDisposable {
   readonly #dir = tempDir();
   readonly dir = this.#dir.path;
   readonly tokenFile = path.join(this.dir, "token");
-  /** Holds the same token. A client that reads it here trusts only the process that `FILE.pid` names. */
+  /** The same token, for clients that trust only the process that `FILE.pid` names. */
   readonly guardedTokenFile = path.join(this.dir, "guarded");
   readonly port: number;
   readonly url: string;
