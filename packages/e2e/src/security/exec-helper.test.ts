@@ -33,7 +33,8 @@ test.each([
         await docker("exec", id, "sh", "-c", "kill $$").catch(() => {});
       }
       await docker("update", "--memory", "64m", "--memory-swap", "64m", id).catch(() => {});
-      await docker("exec", id, "touch", "/tmp/stop");
+      // Detached: the container's end, which the file brings about, can kill touch before it ends.
+      await docker("exec", "-d", id, "touch", "/tmp/stop");
       await docker("wait", id);
       const seen = parseWatched(await docker("logs", id));
       const foreign = seen.flatMap(({ process, links }) =>
