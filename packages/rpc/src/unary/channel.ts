@@ -1,6 +1,7 @@
 import { EngineError } from "@longshore/errors";
 import { CODE_TRAILER, fromStatus } from "../grpc-status.ts";
-import { MESSAGE_HEADER_BYTES, NotProcessed, UnaryConnection, type UnaryRequest } from "./connection.ts";
+import { MESSAGE_HEADER_BYTES } from "./answer-body.ts";
+import { NotProcessed, UnaryConnection, type UnaryRequest } from "./connection.ts";
 import { encodeHeaders } from "./hpack.ts";
 
 /** Of a call that the server refused to look at. */

@@ -1,5 +1,6 @@
 import { EngineError } from "@longshore/errors";
-import { MESSAGE_LIMIT_BYTES, tooLongToReceive, tooLongToSend } from "../message-limit.ts";
+import { MESSAGE_LIMIT_BYTES, tooLongToSend } from "../message-limit.ts";
+import { AnswerBody, MESSAGE_HEADER_BYTES } from "./answer-body.ts";
 import {
   ACK,
   END_HEADERS,
@@ -13,7 +14,8 @@ import {
   u32,
   writeFrameHeader,
 } from "./frame.ts";
-import { encodeHeaders, HpackDecoder } from "./hpack.ts";
+import { type HeaderBlock, HeaderBlocks } from "./header-blocks.ts";
+import { encodeHeaders, HEADERS_LIMIT_BYTES, sizeOf } from "./hpack.ts";
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const SETTINGS_ENABLE_PUSH = 2;
@@ -24,11 +26,15 @@ const SETTING_BYTES = 6;
 const CANCEL = 8;
 const REFUSED_STREAM = 7;
 
-/** Before each message: whether it is compressed, and its length. */
-export const MESSAGE_HEADER_BYTES = 5;
 const DEFAULT_WINDOW = 65_535;
 /** What the peer may send before it is told to go on: answers are held in memory as a whole, so that nothing is gained by less. */
 const OUR_WINDOW = 2 ** 31 - 1;
+/** The largest window, and the largest setting for one (RFC 9113, 6.5.2 and 6.9.1). */
+const MAX_WINDOW = 2 ** 31 - 1;
+/** The largest frame that a peer may ask for (RFC 9113, 6.5.2). */
+const MAX_FRAME_SETTING = 2 ** 24 - 1;
+/** Answers to settings and pings that wait because the peer does not read them. */
+const MAX_UNREAD_ACKS = 1000;
 const MAX_STREAM_ID = 2 ** 31 - 1;
 /** A longer timer would go off at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -61,15 +67,16 @@ interface Stream {
   unsent: Buffer;
   window: number;
   readonly trailers: Map<string, string>;
-  readonly body: Buffer[];
-  bodyBytes: number;
+  /** Of the names and values of all its header blocks. */
+  headerBytes: number;
+  readonly body: AnswerBody;
 }
 
 /** One HTTP/2 connection that carries unary gRPC calls, any number at once; RFC 9113. */
 export class UnaryConnection {
   readonly #socketPath: string;
   readonly #reader = new FrameReader();
-  readonly #hpack = new HpackDecoder();
+  readonly #blocks = new HeaderBlocks();
   readonly #streams = new Map<number, Stream>();
   /** More than the peer takes at once. */
   readonly #waiting: Stream[] = [];
@@ -82,8 +89,8 @@ export class UnaryConnection {
   #streamWindow = DEFAULT_WINDOW;
   #frameBytes = MAX_FRAME_BYTES;
   #maxStreams = Number.POSITIVE_INFINITY;
-  /** A header block of which more is to come. */
-  #block: { frame: Frame; parts: Buffer[] } | undefined;
+  /** Answers to settings and pings since the peer last read all that was sent. */
+  #unreadAcks = 0;
   #ended = false;
   #leaving = false;
 
@@ -134,8 +141,8 @@ export class UnaryConnection {
     const answer = Promise.withResolvers<UnaryAnswer>();
     const { message, timeoutMs, signal, path } = request;
     const stream: Stream = {
-      ...{ id: 0, request, answer, window: 0, trailers: new Map(), body: [], bodyBytes: 0 },
-      unsent: framed(message),
+      ...{ id: 0, request, answer, window: 0, trailers: new Map(), headerBytes: 0 },
+      ...{ body: new AnswerBody(), unsent: framed(message) },
     };
     const give = (error: EngineError) => {
       this.#abandon(stream);
@@ -248,16 +255,9 @@ export class UnaryConnection {
   #handle(frame: Frame): void {
     const { type, flags, streamId, payload } = frame;
     const stream = this.#streams.get(streamId);
-    if (this.#block && type !== FrameType.continuation) throw new Error("HTTP/2: headers that don't end");
+    const block = this.#blocks.take(frame);
+    if (block) this.#headers(block);
     switch (type) {
-      case FrameType.headers:
-        this.#block = { frame, parts: [Buffer.from(payload)] };
-        if (flags & END_HEADERS) this.#headers();
-        break;
-      case FrameType.continuation:
-        this.#block?.parts.push(Buffer.from(payload));
-        if (flags & END_HEADERS) this.#headers();
-        break;
       case FrameType.data:
         this.#count(frame.wireBytes);
         if (stream) this.#data(stream, payload);
@@ -269,42 +269,58 @@ export class UnaryConnection {
       case FrameType.settings:
         if (flags & ACK) break;
         this.#settings(payload);
-        this.#write(encodeFrame(FrameType.settings, ACK, 0, Buffer.alloc(0)));
+        this.#acknowledge(encodeFrame(FrameType.settings, ACK, 0, Buffer.alloc(0)));
         this.#sendAll();
         break;
       case FrameType.ping:
-        if (!(flags & ACK)) this.#write(encodeFrame(FrameType.ping, ACK, 0, payload));
+        if (!(flags & ACK)) this.#acknowledge(encodeFrame(FrameType.ping, ACK, 0, payload));
         break;
       case FrameType.goAway:
         this.#goAway(payload.readUInt32BE(0) & 0x7fffffff);
         break;
       case FrameType.windowUpdate:
-        if (streamId === 0) this.#window += payload.readUInt32BE(0) & 0x7fffffff;
-        else if (stream) stream.window += payload.readUInt32BE(0) & 0x7fffffff;
-        this.#sendAll();
+        this.#widen(
+          stream ?? (streamId === 0 ? "connection" : undefined),
+          payload.readUInt32BE(0) & 0x7fffffff,
+        );
         break;
     }
   }
 
-  #headers(): void {
-    if (!this.#block) throw new Error("HTTP/2: the rest of headers that didn't start");
-    const { frame, parts } = this.#block;
-    this.#block = undefined;
-    const headers = this.#hpack.decode(Buffer.concat(parts));
-    const stream = this.#streams.get(frame.streamId);
+  #headers({ streamId, headers, isLast }: HeaderBlock): void {
+    const stream = this.#streams.get(streamId);
     if (!stream) return; // it was given up
-    for (const [name, value] of headers) stream.trailers.set(name, value);
-    if (frame.flags & END_STREAM) this.#answered(stream);
+    for (const header of headers) {
+      stream.headerBytes += sizeOf(header);
+      stream.trailers.set(...header);
+    }
+    if (stream.headerBytes > HEADERS_LIMIT_BYTES) throw new Error("HTTP/2: too many headers of one answer");
+    if (isLast) this.#answered(stream);
   }
 
   /** Keep a part of an answer. An answer over the limit ends the call before all of it has come. */
   #data(stream: Stream, payload: Buffer): void {
-    stream.body.push(Buffer.from(payload));
-    stream.bodyBytes += payload.byteLength;
-    if (stream.bodyBytes <= MESSAGE_HEADER_BYTES + MESSAGE_LIMIT_BYTES) return;
-    const announced = Buffer.concat(stream.body.splice(0), MESSAGE_HEADER_BYTES).readUInt32BE(1);
-    stream.answer.reject(tooLongToReceive(Math.max(announced, stream.bodyBytes)));
-    this.#abandon(stream);
+    try {
+      stream.body.push(payload);
+    } catch (error) {
+      stream.answer.reject(error);
+      this.#abandon(stream);
+    }
+  }
+
+  /** The peer takes more, of one call or on the whole connection. */
+  #widen(of: Stream | "connection" | undefined, bytes: number): void {
+    if (bytes === 0) throw new Error("HTTP/2: a window that grows by nothing");
+    if (of === "connection") this.#window = checkedWindow(this.#window + bytes);
+    else if (of) of.window = checkedWindow(of.window + bytes);
+    this.#sendAll();
+  }
+
+  /** Answer to settings or a ping. A peer that asks on and on without reading would fill the memory. */
+  #acknowledge(frame: Buffer): void {
+    this.#unreadAcks = this.#unwritten.length === 0 ? 0 : this.#unreadAcks + 1;
+    if (this.#unreadAcks > MAX_UNREAD_ACKS) throw new Error("HTTP/2: acknowledgements that nobody reads");
+    this.#write(frame);
   }
 
   /** The peer may send a lot; when half of it was, it may send that again. */
@@ -320,9 +336,7 @@ export class UnaryConnection {
     if (stream.unsent.byteLength > 0)
       this.#write(encodeFrame(FrameType.rstStream, 0, stream.id, u32(CANCEL)));
     this.#finish(stream);
-    const [only] = stream.body;
-    const body = only && stream.body.length === 1 ? only : Buffer.concat(stream.body);
-    stream.answer.resolve({ trailers: stream.trailers, body });
+    stream.answer.resolve({ trailers: stream.trailers, body: stream.body.bytes });
   }
 
   #reset(stream: Stream, code: number): void {
@@ -341,10 +355,14 @@ export class UnaryConnection {
           this.#maxStreams = Math.max(1, value);
           break;
         case SETTINGS_INITIAL_WINDOW_SIZE:
-          for (const stream of this.#streams.values()) stream.window += value - this.#streamWindow;
+          checkedWindow(value);
+          for (const stream of this.#streams.values())
+            stream.window = checkedWindow(stream.window + value - this.#streamWindow);
           this.#streamWindow = value;
           break;
         case SETTINGS_MAX_FRAME_SIZE:
+          if (value < MAX_FRAME_BYTES || value > MAX_FRAME_SETTING)
+            throw new Error(`HTTP/2: frames of ${value} bytes`);
           this.#frameBytes = value;
           break;
       }
@@ -389,6 +407,12 @@ export class UnaryConnection {
       }
     }
   }
+}
+
+/** @throws Error for a window beyond the largest */
+function checkedWindow(bytes: number): number {
+  if (bytes > MAX_WINDOW) throw new Error(`HTTP/2: a window of ${bytes} bytes`);
+  return bytes;
 }
 
 /** A message as gRPC sends it: not compressed, its length before it. */

@@ -6,6 +6,11 @@ export type Header = readonly [name: string, value: string];
 const TABLE_BYTES = 4096;
 /** What an entry counts for beside its characters. */
 const ENTRY_BYTES = 32;
+/**
+ * What the headers of one block, or of one answer, may count for: entries of the table let a block
+ * of few bytes stand for thousands of times as many. Messages of errors can be long.
+ */
+export const HEADERS_LIMIT_BYTES = 1 << 20;
 
 /** The header blocks of one direction of a connection, RFC 7541. They must all be decoded, in order. */
 export class HpackDecoder {
@@ -14,21 +19,35 @@ export class HpackDecoder {
   #bytes = 0;
   #limit = TABLE_BYTES;
 
-  /** @throws Error for a block that doesn't parse; the connection is of no use then */
+  /** @throws Error for a block that doesn't parse or is too long; the connection is of no use then */
   decode(block: Uint8Array): Header[] {
     const input = new HpackReader(block);
     const headers: Header[] = [];
+    let bytes = 0;
     while (!input.atEnd) {
-      const first = input.peek();
-      if (first & 0x80) headers.push(this.#entry(input.integer(7)));
-      else if (first & 0x40) {
-        const header = this.#literal(input, 6);
-        this.#add(header);
-        headers.push(header);
-      } else if (first & 0x20) this.#resize(input.integer(5));
-      else headers.push(this.#literal(input, 4));
+      const header = this.#next(input);
+      if (!header) continue;
+      bytes += sizeOf(header);
+      if (bytes > HEADERS_LIMIT_BYTES) throw new Error(`HPACK: more than ${HEADERS_LIMIT_BYTES} bytes`);
+      headers.push(header);
     }
     return headers;
+  }
+
+  /** Undefined for an instruction that is no header. */
+  #next(input: HpackReader): Header | undefined {
+    const first = input.peek();
+    if (first & 0x80) return this.#entry(input.integer(7));
+    if (first & 0x40) {
+      const header = this.#literal(input, 6);
+      this.#add(header);
+      return header;
+    }
+    if (first & 0x20) {
+      this.#resize(input.integer(5));
+      return undefined;
+    }
+    return this.#literal(input, 4);
   }
 
   #literal(input: HpackReader, prefixBits: number): Header {
@@ -65,7 +84,8 @@ export class HpackDecoder {
   }
 }
 
-const sizeOf = ([name, value]: Header): number => name.length + value.length + ENTRY_BYTES;
+/** What a header counts for, RFC 7541 section 4.1. */
+export const sizeOf = ([name, value]: Header): number => name.length + value.length + ENTRY_BYTES;
 
 class HpackReader {
   readonly #bytes: Uint8Array;
