@@ -1,7 +1,7 @@
 import { Request, Response } from "@longshore/api/ttrpc/request";
 import { EngineError } from "@longshore/errors";
 import type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "./definition.ts";
-import { encodeFrame, type Frame, FrameDecoder, FrameType, tooLong } from "./frame.ts";
+import { encodeFrame, type Frame, FrameDecoder, FrameType, MAX_HELD_BYTES, tooLong } from "./frame.ts";
 import { fromRpcStatus } from "./rpc-status.ts";
 import { SocketWriter } from "./socket-writer.ts";
 
@@ -25,7 +25,8 @@ export type TtrpcClientOf<S extends ServiceDefinition> = {
 export interface TtrpcConnection {
   /**
    * @throws EngineError what the server answered; `unavailable` when the connection ends before the answer,
-   * `deadline_exceeded` and `canceled` for the options' limits
+   * `deadline_exceeded` and `canceled` for the options' limits, `resource_exhausted` when too much
+   * waits for a server that doesn't read
    */
   call(service: string, method: string, payload: Uint8Array, options?: TtrpcCallOptions): Promise<Buffer>;
   readonly closed: Promise<void>;
@@ -163,6 +164,8 @@ class Connection implements TtrpcConnection {
   ): Promise<Buffer> {
     if (signal?.aborted) throw canceled(service, method, signal.reason);
     if (this.isClosed || !this.#writer) throw unavailable(this.#path);
+    if (this.#writer.waitingBytes > MAX_HELD_BYTES)
+      throw new EngineError("resource_exhausted", `ttrpc ${this.#path}: the server does not read`);
     const request = Request.encode({
       service,
       method,

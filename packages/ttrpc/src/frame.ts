@@ -12,6 +12,9 @@ export const HEADER_BYTES = 10;
 /** The longest body that ttrpc allows. */
 export const MAX_BODY_BYTES = 4 << 20;
 
+/** What may wait for a peer that doesn't read, and what its calls under way may hold. */
+export const MAX_HELD_BYTES = 16 * MAX_BODY_BYTES;
+
 export interface Frame {
   streamId: number;
   type: number;

@@ -1,19 +1,29 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { once } from "node:events";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import { StateResponse, TaskDefinition } from "@longshore/api/containerd/runtime/task/v2/shim";
+import {
+  StateRequest,
+  StateResponse,
+  TaskDefinition,
+  WaitRequest,
+} from "@longshore/api/containerd/runtime/task/v2/shim";
+import { Request, Response } from "@longshore/api/ttrpc/request";
 import { EngineError } from "@longshore/errors";
 import {
   connectTtrpc,
   createTtrpcClient,
   encodeFrame,
+  FrameDecoder,
   FrameType,
   serveTtrpc,
   type TtrpcContext,
   type TtrpcHandlers,
   type TtrpcServer,
 } from "./index.ts";
+import { MAX_CALLS } from "./server.ts";
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-ttrpc-"));
 const address = path.join(dir, "s");
@@ -34,7 +44,7 @@ beforeAll(() => {
     },
     wait: (_, { signal }) =>
       new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
-    state: () => StateResponse.fromPartial({ id: "x".repeat(5 << 20) }),
+    state: ({ id }) => StateResponse.fromPartial({ id: "x".repeat((id === "long" ? 3 : 5) << 20) }),
   };
   server = serveTtrpc();
   server.add(TaskDefinition, handlers as TtrpcHandlers<TaskDefinition>);
@@ -140,4 +150,79 @@ test("the server answers an oversized frame on its stream and reads on", async (
   expect(answer[8]).toBe(FrameType.response);
   expect(answer.toString("latin1")).toContain("exceed maximum message size");
   socket.terminate();
+});
+
+/** A call by the name of its method, as a frame. */
+function requestFrame(streamId: number, method: string, payload: Uint8Array): Buffer {
+  const { fullName: service } = TaskDefinition;
+  const request = { service, method, payload: Buffer.from(payload), timeoutNano: 0n, metadata: [] };
+  return encodeFrame(streamId, FrameType.request, Request.encode(request).finish());
+}
+
+test("the server refuses calls beyond the most that one connection may have under way", async () => {
+  const wait = WaitRequest.encode({ id: "a", execId: "" }).finish();
+  const socket = net.connect(address);
+  const refused = Promise.withResolvers<[number, number | undefined]>();
+  const decoder = new FrameDecoder({
+    frame: ({ streamId, body }) => refused.resolve([streamId, Response.decode(body).status?.code]),
+    oversized() {},
+  });
+  socket.on("data", (chunk) => decoder.push(chunk));
+  for (let call = 0; call <= MAX_CALLS; call++) socket.write(requestFrame(2 * call + 1, "Wait", wait));
+  const RESOURCE_EXHAUSTED = 8;
+  expect(await refused.promise).toEqual([2 * MAX_CALLS + 1, RESOURCE_EXHAUSTED]);
+  socket.destroy();
+});
+
+test("the server ends the connection of a client that does not read its answers", async () => {
+  const state = StateRequest.encode({ id: "long", execId: "" }).finish();
+  const calls = 40;
+  const socket = net.connect(address);
+  socket.on("error", () => {});
+  for (let call = 0; call < calls; call++) socket.write(requestFrame(2 * call + 1, "State", state));
+  const { task, connection } = await client();
+  await task.connect({ id: "a" }); // the server has gone on to others
+  let bytes = 0;
+  socket.on("data", (chunk) => {
+    bytes += chunk.length;
+  });
+  await once(socket, "close");
+  expect(bytes).toBeLessThan((calls * 3) << 20);
+  connection.close();
+});
+
+test("the client refuses to send more to a server that does not read", async () => {
+  const silent = net.createServer({ pauseOnConnect: true });
+  const peers: net.Socket[] = [];
+  silent.on("connection", (peer) => peers.push(peer));
+  const at = path.join(dir, "silent");
+  await new Promise<void>((resolve) => silent.listen(at, resolve));
+  const connection = await connectTtrpc(at);
+  const codes: string[] = [];
+  const calls = Array.from({ length: 40 }, () =>
+    connection.call("a.B", "C", Buffer.alloc(3 << 20)).catch((e: EngineError) => codes.push(e.code)),
+  );
+  await Promise.race(calls);
+  expect(new Set(codes)).toEqual(new Set(["resource_exhausted"]));
+  connection.close();
+  await Promise.all(calls);
+  expect(codes.filter((code) => code === "unavailable").length).toBeGreaterThan(16);
+  for (const peer of peers) peer.destroy();
+  silent.close();
+});
+
+test("a deadline too far away for a timer does not end the call", async () => {
+  const request = {
+    ...{ service: TaskDefinition.fullName, method: "Wait", timeoutNano: BigInt(60 * 24 * 3600) * 10n ** 9n },
+    ...{ payload: Buffer.from(WaitRequest.encode({ id: "a", execId: "" }).finish()), metadata: [] },
+  };
+  const frame = encodeFrame(1, FrameType.request, Request.encode(request).finish());
+  const socket = net.connect(address);
+  socket.write(frame);
+  const answered = once(socket, "data").then(() => "answered");
+  const { task, connection } = await client();
+  const later = task.wait({ id: "a", execId: "" }, { timeoutMs: 100 }).catch(() => "later");
+  expect(await Promise.race([answered, later])).toBe("later");
+  socket.destroy();
+  connection.close();
 });

@@ -1,7 +1,15 @@
 import { Request, Response } from "@longshore/api/ttrpc/request";
 import { EngineError, isErrno } from "@longshore/errors";
 import type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "./definition.ts";
-import { encodeFrame, type Frame, FrameDecoder, FrameFlag, FrameType, tooLong } from "./frame.ts";
+import {
+  encodeFrame,
+  type Frame,
+  FrameDecoder,
+  FrameFlag,
+  FrameType,
+  MAX_HELD_BYTES,
+  tooLong,
+} from "./frame.ts";
 import { toRpcStatus } from "./rpc-status.ts";
 import { SocketWriter } from "./socket-writer.ts";
 
@@ -52,6 +60,11 @@ export interface SuspendedSession {
   /** Requests without their answer; bodies in base64. */
   readonly calls: readonly { readonly streamId: number; readonly body: string }[];
 }
+
+/** Calls of one connection at a time. Each process that somebody waits for takes one. */
+export const MAX_CALLS = 10_000;
+/** A longer timer would go off at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export interface TtrpcServerOptions {
   /** Somebody has sent something. */
@@ -173,6 +186,8 @@ class Session {
   #socket: Bun.Socket<Session> | undefined;
   #writer: SocketWriter | undefined;
   readonly #running = new Set<RunningCall>();
+  /** Of the requests of running calls. */
+  #runningBytes = 0;
   readonly #decoder = new FrameDecoder({
     frame: (frame) => void this.#handle(frame),
     oversized: (streamId, type, bytes) => {
@@ -225,9 +240,14 @@ class Session {
     const { streamId, type, flags, body } = frame;
     // Data belongs to streams, and none was accepted.
     if (type !== FrameType.request) return;
+    if (this.#running.size >= MAX_CALLS || this.#runningBytes > MAX_HELD_BYTES) {
+      this.#respond(streamId, failed(new EngineError("resource_exhausted", "too many calls at a time")));
+      return;
+    }
     let response: Response;
     const call = new RunningCall(frame);
     this.#running.add(call);
+    this.#runningBytes += body.length;
     try {
       if (streamId % 2 === 0) throw new EngineError("invalid_argument", "stream ids of a client are odd");
       if (flags & FrameFlag.remoteOpen) {
@@ -239,6 +259,7 @@ class Session {
       response = failed(error);
     } finally {
       this.#running.delete(call);
+      this.#runningBytes -= body.length;
     }
     this.#respond(streamId, response);
   }
@@ -250,7 +271,7 @@ class Session {
     }
     const timeoutMs = request.timeoutNano > 0n ? Number(request.timeoutNano) / 1e6 : undefined;
     const timer =
-      timeoutMs === undefined
+      timeoutMs === undefined || timeoutMs > MAX_TIMER_MS
         ? undefined
         : setTimeout(
             () => call.abort(new EngineError("deadline_exceeded", "the deadline passed")),
@@ -279,6 +300,7 @@ class Session {
       frame = encodeFrame(streamId, FrameType.response, Response.encode(failed(error)).finish());
     }
     this.#writer?.write(frame);
+    if ((this.#writer?.waitingBytes ?? 0) > MAX_HELD_BYTES) this.#socket?.terminate();
   }
 }
 

@@ -7,6 +7,7 @@ interface RawSocket {
 export class SocketWriter {
   readonly #socket: RawSocket;
   readonly #queue: Uint8Array[] = [];
+  #waitingBytes = 0;
 
   constructor(socket: RawSocket) {
     this.#socket = socket;
@@ -17,7 +18,13 @@ export class SocketWriter {
     return this.#queue.length === 0;
   }
 
+  /** How much the socket has not taken yet. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   write(data: Uint8Array): void {
+    this.#waitingBytes += data.length;
     if (this.#queue.length > 0) {
       this.#queue.push(data);
       return;
@@ -40,6 +47,7 @@ export class SocketWriter {
   /** What the socket did not take. A closed socket takes nothing; its `close` callback tells the owner. */
   #some(data: Uint8Array): Uint8Array | undefined {
     const written = Math.max(0, this.#socket.write(data));
+    this.#waitingBytes -= written;
     return written < data.length ? data.subarray(written) : undefined;
   }
 }
