@@ -182,7 +182,7 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     checkAddress: (host) => checkHost(host, flags),
   });
   if (flags.metricsAddr !== undefined)
-    resources.use(await serveMetrics(flags.metricsAddr, () => engine.metrics.collect(engine)));
+    resources.use(await serveMetrics(flags.metricsAddr, () => engine.metrics.collect(engine), log));
   reload = () => reloadConfig(engine, source);
   if (reloadWanted) reload();
   log.info({ hosts: flags.hosts, containers: engine.containers.list().length }, "serving");

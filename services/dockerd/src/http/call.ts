@@ -17,6 +17,8 @@ export const COMMON_HEADERS: Record<string, string> = {
   Server: "Longshore (linux)",
 };
 
+const TOO_LARGE = 413;
+
 /** As much as the kernel takes. */
 const TERMINAL_MAX = 65_535;
 
@@ -277,6 +279,8 @@ export class ApiCall {
     const hasBody = status !== 204 && status !== 304;
     if (this.transport.kind === "response") {
       const { response } = this.transport;
+      // The rest of a body that is too large, which may have no end, is not waited for.
+      if (status === TOO_LARGE) response.shouldKeepAlive = false;
       response.writeHead(status, hasBody ? { "Content-Length": String(bytes.length), ...headers } : headers);
       response.end(this.request.method === "HEAD" ? undefined : bytes);
       return;

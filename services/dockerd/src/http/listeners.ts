@@ -1,7 +1,9 @@
 import fs from "node:fs";
-import type { ListenOptions, Server } from "node:net";
+import type http from "node:http";
+import net, { type ListenOptions, type Server, type Socket } from "node:net";
 import path from "node:path";
 import { EngineError, isErrno } from "@longshore/errors";
+import type { Logger } from "@longshore/log";
 import { F_SETFD, FD_CLOEXEC, fcntl } from "@longshore/syscalls";
 
 const FIRST_FD = 3;
@@ -52,6 +54,31 @@ export function listening(server: Server, options: ListenOptions & { fd?: number
       server.off("error", reject);
       resolve();
     });
+  });
+}
+
+/**
+ * A server that hands its connections to an HTTP server that doesn't listen. Bun's HTTP server takes
+ * no socket that is open already, and does not count a connection before its first bytes.
+ */
+export function inFrontOf(behind: http.Server, onConnection: (socket: Socket) => void = () => {}): Server {
+  return net.createServer({ allowHalfOpen: true }, (socket) => {
+    onConnection(socket);
+    behind.emit("connection", socket);
+  });
+}
+
+/** How often it is logged that connections are closed because there are too many, milliseconds. */
+const WARNING_INTERVAL_MS = 60_000;
+
+/** Close the connections of a server that are more than so many at a time. */
+export function limitConnections(server: Server, most: number, log: Logger): void {
+  server.maxConnections = most;
+  let warned = Number.NEGATIVE_INFINITY;
+  server.on("drop", () => {
+    if (performance.now() - warned < WARNING_INTERVAL_MS) return;
+    warned = performance.now();
+    log.warn({ most }, "too many connections: further ones are closed");
   });
 }
 

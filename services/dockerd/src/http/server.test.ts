@@ -123,7 +123,10 @@ test("ApiServer ends connections without a complete head in time, also with TLS"
   using dir = tempDir();
   const headTimeoutMs = 500;
   const log = createLogger("test");
-  const server = new ApiServer(log, new Authorizer(), LISTENERS, undefined, headTimeoutMs);
+  const server = new ApiServer(log, new Authorizer(), LISTENERS, undefined, {
+    headTimeoutMs,
+    handshakeTimeoutMs: headTimeoutMs,
+  });
   const routes: Route[] = [
     {
       method: "POST",

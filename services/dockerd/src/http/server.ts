@@ -1,5 +1,6 @@
 import http, { type IncomingMessage } from "node:http";
-import net, { type Socket } from "node:net";
+import type net from "node:net";
+import type { Socket } from "node:net";
 import tls from "node:tls";
 import { EngineError } from "@longshore/errors";
 import type { Logger } from "@longshore/log";
@@ -12,7 +13,15 @@ import { isBeforeJsonErrors, MIN_API_VERSION, splitVersion } from "./api-version
 import { ApiCall, type Transport } from "./call.ts";
 import { HEAD_TIMEOUT_MS, HeadDeadline } from "./head-deadline.ts";
 import { toHttpError } from "./http-status.ts";
-import { chooseSockets, inheritedSockets, listening, listenTcp, listenUnix } from "./listeners.ts";
+import {
+  chooseSockets,
+  inFrontOf,
+  inheritedSockets,
+  limitConnections,
+  listening,
+  listenTcp,
+  listenUnix,
+} from "./listeners.ts";
 import { refuseGarbage } from "./refuse-garbage.ts";
 import { parseTarget, type RequestTarget } from "./request-target.ts";
 import { takeBody } from "./upgrade-body.ts";
@@ -57,6 +66,22 @@ export interface ListenOptions {
   checkAddress(host: Host): void;
 }
 
+/** What clients may take of the server. */
+export interface ServerLimits {
+  /** How long the head of a request may take, milliseconds. */
+  headTimeoutMs: number;
+  /** How long a TLS handshake may take, milliseconds: nobody has shown a key yet. */
+  handshakeTimeoutMs: number;
+  /** Connections at a time of one TCP socket; further ones are closed. */
+  tcpConnections: number;
+}
+
+const LIMITS: ServerLimits = {
+  headTimeoutMs: HEAD_TIMEOUT_MS,
+  handshakeTimeoutMs: 30_000,
+  tcpConnections: 4096,
+};
+
 /** The Engine API on any number of sockets. */
 export class ApiServer {
   private readonly router = FindMyWay({ maxParamLength: 1024 });
@@ -67,23 +92,22 @@ export class ApiServer {
   private readonly minApiVersion: string;
   private readonly onCall: () => void;
   private readonly onDone: (route: string, seconds: number) => void;
-  private readonly headTimeoutMs: number;
+  private readonly limits: ServerLimits;
   private readonly heads: HeadDeadline;
 
   /**
    * @param listeners told of each operation as it comes, and of each that did not fail, by its method and route
    * @param minApiVersion the oldest version of the API that is served
-   * @param headTimeoutMs how long a TLS handshake, and the head of a request, may take
    */
   constructor(
     log: Logger,
     authorizer: Authorizer,
     listeners: { onCall: () => void; onDone: (route: string, seconds: number) => void },
     minApiVersion: string = MIN_API_VERSION,
-    headTimeoutMs: number = HEAD_TIMEOUT_MS,
+    limits: Partial<ServerLimits> = {},
   ) {
-    this.headTimeoutMs = headTimeoutMs;
-    this.heads = new HeadDeadline(headTimeoutMs);
+    this.limits = { ...LIMITS, ...limits };
+    this.heads = new HeadDeadline(this.limits.headTimeoutMs);
     this.minApiVersion = minApiVersion;
     this.log = log;
     this.authorizer = authorizer;
@@ -104,15 +128,21 @@ export class ApiServer {
     const inherited = inheritedSockets();
     for (const host of hosts) {
       if (host.kind === "unix") await listenUnix(this.plain(), host.path, group);
-      else if (host.kind === "tcp") await listenTcp(keys ? this.secure(keys) : this.plain(), host);
+      else if (host.kind === "tcp") await listenTcp(this.tcp(keys), host);
       else {
         for (const fd of chooseSockets(host.name, inherited)) {
           const name = socketName(fd);
           if (name.family === "inet") checkAddress({ kind: "tcp", ...name });
-          await listening(name.family === "inet" && keys ? this.secure(keys) : this.handing(), { fd });
+          await listening(name.family === "inet" ? this.tcp(keys) : this.handing(), { fd });
         }
       }
     }
+  }
+
+  private tcp(keys: TlsKeys | undefined): net.Server {
+    const server = keys ? this.secure(keys) : this.handing();
+    limitConnections(server, this.limits.tcpConnections, this.log);
+    return server;
   }
 
   private plain(): http.Server {
@@ -131,10 +161,9 @@ export class ApiServer {
     return server;
   }
 
-  /** For a socket that is open already, which bun's http server can't take: connections are handed on to one that doesn't listen. */
+  /** For TCP and for sockets that are open already. */
   private handing(): net.Server {
-    const behind = this.plain();
-    const server = net.createServer({ allowHalfOpen: true }, (socket) => behind.emit("connection", socket));
+    const server = inFrontOf(this.plain());
     this.servers.push(server);
     return server;
   }
@@ -142,7 +171,7 @@ export class ApiServer {
   /** TLS, in front of an http server that doesn't listen: bun's https server doesn't say whose certificate a request came with. */
   private secure(keys: TlsKeys): tls.Server {
     const behind = this.plain();
-    const options = { ...keys, handshakeTimeout: this.headTimeoutMs, allowHalfOpen: true };
+    const options = { ...keys, handshakeTimeout: this.limits.handshakeTimeoutMs, allowHalfOpen: true };
     const server = tls.createServer(options, (socket) => behind.emit("connection", socket));
     server.on("tlsClientError", (error, socket) => {
       this.log.info({ err: error.message }, "TLS handshake failed");
