@@ -29,7 +29,7 @@ import { EngineEvents } from "./events/engine-events.ts";
 import { EventBridge } from "./events/event-bridge.ts";
 import { ExecIndex } from "./execs/exec-index.ts";
 import { socketGroup } from "./http/listeners.ts";
-import { ApiServer } from "./http/server.ts";
+import { ApiServer, type ServerListeners } from "./http/server.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { PullService } from "./images/pull.ts";
 import { registryHosts } from "./images/registry-service.ts";
@@ -37,6 +37,7 @@ import { Unpacker } from "./images/unpack.ts";
 import { EngineMetrics } from "./metrics/engine-metrics.ts";
 import { serveMetrics } from "./metrics/serve-metrics.ts";
 import { settleNetworks } from "./networks/settle-networks.ts";
+import { StallWatch } from "./stalls/stall-watch.ts";
 import { ImageNames } from "./state/image-names.ts";
 import { openState } from "./state/open-state.ts";
 import { ensureProfile } from "./system/app-armor.ts";
@@ -115,6 +116,9 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   const unpacker = new Unpacker(containerd);
   const events = new EngineEvents(store, (error) => log.warn({ err: error }, "an event is not kept"));
   const containers = new ContainerIndex();
+  const metrics = new EngineMetrics();
+  const onStall = metrics.observeStall.bind(metrics);
+  const stalls = resources.use(new StallWatch({ log, onStall }));
   const engine: Engine = {
     flags,
     log,
@@ -144,7 +148,8 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
     bridge: undefined,
     fifoRuntimes: new Set(),
     userns,
-    metrics: new EngineMetrics(),
+    metrics,
+    stalls,
     authorizer,
     startedAt: new Date(),
     signal,
@@ -169,9 +174,13 @@ export async function runDaemon({ settings: flags, source, log, signal }: Daemon
   await settleNetworks(engine);
   const starting = startWanted(engine);
 
-  const listeners = {
-    onCall: tidyAtRest(),
-    onDone: (route: string, seconds: number) => engine.metrics.observe(route, seconds),
+  const called = tidyAtRest();
+  const listeners: ServerListeners = {
+    onCall(describe) {
+      called();
+      return engine.stalls.begin(describe);
+    },
+    onDone: (route, seconds) => engine.metrics.observe(route, seconds),
   };
   const server = new ApiServer(log, authorizer, listeners, flags.minApiVersion);
   server.add(allRoutes(engine));

@@ -15,6 +15,7 @@ import type { PullService } from "./images/pull.ts";
 import type { RegistryService } from "./images/registry-service.ts";
 import type { Unpacker } from "./images/unpack.ts";
 import type { EngineMetrics } from "./metrics/engine-metrics.ts";
+import type { StallWatch } from "./stalls/stall-watch.ts";
 import type { Fleet } from "./state/fleet.ts";
 import type { PruneGuard } from "./system/prune-guard.ts";
 import type { UserNamespaces } from "./userns/user-namespaces.ts";
@@ -51,6 +52,7 @@ export interface Engine {
   /** Undefined: containers' ids are the host's. */
   userns: UserNamespaces | undefined;
   metrics: EngineMetrics;
+  stalls: StallWatch;
   authorizer: Authorizer;
   startedAt: Date;
   /** Aborted when the daemon ends: what waits gives up. */

@@ -198,6 +198,28 @@ test("metrics: what Docker's daemon has, under its names, by what happened here"
   expect((await fetch(`http://127.0.0.1:${metricsPort}/else`)).status).toBe(404);
 });
 
+test("a daemon that stood still says for how long and during what, in its log and its metrics", async () => {
+  const { api, image, engine } = world;
+  const count = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+    const [, value] = /event_loop_stalls_seconds_count\{cause="waiting"\} (\d+)/.exec(text) ?? [];
+    return Number(value);
+  };
+  const before = await count();
+  const id = await api.run(image, ["sleep", "1000"]);
+  const attached = await api.hijack(`/containers/${id}/attach?stream=1&stdout=1`);
+  const pid = engine.suite.pid("dockerd") ?? 0;
+  process.kill(pid, "SIGSTOP");
+  await Bun.sleep(1500);
+  process.kill(pid, "SIGCONT");
+  await eventually(async () => (await count()) > before, { what: "the stall is counted" });
+  const log = fs.readFileSync(path.join(engine.suite.paths.logs, "dockerd.log"), "utf8");
+  const [, message = ""] = log.split("the event loop stood still").slice(-2);
+  expect(message).toContain(`POST /containers/${id}/attach`);
+  await api.call("DELETE", `/containers/${id}?force=1`);
+  await attached.ended;
+});
+
 test("without live-restore containers end with the daemon, each in its time; the next daemon starts those of a policy", async () => {
   const { api, image, engine } = world;
   const obey = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"];

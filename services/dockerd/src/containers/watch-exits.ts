@@ -110,9 +110,13 @@ export function takeExit(engine: Engine, { containerId, execId, ...exit }: Proce
   const container = engine.containers.get(containerId);
   if (!container) return;
   container.lastExit = exit;
+  const ended = engine.stalls.begin(() => `exit of container ${containerId}`);
   const handled = handleExit(engine, container, exit)
     .catch(fail)
-    .finally(() => engine.exits.delete(handled));
+    .finally(() => {
+      ended();
+      engine.exits.delete(handled);
+    });
   engine.exits.add(handled);
 }
 

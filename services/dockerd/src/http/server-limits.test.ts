@@ -11,7 +11,7 @@ import { readTls } from "../config/tls.ts";
 import { serveMetrics } from "../metrics/serve-metrics.ts";
 import { ApiServer, type Route, type ServerLimits } from "./server.ts";
 
-const LISTENERS = { onCall: () => {}, onDone: () => {} };
+const LISTENERS = { onCall: () => () => {}, onDone: () => {} };
 const ROUTES: Route[] = [
   { method: "GET", path: "/there", handler: (call) => call.text(200, "there") },
   {

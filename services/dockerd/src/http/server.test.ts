@@ -19,7 +19,7 @@ async function* withoutEnd(): AsyncGenerator<Buffer> {
   }
 }
 
-const LISTENERS = { onCall: () => {}, onDone: () => {} };
+const LISTENERS = { onCall: () => () => {}, onDone: () => {} };
 
 /** @returns its socket */
 async function listen(server: ApiServer, directory: string, routes: Route[]): Promise<string> {

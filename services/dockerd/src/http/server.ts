@@ -82,6 +82,14 @@ const LIMITS: ServerLimits = {
   tcpConnections: 4096,
 };
 
+/** Who is told of operations. */
+export interface ServerListeners {
+  /** One begins. @param describe its method and path. @returns what is called at its end */
+  onCall(describe: () => string): () => void;
+  /** One has succeeded. @param route `GET /containers/:id/json` */
+  onDone(route: string, seconds: number): void;
+}
+
 /** The Engine API on any number of sockets. */
 export class ApiServer {
   private readonly router = FindMyWay({ maxParamLength: 1024 });
@@ -90,19 +98,17 @@ export class ApiServer {
   private readonly log: Logger;
   private readonly authorizer: Authorizer;
   private readonly minApiVersion: string;
-  private readonly onCall: () => void;
-  private readonly onDone: (route: string, seconds: number) => void;
+  private readonly listeners: ServerListeners;
   private readonly limits: ServerLimits;
   private readonly heads: HeadDeadline;
 
   /**
-   * @param listeners told of each operation as it comes, and of each that did not fail, by its method and route
    * @param minApiVersion the oldest version of the API that is served
    */
   constructor(
     log: Logger,
     authorizer: Authorizer,
-    listeners: { onCall: () => void; onDone: (route: string, seconds: number) => void },
+    listeners: ServerListeners,
     minApiVersion: string = MIN_API_VERSION,
     limits: Partial<ServerLimits> = {},
   ) {
@@ -111,8 +117,7 @@ export class ApiServer {
     this.minApiVersion = minApiVersion;
     this.log = log;
     this.authorizer = authorizer;
-    this.onCall = listeners.onCall;
-    this.onDone = listeners.onDone;
+    this.listeners = listeners;
   }
 
   add(routes: Route[]): void {
@@ -254,15 +259,17 @@ export class ApiServer {
   }
 
   private async run(call: ApiCall, { handler, name }: Operation): Promise<void> {
-    this.onCall();
-    const started = performance.now();
     const { method, url } = call.request;
+    const ended = this.listeners.onCall(() => `${method} ${url?.split("?")[0]}`);
+    const started = performance.now();
     try {
       await handler(call);
-      this.onDone(name, (performance.now() - started) / 1000);
+      this.listeners.onDone(name, (performance.now() - started) / 1000);
     } catch (error) {
       if (!(error instanceof EngineError)) this.log.error({ method, url, err: error }, "request failed");
       call.error(error);
+    } finally {
+      ended();
     }
     this.log.debug({ method, url, ms: Number((performance.now() - started).toFixed(2)) }, "request");
   }

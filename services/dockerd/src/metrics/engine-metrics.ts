@@ -3,6 +3,7 @@ import os from "node:os";
 import { COMMIT, VERSION } from "@longshore/cli";
 import type { Engine } from "../engine.ts";
 import { droppedLines } from "../logs/container-log.ts";
+import { STALL_CAUSES, type StallCause } from "../stalls/stall-watch.ts";
 import { kernelVersion, operatingSystem } from "../system/host-facts.ts";
 import { Histogram, type Metric } from "./prometheus.ts";
 
@@ -45,6 +46,13 @@ export class EngineMetrics {
     "function",
     Object.values(HOST_FUNCTIONS),
   );
+  /** Docker has no such metric. */
+  private readonly stalls = new Histogram(
+    "engine_daemon_event_loop_stalls_seconds",
+    "The number of seconds that the daemon's event loop stood still, by what held it up",
+    "cause",
+    STALL_CAUSES,
+  );
 
   /** Take in that an operation has succeeded. @param route `GET /info` */
   observe(route: string, seconds: number): void {
@@ -57,6 +65,11 @@ export class EngineMetrics {
   /** Take in that a container has been started. */
   observeStart(seconds: number): void {
     this.actions.observe(START, seconds);
+  }
+
+  /** Take in that the event loop stood still. */
+  observeStall(cause: StallCause, seconds: number): void {
+    this.stalls.observe(cause, seconds);
   }
 
   /** Carry out something for a container's networks, and take in how long it took. */
@@ -97,6 +110,7 @@ export class EngineMetrics {
       this.hostFunctions.collect(),
       this.networkActions.collect(),
       droppedLogLines(engine),
+      this.stalls.collect(),
       ...processMetrics(engine),
     ];
   }
